@@ -1,0 +1,3 @@
+//! Benchmarks of wouldblock beside its peers.
+
+fn main() {}

@@ -1,0 +1,79 @@
+//! Five pictures to download, painted on the spot: real PNG and JPEG files under the article's names.
+
+/// A picture, as its file.
+#[derive(Clone)]
+pub struct Picture {
+    pub name: &'static str,
+    pub bytes: Vec<u8>,
+}
+
+impl Picture {
+    pub fn media_type(&self) -> &'static str {
+        if self.name.ends_with(".png") { "image/png" } else { "image/jpeg" }
+    }
+}
+
+/// Name, width and height in pixels, and two colours.
+const PICTURES: [(&str, u16, u16, [u8; 3], [u8; 3]); 5] = [
+    ("pandas-dataframe-python-1024x512.png", 1024, 512, [21, 4, 88], [255, 202, 0]),
+    (
+        "github-actions-deployment-to-eks-with-kustomize-1024x536.jpg",
+        1024,
+        536,
+        [13, 17, 23],
+        [88, 166, 255],
+    ),
+    ("boto3-s3-multipart-upload-1024x536.jpg", 1024, 536, [35, 47, 62], [255, 153, 0]),
+    ("kafka-cluster-architecture.jpg", 900, 600, [20, 20, 20], [230, 230, 230]),
+    ("redis-cluster-topology.png", 800, 600, [120, 12, 0], [255, 68, 56]),
+];
+
+pub fn paint_all() -> Vec<Picture> {
+    let paint = |(name, width, height, from, to): &(&'static str, u16, u16, _, _)| {
+        let pixels = paint(*width, *height, *from, *to, name.len() as u32);
+        let bytes = match name.ends_with(".png") {
+            true => png(*width, *height, &pixels),
+            false => jpeg(*width, *height, &pixels),
+        };
+        Picture { name, bytes }
+    };
+    PICTURES.iter().map(paint).collect()
+}
+
+/// Waves between two colours, with grain, so that the files are of some size.
+fn paint(width: u16, height: u16, from: [u8; 3], to: [u8; 3], seed: u32) -> Vec<u8> {
+    let mut pixels = Vec::with_capacity(usize::from(width) * usize::from(height) * 3);
+    let mut grain = seed;
+    for y in 0..u32::from(height) {
+        for x in 0..u32::from(width) {
+            grain = grain.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            // Triangle waves along three directions, each of its own length.
+            let wave = |at: u32, length: u32| (at % (2 * length)).abs_diff(length) * 255 / length;
+            let mix = (wave(x + seed, 160) + wave(y + 2 * seed, 120) + wave(x + y, 200)) / 3;
+            let mix = (mix & !15) + u32::from(grain >> 28 == 0) * 6;
+            for (a, b) in from.iter().zip(to) {
+                let (a, b) = (u32::from(*a), u32::from(b));
+                pixels.push(((a * 255u32.saturating_sub(mix) + b * mix.min(255)) / 255) as u8);
+            }
+        }
+    }
+    pixels
+}
+
+fn png(width: u16, height: u16, pixels: &[u8]) -> Vec<u8> {
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::new(&mut file, width.into(), height.into());
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    let mut writer = encoder.write_header().expect("writing to memory");
+    writer.write_image_data(pixels).expect("as many pixels as announced");
+    writer.finish().expect("writing to memory");
+    file
+}
+
+fn jpeg(width: u16, height: u16, pixels: &[u8]) -> Vec<u8> {
+    let mut file = Vec::new();
+    let encoder = jpeg_encoder::Encoder::new(&mut file, 92);
+    encoder.encode(pixels, width, height, jpeg_encoder::ColorType::Rgb).expect("writing to memory");
+    file
+}

@@ -1,0 +1,70 @@
+//! What is printed at the end: a table, or one JSON object.
+
+use serde_json::json;
+use wouldblock::Stats;
+
+use crate::job::Done;
+
+/// One way of downloading, and what came of it.
+pub struct Way {
+    pub name: &'static str,
+    pub seconds: f64,
+    pub stats: Stats,
+    pub files: Vec<Done>,
+}
+
+impl Way {
+    fn bytes(&self) -> u64 {
+        self.files.iter().filter_map(|file| file.outcome.as_ref().ok()).sum()
+    }
+}
+
+pub fn table(ways: &[Way]) {
+    println!(
+        "{:<12}{:>6}{:>10}{:>9}{:>8}{:>12}{:>10}",
+        "way", "files", "bytes", "seconds", "turns", "WouldBlock", "speed-up"
+    );
+    let baseline = ways.iter().find(|way| way.name == "sequential").map(|way| way.seconds);
+    for way in ways {
+        let whole = way.files.iter().filter(|file| file.outcome.is_ok()).count();
+        let (turns, blocked) = (way.stats.turns, way.stats.would_block);
+        let speed_up = baseline.map_or("-".into(), |base| format!("{:.1}x", base / way.seconds));
+        println!(
+            "{:<12}{whole:>6}{:>10}{:>9.2}{turns:>8}{blocked:>12}{speed_up:>10}",
+            way.name,
+            way.bytes(),
+            way.seconds
+        );
+    }
+    for way in ways {
+        for file in &way.files {
+            if let Err(why) = &file.outcome {
+                println!("failed ({}): {}: {why}", way.name, file.url);
+            }
+        }
+    }
+}
+
+pub fn json(ways: &[Way]) {
+    let file = |file: &Done| {
+        json!({
+            "url": file.url,
+            "path": file.file,
+            "bytes": file.outcome.as_ref().copied().unwrap_or(0),
+            "seconds": file.seconds,
+            "attempts": 1,
+            "error": file.outcome.as_ref().err(),
+        })
+    };
+    let way = |way: &Way| {
+        json!({
+            "style": way.name,
+            "seconds": way.seconds,
+            "bytes": way.bytes(),
+            "turns": way.stats.turns,
+            "would_block": way.stats.would_block,
+            "files": way.files.iter().map(file).collect::<Vec<_>>(),
+        })
+    };
+    println!("{}", json!({ "styles": ways.iter().map(way).collect::<Vec<_>>() }));
+}

@@ -1,0 +1,171 @@
+//! The async/await era: a future says "not yet", and is asked again when it is woken.
+//!
+//! Python 3.5's answer (PEP 492), and Rust's: no stack is kept while a task waits, only the future. The
+//! price is a colour: each function on the way that may wait is `async`, and is called with `.await`.
+//!
+//! ```
+//! use std::time::Duration;
+//! use wouldblock::{future, green, time};
+//!
+//! async fn nap(ms: u64) -> u64 {
+//!     time::sleep(Duration::from_millis(ms)).await;
+//!     ms
+//! }
+//!
+//! wouldblock::run(|| {
+//!     let slow = future::spawn(nap(20));
+//!     let fast = future::spawn(async { nap(10).await });
+//!     let sum = async { slow.await.unwrap() + fast.await.unwrap() };
+//!     assert_eq!(green::wait(sum), 30);
+//! });
+//! ```
+//!
+//! Here the colour is no barrier. A future is polled on a pooled stack: if something that it calls waits
+//! the green way (`std::io::Read` on one of this crate's sockets, ureq, `green::sleep`), that stack stays
+//! with the task until the poll returns, and the other tasks run on meanwhile.
+
+use std::cell::{Cell, UnsafeCell};
+use std::future::Future;
+use std::panic::{self, AssertUnwindSafe};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use crate::kernel::coroutine::{Fiber, Switch};
+use crate::kernel::door;
+use crate::kernel::task::{Body, Era, Promise, Wait, WaitKind};
+use crate::runtime::{JoinHandle, fiber, launch};
+
+/// Starts a task that polls `future` until it is ready.
+///
+/// It is put at the end of the queue and first polled when its turn comes.
+///
+/// # Panics
+///
+/// Outside of a run, and when the run is ending.
+#[track_caller]
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future<Output: 'static> + 'static,
+{
+    launch(Era::Future, |promise| Polled {
+        code: Rc::new(Code {
+            promise: Cell::new(Some(promise)),
+            future: UnsafeCell::new(Some(future)),
+        }),
+        fiber: None,
+        interrupted: false,
+    })
+}
+
+struct Polled<F: Future> {
+    code: Rc<Code<F>>,
+    fiber: Option<Fiber>,
+    interrupted: bool,
+}
+
+impl<F: Future<Output: 'static> + 'static> Body for Polled<F> {
+    fn turn(&mut self) -> Switch {
+        let switch = match &mut self.fiber {
+            Some(fiber) => fiber.resume(),
+            None => {
+                let promise = self.code.promise.take().expect("a future is not polled once ready");
+                let Some(fiber) = fiber(&promise) else { return Switch::Finished };
+                self.code.promise.set(Some(promise));
+                self.interrupted = false;
+                let code = self.code.clone();
+                self.fiber.insert(fiber).start(move || code.poll())
+            }
+        };
+        if switch == Switch::Suspended {
+            // Something waited the green way, in the middle of the poll. Whatever the future itself has
+            // said it waits for may come, and go unnoticed, meanwhile: it will be asked once more.
+            self.interrupted = true;
+            return Switch::Suspended;
+        }
+        self.fiber = None;
+        if self.code.is_done() {
+            return Switch::Finished;
+        }
+        if self.interrupted {
+            door::put(Wait::new(WaitKind::Turn));
+        }
+        Switch::Suspended
+    }
+}
+
+/// What a poll needs, on whichever stack it runs.
+struct Code<F: Future> {
+    promise: Cell<Option<Promise<F::Output>>>,
+    future: UnsafeCell<Option<F>>,
+}
+
+impl<F: Future> Code<F> {
+    /// Polls once; when that was the last time, drops the future and fulfils the promise.
+    fn poll(&self) {
+        // SAFETY: the future stays where it is, in an `Rc`, until it is dropped there; and nobody else
+        // looks at it: a task has one turn at a time, and only its turns come here.
+        let mut future = unsafe { Pin::new_unchecked(&mut *self.future.get()) };
+        let polled = match door::is_cancelled() {
+            true => None,
+            false => {
+                let now = future.as_mut().as_pin_mut().expect("polled until it is ready");
+                match panic::catch_unwind(AssertUnwindSafe(|| door::poll(now))) {
+                    Ok(Err(_)) => return, // Pending: what it waits for is left at the door.
+                    Ok(Ok(value)) => Some(Ok(value)),
+                    Err(payload) => Some(Err(payload)),
+                }
+            }
+        };
+        let promise = self.promise.take().expect("fulfilled once");
+        door::fulfil(promise, move || {
+            future.set(None);
+            match polled {
+                Some(Ok(value)) => value,
+                Some(Err(payload)) => panic::resume_unwind(payload),
+                None => door::raise_cancelled(),
+            }
+        });
+    }
+
+    fn is_done(&self) -> bool {
+        let promise = self.promise.take();
+        let done = promise.is_none();
+        self.promise.set(promise);
+        done
+    }
+}
+
+/// Gives each other ready task a turn, when awaited.
+///
+/// An operation: `y.wait(future::yield_now())` is `y.yield_now()`.
+#[must_use = "an operation does nothing until it is waited for"]
+pub fn yield_now() -> YieldNow {
+    YieldNow { yielded: false }
+}
+
+/// See [`yield_now`].
+#[derive(Debug)]
+pub struct YieldNow {
+    yielded: bool,
+}
+
+impl Future for YieldNow {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if std::mem::replace(&mut self.yielded, true) {
+            return Poll::Ready(());
+        }
+        if !door::leave(cx, Wait::new(WaitKind::Turn)) {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+}
+
+/// The traits of this era: `use wouldblock::future::prelude::*`.
+pub mod prelude {
+    pub use super::{spawn, yield_now};
+    pub use futures_lite::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+}

@@ -1,0 +1,197 @@
+//! The green era: stackful coroutines, in plain straight-line code.
+//!
+//! gevent's answer, and Stackless Python's and Lua's before it: give each task a stack of its own, and it
+//! can wait anywhere, at any depth, in functions that know nothing of it. Nobody sees the yield.
+//!
+//! ```
+//! use std::time::Duration;
+//! use wouldblock::green;
+//!
+//! fn nap(ms: u64) -> u64 {
+//!     green::sleep(Duration::from_millis(ms)); // suspends whichever greenlet calls `nap`
+//!     ms
+//! }
+//!
+//! wouldblock::run(|| {
+//!     let slow = green::spawn(|| nap(20));
+//!     let fast = green::spawn(|| nap(10));
+//!     assert_eq!(slow.join().unwrap() + fast.join().unwrap(), 30);
+//! });
+//! ```
+
+use std::future::IntoFuture;
+use std::panic::Location;
+use std::time::Duration;
+
+use crate::kernel::coroutine::{Fiber, Switch};
+use crate::kernel::door;
+use crate::kernel::task::{Body, Era, Promise};
+use crate::runtime::{Builder, JoinHandle, fiber, launch};
+use crate::time::{self, Elapsed};
+
+/// Starts a task that runs `body` on a stack of its own.
+///
+/// It is put at the end of the queue and begins when its turn comes.
+///
+/// # Panics
+///
+/// Outside of a run, and when the run is ending.
+#[track_caller]
+pub fn spawn<T: 'static>(body: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
+    launch(Era::Green, |promise| Greenlet { start: Some((promise, body)), fiber: None })
+}
+
+struct Greenlet<T, F> {
+    start: Option<(Promise<T>, F)>,
+    fiber: Option<Fiber>,
+}
+
+impl<T: 'static, F: FnOnce() -> T + 'static> Body for Greenlet<T, F> {
+    fn turn(&mut self) -> Switch {
+        if let Some(fiber) = &mut self.fiber {
+            return fiber.resume();
+        }
+        let (promise, body) = self.start.take().expect("a greenlet starts once");
+        let Some(fiber) = fiber(&promise) else { return Switch::Finished };
+        self.fiber.insert(fiber).start(move || {
+            door::fulfil(promise, || {
+                door::check_cancelled();
+                body()
+            });
+        })
+    }
+}
+
+/// Waits for an operation: the green era's verb.
+///
+/// The task gives up its turn, with its stack as it is, and goes on here when the operation is ready. Any
+/// future is an operation.
+///
+/// ```
+/// use std::time::Duration;
+/// use wouldblock::{green, time};
+///
+/// wouldblock::run(|| {
+///     green::wait(time::sleep(Duration::from_millis(1)));
+///     assert_eq!(green::wait(async { 42 }), 42);
+/// });
+/// ```
+///
+/// # Panics
+///
+/// Outside of a task.
+///
+/// # Cancellation
+///
+/// If the task is cancelled, or a [`timeout`] around this passes, the operation is dropped and the stack
+/// unwinds from here. An operation that is ready by then is returned all the same.
+#[track_caller]
+pub fn wait<O: IntoFuture>(operation: O) -> O::Output {
+    door::wait(operation)
+}
+
+/// Gives each other ready task a turn.
+///
+/// # Panics
+///
+/// Outside of a task.
+#[inline]
+#[track_caller]
+pub fn yield_now() {
+    door::yield_now();
+}
+
+/// Waits for a time to pass: `wait(time::sleep(duration))`, under std's name.
+///
+/// # Panics
+///
+/// Outside of a task.
+#[track_caller]
+pub fn sleep(duration: Duration) {
+    wait(time::sleep(duration));
+}
+
+/// Sets a time limit for all that `body` does: when it passes, the stack is unwound from wherever `body`
+/// waits, back to here.
+///
+/// Limits nest; each one unwinds to its own `timeout`. Code that never waits is not stopped: a limit is
+/// noticed at the next wait. (gevent's `Timeout`, trio's `fail_after`.)
+///
+/// ```
+/// use std::time::Duration;
+/// use wouldblock::green;
+///
+/// wouldblock::run(|| {
+///     let slow = green::timeout(Duration::from_millis(5), || green::sleep(Duration::from_secs(60)));
+///     assert!(slow.is_err());
+///     assert_eq!(green::timeout(Duration::from_secs(60), || 7), Ok(7));
+/// });
+/// ```
+///
+/// # Errors
+///
+/// [`Elapsed`], if the time passed first.
+///
+/// # Panics
+///
+/// Outside of a task; and with whatever `body` panics with.
+///
+/// # Cancellation
+///
+/// What `body` had done so far is lost but for what its destructors keep.
+#[track_caller]
+pub fn timeout<T>(limit: Duration, body: impl FnOnce() -> T) -> Result<T, Elapsed> {
+    match door::now().checked_add(limit) {
+        Some(deadline) => door::Limit::hold(deadline, body).ok_or_else(|| Elapsed::new(limit)),
+        None => Ok(body()),
+    }
+}
+
+/// Runs `root` as the first task of a new scheduler on this thread, until it returns.
+///
+/// All tasks that `root` and its tasks spawn run interleaved on this one thread. When the root returns,
+/// what is left is cancelled, the newest task first.
+///
+/// ```
+/// use wouldblock::green;
+///
+/// let words = std::cell::RefCell::new(Vec::new()); // the root may borrow
+/// wouldblock::run(|| {
+///     words.borrow_mut().push("hello");
+///     green::spawn(|| ()).join().unwrap();
+///     words.borrow_mut().push("world");
+/// });
+/// assert_eq!(words.into_inner(), ["hello", "world"]);
+/// ```
+///
+/// # Panics
+///
+/// With whatever `root` panics with; inside of another `run` on the same thread; and if the operating
+/// system refuses an event queue.
+#[track_caller]
+pub fn run<T>(root: impl FnOnce() -> T) -> T {
+    Builder::new().run(root)
+}
+
+impl Builder {
+    /// Runs `root` as the first task: see [`run`](crate::run).
+    ///
+    /// # Panics
+    ///
+    /// As [`run`](crate::run).
+    #[track_caller]
+    pub fn run<T>(self, root: impl FnOnce() -> T) -> T {
+        let mut result = None;
+        let code = Box::new(|| result = Some(root()));
+        self.run_root(Era::Green, Location::caller(), code, |promise, body| {
+            Box::new(Greenlet { start: Some((promise, body)), fiber: None })
+        });
+        result.expect("the root has returned")
+    }
+}
+
+/// The traits of this era: `use wouldblock::green::prelude::*`.
+pub mod prelude {
+    pub use super::{spawn, wait, yield_now};
+    pub use std::io::{BufRead, Read, Write};
+}

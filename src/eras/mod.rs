@@ -1,0 +1,6 @@
+//! Three eras of waiting, to be read side by side: the same outline three times. Each `spawn` gives the
+//! same `JoinHandle`, each `turn` runs until the next wait; what differs is who sees the yield.
+
+pub mod future;
+pub mod generator;
+pub mod green;

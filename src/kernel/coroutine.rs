@@ -1,0 +1,350 @@
+//! Switching stacks: the only file that names corosensei, and the only `suspend`.
+//!
+//! A [`Fiber`] is a coroutine that is used again: it runs one job, then waits for the next one, on the
+//! same warm stack. All three eras run on fibers; a job is the body of a greenlet, the body of a
+//! generator, or one `poll` of a future.
+//!
+//! ```text
+//!                  start(job)            suspend            resume
+//!   whoever ──────────┐        ┌────────────┐      ┌───────────┐        ┌──────────── whoever
+//!   resumes           │        │ Suspended  └──────┘           │        │ Finished
+//!                     ▼        │                               ▼        │
+//!   fiber    idle ────┴── job ─┘                               └── job ─┴── idle, in the pool
+//! ```
+//!
+//! Fibers nest: a greenlet may drive a generator, whose body may itself wait. Two of them matter then:
+//!
+//! ```text
+//!   scheduler ──resume──▶ BASE (the greenlet's fiber) ──resume──▶ INNER (the generator's fiber)
+//!        ▲                                                            │
+//!        ├──────────── a task waits: `suspend_base` ──────────────────┤  both stacks stay as they are
+//!        │                       ▲                                    │
+//!                                └── `yield_`: `Suspender::suspend` ──┘  only the generator's
+//! ```
+//!
+//! Suspending the base from the inner fiber is sound because a switch only saves where the thread was:
+//! resuming the base goes on in the inner fiber, whose way back to the base's frames is untouched.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::mem::ManuallyDrop;
+use std::num::NonZeroUsize;
+use std::ptr::NonNull;
+
+use corosensei::{Coroutine, Yielder};
+
+use super::stack::{Arena, Stack};
+
+// SAFETY: `base` and `limit` are multiples of the page size, and so of the alignment asked for; the
+// arena has installed a guard at `limit`, and leaves at least one usable page above it.
+unsafe impl corosensei::stack::Stack for Stack {
+    #[inline]
+    fn base(&self) -> NonZeroUsize {
+        self.base
+    }
+
+    #[inline]
+    fn limit(&self) -> NonZeroUsize {
+        self.limit
+    }
+}
+
+/// What a switch into a fiber came back with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Switch {
+    /// The job is suspended in the middle: resume it.
+    Suspended,
+    /// The job has returned: the fiber can take another.
+    Finished,
+}
+
+/// The end of a fiber that lies on its own stack; lives as long as the fiber.
+struct Link {
+    yielder: *const Yielder<(), ()>,
+    job: Cell<Option<Job>>,
+    busy: Cell<bool>,
+}
+
+/// A closure to be moved to the fiber: where it is, and how to move and call it.
+type Job = (*mut (), unsafe fn(*mut ()));
+
+/// A stack with a coroutine on it, idle or in the middle of a job.
+///
+/// Dropped while idle, it goes back to the pool of the thread. Dropped in the middle of a job, its stack
+/// is leaked with whatever lies on it: frames may only leave by returning or unwinding.
+pub(crate) struct Fiber {
+    coroutine: ManuallyDrop<Coroutine<(), (), (), Stack>>,
+    link: NonNull<Link>,
+    pool: usize,
+}
+
+struct Active {
+    base: Cell<Option<NonNull<Link>>>,
+    inner: Cell<Option<NonNull<Link>>>,
+}
+
+thread_local! {
+    static ACTIVE: Active = const { Active { base: Cell::new(None), inner: Cell::new(None) } };
+    static POOLS: RefCell<Vec<Pool>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Fiber {
+    /// An idle fiber with a stack of at least `size` usable bytes.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's, when there is no address space for another stack.
+    pub(crate) fn take(size: usize) -> io::Result<Fiber> {
+        POOLS.with_borrow_mut(|pools| {
+            let pool = pools.iter().position(|p| p.size == size).unwrap_or_else(|| {
+                pools.push(Pool { size, hot: Vec::new(), arena: Arena::new(size) });
+                pools.len() - 1
+            });
+            match pools[pool].hot.pop() {
+                Some((coroutine, link)) => Ok((coroutine, link)),
+                None => pools[pool].arena.take().map(boot),
+            }
+            .map(|(coroutine, link)| Fiber {
+                coroutine: ManuallyDrop::new(coroutine),
+                link,
+                pool,
+            })
+        })
+    }
+
+    /// Moves `job` to the fiber and runs it until it suspends or returns.
+    ///
+    /// The process is aborted if `job` unwinds: whoever makes one catches what its user may throw.
+    pub(crate) fn start<F: FnOnce() + 'static>(&mut self, job: F) -> Switch {
+        unsafe fn run<F: FnOnce()>(job: *mut ()) {
+            let bomb = AbortOnDrop;
+            // SAFETY: `start` passes a `ManuallyDrop<F>` that it never touches again, and is still on
+            // its stack: this is the first thing that the switched-to fiber does.
+            (unsafe { job.cast::<F>().read() })();
+            std::mem::forget(bomb);
+        }
+        let mut job = ManuallyDrop::new(job);
+        assert!(!self.link().busy.replace(true), "a fiber takes one job at a time");
+        self.link().job.set(Some(((&raw mut job).cast(), run::<F>)));
+        self.resume()
+    }
+
+    /// Goes on with the job where it was suspended.
+    #[inline]
+    pub(crate) fn resume(&mut self) -> Switch {
+        ACTIVE.with(|active| {
+            let inner = active.inner.replace(Some(self.link));
+            let outermost = active.base.get().is_none();
+            if outermost {
+                active.base.set(Some(self.link));
+            }
+            self.coroutine.resume(());
+            active.inner.set(inner);
+            if outermost {
+                active.base.set(None);
+            }
+        });
+        if self.link().busy.get() { Switch::Suspended } else { Switch::Finished }
+    }
+
+    /// A handle with which code on this fiber suspends it.
+    pub(crate) fn suspender(&self) -> Suspender {
+        Suspender(self.link)
+    }
+
+    fn link(&self) -> &Link {
+        // SAFETY: the link lies in the fiber's outermost frame, which `boot` entered and which does not
+        // end before the pool resets it; that takes the fiber by value.
+        unsafe { self.link.as_ref() }
+    }
+}
+
+impl Drop for Fiber {
+    fn drop(&mut self) {
+        if self.link().busy.get() {
+            return;
+        }
+        // SAFETY: the field is not used again: this is the drop.
+        let coroutine = unsafe { ManuallyDrop::take(&mut self.coroutine) };
+        let mut idle = Some((coroutine, self.link));
+        // At the very end of a thread there is no pool any more: the stack is leaked.
+        let _ = POOLS.try_with(|pools| pools.borrow_mut()[self.pool].put(idle.take().unwrap()));
+        std::mem::forget(idle);
+    }
+}
+
+impl std::fmt::Debug for Fiber {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fiber").field("busy", &self.link().busy.get()).finish_non_exhaustive()
+    }
+}
+
+/// Suspends one fiber, from code that runs on it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Suspender(NonNull<Link>);
+
+impl Suspender {
+    /// Gives control back to whoever resumed the fiber; returns when it is resumed again.
+    ///
+    /// # Panics
+    ///
+    /// When the code that runs now is not on that fiber itself (it is, say, in another task).
+    pub(crate) fn suspend(self) {
+        let inner = ACTIVE.with(|active| active.inner.get());
+        assert!(
+            inner == Some(self.0),
+            "a generator's `y` was used outside of the generator's own body, where it cannot yield"
+        );
+        // SAFETY: the fiber is running, so its outermost frame, which holds the link, exists, and with
+        // it the yielder; and it is this very fiber that is being suspended.
+        unsafe { (*self.0.as_ref().yielder).suspend(()) };
+    }
+}
+
+/// Suspends the outermost fiber of this thread, with all that runs on top of it: how a task waits.
+///
+/// # Panics
+///
+/// When no fiber is running.
+#[inline]
+pub(crate) fn suspend_base() {
+    let (base, inner) = ACTIVE.with(|active| (active.base.get(), active.inner.get()));
+    let base = base.expect("a wait outside of any coroutine");
+    // SAFETY: the base fiber is running (`resume` sets and clears `base` around the switch), so its
+    // link and yielder exist. Being resumed goes on here, wherever on top of the base this is.
+    unsafe { (*base.as_ref().yielder).suspend(()) };
+    ACTIVE.with(|active| active.inner.set(inner));
+}
+
+/// Runs `f` as if this thread were in no coroutine: the fibers it resumes are outermost again.
+///
+/// A scheduler does, so that its tasks suspend to it even when it was itself started inside a generator.
+pub(crate) fn as_root<T>(f: impl FnOnce() -> T) -> T {
+    struct Restore(Option<NonNull<Link>>, Option<NonNull<Link>>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            ACTIVE.with(|active| {
+                active.base.set(self.0);
+                active.inner.set(self.1);
+            });
+        }
+    }
+    let _restore = ACTIVE.with(|active| Restore(active.base.take(), active.inner.take()));
+    f()
+}
+
+/// The fibers of one stack size on this thread.
+struct Pool {
+    size: usize,
+    /// Idle fibers, the last used on top: its stack is the one in the cache.
+    hot: Vec<(Coroutine<(), (), (), Stack>, NonNull<Link>)>,
+    arena: Arena,
+}
+
+/// Idle fibers that are kept with the memory they have touched; further ones give it back.
+const MOST_HOT: usize = 1024;
+
+impl Pool {
+    fn put(&mut self, idle: (Coroutine<(), (), (), Stack>, NonNull<Link>)) {
+        if self.hot.len() < MOST_HOT {
+            self.hot.push(idle);
+        } else {
+            self.arena.give(into_stack(idle.0));
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        while let Some((coroutine, _)) = self.hot.pop() {
+            self.arena.give(into_stack(coroutine));
+        }
+    }
+}
+
+/// Makes a fiber: enters its outermost frame, which waits for a first job.
+fn boot(stack: Stack) -> (Coroutine<(), (), (), Stack>, NonNull<Link>) {
+    thread_local!(static BOOTED: Cell<Option<NonNull<Link>>> = const { Cell::new(None) });
+    let mut coroutine = Coroutine::with_stack(stack, |yielder, ()| {
+        let link = Link { yielder, job: Cell::new(None), busy: Cell::new(false) };
+        BOOTED.set(Some(NonNull::from(&link)));
+        loop {
+            yielder.suspend(());
+            let (job, run) = link.job.take().expect("a fiber is started with a job");
+            // SAFETY: `start` has just set both, and they belong together.
+            unsafe { run(job) };
+            link.busy.set(false);
+        }
+    });
+    coroutine.resume(());
+    (coroutine, BOOTED.take().expect("the frame was entered"))
+}
+
+/// Ends an idle fiber.
+fn into_stack(mut coroutine: Coroutine<(), (), (), Stack>) -> Stack {
+    // SAFETY: the fiber is idle, so its one frame is that of `boot`'s closure, in which nothing has a
+    // destructor.
+    unsafe { coroutine.force_reset() };
+    coroutine.into_stack()
+}
+
+/// Turns an unwinding that would leave a fiber's outermost frame into an abort.
+struct AbortOnDrop;
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        eprintln!(
+            "wouldblock: a coroutine's job unwound past its end; this is a bug in wouldblock"
+        );
+        std::process::abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::rc::Rc;
+
+    #[test]
+    fn a_fiber_runs_suspends_and_is_used_again() {
+        let log = Rc::new(RefCell::new(Vec::new()));
+        let mut fiber = Fiber::take(64 << 10).unwrap();
+        for job in 0..3 {
+            let (out, y) = (log.clone(), fiber.suspender());
+            assert_eq!(
+                fiber.start(move || {
+                    out.borrow_mut().push((job, 'a'));
+                    y.suspend();
+                    out.borrow_mut().push((job, 'b'));
+                }),
+                Switch::Suspended
+            );
+            assert_eq!(fiber.resume(), Switch::Finished);
+        }
+        let expected = [(0, 'a'), (0, 'b'), (1, 'a'), (1, 'b'), (2, 'a'), (2, 'b')];
+        assert_eq!(*log.borrow(), expected);
+    }
+
+    #[test]
+    fn the_base_suspends_from_inside_a_nested_fiber_and_goes_on_there() {
+        let log = Rc::new(RefCell::new(Vec::new()));
+        let out = log.clone();
+        let mut base = Fiber::take(64 << 10).unwrap();
+        let first = base.start(move || {
+            let mut inner = Fiber::take(64 << 10).unwrap();
+            let (y, deep) = (inner.suspender(), out.clone());
+            let switch = inner.start(move || {
+                deep.borrow_mut().push("inner, before");
+                suspend_base();
+                deep.borrow_mut().push("inner, after");
+                y.suspend();
+            });
+            assert_eq!(switch, Switch::Suspended);
+            out.borrow_mut().push("base");
+            assert_eq!(inner.resume(), Switch::Finished);
+        });
+        assert_eq!((first, log.borrow().len()), (Switch::Suspended, 1));
+        assert_eq!(base.resume(), Switch::Finished);
+        assert_eq!(*log.borrow(), ["inner, before", "inner, after", "base"]);
+    }
+}

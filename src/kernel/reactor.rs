@@ -1,0 +1,337 @@
+//! The reactor: which sockets the kernel says are ready.
+//!
+//! A socket is registered once, edge-triggered, for both directions, when a task first waits for it: the
+//! kernel then tells each *change* once, and the reactor remembers it as a flag. The flag stays up until
+//! somebody meets `WouldBlock`:
+//!
+//! ```text
+//!            an event                        wait: the flag is up
+//!   ┌─ down ──────────▶ up ─────────────────────────────────────────▶ go and try
+//!   └────────◀────────── ┘  a try met WouldBlock
+//! ```
+//!
+//! Waiters stand in line for each direction, first come, first served. An event wakes the first; when it
+//! goes through with the flag still up, it wakes the next.
+//!
+//! The reactor never calls the scheduler: it hands back wakers, and the scheduler wakes them when nothing
+//! of the reactor's is borrowed any more, since a waker may be anybody's code.
+//!
+//! A [`Source`], the socket's end of all this, is plain data, so that sockets can be sent and shared
+//! between threads. It may be registered with the reactor of each thread that waits for it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+
+/// Names a registered socket: its slot here, which generation of the slot, and its descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SourceId {
+    fd: RawFd,
+    index: u32,
+    generation: u32,
+}
+
+impl SourceId {
+    /// The socket's file descriptor.
+    pub fn fd(&self) -> RawFd {
+        self.fd
+    }
+
+    fn token(self) -> Token {
+        Token((self.generation as usize) << 32 | self.index as usize)
+    }
+}
+
+/// Which way bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Read,
+    Write,
+}
+
+/// Names a place in the line of waiters for one direction of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) id: SourceId,
+    pub(crate) direction: Direction,
+    ticket: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct Reactor {
+    poll: Poll,
+    events: Events,
+    slots: Slab<Slot>,
+    shared: Arc<Shared>,
+    next: u32,
+    waiting: usize,
+}
+
+#[derive(Debug)]
+struct Slot {
+    generation: u32,
+    lines: [Line; 2],
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    ready: bool,
+    waiters: VecDeque<(u32, Waker)>,
+    /// Whoever polled the socket last with a waker of its own (`AsyncRead` inside of a combinator). It
+    /// has no place in the line, since nobody can tell when it has lost interest: each event wakes it.
+    poller: Option<Waker>,
+}
+
+/// What other threads may use of a reactor.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    registry: mio::Registry,
+    bell: mio::Waker,
+    /// Slots whose sockets were closed on other threads.
+    released: Mutex<Vec<SourceId>>,
+}
+
+const BELL: Token = Token(usize::MAX);
+
+impl Shared {
+    /// Ends the reactor's present or next sleep.
+    pub(crate) fn ring(&self) {
+        // It fails only if the eventfd's counter is full: then a ring is already under way.
+        let _ = self.bell.wake();
+    }
+}
+
+impl Reactor {
+    pub(crate) fn new() -> io::Result<Reactor> {
+        const { assert!(usize::BITS >= 64, "tokens hold a slot and its generation") };
+        let poll = Poll::new()?;
+        let bell = mio::Waker::new(poll.registry(), BELL)?;
+        let registry = poll.registry().try_clone()?;
+        let shared = Arc::new(Shared { registry, bell, released: Mutex::default() });
+        let events = Events::with_capacity(1024);
+        Ok(Reactor { poll, events, slots: Slab::new(), shared, next: 0, waiting: 0 })
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// How many waiters stand in line.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// The id under which `source` is registered here, if it is.
+    pub(crate) fn find(&self, source: &Source) -> Option<SourceId> {
+        source.homes().iter().find(|h| Arc::ptr_eq(&h.shared, &self.shared)).map(|h| h.id)
+    }
+
+    /// Registers `source` here unless it is.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's: no more watches, or a descriptor that cannot be waited for (a regular file).
+    pub(crate) fn register(&mut self, source: &Source) -> io::Result<SourceId> {
+        if let Some(id) = self.find(source) {
+            return Ok(id);
+        }
+        let generation = self.stamp();
+        let slot = Slot { generation, lines: Default::default() };
+        let index = u32::try_from(self.slots.insert(slot)).expect("fewer than 2^32 sockets");
+        let id = SourceId { fd: source.fd, index, generation };
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(e) =
+            self.poll.registry().register(&mut SourceFd(&source.fd), id.token(), interest)
+        {
+            self.slots.remove(index as usize);
+            return Err(e);
+        }
+        source.homes().push(Home { shared: self.shared.clone(), id });
+        Ok(id)
+    }
+
+    /// Whether the flag is up; if so, the caller goes through, and wakes whoever is next in line.
+    pub(crate) fn pass(&mut self, id: SourceId, direction: Direction) -> (bool, Option<Waker>) {
+        let Some(line) = self.line(id, direction) else { return (true, None) };
+        if !line.ready {
+            return (false, None);
+        }
+        let next = line.waiters.pop_front();
+        self.waiting -= usize::from(next.is_some());
+        (true, next.map(|(_, waker)| waker))
+    }
+
+    /// Somebody met `WouldBlock`: the flag goes down.
+    pub(crate) fn clear(&mut self, id: SourceId, direction: Direction) {
+        if let Some(line) = self.line(id, direction) {
+            line.ready = false;
+        }
+    }
+
+    /// Puts `waker` at the end of the line.
+    ///
+    /// # Errors
+    ///
+    /// Gives the waker back if there is nothing to wait for: the flag is up, or the socket is gone.
+    pub(crate) fn stand(
+        &mut self,
+        id: SourceId,
+        direction: Direction,
+        waker: Waker,
+    ) -> Result<Place, Waker> {
+        let ticket = self.stamp();
+        match self.line(id, direction) {
+            Some(line) if !line.ready => {
+                line.waiters.push_back((ticket, waker));
+                self.waiting += 1;
+                Ok(Place { id, direction, ticket })
+            }
+            _ => Err(waker),
+        }
+    }
+
+    /// Keeps the waker of somebody who polls, in place of the one before, which is given back.
+    ///
+    /// # Errors
+    ///
+    /// Gives the waker itself back if the socket is gone.
+    pub(crate) fn set_poller(
+        &mut self,
+        id: SourceId,
+        direction: Direction,
+        waker: Waker,
+    ) -> Result<Option<Waker>, Waker> {
+        match self.line(id, direction) {
+            Some(line) => Ok(line.poller.replace(waker)),
+            None => Err(waker),
+        }
+    }
+
+    /// Leaves the line; `None` if the place is gone, having been woken.
+    pub(crate) fn leave(&mut self, place: Place) -> Option<Waker> {
+        let line = self.line(place.id, place.direction)?;
+        let at = line.waiters.iter().position(|&(ticket, _)| ticket == place.ticket)?;
+        let (_, waker) = line.waiters.remove(at)?;
+        self.waiting -= 1;
+        Some(waker)
+    }
+
+    /// Forgets a slot whose socket is being closed; whoever still stands in line is to be woken.
+    fn release(&mut self, id: SourceId, woken: &mut Vec<Waker>) {
+        if self.line(id, Direction::Read).is_none() {
+            return;
+        }
+        for line in self.slots.remove(id.index as usize).lines {
+            self.waiting -= line.waiters.len();
+            woken.extend(line.waiters.into_iter().map(|(_, waker)| waker));
+            woken.extend(line.poller);
+        }
+    }
+
+    /// Asks the kernel what became ready, sleeping in it up to `timeout` (`None`: until something is).
+    /// Returns whether the bell was rung; whoever is to be woken is added to `woken`.
+    pub(crate) fn poll(
+        &mut self,
+        timeout: Option<Duration>,
+        woken: &mut Vec<Waker>,
+    ) -> io::Result<bool> {
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => return Ok(false),
+            other => other?,
+        }
+        let mut rung = false;
+        for event in &self.events {
+            let Token(token) = event.token();
+            if event.token() == BELL {
+                rung = true;
+                continue;
+            }
+            let Some(slot) = self.slots.get_mut(token & 0xffff_ffff) else { continue };
+            if slot.generation != (token >> 32) as u32 {
+                continue; // An old event of a socket that had this slot before.
+            }
+            let gone = event.is_error();
+            let ready = [
+                gone || event.is_readable() || event.is_read_closed(),
+                gone || event.is_writable() || event.is_write_closed(),
+            ];
+            for (line, ready) in slot.lines.iter_mut().zip(ready) {
+                if ready {
+                    line.ready = true;
+                    woken.extend(line.poller.take());
+                    if let Some((_, waker)) = line.waiters.pop_front() {
+                        self.waiting -= 1;
+                        woken.push(waker);
+                    }
+                }
+            }
+        }
+        if rung {
+            let released = std::mem::take(
+                &mut *self.shared.released.lock().unwrap_or_else(PoisonError::into_inner),
+            );
+            released.into_iter().for_each(|id| self.release(id, woken));
+        }
+        Ok(rung)
+    }
+
+    fn line(&mut self, id: SourceId, direction: Direction) -> Option<&mut Line> {
+        let slot = self.slots.get_mut(id.index as usize)?;
+        (slot.generation == id.generation).then(|| &mut slot.lines[direction as usize])
+    }
+
+    fn stamp(&mut self) -> u32 {
+        self.next = self.next.wrapping_add(1);
+        self.next
+    }
+}
+
+/// A socket's descriptor and where it is registered. It must be dropped before the descriptor is closed.
+#[derive(Debug)]
+pub(crate) struct Source {
+    fd: RawFd,
+    homes: Mutex<Vec<Home>>,
+}
+
+#[derive(Debug)]
+struct Home {
+    shared: Arc<Shared>,
+    id: SourceId,
+}
+
+impl Source {
+    pub(crate) fn new(fd: RawFd) -> Source {
+        Source { fd, homes: Mutex::default() }
+    }
+
+    pub(crate) fn fd(&self) -> RawFd {
+        self.fd
+    }
+
+    fn homes(&self) -> std::sync::MutexGuard<'_, Vec<Home>> {
+        self.homes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends all registrations; `here` is the reactor of this thread, if it has one. Whoever waited for the
+    /// socket there is to be woken, and will find it gone.
+    pub(crate) fn deregister(&self, mut here: Option<&mut Reactor>, woken: &mut Vec<Waker>) {
+        for Home { shared, id } in std::mem::take(&mut *self.homes()) {
+            // It fails if the descriptor was closed behind our back: then the kernel has forgotten it.
+            let _ = shared.registry.deregister(&mut SourceFd(&self.fd));
+            match &mut here {
+                Some(here) if Arc::ptr_eq(&here.shared, &shared) => here.release(id, woken),
+                _ => {
+                    shared.released.lock().unwrap_or_else(PoisonError::into_inner).push(id);
+                    shared.ring();
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Guarded stacks, and the arena that hands them out.
+//!
+//! A stack is a *slot* of one large mapping. Memory is only reserved: a page costs nothing before it
+//! is first touched, so a slot can be generous. Below the usable part lies the guard, where every
+//! access is a fault, so that an overflow never reaches the neighbour:
+//!
+//! ```text
+//!   mapping  ┌───────────────┬───────────────┬───────────────┬─ ─ ─
+//!            │ guard │ stack │ guard │ stack │ guard │ stack │
+//!            └───────────────┴───────────────┴───────────────┴─ ─ ─
+//!                 limit ^    ^ base                       (grows down: base to limit)
+//! ```
+//!
+//! The guard is 16 pages, not one: C code does not probe the pages of a large frame one by one, as
+//! Rust does, and could step over a small guard. It is installed when a slot is first handed out, with
+//! `MADV_GUARD_INSTALL` where the kernel has it (Linux 6.13): that is a mark in the page table and
+//! leaves the mapping whole. Older kernels get `mprotect`, which splits the mapping in two at each
+//! guard, and so runs into `vm.max_map_count` at some 32 000 stacks.
+//!
+//! Huge pages are switched off for the mapping: one touched byte would otherwise cost 2 MiB.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::ptr;
+use std::sync::OnceLock;
+
+/// The usable bytes of a stack when the user names no size.
+///
+/// An https request through ureq and rustls touches up to 64 KiB in a release build and 136 KiB in a
+/// debug build; gzip in a debug build, 300 KiB.
+pub(crate) const DEFAULT_SIZE: usize = if cfg!(debug_assertions) { 1 << 20 } else { 256 << 10 };
+
+const GUARD_PAGES: usize = 16;
+
+/// Slots of the first mapping of an arena; each further mapping is twice as large, up to `MOST_SLOTS`.
+const FIRST_SLOTS: usize = 64;
+const MOST_SLOTS: usize = 16 * 1024;
+
+/// One slot of an [`Arena`]. It goes back by [`Arena::give`]; when dropped instead, it is leaked, which
+/// is what must happen to a stack whose frames have neither returned nor unwound.
+#[derive(Debug)]
+pub(crate) struct Stack {
+    /// The end of the slot, where the first frame goes. A multiple of the page size.
+    pub(super) base: NonZeroUsize,
+    /// The start of the slot, and of its guard. A multiple of the page size.
+    pub(super) limit: NonZeroUsize,
+}
+
+/// Stacks of one size, for one thread.
+#[derive(Debug)]
+pub(crate) struct Arena {
+    usable: usize,
+    slot: usize,
+    mappings: Vec<Mapping>,
+    /// Slots of the last mapping that have never been handed out: their guards are not installed.
+    fresh: usize,
+    /// Limits of slots that were given back.
+    free: Vec<NonZeroUsize>,
+    handed_out: usize,
+}
+
+#[derive(Debug)]
+struct Mapping {
+    start: NonZeroUsize,
+    slots: usize,
+}
+
+impl Arena {
+    /// Stacks of at least `usable` bytes, rounded up to whole pages. Nothing is mapped yet.
+    pub(crate) fn new(usable: usize) -> Arena {
+        let page = page_size();
+        let usable = usable.max(page).next_multiple_of(page);
+        let slot = usable + GUARD_PAGES * page;
+        Arena { usable, slot, mappings: Vec::new(), fresh: 0, free: Vec::new(), handed_out: 0 }
+    }
+
+    /// A stack: one that was given back, else one never used.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel answered, with what to do about it.
+    pub(crate) fn take(&mut self) -> io::Result<Stack> {
+        let limit = match self.free.pop() {
+            Some(limit) => limit,
+            None => self.take_fresh()?,
+        };
+        self.handed_out += 1;
+        let base = limit.checked_add(self.slot).expect("a slot ends inside its mapping");
+        Ok(Stack { base, limit })
+    }
+
+    /// Takes a stack back and returns its memory to the kernel; the guard stays.
+    pub(crate) fn give(&mut self, stack: Stack) {
+        let usable = stack.base.get() - self.usable;
+        // SAFETY: the range is the usable part of a slot of ours, and the caller gave up the `Stack`,
+        // the only handle to it: no frame lives there.
+        unsafe { libc::madvise(usable as *mut _, self.usable, libc::MADV_DONTNEED) };
+        self.free.push(stack.limit);
+        self.handed_out -= 1;
+    }
+
+    fn take_fresh(&mut self) -> io::Result<NonZeroUsize> {
+        if self.fresh == 0 {
+            let slots = self.mappings.last().map_or(FIRST_SLOTS, |m| (m.slots * 2).min(MOST_SLOTS));
+            self.mappings.push(Mapping { start: map(slots, self.slot)?, slots });
+            self.fresh = slots;
+        }
+        let mapping = self.mappings.last().expect("mapped above");
+        // From the top down, so that the slots handed out next to each other share page tables.
+        let limit = mapping.start.get() + (self.fresh - 1) * self.slot;
+        install_guard(limit, GUARD_PAGES * page_size())?;
+        self.fresh -= 1;
+        Ok(NonZeroUsize::new(limit).expect("the kernel never maps page zero"))
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        if self.handed_out > 0 {
+            return; // Somebody's frames live in there: leaked rather than torn away.
+        }
+        for mapping in &self.mappings {
+            // SAFETY: the mapping is ours and none of its slots is handed out.
+            unsafe { libc::munmap(mapping.start.get() as *mut _, mapping.slots * self.slot) };
+        }
+    }
+}
+
+fn map(slots: usize, slot: usize) -> io::Result<NonZeroUsize> {
+    let bytes = slots.checked_mul(slot).ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory));
+    let bytes = bytes.map_err(|e| explain("map", slots, slot, e))?;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no memory of ours.
+    let start = unsafe {
+        libc::mmap(ptr::null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0)
+    };
+    if start == libc::MAP_FAILED {
+        return Err(explain("map", slots, slot, io::Error::last_os_error()));
+    }
+    // SAFETY: the range is the mapping just made. A kernel without huge pages answers with an error,
+    // and then there is nothing to switch off.
+    #[cfg(target_os = "linux")]
+    unsafe {
+        libc::madvise(start, bytes, libc::MADV_NOHUGEPAGE);
+    }
+    Ok(NonZeroUsize::new(start as usize).expect("the kernel never maps page zero"))
+}
+
+fn install_guard(start: usize, bytes: usize) -> io::Result<()> {
+    /// `MADV_GUARD_INSTALL`, Linux 6.13; not in every version of the headers.
+    const GUARD_INSTALL: libc::c_int = 102;
+    static HAS_GUARD_INSTALL: OnceLock<bool> = OnceLock::new();
+
+    // SAFETY: the range is the guard of a slot of ours that nobody has been given yet.
+    let advise = || unsafe { libc::madvise(start as *mut _, bytes, GUARD_INSTALL) } == 0;
+    let advised = match HAS_GUARD_INSTALL.get() {
+        Some(false) => false,
+        Some(true) => advise(),
+        None => {
+            *HAS_GUARD_INSTALL.get_or_init(|| cfg!(target_os = "linux") && advise()) && advise()
+        }
+    };
+    // SAFETY: as above.
+    if advised || unsafe { libc::mprotect(start as *mut _, bytes, libc::PROT_NONE) } == 0 {
+        return Ok(());
+    }
+    Err(explain("guard", 1, bytes, io::Error::last_os_error()))
+}
+
+fn explain(what: &str, slots: usize, bytes: usize, error: io::Error) -> io::Error {
+    let hint = match error.raw_os_error() {
+        Some(libc::ENOMEM) => {
+            "; the limit is `vm.max_map_count` (sysctl), `ulimit -v` or overcommit: \
+             raise it, or use smaller or fewer stacks"
+        }
+        _ => "",
+    };
+    let text = format!("cannot {what} {slots} coroutine stack(s) of {bytes} bytes: {error}{hint}");
+    io::Error::new(error.kind(), text)
+}
+
+pub(crate) fn page_size() -> usize {
+    static PAGE: OnceLock<usize> = OnceLock::new();
+    // SAFETY: `sysconf` only reads; `_SC_PAGESIZE` is known everywhere and never negative.
+    *PAGE.get_or_init(|| unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stack_given_back_is_handed_out_again_and_is_zero() {
+        let mut arena = Arena::new(10_000);
+        let stack = arena.take().unwrap();
+        let (base, limit) = (stack.base, stack.limit);
+        assert!(base.get() - limit.get() >= 10_000 + GUARD_PAGES * page_size());
+        let last = (base.get() - 1) as *mut u8;
+        // SAFETY: the topmost byte of a stack that only this test holds.
+        unsafe { last.write(7) };
+        arena.give(stack);
+        let again = arena.take().unwrap();
+        assert_eq!((again.base, again.limit), (base, limit));
+        // SAFETY: as above.
+        assert_eq!(unsafe { last.read() }, 0, "its memory went back to the kernel");
+        arena.give(again);
+    }
+
+    #[test]
+    fn more_stacks_than_one_mapping_are_all_distinct() {
+        let mut arena = Arena::new(4096);
+        let stacks: Vec<_> = (0..FIRST_SLOTS * 4).map(|_| arena.take().unwrap()).collect();
+        let mut bases: Vec<_> = stacks.iter().map(|s| s.base).collect();
+        bases.sort_unstable();
+        assert!(bases.windows(2).all(|w| w[1].get() - w[0].get() >= arena.slot));
+        stacks.into_iter().for_each(|s| arena.give(s));
+    }
+
+    #[test]
+    fn a_size_that_cannot_be_mapped_says_so() {
+        let mut arena = Arena::new(1 << 46);
+        let error = arena.take().unwrap_err().to_string();
+        assert!(error.contains("cannot map"), "{error}");
+        assert!(error.contains("smaller or fewer stacks"), "{error}");
+    }
+}

@@ -1,0 +1,399 @@
+//! What a task is, the states it goes through, what it waits for, and how its result gets out.
+//!
+//! ```text
+//!               spawn                    its turn
+//!                 │    ┌──────────────────────────────────────────┐
+//!                 ▼    │                                          ▼
+//!              Ready ──┘            Wait::Turn, or             Running ──── body is done ───▶ Done
+//!                 ▲ ◀───────────── woken in its turn ──────────── │ ▲
+//!                 │                                               │ │ woken: Woken, still running
+//!                 └────────── woken ───────── Waiting ◀───────────┘
+//! ```
+//!
+//! A wake of a `Ready` or `Done` task does nothing, so waking too often is only a waste.
+
+use std::any::Any;
+use std::cell::{Cell, UnsafeCell};
+use std::fmt;
+use std::io;
+use std::panic::{self, AssertUnwindSafe, Location};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
+use std::time::Instant;
+
+use super::coroutine::Switch;
+use super::inbox::Inbox;
+use super::reactor::{Place, Shared, SourceId};
+use super::timers::TimerKey;
+
+/// Which of Python's three eras a task is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Era {
+    /// A generator that yields what it waits for to a trampoline (Python 2.5, PEP 342).
+    Generator,
+    /// A stackful coroutine in plain straight-line code (gevent).
+    Green,
+    /// A future, polled (Python 3.5, PEP 492).
+    Future,
+}
+
+impl fmt::Display for Era {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Era::Generator => "generator",
+            Era::Green => "green",
+            Era::Future => "future",
+        })
+    }
+}
+
+/// What a coroutine waits for: what a task leaves at the door, and what a [`Generator`] of the first era
+/// hands to whoever resumes it.
+///
+/// A `Wait` is itself an operation: waiting for it returns when what it says may have happened.
+///
+/// [`Generator`]: crate::generator::Generator
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Wait {
+    /// What must happen.
+    pub kind: WaitKind,
+    /// When to wake all the same.
+    pub deadline: Option<Instant>,
+}
+
+/// What must happen before a coroutine should be resumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WaitKind {
+    /// Nothing: the coroutine only lets the others have a turn.
+    Turn,
+    /// A socket has bytes, a connection, an end or an error to read.
+    Readable(SourceId),
+    /// A socket takes bytes, has connected, or has failed.
+    Writable(SourceId),
+    /// The time has come.
+    Until(Instant),
+    /// Somebody wakes it.
+    Parked,
+}
+
+impl Wait {
+    pub(crate) const PARKED: Wait = Wait { kind: WaitKind::Parked, deadline: None };
+
+    pub(crate) const fn new(kind: WaitKind) -> Wait {
+        Wait { kind, deadline: None }
+    }
+
+    /// When this wait ends at the latest.
+    pub(crate) fn ends(&self) -> Option<Instant> {
+        match (self.kind, self.deadline) {
+            (WaitKind::Until(t), Some(d)) => Some(t.min(d)),
+            (WaitKind::Until(t), None) => Some(t),
+            (_, deadline) => deadline,
+        }
+    }
+}
+
+/// What an era does in a turn: the kernel's whole idea of a task's code.
+pub(crate) trait Body {
+    /// Runs until the next wait or to the end. A body is never called again after `Finished`.
+    fn turn(&mut self) -> Switch;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Ready,
+    Running,
+    /// Running, and woken in the meantime: its next wait is over before it begins.
+    Woken,
+    Waiting,
+    Done,
+}
+
+/// The thread, more exactly the `run`, that owns a task.
+#[derive(Debug)]
+pub(crate) struct Home {
+    pub(crate) inbox: Inbox<Arc<Task>>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// A task. Anybody may hold one, on any thread; only its home thread may look into `local`.
+pub(crate) struct Task {
+    pub(crate) id: u64,
+    pub(crate) era: Era,
+    pub(crate) site: &'static Location<'static>,
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) home: Arc<Home>,
+    /// Lies in the inbox already.
+    notified: AtomicBool,
+    local: Local,
+}
+
+/// What only the home thread touches.
+pub(crate) struct Local {
+    pub(crate) state: Cell<State>,
+    pub(crate) cancelled: Cell<bool>,
+    /// Where the scheduler keeps it in its table.
+    pub(crate) slot: Cell<usize>,
+    pub(crate) timer: Cell<Option<TimerKey>>,
+    pub(crate) place: Cell<Option<Place>>,
+    /// Whoever waits for the end of it.
+    pub(crate) joiner: Cell<Option<Waker>>,
+    /// Innermost of the time limits that are in force, as the door sees them.
+    pub(crate) limits: Cell<*const ()>,
+    body: UnsafeCell<Option<Box<dyn Body>>>,
+}
+
+// SAFETY: every field outside of `local` is `Send` and `Sync`. `local` is reached through `Task::local`
+// only, whose caller is on the home thread. Dropping the last `Arc` on another thread drops `local`
+// there: `body` is `None` by then or is leaked (`Drop`), the joiner's waker is `Send`, and the rest is
+// plain data.
+unsafe impl Send for Task {}
+// SAFETY: as above.
+unsafe impl Sync for Task {}
+
+impl Task {
+    pub(crate) fn new(
+        id: u64,
+        era: Era,
+        site: &'static Location<'static>,
+        name: Option<Box<str>>,
+        home: Arc<Home>,
+        body: Box<dyn Body>,
+    ) -> Task {
+        let local = Local {
+            state: Cell::new(State::Ready),
+            cancelled: Cell::new(false),
+            slot: Cell::new(usize::MAX),
+            timer: Cell::new(None),
+            place: Cell::new(None),
+            joiner: Cell::new(None),
+            limits: Cell::new(std::ptr::null()),
+            body: UnsafeCell::new(Some(body)),
+        };
+        Task { id, era, site, name, home, notified: AtomicBool::new(false), local }
+    }
+
+    /// The home thread's part.
+    ///
+    /// # Safety
+    ///
+    /// The caller is on the task's home thread.
+    #[inline]
+    pub(crate) unsafe fn local(&self) -> &Local {
+        &self.local
+    }
+
+    /// From another thread: asks the home thread to wake the task.
+    pub(crate) fn notify(self: Arc<Task>) {
+        if !self.notified.swap(true, Ordering::AcqRel) {
+            let home = self.home.clone();
+            if home.inbox.push(self) {
+                home.shared.ring();
+            }
+        }
+    }
+
+    /// On the home thread: takes note that the task was taken out of the inbox.
+    pub(crate) fn noted(&self) {
+        self.notified.store(false, Ordering::Release);
+    }
+}
+
+impl Local {
+    /// Gives the task its turn.
+    ///
+    /// # Safety
+    ///
+    /// The task is not running: this is not called from inside its own turn.
+    #[inline]
+    pub(crate) unsafe fn turn(&self) -> Switch {
+        // SAFETY: only this function and `take_body` look at the body; neither runs while the other
+        // does, since both are called by the scheduler, for a task that is not in its turn.
+        match unsafe { &mut *self.body.get() } {
+            Some(body) => body.turn(),
+            None => Switch::Finished,
+        }
+    }
+
+    /// Takes the body out, when it has finished.
+    ///
+    /// # Safety
+    ///
+    /// As for [`turn`](Local::turn).
+    pub(crate) unsafe fn take_body(&self) -> Option<Box<dyn Body>> {
+        // SAFETY: as in `turn`.
+        unsafe { (*self.body.get()).take() }
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        // A body that is still there belongs to a task that never finished, and this may be another
+        // thread than its home: its values may not be dropped here.
+        std::mem::forget(self.local.body.get_mut().take());
+    }
+}
+
+impl fmt::Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task").field("id", &self.id).field("era", &self.era).finish_non_exhaustive()
+    }
+}
+
+/// `task 3 "fetch" (green, spawned at src/main.rs:12:5)`
+impl fmt::Display for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "task {}", self.id)?;
+        if let Some(name) = &self.name {
+            write!(f, " {name:?}")?;
+        }
+        write!(f, " ({}, spawned at {})", self.era, self.site)
+    }
+}
+
+/// The payload with which a stack is unwound from a wait. It never reaches a panic hook.
+#[derive(Debug)]
+pub(crate) struct Unwind {
+    /// Where the unwinding ends: the address of a time limit, or null for the root of the task.
+    pub(crate) boundary: *const (),
+}
+
+// SAFETY: the address is only compared, never followed. (A panic's payload has to be `Send`.)
+unsafe impl Send for Unwind {}
+
+/// Why a task has no result.
+pub struct JoinError {
+    task: Arc<Task>,
+    reason: Reason,
+}
+
+enum Reason {
+    Cancelled,
+    /// Behind a lock only so that the error is `Sync`, and `?` can box it.
+    Panicked(Mutex<Box<dyn Any + Send>>),
+    Taken,
+    Itself,
+    NoStack(io::Error),
+}
+
+impl JoinError {
+    /// The handle was polled again after it had given the result.
+    pub(crate) fn taken(task: Arc<Task>) -> JoinError {
+        JoinError { task, reason: Reason::Taken }
+    }
+
+    /// A task waits for its own end.
+    pub(crate) fn itself(task: Arc<Task>) -> JoinError {
+        JoinError { task, reason: Reason::Itself }
+    }
+
+    /// The task was cancelled before it had a result.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self.reason, Reason::Cancelled)
+    }
+
+    /// The task panicked.
+    pub fn is_panic(&self) -> bool {
+        matches!(self.reason, Reason::Panicked(_))
+    }
+
+    /// The payload of the task's panic, as `std::thread::JoinHandle::join` gives it; else the error
+    /// itself.
+    ///
+    /// # Errors
+    ///
+    /// `self`, if the task did not panic.
+    pub fn into_panic(self) -> Result<Box<dyn Any + Send>, JoinError> {
+        match self.reason {
+            Reason::Panicked(payload) => {
+                Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner))
+            }
+            reason => Err(JoinError { task: self.task, reason }),
+        }
+    }
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.reason {
+            Reason::Cancelled => write!(f, "{} was cancelled", self.task),
+            Reason::Panicked(payload) => {
+                let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
+                write!(f, "{} panicked: {}", self.task, message(&**payload))
+            }
+            Reason::NoStack(error) => write!(f, "{} could not run: {error}", self.task),
+            Reason::Itself => {
+                write!(f, "{} joins itself, which would wait for ever", self.task)
+            }
+            Reason::Taken => write!(f, "the result of {} was already taken", self.task),
+        }
+    }
+}
+
+impl fmt::Debug for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JoinError({self})")
+    }
+}
+
+impl std::error::Error for JoinError {}
+
+fn message(payload: &(dyn Any + Send)) -> &str {
+    match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
+        (Some(text), _) => text,
+        (_, Some(text)) => text,
+        _ => "(a payload that is not text)",
+    }
+}
+
+/// The end of a task that its body fills in; a `JoinHandle` holds the other.
+pub(crate) struct Promise<T>(pub(crate) Rc<Packet<T>>);
+
+pub(crate) struct Packet<T> {
+    pub(crate) result: Cell<Option<Result<T, JoinError>>>,
+}
+
+impl<T> Promise<T> {
+    pub(crate) fn new() -> Promise<T> {
+        Promise(Rc::new(Packet { result: Cell::new(None) }))
+    }
+
+    /// There is no stack for the task: that is its result.
+    pub(crate) fn no_stack(&self, task: Arc<Task>, error: io::Error) {
+        self.0.result.set(Some(Err(JoinError { task, reason: Reason::NoStack(error) })));
+    }
+
+    /// Runs the task's code and keeps what becomes of it: a value, a panic, a cancellation.
+    ///
+    /// This runs on the task's own stack, and so does the destructor of a result nobody asked for.
+    pub(crate) fn fulfil(self, task: &Arc<Task>, code: impl FnOnce() -> T) {
+        let result = match panic::catch_unwind(AssertUnwindSafe(code)) {
+            Ok(value) => Ok(value),
+            Err(payload) => Err(JoinError { task: task.clone(), reason: reason(payload) }),
+        };
+        self.0.result.set(Some(result));
+        // A panic in that destructor has been reported by the hook, and there is nobody to get it.
+        let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(self)));
+    }
+}
+
+fn reason(payload: Box<dyn Any + Send>) -> Reason {
+    match payload.downcast::<Unwind>() {
+        Ok(_) => Reason::Cancelled,
+        Err(payload) => Reason::Panicked(Mutex::new(payload)),
+    }
+}
+
+impl<T> Drop for Packet<T> {
+    fn drop(&mut self) {
+        if let Some(Err(error)) = self.result.get_mut()
+            && matches!(error.reason, Reason::Panicked(_) | Reason::NoStack(_))
+        {
+            log::error!("{error}, and nobody joined it to learn of it");
+        }
+    }
+}

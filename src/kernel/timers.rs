@@ -1,0 +1,223 @@
+//! Deadlines, and the clock they are measured with.
+//!
+//! Time is cut into ticks of one millisecond, and a deadline is rounded up to the next tick: a sleeper
+//! never wakes early, and all who wake in one tick wake together. (The kernel's own time-out, that of
+//! `epoll_wait`, counts in milliseconds as well; exact timers cost half as much again.)
+//!
+//! ```text
+//!   buckets (a tree, by tick)         entries (a slab, linked in order of arrival)
+//!     tick 17 ───────────────▶ [task 4] ⇄ [task 9] ⇄ [task 2]
+//!     tick 20 ───────────────▶ [task 7]
+//! ```
+//!
+//! A hundred thousand sleepers within a second share at most a thousand buckets, so the tree stays
+//! small; adding and removing an entry is linking and unlinking.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use slab::Slab;
+
+/// A point in time, in milliseconds since the start of the clock.
+pub(crate) type Tick = u64;
+
+/// Names an entry until it fires or is removed; afterwards it names nothing, for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TimerKey {
+    index: u32,
+    generation: u32,
+}
+
+/// What is to be woken when. `W` is what is handed back: for the scheduler, a waker.
+#[derive(Debug)]
+pub(crate) struct Timers<W> {
+    buckets: BTreeMap<Tick, Bucket>,
+    entries: Slab<Entry<W>>,
+    generation: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    first: u32,
+    last: u32,
+}
+
+#[derive(Debug)]
+struct Entry<W> {
+    tick: Tick,
+    generation: u32,
+    previous: u32,
+    next: u32,
+    what: W,
+}
+
+const NONE: u32 = u32::MAX;
+
+impl<W> Timers<W> {
+    pub(crate) fn new() -> Timers<W> {
+        Timers { buckets: BTreeMap::new(), entries: Slab::new(), generation: 0 }
+    }
+
+    pub(crate) fn insert(&mut self, tick: Tick, what: W) -> TimerKey {
+        self.generation = self.generation.wrapping_add(1);
+        let generation = self.generation;
+        let entry = Entry { tick, generation, previous: NONE, next: NONE, what };
+        let index = u32::try_from(self.entries.insert(entry)).expect("fewer than 2^32 timers");
+        let bucket = self.buckets.entry(tick).or_insert(Bucket { first: index, last: NONE });
+        let previous = std::mem::replace(&mut bucket.last, index);
+        if previous != NONE {
+            self.entries[previous as usize].next = index;
+            self.entries[index as usize].previous = previous;
+        }
+        TimerKey { index, generation }
+    }
+
+    /// Takes an entry out before its time; `None` if it has fired or been removed already.
+    pub(crate) fn remove(&mut self, key: TimerKey) -> Option<W> {
+        let entry = self.entries.get(key.index as usize)?;
+        (entry.generation == key.generation).then(|| self.unlink(key.index))
+    }
+
+    /// The tick of the earliest entry.
+    pub(crate) fn next_tick(&self) -> Option<Tick> {
+        self.buckets.first_key_value().map(|(&tick, _)| tick)
+    }
+
+    /// Takes one entry whose tick is `now` or before: the earliest tick first, within a tick in order of
+    /// arrival.
+    pub(crate) fn pop_due(&mut self, now: Tick) -> Option<W> {
+        let (&tick, bucket) = self.buckets.first_key_value()?;
+        (tick <= now).then_some(bucket.first).map(|first| self.unlink(first))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn unlink(&mut self, index: u32) -> W {
+        let entry = self.entries.remove(index as usize);
+        let bucket = self.buckets.get_mut(&entry.tick).expect("an entry is in its tick's bucket");
+        match entry.previous {
+            NONE => bucket.first = entry.next,
+            previous => self.entries[previous as usize].next = entry.next,
+        }
+        match entry.next {
+            NONE => bucket.last = entry.previous,
+            next => self.entries[next as usize].previous = entry.previous,
+        }
+        if bucket.first == NONE {
+            self.buckets.remove(&entry.tick);
+        }
+        entry.what
+    }
+}
+
+/// The time as tasks see it: the machine's monotonic clock, or a virtual one that stands still until the
+/// scheduler, with nothing else to do, moves it to the next deadline.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    start: Instant,
+    ahead: Option<Cell<Duration>>,
+}
+
+impl Clock {
+    pub(crate) fn real() -> Clock {
+        Clock { start: Instant::now(), ahead: None }
+    }
+
+    pub(crate) fn virtual_from_now() -> Clock {
+        Clock { start: Instant::now(), ahead: Some(Cell::new(Duration::ZERO)) }
+    }
+
+    pub(crate) fn is_virtual(&self) -> bool {
+        self.ahead.is_some()
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        match &self.ahead {
+            None => Instant::now(),
+            Some(ahead) => self.start + ahead.get(),
+        }
+    }
+
+    /// The last tick that has begun at `instant`.
+    pub(crate) fn tick(&self, instant: Instant) -> Tick {
+        instant.saturating_duration_since(self.start).as_millis() as Tick
+    }
+
+    /// The first tick at or after `deadline`.
+    pub(crate) fn tick_after(&self, deadline: Instant) -> Tick {
+        let since = deadline.saturating_duration_since(self.start);
+        since.as_nanos().div_ceil(1_000_000) as Tick
+    }
+
+    /// How long from `now` until `tick` begins.
+    pub(crate) fn until(&self, tick: Tick, now: Instant) -> Duration {
+        (self.start + Duration::from_millis(tick)).saturating_duration_since(now)
+    }
+
+    /// Moves a virtual clock to `tick`; it never goes back.
+    pub(crate) fn jump(&self, tick: Tick) {
+        let ahead = self.ahead.as_ref().expect("only a virtual clock is moved");
+        ahead.set(ahead.get().max(Duration::from_millis(tick)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Random operations against a plain sorted list.
+    #[test]
+    fn timers_behave_as_a_sorted_list_does() {
+        let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut next = move |below: u64| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random % below
+        };
+        let mut timers = Timers::new();
+        let mut model: Vec<(Tick, u64, TimerKey)> = Vec::new();
+        let mut gone = Vec::new();
+        for what in 0..20_000 {
+            match next(4) {
+                0 | 1 => {
+                    let tick = next(50);
+                    let key = timers.insert(tick, what);
+                    let place = model.partition_point(|&(t, ..)| t <= tick);
+                    model.insert(place, (tick, what, key));
+                }
+                2 if !model.is_empty() => {
+                    let (_, what, key) = model.remove(next(model.len() as u64) as usize);
+                    assert_eq!(timers.remove(key), Some(what));
+                    gone.push(key);
+                }
+                _ => {
+                    let now = next(50);
+                    let due = model.first().is_some_and(|&(t, ..)| t <= now);
+                    let expected = due.then(|| model.remove(0));
+                    assert_eq!(timers.pop_due(now), expected.map(|(_, what, _)| what));
+                    gone.extend(expected.map(|(.., key)| key));
+                }
+            }
+            assert_eq!(timers.next_tick(), model.first().map(|&(t, ..)| t));
+            assert_eq!(timers.is_empty(), model.is_empty());
+        }
+        assert!(gone.iter().all(|&key| timers.remove(key).is_none()), "a spent key names nothing");
+    }
+
+    #[test]
+    fn a_deadline_is_rounded_up_and_the_present_down() {
+        let clock = Clock::virtual_from_now();
+        let start = clock.now();
+        assert_eq!(clock.tick_after(start), 0);
+        assert_eq!(clock.tick_after(start + Duration::from_nanos(1)), 1);
+        assert_eq!(clock.tick(start + Duration::from_micros(1_999)), 1);
+        clock.jump(5);
+        assert_eq!(clock.now(), start + Duration::from_millis(5));
+        clock.jump(3);
+        assert_eq!(clock.now(), start + Duration::from_millis(5), "never back");
+    }
+}

@@ -1,0 +1,149 @@
+//! Addresses, and looking up names without blocking the thread.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::offload::{Offload, offload};
+
+/// What can be made into socket addresses: std's trait of the same name, for the same types, except that
+/// a name is looked up on another thread (by the system's `getaddrinfo`) while the task waits.
+pub trait ToSocketAddrs {
+    /// An operation that gives the addresses.
+    fn to_socket_addrs(&self) -> Lookup;
+}
+
+/// Looks up the addresses of, say, `"example.org:80"`.
+///
+/// ```
+/// use wouldblock::{green, net};
+///
+/// wouldblock::run(|| {
+///     let addresses = green::wait(net::lookup("localhost:80")).unwrap();
+///     assert!(addresses.iter().all(|a| a.ip().is_loopback() && a.port() == 80));
+/// });
+/// ```
+///
+/// # Errors
+///
+/// The text is no address, or the name has none. There is always at least one address otherwise.
+///
+/// # Cancellation
+///
+/// The look-up's result is dropped.
+pub fn lookup(address: impl ToSocketAddrs) -> Lookup {
+    address.to_socket_addrs()
+}
+
+/// See [`lookup`].
+#[must_use = "an operation does nothing until it is waited for"]
+pub struct Lookup(State);
+
+enum State {
+    Known(Option<io::Result<Vec<SocketAddr>>>),
+    Asking(Offload<io::Result<Vec<SocketAddr>>>),
+}
+
+impl Lookup {
+    fn known(addresses: Vec<SocketAddr>) -> Lookup {
+        Lookup(State::Known(Some(Ok(addresses))))
+    }
+
+    fn failed(what: String) -> Lookup {
+        Lookup(State::Known(Some(Err(io::Error::new(io::ErrorKind::InvalidInput, what)))))
+    }
+
+    fn name(host: &str, port: u16) -> Lookup {
+        if let Ok(ip) = host.parse::<IpAddr>() {
+            return Lookup::known(vec![SocketAddr::new(ip, port)]);
+        }
+        let host = host.to_owned();
+        Lookup(State::Asking(offload(move || {
+            let found = std::net::ToSocketAddrs::to_socket_addrs(&(host.as_str(), port));
+            let explain = |e: io::Error| {
+                io::Error::new(e.kind(), format!("cannot look up the host {host:?}: {e}"))
+            };
+            let found: Vec<_> = found.map_err(explain)?.collect();
+            match found.is_empty() {
+                true => Err(explain(io::Error::new(io::ErrorKind::NotFound, "it has no address"))),
+                false => Ok(found),
+            }
+        })))
+    }
+}
+
+impl Future for Lookup {
+    type Output = io::Result<Vec<SocketAddr>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            State::Known(result) => Poll::Ready(result.take().expect("polled until it is ready")),
+            State::Asking(offload) => Pin::new(offload).poll(cx),
+        }
+    }
+}
+
+impl fmt::Debug for Lookup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lookup")
+    }
+}
+
+macro_rules! already_an_address {
+    ($($type:ty),*) => {$(
+        impl ToSocketAddrs for $type {
+            fn to_socket_addrs(&self) -> Lookup {
+                Lookup::known(vec![SocketAddr::from(*self)])
+            }
+        }
+    )*};
+}
+
+already_an_address!(SocketAddr, SocketAddrV4, SocketAddrV6);
+already_an_address!((IpAddr, u16), (Ipv4Addr, u16), (Ipv6Addr, u16));
+
+impl ToSocketAddrs for [SocketAddr] {
+    fn to_socket_addrs(&self) -> Lookup {
+        Lookup::known(self.to_vec())
+    }
+}
+
+impl ToSocketAddrs for (&str, u16) {
+    fn to_socket_addrs(&self) -> Lookup {
+        Lookup::name(self.0, self.1)
+    }
+}
+
+impl ToSocketAddrs for (String, u16) {
+    fn to_socket_addrs(&self) -> Lookup {
+        Lookup::name(&self.0, self.1)
+    }
+}
+
+impl ToSocketAddrs for str {
+    fn to_socket_addrs(&self) -> Lookup {
+        if let Ok(address) = self.parse() {
+            return Lookup::known(vec![address]);
+        }
+        match self.rsplit_once(':').map(|(host, port)| (host, port.parse())) {
+            Some((host, Ok(port))) => Lookup::name(host, port),
+            Some((_, Err(_))) => Lookup::failed(format!("invalid port in the address {self:?}")),
+            None => Lookup::failed(format!("no port in the address {self:?}: write host:port")),
+        }
+    }
+}
+
+impl ToSocketAddrs for String {
+    fn to_socket_addrs(&self) -> Lookup {
+        (**self).to_socket_addrs()
+    }
+}
+
+impl<A: ToSocketAddrs + ?Sized> ToSocketAddrs for &A {
+    fn to_socket_addrs(&self) -> Lookup {
+        (**self).to_socket_addrs()
+    }
+}

@@ -1,0 +1,151 @@
+//! Sleeping, time limits, and the time as tasks see it.
+//!
+//! Times are rounded up to whole milliseconds: nobody is woken early.
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use crate::kernel::door::{self, Registration};
+use crate::kernel::task::{Wait, WaitKind};
+
+/// The time by the clock of this run, which may be [virtual](crate::Builder::virtual_clock); outside of a
+/// run, the machine's.
+pub fn now() -> Instant {
+    door::now()
+}
+
+/// An operation that is ready when `duration` has passed since this call.
+///
+/// ```
+/// use std::time::Duration;
+/// use wouldblock::{future, generator, green, time};
+///
+/// let ms = Duration::from_millis;
+/// wouldblock::run(move || {
+///     green::wait(time::sleep(ms(1)));                                  // or green::sleep(ms(1))
+///     generator::spawn(move |y| y.wait(time::sleep(ms(1)))).join().unwrap();
+///     future::spawn(async move { time::sleep(ms(1)).await }).join().unwrap();
+/// });
+/// ```
+///
+/// # Cancellation
+///
+/// Nothing is lost.
+pub fn sleep(duration: Duration) -> Sleep {
+    Sleep { deadline: now().checked_add(duration), registration: Registration::None }
+}
+
+/// An operation that is ready at `deadline`, by the clock of [`now`].
+///
+/// # Cancellation
+///
+/// Nothing is lost.
+pub fn sleep_until(deadline: Instant) -> Sleep {
+    Sleep { deadline: Some(deadline), registration: Registration::None }
+}
+
+/// See [`sleep`].
+#[derive(Debug)]
+#[must_use = "an operation does nothing until it is waited for"]
+pub struct Sleep {
+    /// `None`: so far in the future that no clock can say it.
+    deadline: Option<Instant>,
+    registration: Registration,
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = self.deadline else { return Poll::Pending };
+        if door::now() >= deadline {
+            return Poll::Ready(());
+        }
+        let wait = Wait::new(WaitKind::Until(deadline));
+        if !door::leave(cx, wait) {
+            self.registration.renew(cx, wait);
+        }
+        Poll::Pending
+    }
+}
+
+/// `operation` with a time limit of `duration` from this call.
+///
+/// For a limit on a whole piece of straight-line code, see [`green::timeout`](crate::green::timeout).
+///
+/// ```
+/// use std::time::Duration;
+/// use wouldblock::{green, time::{sleep, timeout}};
+///
+/// wouldblock::run(|| {
+///     let slow = green::wait(timeout(Duration::from_millis(1), sleep(Duration::from_secs(60))));
+///     assert_eq!(slow.unwrap_err().to_string(), "timed out after 1ms");
+/// });
+/// ```
+///
+/// # Errors
+///
+/// [`Elapsed`], if the time passes first. An operation that is ready by then wins.
+///
+/// # Cancellation
+///
+/// When the time passes, `operation` is dropped: what is lost is what it says under this heading.
+pub fn timeout<O: IntoFuture>(duration: Duration, operation: O) -> Timeout<O::IntoFuture> {
+    Timeout { operation: operation.into_future(), limit: sleep(duration), duration }
+}
+
+/// See [`timeout`].
+#[derive(Debug)]
+#[must_use = "an operation does nothing until it is waited for"]
+pub struct Timeout<F> {
+    operation: F,
+    limit: Sleep,
+    duration: Duration,
+}
+
+impl<F: Future> Future for Timeout<F> {
+    type Output = Result<F::Output, Elapsed>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // SAFETY: `operation` is not moved out of its place, here or anywhere else; `limit` is `Unpin`.
+        let (operation, limit, duration) = unsafe {
+            let this = self.get_unchecked_mut();
+            (Pin::new_unchecked(&mut this.operation), Pin::new(&mut this.limit), this.duration)
+        };
+        match operation.poll(cx) {
+            Poll::Ready(value) => Poll::Ready(Ok(value)),
+            Poll::Pending => limit.poll(cx).map(|()| Err(Elapsed::new(duration))),
+        }
+    }
+}
+
+/// The time has passed.
+///
+/// It converts into a [`std::io::Error`] of the kind `TimedOut`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Elapsed {
+    limit: Duration,
+}
+
+impl Elapsed {
+    pub(crate) fn new(limit: Duration) -> Elapsed {
+        Elapsed { limit }
+    }
+}
+
+impl fmt::Display for Elapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "timed out after {:?}", self.limit)
+    }
+}
+
+impl std::error::Error for Elapsed {}
+
+impl From<Elapsed> for std::io::Error {
+    fn from(elapsed: Elapsed) -> std::io::Error {
+        std::io::Error::new(std::io::ErrorKind::TimedOut, elapsed)
+    }
+}
