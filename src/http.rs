@@ -42,6 +42,7 @@ use ureq::unversioned::transport::{
 use ureq::{Agent, Error, Timeout};
 
 use crate::kernel::door;
+use crate::kernel::scheduler::in_task;
 use crate::net::{TcpStream, ToSocketAddrs};
 use crate::time;
 
@@ -81,7 +82,7 @@ impl Resolver for Resolve {
         let address = address.and_then(|(s, a)| DefaultResolver::host_and_port(s, a));
         let address = address.ok_or_else(|| Error::BadUri(uri.to_string()))?;
         let lookup = address.to_socket_addrs();
-        let found = match (door::in_task(), limit.not_zero()) {
+        let found = match (in_task(), limit.not_zero()) {
             (true, None) => door::wait(lookup)?,
             (true, Some(after)) => door::wait(time::timeout(*after, lookup))
                 .map_err(|_| Error::Timeout(limit.reason))??,

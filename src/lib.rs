@@ -1,24 +1,243 @@
-//! draft
+//! One thread. Many coroutines. Three eras of waiting, one API.
+//!
+//! `wouldblock` runs straight-line, blocking-style Rust by the thousand on one thread. A coroutine reads a
+//! non-blocking socket; when the kernel says `WouldBlock`, it says what it waits for and gives up its
+//! turn, with its stack as it is; a round-robin scheduler resumes it there when the socket is ready. Code
+//! that was written for blocking sockets, [`ureq`](mod@http) for one, needs no change and no `async`.
+//!
+//! ```
+//! use wouldblock::green;
+//!
+//! wouldblock::run(|| {
+//!     for name in ["ann", "bob"] {
+//!         drop(green::spawn(move || {
+//!             for step in 1..=2 {
+//!                 println!("{name} {step}");
+//!                 green::yield_now();
+//!             }
+//!         }));
+//!     }
+//!     println!("both are queued");
+//!     for _ in 0..3 {
+//!         green::yield_now();
+//!     }
+//! });
+//! ```
+//!
+//! ```text
+//! both are queued
+//! ann 1
+//! bob 1
+//! ann 2
+//! bob 2
+//! ```
+//!
+//! # Three eras, side by side
+//!
+//! Python went from `yield` generators (2.5) to gevent's greenlets to async/await (3.5). Here, all three
+//! run on one scheduler, and differ in nothing but the verb that waits. What is waited for is an
+//! *operation*: a future that says what it needs, such as [`time::sleep`], a socket's
+//! [`readable`](net::TcpStream::readable), a [`JoinHandle`] or [`offload`].
+//!
+//! | | [`generator`] (Python 2) | [`green`] (gevent) | [`future`] (async/await) |
+//! |---|---|---|---|
+//! | the verb | `y.wait(op)` | `wait(op)` | `op.await` |
+//! | who sees the yield | the caller: `resume` returns a [`Wait`] | nobody | the `async` in each signature |
+//! | call a function that waits | `y.yield_from(sub)` | call it | `.await` it |
+//! | start a task | `generator::spawn(\|y\| ..)` | `green::spawn(\|\| ..)` | `future::spawn(async { .. })` |
+//! | wait for a task | `y.wait(handle)` | `handle.join()` | `handle.await` |
+//! | wait for many | `y.wait(gather(handles))` | `wait(gather(handles))` | `gather(handles).await` |
+//! | let the others run | `y.yield_now()` | `yield_now()` | `yield_now().await` |
+//! | sleep | `y.wait(time::sleep(d))` | `green::sleep(d)` | `time::sleep(d).await` |
+//! | connect | `y.wait(TcpStream::connecting(a))` | `TcpStream::connect(a)` | `TcpStream::connecting(a).await` |
+//! | read a socket | `try_read`; `y.wait(s.readable())` on `WouldBlock` | `s.read(buf)` ([`std::io::Read`]) | `s.read(buf).await` ([`futures_io::AsyncRead`]) |
+//! | time limit | `y.wait(timeout(d, op))` | `green::timeout(d, \|\| ..)` | `timeout(d, op).await` |
+//! | blocking work | `y.wait(offload(f))` | `wait(offload(f))` | `offload(f).await` |
+//! | cancel: `handle.cancel()` | the generator is closed | the stack unwinds | the future is dropped |
+//!
+//! The table again, as three programs that do the same:
+//!
+//! ```
+//! # use std::{io, io::ErrorKind::WouldBlock, net::SocketAddr, time::Duration};
+//! # use wouldblock::{gather, generator::{self, Generator, Yielder}, green, net::{TcpListener, TcpStream}};
+//! # use wouldblock::{offload, time::{sleep, timeout}, Wait};
+//! # const MS: Duration = Duration::from_millis(1);
+//! # fn greeter() -> io::Result<SocketAddr> {
+//! #     let listener = TcpListener::bind("127.0.0.1:0")?;
+//! #     let address = listener.local_addr()?;
+//! #     drop(green::spawn(move || for s in listener.incoming() {
+//! #         std::io::Write::write_all(&mut s.unwrap(), b"hello").unwrap();
+//! #     }));
+//! #     Ok(address)
+//! # }
+//! // Python 2: every wait is yielded, by hand, through every function on the way
+//! fn greeting(address: SocketAddr) -> Generator<Wait, (), io::Result<usize>> {
+//!     Generator::new(move |y: &Yielder<Wait>| {
+//!         let stream = y.wait(TcpStream::connecting(address))?;
+//!         let mut buf = [0; 64];
+//!         loop {
+//!             match stream.try_read(&mut buf) {
+//!                 Err(e) if e.kind() == WouldBlock => y.wait(stream.readable())?,
+//!                 result => return result,
+//!             }
+//!         }
+//!     })
+//! }
+//!
+//! wouldblock::run(|| {
+//!     # let address = greeter().unwrap();
+//!     let task = generator::spawn(move |y| {
+//!         assert_eq!(y.yield_from(greeting(address)).unwrap(), 5);
+//!         y.yield_now();
+//!         y.wait(sleep(MS));
+//!         assert!(y.wait(timeout(MS, sleep(60_000 * MS))).is_err());
+//!         assert_eq!(y.wait(offload(|| 6 * 7)), 42);
+//!         let tasks = (0..3).map(|n| generator::spawn(move |_| n));
+//!         y.wait(gather(tasks)).into_iter().map(Result::unwrap).sum::<i32>()
+//!     });
+//!     assert_eq!(task.join().unwrap(), 3);
+//!     let endless = generator::spawn(|y| loop { y.yield_now() });
+//!     endless.cancel();
+//!     assert!(endless.join().unwrap_err().is_cancelled());
+//! });
+//! ```
+//!
+//! ```
+//! # use std::{io, net::SocketAddr, time::Duration};
+//! # use wouldblock::{gather, green, net::{TcpListener, TcpStream}};
+//! # use wouldblock::{offload, time::{sleep, timeout}, Wait};
+//! # const MS: Duration = Duration::from_millis(1);
+//! # fn greeter() -> io::Result<SocketAddr> {
+//! #     let listener = TcpListener::bind("127.0.0.1:0")?;
+//! #     let address = listener.local_addr()?;
+//! #     drop(green::spawn(move || for s in listener.incoming() {
+//! #         std::io::Write::write_all(&mut s.unwrap(), b"hello").unwrap();
+//! #     }));
+//! #     Ok(address)
+//! # }
+//! // gevent: plain code, that of std
+//! use green::prelude::*;
+//! fn greeting(address: SocketAddr) -> io::Result<usize> {
+//!     let mut stream = TcpStream::connect(address)?;
+//!     let mut buf = [0; 64];
+//!     stream.read(&mut buf)
+//! }
+//!
+//! wouldblock::run(|| {
+//!     # let address = greeter().unwrap();
+//!     let task = green::spawn(move || {
+//!         assert_eq!(greeting(address).unwrap(), 5);
+//!         yield_now();
+//!         green::sleep(MS);
+//!         assert!(green::timeout(MS, || green::sleep(60_000 * MS)).is_err());
+//!         assert_eq!(wait(offload(|| 6 * 7)), 42);
+//!         let tasks = (0..3).map(|n| green::spawn(move || n));
+//!         wait(gather(tasks)).into_iter().map(Result::unwrap).sum::<i32>()
+//!     });
+//!     assert_eq!(task.join().unwrap(), 3);
+//!     let endless = green::spawn(|| loop { yield_now() });
+//!     endless.cancel();
+//!     assert!(endless.join().unwrap_err().is_cancelled());
+//! });
+//! ```
+//!
+//! ```
+//! # use std::{io, net::SocketAddr, time::Duration};
+//! # use wouldblock::{future, gather, green, net::{TcpListener, TcpStream}};
+//! # use wouldblock::{offload, time::{sleep, timeout}, Wait};
+//! # const MS: Duration = Duration::from_millis(1);
+//! # fn greeter() -> io::Result<SocketAddr> {
+//! #     let listener = TcpListener::bind("127.0.0.1:0")?;
+//! #     let address = listener.local_addr()?;
+//! #     drop(green::spawn(move || for s in listener.incoming() {
+//! #         std::io::Write::write_all(&mut s.unwrap(), b"hello").unwrap();
+//! #     }));
+//! #     Ok(address)
+//! # }
+//! // async/await: the colour is part of each signature
+//! use future::prelude::*;
+//! async fn greeting(address: SocketAddr) -> io::Result<usize> {
+//!     let mut stream = TcpStream::connecting(address).await?;
+//!     let mut buf = [0; 64];
+//!     stream.read(&mut buf).await
+//! }
+//!
+//! wouldblock::run(|| {
+//!     # let address = greeter().unwrap();
+//!     let task = future::spawn(async move {
+//!         assert_eq!(greeting(address).await.unwrap(), 5);
+//!         yield_now().await;
+//!         sleep(MS).await;
+//!         assert!(timeout(MS, sleep(60_000 * MS)).await.is_err());
+//!         assert_eq!(offload(|| 6 * 7).await, 42);
+//!         let tasks = (0..3).map(|n| future::spawn(async move { n }));
+//!         gather(tasks).await.into_iter().map(Result::unwrap).sum::<i32>()
+//!     });
+//!     assert_eq!(task.join().unwrap(), 3);
+//!     let endless = future::spawn(async { loop { yield_now().await } });
+//!     endless.cancel();
+//!     assert!(endless.join().unwrap_err().is_cancelled());
+//! });
+//! ```
+//!
+//! There is no colour to cross: a `JoinHandle` is the same for all three, a generator waits for a greenlet,
+//! a greenlet for a future, and an `async fn` may call code that blocks the green way: it suspends its
+//! task, not the thread.
+//!
+//! # How a turn runs
+//!
+//! 1. The scheduler takes the first task of its queue and resumes it.
+//! 2. The task's code runs, on its own stack, until an operation is not ready. The operation leaves a
+//!    [`Wait`] at the door: a socket, a time, "a turn", "until somebody wakes me".
+//! 3. The task suspends: its stack stays as it is, and the thread goes back to the scheduler.
+//! 4. The scheduler files the task under its `Wait`, with the kernel's event queue or among the timers,
+//!    and takes the next task. When nothing is ready, the thread sleeps in the kernel.
+//! 5. Whatever ends the wait puts the task at the back of the queue; when its turn comes, it goes on at 2.
+//!
+//! That is the whole of it. The source is meant to be read, in this order: `src/kernel/` (its `mod.rs` lists
+//! the files), `runtime.rs`, `time.rs`, then the three files of `eras/` side by side.
+//!
+//! # What it is not for
+//!
+//! One scheduler uses one core: work that computes belongs on [other threads](offload()). A blocking call of
+//! C code, a lock of std's held across a wait, or a busy loop stops every task of the thread.
+//!
+//! # Platforms and features
+//!
+//! Linux on x86-64 is what is tested. Other Unixes are not designed out; Windows is not supported.
+//! Cancellation and time limits unwind, so they need the default `panic = "unwind"`.
+//!
+//! * `ureq` (default): [`http::agent`](http::agent()), ureq on coroutine sockets.
+
 #![deny(unreachable_pub)]
+
 #[cfg(windows)]
 compile_error!(
     "wouldblock waits for sockets as Unix does (epoll, kqueue); Windows is not supported"
 );
 
 mod eras;
+mod explore;
 mod group;
 #[cfg(feature = "ureq")]
 pub mod http;
 mod kernel;
 pub mod net;
 mod offload;
+mod pep342;
+mod report;
 mod runtime;
+mod scope;
+pub mod task;
 pub mod time;
 
 pub use eras::{future, generator, green};
+pub use explore::explore;
 pub use green::run;
 pub use group::{Gather, gather};
+pub use kernel::door::Waited;
 pub use kernel::reactor::SourceId;
 pub use kernel::task::{Wait, WaitKind};
 pub use offload::{Offload, offload};
-pub use runtime::{Builder, Era, JoinError, JoinHandle, Stats, stats};
+pub use report::Deadlock;
+pub use runtime::{Builder, Era, JoinError, JoinHandle, Runtime, Stats, stats};

@@ -13,6 +13,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use crate::kernel::scheduler::{Outside, Scheduler};
+
 /// An operation that gives what `work` returns, run on another thread. The work begins at once.
 ///
 /// ```
@@ -33,18 +35,28 @@ use std::task::{Context, Poll};
 /// Work that has not begun never begins. Work that has begun cannot be stopped: it runs to its end, and
 /// its result is dropped, on its thread.
 pub fn offload<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Offload<T> {
-    Offload(blocking::unblock(work))
+    Offload { work: blocking::unblock(work), outside: None }
 }
 
 /// See [`offload`].
 #[must_use = "dropping the operation gives up the work if it has not begun"]
-pub struct Offload<T>(blocking::Task<T>);
+pub struct Offload<T> {
+    work: blocking::Task<T>,
+    /// While somebody waits for it: whoever looks for a deadlock is to know that a wake will come.
+    outside: Option<Outside>,
+}
 
 impl<T> Future for Offload<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        Pin::new(&mut self.0).poll(cx)
+        let result = Pin::new(&mut self.work).poll(cx);
+        match result {
+            Poll::Ready(_) => self.outside = None,
+            Poll::Pending if self.outside.is_none() => self.outside = Scheduler::with(Outside::of),
+            Poll::Pending => {}
+        }
+        result
     }
 }
 

@@ -2,18 +2,23 @@
 
 use std::fmt;
 use std::future::Future;
-use std::panic::Location;
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
-use crate::kernel::coroutine::{Fiber, as_root};
+use crate::kernel::cancel;
+use crate::kernel::coroutine::{self, Fiber, as_root};
 use crate::kernel::door;
-use crate::kernel::scheduler::Scheduler;
+use crate::kernel::overflow;
+use crate::kernel::scheduler::{Progress, Scheduler, current};
 use crate::kernel::stack;
-use crate::kernel::task::{Body, Packet, Promise, State, Task, Wait};
+use crate::kernel::task::{Body, Packet, Promise, Setup, State, Task, Wait};
 use crate::kernel::timers::Clock;
+use crate::report::Deadlock;
 
 pub use crate::kernel::task::{Era, JoinError};
 
@@ -32,6 +37,15 @@ pub use crate::kernel::task::{Era, JoinError};
 pub struct Builder {
     stack_size: usize,
     virtual_clock: bool,
+    order: Order,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Order {
+    RoundRobin,
+    Seeded(u64),
+    /// As `WOULDBLOCK_SEED` says; round robin if it is not set.
+    Environment,
 }
 
 impl Default for Builder {
@@ -43,7 +57,8 @@ impl Default for Builder {
 impl Builder {
     /// The defaults: 256 KiB of stack for each task (1 MiB in a debug build), the machine's clock.
     pub fn new() -> Builder {
-        Builder { stack_size: stack::DEFAULT_SIZE, virtual_clock: false }
+        let order = Order::Environment;
+        Builder { stack_size: stack::DEFAULT_SIZE, virtual_clock: false, order }
     }
 
     /// The usable bytes of each task's stack, rounded up to whole pages. Memory is only reserved: a page
@@ -54,11 +69,7 @@ impl Builder {
     /// Below 16 KiB, which no Rust program that formats a string can live in.
     #[track_caller]
     pub fn stack_size(mut self, bytes: usize) -> Builder {
-        assert!(
-            bytes >= 16 << 10,
-            "a stack of {bytes} bytes is too small for any Rust code: give it at least 16384"
-        );
-        self.stack_size = bytes;
+        self.stack_size = stack::checked_size(bytes);
         self
     }
 
@@ -74,44 +85,79 @@ impl Builder {
         self
     }
 
-    /// Makes a scheduler, lets it run the task that `root` makes of `code` until that is done, and cancels
+    pub(crate) fn stack(&self) -> usize {
+        self.stack_size
+    }
+
+    /// Ready tasks have their turns in an order drawn from `seed`, anew in each round: the same for the same
+    /// seed, as long as no real I/O decides who is ready. For tests: see [`explore`](crate::explore()).
+    pub fn seed(mut self, seed: u64) -> Builder {
+        self.order = Order::Seeded(seed);
+        self
+    }
+
+    /// Ready tasks have their turns in strict order, first in, first out, even where the environment
+    /// variable `WOULDBLOCK_SEED` is set.
+    pub fn round_robin(mut self) -> Builder {
+        self.order = Order::RoundRobin;
+        self
+    }
+
+    /// A runtime to be driven by hand, turn by turn: for students, tests, and other event loops.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's, if it refuses an event queue.
+    ///
+    /// # Panics
+    ///
+    /// If `WOULDBLOCK_SEED` is set to something that is not a number.
+    pub fn build(self) -> io::Result<Runtime> {
+        let clock = if self.virtual_clock { Clock::virtual_from_now() } else { Clock::real() };
+        let seed = match self.order {
+            Order::Seeded(seed) => Some(seed),
+            Order::RoundRobin => None,
+            Order::Environment => seed_of_environment(),
+        };
+        overflow::install();
+        Ok(Runtime { scheduler: Scheduler::new(clock, self.stack_size, seed)? })
+    }
+
+    /// Makes a runtime, lets it run the task that `root` makes of `code` until that is done, and cancels
     /// what is left.
     ///
     /// `code` may borrow from the caller.
     pub(crate) fn run_root(
         self,
-        era: Era,
-        site: &'static Location<'static>,
+        setup: Setup,
         code: Box<dyn FnOnce() + '_>,
         root: impl FnOnce(Promise<()>, Box<dyn FnOnce()>) -> Box<dyn Body>,
-    ) {
-        assert!(
-            Scheduler::with(|here| here.is_none()),
-            "`run` inside of `run`: this thread has a scheduler already; spawn a task instead"
-        );
-        door::refuse_while_unwinding();
-        let clock = if self.virtual_clock { Clock::virtual_from_now() } else { Clock::real() };
-        let scheduler = Scheduler::new(clock, self.stack_size)
-            .unwrap_or_else(|e| panic!("cannot make an event queue (epoll): {e}"));
+    ) -> Result<(), Deadlock> {
+        cancel::refuse_while_unwinding();
+        refuse_nesting();
+        let runtime =
+            self.build().unwrap_or_else(|e| panic!("cannot make an event queue (epoll): {e}"));
+        let scheduler = &runtime.scheduler;
         let promise = Promise::new();
         let packet = promise.0.clone();
-        // SAFETY: only the lifetime changes. The code runs in `run_until` below, which returns when the
-        // task is done and the code, having been called, is gone. Should the scheduler itself unwind, the
-        // task's body is leaked (`Task::drop`) and never resumed, so that it never again looks at what it
-        // borrows.
+        // SAFETY: only the lifetime changes. The code runs in `drive` below, which returns when the task
+        // is done, whereupon the code, having been called, is gone; or when it never will be. Then, and
+        // should the scheduler itself unwind, the task's body is leaked (`Task::drop`) and never resumed,
+        // so that it never again looks at what it borrows.
         let code: Box<dyn FnOnce() + 'static> = unsafe { std::mem::transmute(code) };
-        scheduler.enter(|| {
-            as_root(|| {
-                let body = root(promise, code);
-                let task = scheduler.spawn(era, site, Some("root".into()), body);
-                // SAFETY: the task was spawned on this thread.
-                let state = unsafe { &task.local().state };
-                scheduler.run_until(|| state.get() == State::Done);
-                scheduler.close();
-            });
+        let stalled = runtime.enter(|| {
+            let task = scheduler.spawn(setup, root(promise, code));
+            // SAFETY: the task was spawned on this thread.
+            let state = unsafe { &task.local().state };
+            let stalled = drive(scheduler, || state.get() == State::Done);
+            scheduler.close();
+            stalled
         });
+        if let Some(deadlock) = stalled {
+            return Err(deadlock);
+        }
         match packet.result.take().expect("a task that is done has a result") {
-            Ok(()) => {}
+            Ok(()) => Ok(()),
             Err(error) => match error.into_panic() {
                 Ok(payload) => std::panic::resume_unwind(payload),
                 Err(error) => panic!("{error}"),
@@ -120,13 +166,108 @@ impl Builder {
     }
 }
 
-/// Adds a task to the run of this thread: what the three `spawn`s share.
-#[track_caller]
+fn refuse_nesting() {
+    assert!(
+        Scheduler::with(|here| here.is_none()),
+        "`run` inside of `run`: this thread has a scheduler already; spawn a task instead"
+    );
+}
+
+pub(crate) fn seed_of_environment() -> Option<u64> {
+    let text = std::env::var("WOULDBLOCK_SEED").ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("WOULDBLOCK_SEED={text:?} is not a number")))
+}
+
+/// A scheduler that is driven by hand.
+///
+/// ```
+/// use wouldblock::{Builder, green};
+///
+/// let runtime = Builder::new().build().unwrap();
+/// let task = runtime.enter(|| green::spawn(|| { green::yield_now(); 42 }));
+/// let mut turns = 0;
+/// while runtime.turn() {
+///     turns += 1;
+/// }
+/// assert_eq!((turns, task.is_finished()), (2, true));
+/// ```
+///
+/// Dropping it cancels its tasks, the newest first.
+pub struct Runtime {
+    scheduler: Scheduler,
+}
+
+impl Runtime {
+    /// Runs `f` as code of this runtime, outside of any task: it can spawn tasks, not wait.
+    ///
+    /// # Panics
+    ///
+    /// Where the thread has a runtime entered already; and with whatever `f` panics with.
+    #[track_caller]
+    pub fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
+        refuse_nesting();
+        self.scheduler.enter(|| as_root(f))
+    }
+
+    /// Gives one turn to the task that is first in the queue. If none is ready, asks the operating system
+    /// and the clock, without waiting, whether one should be, and gives it its turn. False: none was.
+    ///
+    /// # Panics
+    ///
+    /// As [`enter`](Runtime::enter). A task that panics does not make this panic.
+    #[track_caller]
+    pub fn turn(&self) -> bool {
+        self.enter(|| self.scheduler.step() || (self.scheduler.look() && self.scheduler.step()))
+    }
+
+    /// The descriptor to watch from another event loop: when it is readable, [`turn`](Runtime::turn) has
+    /// something to do.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.scheduler.event_queue()
+    }
+
+    /// When [`turn`](Runtime::turn) should be called at the latest, though nothing happens.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.scheduler.next_deadline()
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        // Inside of a run, or while this thread unwinds, tasks cannot be given the turns in which they
+        // would clean up: they are leaked.
+        if Scheduler::with(|here| here.is_none()) && !std::thread::panicking() {
+            self.enter(|| self.scheduler.close());
+        }
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime").finish_non_exhaustive()
+    }
+}
+
+/// Runs until `done`; `Some` if it never will be.
+fn drive(scheduler: &Scheduler, done: impl Fn() -> bool) -> Option<Deadlock> {
+    let mut warned = false;
+    loop {
+        match scheduler.run_until(&done) {
+            Progress::Done => return None,
+            Progress::Deadlock => return Some(Deadlock::of(scheduler, true)),
+            Progress::Quiet if !warned => log::warn!("{}", Deadlock::of(scheduler, false)),
+            Progress::Quiet => {}
+        }
+        warned = true;
+    }
+}
+
+/// Adds a task to the run of this thread: what the three `spawn`s share. A stack of no size is one of the
+/// run's.
 pub(crate) fn launch<T: 'static, B: Body + 'static>(
-    era: Era,
+    mut setup: Setup,
     body: impl FnOnce(Promise<T>) -> B,
 ) -> JoinHandle<T> {
-    let site = Location::caller();
     let promise = Promise::new();
     let packet = promise.0.clone();
     let task = Scheduler::with(|scheduler| {
@@ -134,16 +275,28 @@ pub(crate) fn launch<T: 'static, B: Body + 'static>(
             panic!("spawn outside of a run: call it inside `wouldblock::run(|| ..)`")
         });
         assert!(!scheduler.is_closing(), "spawn after the root has returned: the run is ending");
-        scheduler.spawn(era, site, None, Box::new(body(promise)))
+        if setup.stack_size == 0 {
+            setup.stack_size = scheduler.stack_size;
+        }
+        scheduler.spawn(setup, Box::new(body(promise)))
     });
     JoinHandle { task, packet }
 }
 
 /// A fiber for the running task; where the kernel has no room for a stack, that is the task's result.
 pub(crate) fn fiber<T>(promise: &Promise<T>) -> Option<Fiber> {
-    let size = Scheduler::with(|s| s.map_or(stack::DEFAULT_SIZE, |s| s.stack_size));
-    let task = || door::current().expect("a body is called in its task's turn");
-    Fiber::take(size).map_err(|e| promise.no_stack(task(), e)).ok()
+    let task = current().expect("a body is called in its task's turn");
+    match Fiber::take(task.setup.stack_size) {
+        Ok(fiber) => {
+            // SAFETY: it is the running task, so this is its home thread.
+            unsafe { task.local() }.stack.set(fiber.bounds().guard.end);
+            Some(fiber)
+        }
+        Err(e) => {
+            promise.no_stack(task, e);
+            None
+        }
+    }
 }
 
 /// A task that was spawned: wait for it, in any era, to get what its code returned.
@@ -211,17 +364,26 @@ impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_shared(cx)
+    }
+}
+
+impl<T> JoinHandle<T> {
+    pub(crate) fn poll_shared(&self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
         if let Some(result) = self.packet.result.take() {
             return Poll::Ready(result);
         }
         // SAFETY: a handle is not `Send`, so this is the task's home thread.
         let local = unsafe { self.task.local() };
+        if Scheduler::with(|s| s.is_some_and(|s| !Arc::ptr_eq(&s.home, &self.task.home))) {
+            return Poll::Ready(Err(JoinError::elsewhere(self.task.clone())));
+        }
         match local.state.get() {
             State::Done => Poll::Ready(Err(JoinError::taken(self.task.clone()))),
             State::Running | State::Woken => Poll::Ready(Err(JoinError::itself(self.task.clone()))),
             State::Ready | State::Waiting => {
-                local.joiner.set(Some(cx.waker().clone()));
-                door::leave(cx, Wait::PARKED);
+                local.joiner.set(Some(door::waiter(cx)));
+                door::leave(cx, Wait::join(&self.task));
                 Poll::Pending
             }
         }
@@ -246,6 +408,10 @@ pub struct Stats {
     pub spawned: u64,
     /// Tasks that are done.
     pub finished: u64,
+    /// Stacks of this thread that tasks and generators are on.
+    pub stacks_used: usize,
+    /// Stacks of this thread that are kept for the next task.
+    pub stacks_kept: usize,
 }
 
 /// Counts of the present run; all zero outside of one.
@@ -260,11 +426,14 @@ pub struct Stats {
 pub fn stats() -> Stats {
     Scheduler::with(|scheduler| {
         let Some(counters) = scheduler.map(|s| &s.counters) else { return Stats::default() };
+        let (stacks_used, stacks_kept) = coroutine::count_stacks();
         Stats {
             turns: counters.turns.get(),
             would_block: counters.would_block.get(),
             spawned: counters.spawned.get(),
             finished: counters.finished.get(),
+            stacks_used,
+            stacks_kept,
         }
     })
 }

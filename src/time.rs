@@ -9,12 +9,13 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::kernel::door::{self, Registration};
+use crate::kernel::scheduler;
 use crate::kernel::task::{Wait, WaitKind};
 
 /// The time by the clock of this run, which may be [virtual](crate::Builder::virtual_clock); outside of a
 /// run, the machine's.
 pub fn now() -> Instant {
-    door::now()
+    scheduler::now()
 }
 
 /// An operation that is ready when `duration` has passed since this call.
@@ -61,7 +62,7 @@ impl Future for Sleep {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(deadline) = self.deadline else { return Poll::Pending };
-        if door::now() >= deadline {
+        if now() >= deadline {
             return Poll::Ready(());
         }
         let wait = Wait::new(WaitKind::Until(deadline));

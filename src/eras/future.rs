@@ -31,10 +31,15 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use crate::kernel::cancel;
 use crate::kernel::coroutine::{Fiber, Switch};
 use crate::kernel::door;
+use crate::kernel::scheduler::with_local;
 use crate::kernel::task::{Body, Era, Promise, Wait, WaitKind};
 use crate::runtime::{JoinHandle, fiber, launch};
+use crate::task;
+
+pub use crate::scope::future::{Scope, Scoped, scope};
 
 /// Starts a task that polls `future` until it is ready.
 ///
@@ -48,14 +53,29 @@ pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future<Output: 'static> + 'static,
 {
-    launch(Era::Future, |promise| Polled {
-        code: Rc::new(Code {
-            promise: Cell::new(Some(promise)),
-            future: UnsafeCell::new(Some(future)),
-        }),
-        fiber: None,
-        interrupted: false,
-    })
+    task::Builder::new().spawn_future(future)
+}
+
+impl task::Builder {
+    /// Starts a task that polls `future` until it is ready: see [`future::spawn`](spawn).
+    ///
+    /// # Panics
+    ///
+    /// As [`future::spawn`](spawn).
+    #[track_caller]
+    pub fn spawn_future<F>(self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: 'static> + 'static,
+    {
+        launch(self.setup(Era::Future), |promise| Polled {
+            code: Rc::new(Code {
+                promise: Cell::new(Some(promise)),
+                future: UnsafeCell::new(Some(future)),
+            }),
+            fiber: None,
+            interrupted: false,
+        })
+    }
 }
 
 struct Polled<F: Future> {
@@ -84,6 +104,7 @@ impl<F: Future<Output: 'static> + 'static> Body for Polled<F> {
             return Switch::Suspended;
         }
         self.fiber = None;
+        with_local(|local| local.stack.set(0));
         if self.code.is_done() {
             return Switch::Finished;
         }
@@ -106,7 +127,7 @@ impl<F: Future> Code<F> {
         // SAFETY: the future stays where it is, in an `Rc`, until it is dropped there; and nobody else
         // looks at it: a task has one turn at a time, and only its turns come here.
         let mut future = unsafe { Pin::new_unchecked(&mut *self.future.get()) };
-        let polled = match door::is_cancelled() {
+        let polled = match cancel::is_cancelled() {
             true => None,
             false => {
                 let now = future.as_mut().as_pin_mut().expect("polled until it is ready");
@@ -123,7 +144,7 @@ impl<F: Future> Code<F> {
             match polled {
                 Some(Ok(value)) => value,
                 Some(Err(payload)) => panic::resume_unwind(payload),
-                None => door::raise_cancelled(),
+                None => cancel::raise_cancelled(),
             }
         });
     }

@@ -32,19 +32,18 @@
 //! assert_eq!(countdown.collect::<Vec<_>>(), [2, 1]);
 //! ```
 
-use std::any::Any;
-use std::cell::Cell;
-use std::fmt;
 use std::future::IntoFuture;
-use std::panic::{self, AssertUnwindSafe};
 use std::pin::pin;
-use std::rc::Rc;
 
-use crate::kernel::coroutine::{Fiber, Suspender, Switch};
+use crate::kernel::cancel;
+use crate::kernel::coroutine::Switch;
 use crate::kernel::door;
-use crate::kernel::stack;
-use crate::kernel::task::{Body, Era, Promise, Unwind, Wait, WaitKind};
+use crate::kernel::task::{Body, Era, Promise, Wait, WaitKind};
+use crate::pep342::Sent;
 use crate::runtime::{JoinHandle, fiber, launch};
+use crate::task;
+
+pub use crate::pep342::{Generator, GeneratorState, Thrown, Yielder};
 
 /// Starts a task that drives the generator whose code is `body`.
 ///
@@ -55,7 +54,25 @@ use crate::runtime::{JoinHandle, fiber, launch};
 /// Outside of a run, and when the run is ending.
 #[track_caller]
 pub fn spawn<T: 'static>(body: impl FnOnce(&Yielder<Wait>) -> T + 'static) -> JoinHandle<T> {
-    launch(Era::Generator, |promise| Trampoline { start: Some((promise, body)), generator: None })
+    task::Builder::new().spawn_generator(body)
+}
+
+impl task::Builder {
+    /// Starts a task that drives the generator whose code is `body`: see [`generator::spawn`](spawn).
+    ///
+    /// # Panics
+    ///
+    /// As [`generator::spawn`](spawn).
+    #[track_caller]
+    pub fn spawn_generator<T: 'static>(
+        self,
+        body: impl FnOnce(&Yielder<Wait>) -> T + 'static,
+    ) -> JoinHandle<T> {
+        launch(self.setup(Era::Generator), |promise| Trampoline {
+            start: Some((promise, body)),
+            generator: None,
+        })
+    }
 }
 
 struct Trampoline<T, F> {
@@ -66,14 +83,14 @@ struct Trampoline<T, F> {
 impl<T: 'static, F: FnOnce(&Yielder<Wait>) -> T + 'static> Body for Trampoline<T, F> {
     fn turn(&mut self) -> Switch {
         if let Some(generator) = &mut self.generator {
-            let sent = if door::is_cancelled() { Sent::Close } else { Sent::Value(()) };
+            let sent = if cancel::is_cancelled() { Sent::Close } else { Sent::Value(()) };
             return bounce(generator.step(Some(sent)));
         }
         let (promise, body) = self.start.take().expect("a generator starts once");
         let Some(fiber) = fiber(&promise) else { return Switch::Finished };
         let generator = Generator::new(move |y: &Yielder<Wait>| {
             door::fulfil(promise, || {
-                door::check_cancelled();
+                cancel::check_cancelled();
                 body(y)
             });
         });
@@ -91,333 +108,6 @@ fn bounce(step: Option<GeneratorState<Wait, std::thread::Result<()>>>) -> Switch
         None => {} // It waited the green way: its wait is at the door already.
     }
     Switch::Suspended
-}
-
-/// A coroutine that yields `Y`s to whoever resumes it, takes `S`s from there, and returns an `R`.
-///
-/// It runs on a stack of its own, so that it may yield from any depth that its [`Yielder`] is passed to.
-/// Nothing runs before it is first resumed. Dropping it closes it.
-///
-/// ```
-/// use wouldblock::generator::{Generator, GeneratorState::*, Yielder};
-///
-/// let mut average = Generator::new(|y: &Yielder<f64, f64>| {
-///     let (mut sum, mut n) = (0.0, 0);
-///     while n < 3 {
-///         sum += y.yield_(if n == 0 { 0.0 } else { sum / n as f64 });
-///         n += 1;
-///     }
-///     sum
-/// });
-/// average.prime();
-/// assert_eq!(average.send(10.0), Yielded(10.0));
-/// assert_eq!(average.send(20.0), Yielded(15.0));
-/// assert_eq!(average.send(30.0), Complete(60.0));
-/// ```
-pub struct Generator<Y: 'static, S: 'static = (), R: 'static = ()> {
-    start: Option<Start<Y, S, R>>,
-    fiber: Option<Fiber>,
-    line: Rc<Line<Y, S>>,
-    returned: Rc<Cell<Option<std::thread::Result<R>>>>,
-}
-
-type Start<Y, S, R> = Box<dyn FnOnce(&Yielder<Y, S>) -> R>;
-
-/// What a generator did when it was resumed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GeneratorState<Y, R> {
-    /// It yielded a value and can be resumed.
-    Yielded(Y),
-    /// It returned.
-    Complete(R),
-}
-
-/// The wire between a generator and its caller.
-struct Line<Y, S> {
-    sent: Cell<Option<Sent<S>>>,
-    yielded: Cell<Option<Y>>,
-    /// The time limits in force where the generator was last resumed.
-    limits: Cell<*const ()>,
-}
-
-enum Sent<S> {
-    Value(S),
-    Throw(Box<dyn Any + Send>),
-    Close,
-}
-
-impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
-    /// A generator with the code `body`, which has not begun.
-    ///
-    /// `body` must own what it uses. To give it a borrow, make and finish the generator inside a closure.
-    pub fn new(body: impl FnOnce(&Yielder<Y, S>) -> R + 'static) -> Generator<Y, S, R> {
-        let line = Line {
-            sent: Cell::default(),
-            yielded: Cell::default(),
-            limits: Cell::new(std::ptr::null()),
-        };
-        let start = Some(Box::new(body) as Start<Y, S, R>);
-        Generator { start, fiber: None, line: Rc::new(line), returned: Rc::default() }
-    }
-
-    /// Runs up to the first `yield_`, so that there is somebody to `send` to. (In Python: `next(g)`.)
-    ///
-    /// # Panics
-    ///
-    /// When it has begun already, and with whatever the body panics with.
-    #[track_caller]
-    pub fn prime(&mut self) -> GeneratorState<Y, R> {
-        assert!(self.start.is_some(), "`prime` is for a generator that has not begun");
-        self.advance(None)
-    }
-
-    /// Makes the `yield_` at which the generator is suspended return `value`, and runs to the next one.
-    ///
-    /// # Panics
-    ///
-    /// When it has not begun (there is no `yield_` yet to return from: [`prime`](Generator::prime) it),
-    /// when it is finished, and with whatever the body panics with; it is finished then.
-    #[track_caller]
-    pub fn send(&mut self, value: S) -> GeneratorState<Y, R> {
-        assert!(
-            self.start.is_none(),
-            "a value was sent to a generator that has not begun: `prime` it first"
-        );
-        self.advance(Some(Sent::Value(value)))
-    }
-
-    /// Makes the `yield_` at which the generator is suspended unwind with `payload`, as if the body had
-    /// panicked there, and runs to the next one if the body catches it
-    /// ([`try_yield`](Yielder::try_yield)). One that has not begun never begins.
-    ///
-    /// # Panics
-    ///
-    /// With `payload` if the body lets it pass; when the generator is finished.
-    #[track_caller]
-    pub fn throw(&mut self, payload: Box<dyn Any + Send>) -> GeneratorState<Y, R> {
-        if self.start.take().is_some() {
-            panic::resume_unwind(payload);
-        }
-        self.advance(Some(Sent::Throw(payload)))
-    }
-
-    /// Ends the generator: the `yield_` at which it is suspended unwinds, and the destructors on its
-    /// stack run. Closing one that has not begun or is finished does nothing.
-    ///
-    /// # Panics
-    ///
-    /// When the body yields again instead of ending ("generator ignored GeneratorExit", in Python), and
-    /// with whatever it panics with on its way.
-    #[track_caller]
-    pub fn close(&mut self) {
-        if self.start.take().is_some() || self.is_finished() {
-            return;
-        }
-        match self.advance_caught(Some(Sent::Close)) {
-            GeneratorState::Yielded(_) => panic!("a generator yielded while it was being closed"),
-            GeneratorState::Complete(Err(payload)) if !payload.is::<Unwind>() => {
-                panic::resume_unwind(payload)
-            }
-            GeneratorState::Complete(_) => {}
-        }
-    }
-
-    /// Whether the body has returned or unwound.
-    pub fn is_finished(&self) -> bool {
-        self.start.is_none() && self.fiber.is_none()
-    }
-
-    #[track_caller]
-    fn advance(&mut self, sent: Option<Sent<S>>) -> GeneratorState<Y, R> {
-        match self.advance_caught(sent) {
-            GeneratorState::Yielded(value) => GeneratorState::Yielded(value),
-            GeneratorState::Complete(Ok(value)) => GeneratorState::Complete(value),
-            GeneratorState::Complete(Err(payload)) => panic::resume_unwind(payload),
-        }
-    }
-
-    #[track_caller]
-    fn advance_caught(
-        &mut self,
-        sent: Option<Sent<S>>,
-    ) -> GeneratorState<Y, std::thread::Result<R>> {
-        assert!(!self.is_finished(), "a generator was resumed after it had finished");
-        door::refuse_while_unwinding();
-        self.step(sent).expect("only the outermost coroutine of a task is suspended at the door")
-    }
-
-    /// One resume. `None`: it is suspended at the door, as the outermost coroutine of a task.
-    fn step(&mut self, sent: Option<Sent<S>>) -> Option<GeneratorState<Y, std::thread::Result<R>>> {
-        self.line.sent.set(sent);
-        self.line.limits.set(door::limits());
-        let switch = match self.start.take() {
-            None => self.fiber.as_mut().expect("it has begun and is not finished").resume(),
-            Some(body) => {
-                let fiber = self.fiber.take().unwrap_or_else(|| {
-                    Fiber::take(stack::DEFAULT_SIZE).unwrap_or_else(|e| panic!("a generator: {e}"))
-                });
-                let y = Yielder { line: self.line.clone(), suspender: fiber.suspender() };
-                let returned = self.returned.clone();
-                self.fiber.insert(fiber).start(move || {
-                    let result = panic::catch_unwind(AssertUnwindSafe(|| body(&y)));
-                    returned.set(Some(result));
-                })
-            }
-        };
-        if switch == Switch::Suspended {
-            return self.line.yielded.take().map(GeneratorState::Yielded);
-        }
-        self.fiber = None;
-        let result = self.returned.take().expect("a job that is finished has a result");
-        Some(GeneratorState::Complete(result))
-    }
-}
-
-impl<Y: 'static, R: 'static> Generator<Y, (), R> {
-    /// Runs to the next `yield_`, or to the end. (In Python: `next(g)`, with the value of the
-    /// `StopIteration`.)
-    ///
-    /// # Panics
-    ///
-    /// When it is finished already, and with whatever the body panics with; it is finished then.
-    #[track_caller]
-    pub fn resume(&mut self) -> GeneratorState<Y, R> {
-        self.advance(Some(Sent::Value(())))
-    }
-}
-
-/// A generator that takes nothing is an iterator over what it yields; what it returns is dropped.
-impl<Y: 'static, R: 'static> Iterator for Generator<Y, (), R> {
-    type Item = Y;
-
-    fn next(&mut self) -> Option<Y> {
-        if self.is_finished() {
-            return None;
-        }
-        match self.resume() {
-            GeneratorState::Yielded(value) => Some(value),
-            GeneratorState::Complete(_) => None,
-        }
-    }
-}
-
-impl<Y: 'static, S: 'static, R: 'static> Drop for Generator<Y, S, R> {
-    fn drop(&mut self) {
-        if self.start.take().is_some() || self.fiber.is_none() {
-            return;
-        }
-        // Also while this thread is unwinding: what unwinds in the generator is caught at its root.
-        match self.step(Some(Sent::Close)) {
-            Some(GeneratorState::Complete(Ok(_))) => {}
-            Some(GeneratorState::Complete(Err(payload))) if payload.is::<Unwind>() => {}
-            Some(GeneratorState::Complete(Err(_))) => {
-                log::error!("a generator panicked while it was being dropped");
-            }
-            Some(GeneratorState::Yielded(_)) | None => {
-                log::error!("a generator yielded while it was being dropped; its stack is leaked");
-            }
-        }
-    }
-}
-
-impl<Y, S, R> fmt::Debug for Generator<Y, S, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match (&self.start, &self.fiber) {
-            (Some(_), _) => "not begun",
-            (None, Some(_)) => "suspended",
-            (None, None) => "finished",
-        };
-        write!(f, "Generator({state})")
-    }
-}
-
-/// The inside end of a [`Generator`]: with it, the body yields and waits.
-pub struct Yielder<Y, S = ()> {
-    line: Rc<Line<Y, S>>,
-    suspender: Suspender,
-}
-
-/// What made a [`try_yield`](Yielder::try_yield) fail.
-#[derive(Debug)]
-pub enum Thrown {
-    /// [`Generator::throw`] was called, with this.
-    Error(Box<dyn Any + Send>),
-    /// The generator is being closed: return soon, and do not yield again. (Python's `GeneratorExit`.)
-    Exit,
-}
-
-impl<Y: 'static, S: 'static> Yielder<Y, S> {
-    /// Gives `value` to whoever resumed the generator, and returns what the next `send` sends.
-    ///
-    /// Unwinds from here when the generator is closed or something is thrown into it.
-    ///
-    /// # Panics
-    ///
-    /// With what is thrown; and where the generator cannot yield: outside of its own body (in a task that
-    /// it spawned), or inside of a [`green::timeout`](crate::green::timeout), whose limit would go on
-    /// for whoever resumed it (PEP 789).
-    #[track_caller]
-    pub fn yield_(&self, value: Y) -> S {
-        match self.exchange(value) {
-            Sent::Value(value) => value,
-            Sent::Throw(payload) => panic::resume_unwind(payload),
-            Sent::Close => door::raise_cancelled(),
-        }
-    }
-
-    /// As [`yield_`](Yielder::yield_), for a body that wants to catch what is thrown into it.
-    ///
-    /// # Errors
-    ///
-    /// [`Thrown`], instead of unwinding.
-    ///
-    /// # Panics
-    ///
-    /// Where the generator cannot yield, as `yield_`.
-    #[track_caller]
-    pub fn try_yield(&self, value: Y) -> Result<S, Thrown> {
-        match self.exchange(value) {
-            Sent::Value(value) => Ok(value),
-            Sent::Throw(payload) => Err(Thrown::Error(payload)),
-            Sent::Close => Err(Thrown::Exit),
-        }
-    }
-
-    /// Yields whatever `inner` yields, hands on to it what is sent and thrown, and returns what it
-    /// returns; when this generator is closed, closes `inner` first. (PEP 380's `yield from`.)
-    ///
-    /// # Panics
-    ///
-    /// With whatever `inner` panics with.
-    #[track_caller]
-    pub fn yield_from<R: 'static>(&self, mut inner: Generator<Y, S, R>) -> R {
-        let mut state = inner.advance(None);
-        loop {
-            let value = match state {
-                GeneratorState::Complete(result) => return result,
-                GeneratorState::Yielded(value) => value,
-            };
-            state = match self.exchange(value) {
-                Sent::Close => {
-                    inner.close();
-                    door::raise_cancelled();
-                }
-                sent => inner.advance(Some(sent)),
-            };
-        }
-    }
-
-    #[track_caller]
-    fn exchange(&self, value: Y) -> Sent<S> {
-        door::refuse_while_unwinding();
-        assert!(
-            door::limits() == self.line.limits.get(),
-            "a generator cannot yield inside of `green::timeout`; use `y.wait(timeout(..))`"
-        );
-        self.line.yielded.set(Some(value));
-        self.suspender.suspend();
-        self.line.sent.take().expect("whoever resumes a suspended generator sends something")
-    }
 }
 
 impl<Y: From<Wait> + 'static, S: 'static> Yielder<Y, S> {
@@ -452,11 +142,5 @@ impl<Y: From<Wait> + 'static, S: 'static> Yielder<Y, S> {
     #[track_caller]
     pub fn yield_now(&self) {
         drop(self.yield_(Wait::new(WaitKind::Turn).into()));
-    }
-}
-
-impl<Y, S> fmt::Debug for Yielder<Y, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Yielder")
     }
 }

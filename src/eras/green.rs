@@ -20,14 +20,20 @@
 //! ```
 
 use std::future::IntoFuture;
-use std::panic::Location;
+use std::panic::{self, AssertUnwindSafe};
 use std::time::Duration;
 
+use crate::kernel::cancel;
 use crate::kernel::coroutine::{Fiber, Switch};
 use crate::kernel::door;
+use crate::kernel::scheduler::now;
 use crate::kernel::task::{Body, Era, Promise};
+use crate::report::Deadlock;
 use crate::runtime::{Builder, JoinHandle, fiber, launch};
+use crate::task;
 use crate::time::{self, Elapsed};
+
+pub use crate::scope::green::{Scope, ScopedJoinHandle, scope};
 
 /// Starts a task that runs `body` on a stack of its own.
 ///
@@ -38,7 +44,22 @@ use crate::time::{self, Elapsed};
 /// Outside of a run, and when the run is ending.
 #[track_caller]
 pub fn spawn<T: 'static>(body: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
-    launch(Era::Green, |promise| Greenlet { start: Some((promise, body)), fiber: None })
+    task::Builder::new().spawn_green(body)
+}
+
+impl task::Builder {
+    /// Starts a task that runs `body` on a stack of its own: see [`green::spawn`](spawn).
+    ///
+    /// # Panics
+    ///
+    /// As [`green::spawn`](spawn).
+    #[track_caller]
+    pub fn spawn_green<T: 'static>(self, body: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
+        launch(self.setup(Era::Green), |promise| Greenlet {
+            start: Some((promise, body)),
+            fiber: None,
+        })
+    }
 }
 
 struct Greenlet<T, F> {
@@ -55,7 +76,7 @@ impl<T: 'static, F: FnOnce() -> T + 'static> Body for Greenlet<T, F> {
         let Some(fiber) = fiber(&promise) else { return Switch::Finished };
         self.fiber.insert(fiber).start(move || {
             door::fulfil(promise, || {
-                door::check_cancelled();
+                cancel::check_cancelled();
                 body()
             });
         })
@@ -141,9 +162,59 @@ pub fn sleep(duration: Duration) {
 /// What `body` had done so far is lost but for what its destructors keep.
 #[track_caller]
 pub fn timeout<T>(limit: Duration, body: impl FnOnce() -> T) -> Result<T, Elapsed> {
-    match door::now().checked_add(limit) {
-        Some(deadline) => door::Limit::hold(deadline, body).ok_or_else(|| Elapsed::new(limit)),
+    match now().checked_add(limit) {
+        Some(deadline) => cancel::Limit::hold(deadline, body).ok_or_else(|| Elapsed::new(limit)),
         None => Ok(body()),
+    }
+}
+
+/// Runs `body`, and then, whatever becomes of it, `cleanup`, which may wait.
+///
+/// A destructor must not wait: while a stack unwinds, nothing suspends. Where the end of a piece of work
+/// has to wait (say goodbye to a server, join a helper), this catches the unwinding, runs `cleanup` with
+/// cancellation and time limits held off, and lets it go on. (Python's `finally`, in trio's
+/// `CancelScope(shield=True)`.)
+///
+/// ```
+/// use std::time::Duration;
+/// use wouldblock::green;
+///
+/// wouldblock::run(|| {
+///     let task = green::spawn(|| green::finally(
+///         || green::sleep(Duration::from_secs(60)),
+///         || green::sleep(Duration::from_millis(1)), // a polite goodbye
+///     ));
+///     green::yield_now();
+///     task.cancel();
+///     assert!(task.join().unwrap_err().is_cancelled());
+/// });
+/// ```
+///
+/// # Panics
+///
+/// With whatever `body` or `cleanup` panics with; with that of `cleanup` if both do.
+///
+/// # Cancellation
+///
+/// `cleanup` is not cancelled: put a time limit inside of `body`, not around this, and keep it short.
+pub fn finally<T>(body: impl FnOnce() -> T, cleanup: impl FnOnce()) -> T {
+    let result = panic::catch_unwind(AssertUnwindSafe(body));
+    cancel::shield(cleanup);
+    result.unwrap_or_else(|payload| panic::resume_unwind(payload))
+}
+
+impl<'scope> Scope<'scope, '_> {
+    /// Starts a task of the scope, that may borrow what outlives it.
+    ///
+    /// # Panics
+    ///
+    /// As [`green::spawn`](spawn).
+    #[track_caller]
+    pub fn spawn<T: 'scope>(
+        &'scope self,
+        body: impl FnOnce() -> T + 'scope,
+    ) -> ScopedJoinHandle<'scope, T> {
+        self.adopt(body, spawn)
     }
 }
 
@@ -181,12 +252,35 @@ impl Builder {
     /// As [`run`](crate::run).
     #[track_caller]
     pub fn run<T>(self, root: impl FnOnce() -> T) -> T {
+        self.try_run(root).unwrap_or_else(|deadlock| panic!("{deadlock}"))
+    }
+
+    /// As [`run`](Builder::run), for whoever wants to go on after a deadlock.
+    ///
+    /// ```
+    /// use wouldblock::{Builder, green};
+    ///
+    /// let deadlock = Builder::new().try_run(|| green::wait(std::future::pending::<()>())).unwrap_err();
+    /// assert!(deadlock.to_string().starts_with("deadlock: 1 task waits, and nothing can wake it"));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Tasks wait, and nothing can ever wake any of them: the [`Deadlock`] tells which, and for what. They
+    /// have been cancelled.
+    ///
+    /// # Panics
+    ///
+    /// As [`run`](crate::run), but for the deadlock.
+    #[track_caller]
+    pub fn try_run<T>(self, root: impl FnOnce() -> T) -> Result<T, Deadlock> {
         let mut result = None;
         let code = Box::new(|| result = Some(root()));
-        self.run_root(Era::Green, Location::caller(), code, |promise, body| {
+        let setup = task::Builder::new().name("root").stack_size(self.stack()).setup(Era::Green);
+        self.run_root(setup, code, |promise, body| {
             Box::new(Greenlet { start: Some((promise, body)), fiber: None })
-        });
-        result.expect("the root has returned")
+        })?;
+        Ok(result.expect("the root has returned"))
     }
 }
 

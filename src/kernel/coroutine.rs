@@ -29,6 +29,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::ptr::NonNull;
 
 use corosensei::{Coroutine, Yielder};
@@ -60,9 +61,18 @@ pub(crate) enum Switch {
 
 /// The end of a fiber that lies on its own stack; lives as long as the fiber.
 struct Link {
+    bounds: Bounds,
     yielder: *const Yielder<(), ()>,
     job: Cell<Option<Job>>,
     busy: Cell<bool>,
+}
+
+/// Where a stack lies.
+#[derive(Clone, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) guard: Range<usize>,
+    /// Usable bytes above the guard.
+    pub(crate) usable: usize,
 }
 
 /// A closure to be moved to the fiber: where it is, and how to move and call it.
@@ -147,6 +157,10 @@ impl Fiber {
         if self.link().busy.get() { Switch::Suspended } else { Switch::Finished }
     }
 
+    pub(crate) fn bounds(&self) -> &Bounds {
+        &self.link().bounds
+    }
+
     /// A handle with which code on this fiber suspends it.
     pub(crate) fn suspender(&self) -> Suspender {
         Suspender(self.link)
@@ -216,6 +230,13 @@ pub(crate) fn suspend_base() {
     ACTIVE.with(|active| active.inner.set(inner));
 }
 
+/// Where the stack of the fiber that is running lies. For a signal handler: neither locks nor allocates.
+pub(crate) fn running_stack() -> Option<Bounds> {
+    let inner = ACTIVE.with(|active| active.inner.get())?;
+    // SAFETY: the fiber is running, so its outermost frame, which holds the link, exists.
+    Some(unsafe { inner.as_ref() }.bounds.clone())
+}
+
 /// Runs `f` as if this thread were in no coroutine: the fibers it resumes are outermost again.
 ///
 /// A scheduler does, so that its tasks suspend to it even when it was itself started inside a generator.
@@ -233,11 +254,23 @@ pub(crate) fn as_root<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
+/// How many stacks of this thread are in use, and how many are kept hot for the next task.
+pub(crate) fn count_stacks() -> (usize, usize) {
+    POOLS.with_borrow(|pools| {
+        let hot = pools.iter().map(|p| p.hot.len()).sum::<usize>();
+        let taken = pools.iter().map(|p| p.arena.handed_out()).sum::<usize>();
+        (taken - hot, hot)
+    })
+}
+
+/// A fiber without a job: its coroutine, and its end on the stack.
+type Idle = (Coroutine<(), (), (), Stack>, NonNull<Link>);
+
 /// The fibers of one stack size on this thread.
 struct Pool {
     size: usize,
     /// Idle fibers, the last used on top: its stack is the one in the cache.
-    hot: Vec<(Coroutine<(), (), (), Stack>, NonNull<Link>)>,
+    hot: Vec<Idle>,
     arena: Arena,
 }
 
@@ -245,7 +278,7 @@ struct Pool {
 const MOST_HOT: usize = 1024;
 
 impl Pool {
-    fn put(&mut self, idle: (Coroutine<(), (), (), Stack>, NonNull<Link>)) {
+    fn put(&mut self, idle: Idle) {
         if self.hot.len() < MOST_HOT {
             self.hot.push(idle);
         } else {
@@ -263,10 +296,11 @@ impl Drop for Pool {
 }
 
 /// Makes a fiber: enters its outermost frame, which waits for a first job.
-fn boot(stack: Stack) -> (Coroutine<(), (), (), Stack>, NonNull<Link>) {
+fn boot(stack: Stack) -> Idle {
     thread_local!(static BOOTED: Cell<Option<NonNull<Link>>> = const { Cell::new(None) });
+    let bounds = Bounds { guard: stack.guard(), usable: stack.usable() };
     let mut coroutine = Coroutine::with_stack(stack, |yielder, ()| {
-        let link = Link { yielder, job: Cell::new(None), busy: Cell::new(false) };
+        let link = Link { bounds, yielder, job: Cell::new(None), busy: Cell::new(false) };
         BOOTED.set(Some(NonNull::from(&link)));
         loop {
             yielder.suspend(());

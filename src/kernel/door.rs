@@ -14,55 +14,21 @@
 //! There is room for one `Wait`. A second operation in the same poll registers the task's waker like a
 //! foreign one; deadlines need no room, the earliest counts.
 //!
-//! **Cancellation** is raised here: whoever would have to wait, and has been cancelled or is past a time
-//! limit, is unwound from here to its boundary. It is raised again at every further wait on the way. An
-//! operation that has completed wins: it is polled before anything is raised.
+//! Cancellation (`cancel.rs`) is raised here too: an operation is polled first, so that one that has
+//! completed wins; whoever would have to wait then is unwound instead, if it was cancelled.
 
 use std::future::{Future, IntoFuture};
 use std::mem::ManuallyDrop;
-use std::panic;
 use std::pin::{Pin, pin};
 use std::ptr;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
 
+use super::cancel;
 use super::coroutine;
 use super::reactor::{Direction, Place, SourceId};
-use super::scheduler::{HERE, Scheduler, VTABLE};
-use super::task::{Local, Promise, Task, Unwind, Wait, WaitKind};
+use super::scheduler::{HERE, Scheduler, VTABLE, current, in_task};
+use super::task::{Promise, Wait, WaitKind, Waiter, earliest};
 use super::timers::TimerKey;
-
-/// The task whose turn it is, if one has its turn on this thread.
-pub(crate) fn current() -> Option<Arc<Task>> {
-    let task = HERE.with(|here| here.task.get());
-    if task.is_null() {
-        return None;
-    }
-    // SAFETY: `Scheduler::turn` holds an `Arc` of the task while it is set; this makes another.
-    Some(unsafe {
-        Arc::increment_strong_count(task);
-        Arc::from_raw(task)
-    })
-}
-
-/// Whether a task has its turn on this thread, so that there is something to suspend.
-#[inline]
-pub(crate) fn in_task() -> bool {
-    HERE.with(|here| !here.task.get().is_null())
-}
-
-fn with_local<R>(f: impl FnOnce(&Local) -> R) -> Option<R> {
-    let task = HERE.with(|here| here.task.get());
-    // SAFETY: the pointer is valid while it is set (`Scheduler::turn`), which happens on the task's home
-    // thread only.
-    unsafe { task.as_ref() }.map(|task| f(unsafe { task.local() }))
-}
-
-/// The time, by the clock of this thread's scheduler.
-pub(crate) fn now() -> Instant {
-    Scheduler::with(|s| s.map_or_else(Instant::now, |s| s.clock.now()))
-}
 
 /// The running task's own waker, borrowed: no count is taken. Where no task runs, a waker that wakes
 /// nobody, with which an operation still says what it waits for.
@@ -111,10 +77,11 @@ pub(crate) fn leave(cx: &Context<'_>, wait: Wait) -> bool {
     })
 }
 
-fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
+/// `cx.waker()`, to be kept by something that this thread's scheduler wakes.
+pub(crate) fn waiter(cx: &Context<'_>) -> Waiter {
+    match current() {
+        Some(task) if is_own(cx.waker()) => Waiter::Task(task),
+        _ => Waiter::Waker(cx.waker().clone()),
     }
 }
 
@@ -158,56 +125,9 @@ const OUTSIDE: &str = "a wait outside of any task: there is nothing to suspend. 
 #[track_caller]
 pub(crate) fn suspend(wait: Wait) {
     assert!(in_task(), "{OUTSIDE}");
-    refuse_while_unwinding();
-    let limited = with_local(|local| local.cancelled.get() || !local.limits.get().is_null());
-    let wait = if limited == Some(true) { raise_or_limit(wait) } else { wait };
-    HERE.with(|here| here.wait.set(wait));
+    cancel::refuse_while_unwinding();
+    put(cancel::check(wait));
     coroutine::suspend_base();
-}
-
-/// Unwinds if the task is cancelled or a time limit has passed; otherwise the wait ends with the limit.
-#[cold]
-fn raise_or_limit(wait: Wait) -> Wait {
-    check_cancelled();
-    let now = now();
-    let mut deadline = wait.deadline;
-    let mut passed = None;
-    let mut limit = limits().cast::<Limit>();
-    // SAFETY: each limit lies in the frame of a `Limit::hold` further down this stack, which takes it
-    // out of the list before it ends.
-    while let Some(here) = unsafe { limit.as_ref() } {
-        if here.deadline <= now {
-            passed = Some(limit); // The outermost that has passed is found last.
-        }
-        deadline = earliest(deadline, Some(here.deadline));
-        limit = here.outer;
-    }
-    if let Some(boundary) = passed {
-        unwind_to(boundary.cast());
-    }
-    Wait { deadline, ..wait }
-}
-
-fn unwind_to(boundary: *const ()) -> ! {
-    panic::resume_unwind(Box::new(Unwind { boundary }))
-}
-
-/// Aborts if a stack is unwinding: for all that would suspend.
-#[inline]
-pub(crate) fn refuse_while_unwinding() {
-    if std::thread::panicking() {
-        abort_while_unwinding();
-    }
-}
-
-#[cold]
-fn abort_while_unwinding() -> ! {
-    let task = current().map_or_else(|| "a coroutine".into(), |task| task.to_string());
-    eprintln!(
-        "wouldblock: {task} has to wait in a destructor while its stack unwinds, which would leave the \
-         thread panicking for all other tasks; aborting. Do not wait in `drop`."
-    );
-    std::process::abort();
 }
 
 /// Runs the last of the running task's code, and keeps what becomes of it as the task's result.
@@ -217,55 +137,6 @@ fn abort_while_unwinding() -> ! {
 /// Outside of a task.
 pub(crate) fn fulfil<T>(promise: Promise<T>, code: impl FnOnce() -> T) {
     promise.fulfil(&current().expect(OUTSIDE), code);
-}
-
-/// Unwinds if the running task was cancelled; of code that has not begun, only what it has captured is
-/// then dropped.
-pub(crate) fn check_cancelled() {
-    if is_cancelled() {
-        raise_cancelled();
-    }
-}
-
-/// Unwinds to the root of the running task.
-pub(crate) fn raise_cancelled() -> ! {
-    unwind_to(ptr::null())
-}
-
-/// Whether somebody has asked the running task to stop.
-pub(crate) fn is_cancelled() -> bool {
-    with_local(|local| local.cancelled.get()) == Some(true)
-}
-
-/// The innermost time limit in force, to be compared with another time's.
-pub(crate) fn limits() -> *const () {
-    with_local(|local| local.limits.get()).unwrap_or(ptr::null())
-}
-
-/// A time limit on whatever the running task does in a closure.
-pub(crate) struct Limit {
-    deadline: Instant,
-    outer: *const Limit,
-}
-
-impl Limit {
-    /// Runs `body`; `None` if it was unwound because `deadline` had passed.
-    pub(crate) fn hold<T>(deadline: Instant, body: impl FnOnce() -> T) -> Option<T> {
-        assert!(in_task(), "{OUTSIDE}");
-        let outer = limits().cast();
-        let limit = Limit { deadline, outer };
-        let me = &raw const limit;
-        with_local(|local| local.limits.set(me.cast()));
-        let result = panic::catch_unwind(panic::AssertUnwindSafe(body));
-        with_local(|local| local.limits.set(outer.cast()));
-        match result {
-            Ok(value) => Some(value),
-            Err(payload) => match payload.downcast_ref::<Unwind>() {
-                Some(unwind) if ptr::eq(unwind.boundary, me.cast()) => None,
-                _ => panic::resume_unwind(payload),
-            },
-        }
-    }
 }
 
 /// Leaves `wait` at the door for a task that suspends by returning to its era's driver.
@@ -307,7 +178,8 @@ impl Registration {
                 WaitKind::Writable(id) => self.stand(scheduler, id, Direction::Write, waker),
                 WaitKind::Until(end) => {
                     let tick = scheduler.clock.tick_after(end);
-                    *self = Registration::Timer(scheduler.timers.borrow_mut().insert(tick, waker));
+                    let key = scheduler.timers.borrow_mut().insert(tick, Waiter::Waker(waker));
+                    *self = Registration::Timer(key);
                 }
                 WaitKind::Parked => {}
             }
@@ -315,24 +187,24 @@ impl Registration {
     }
 
     fn stand(&mut self, scheduler: &Scheduler, id: SourceId, direction: Direction, waker: Waker) {
-        let stood = scheduler.reactor.borrow_mut().stand(id, direction, waker);
+        let stood = scheduler.reactor.borrow_mut().stand(id, direction, Waiter::Waker(waker));
         match stood {
             Ok(place) => *self = Registration::Place(place),
-            Err(waker) => waker.wake(),
+            Err(waiter) => scheduler.wake_waiter(waiter),
         }
     }
 
     fn cancel(&mut self) {
-        let old = std::mem::take(self);
+        let old = ManuallyDrop::new(std::mem::take(self));
         Scheduler::with(|scheduler| {
             let Some(scheduler) = scheduler else { return };
-            // The waker is dropped when the borrow has ended: it may be anybody's code.
-            let waker = match old {
+            // The waiter is dropped when the borrow has ended: it may be anybody's code.
+            let waiter = match *old {
                 Registration::None => None,
                 Registration::Timer(key) => scheduler.timers.borrow_mut().remove(key),
                 Registration::Place(place) => scheduler.reactor.borrow_mut().leave(place),
             };
-            drop(waker);
+            drop(waiter);
         });
     }
 }

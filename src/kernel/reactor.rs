@@ -13,17 +13,16 @@
 //! Waiters stand in line for each direction, first come, first served. An event wakes the first; when it
 //! goes through with the flag still up, it wakes the next.
 //!
-//! The reactor never calls the scheduler: it hands back wakers, and the scheduler wakes them when nothing
-//! of the reactor's is borrowed any more, since a waker may be anybody's code.
+//! The reactor never calls the scheduler: it hands back whoever waited (a `W`), and the scheduler wakes
+//! them when nothing of the reactor's is borrowed any more, since a waker may be anybody's code.
 //!
 //! A [`Source`], the socket's end of all this, is plain data, so that sockets can be sent and shared
 //! between threads. It may be registered with the reactor of each thread that waits for it.
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Waker;
 use std::time::Duration;
 
 use mio::unix::SourceFd;
@@ -65,28 +64,32 @@ pub(crate) struct Place {
 }
 
 #[derive(Debug)]
-pub(crate) struct Reactor {
+pub(crate) struct Reactor<W> {
     poll: Poll,
     events: Events,
-    slots: Slab<Slot>,
+    slots: Slab<Slot<W>>,
     shared: Arc<Shared>,
     next: u32,
     waiting: usize,
 }
 
 #[derive(Debug)]
-struct Slot {
+struct Slot<W> {
     generation: u32,
-    lines: [Line; 2],
+    lines: [Line<W>; 2],
 }
 
-#[derive(Debug, Default)]
-struct Line {
+#[derive(Debug)]
+struct Line<W> {
     ready: bool,
-    waiters: VecDeque<(u32, Waker)>,
+    waiters: VecDeque<(u32, W)>,
     /// Whoever polled the socket last with a waker of its own (`AsyncRead` inside of a combinator). It
     /// has no place in the line, since nobody can tell when it has lost interest: each event wakes it.
-    poller: Option<Waker>,
+    poller: Option<W>,
+}
+
+impl<W> Line<W> {
+    const NEW: Line<W> = Line { ready: false, waiters: VecDeque::new(), poller: None };
 }
 
 /// What other threads may use of a reactor.
@@ -108,8 +111,8 @@ impl Shared {
     }
 }
 
-impl Reactor {
-    pub(crate) fn new() -> io::Result<Reactor> {
+impl<W> Reactor<W> {
+    pub(crate) fn new() -> io::Result<Reactor<W>> {
         const { assert!(usize::BITS >= 64, "tokens hold a slot and its generation") };
         let poll = Poll::new()?;
         let bell = mio::Waker::new(poll.registry(), BELL)?;
@@ -123,7 +126,11 @@ impl Reactor {
         &self.shared
     }
 
-    /// How many waiters stand in line.
+    pub(crate) fn as_raw_fd(&self) -> RawFd {
+        self.poll.as_raw_fd()
+    }
+
+    /// How many wait for a socket: waiters in line, and pollers.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting
     }
@@ -143,7 +150,7 @@ impl Reactor {
             return Ok(id);
         }
         let generation = self.stamp();
-        let slot = Slot { generation, lines: Default::default() };
+        let slot = Slot { generation, lines: [Line::NEW, Line::NEW] };
         let index = u32::try_from(self.slots.insert(slot)).expect("fewer than 2^32 sockets");
         let id = SourceId { fd: source.fd, index, generation };
         let interest = Interest::READABLE | Interest::WRITABLE;
@@ -158,14 +165,14 @@ impl Reactor {
     }
 
     /// Whether the flag is up; if so, the caller goes through, and wakes whoever is next in line.
-    pub(crate) fn pass(&mut self, id: SourceId, direction: Direction) -> (bool, Option<Waker>) {
+    pub(crate) fn pass(&mut self, id: SourceId, direction: Direction) -> (bool, Option<W>) {
         let Some(line) = self.line(id, direction) else { return (true, None) };
         if !line.ready {
             return (false, None);
         }
         let next = line.waiters.pop_front();
         self.waiting -= usize::from(next.is_some());
-        (true, next.map(|(_, waker)| waker))
+        (true, next.map(|(_, waiter)| waiter))
     }
 
     /// Somebody met `WouldBlock`: the flag goes down.
@@ -184,16 +191,16 @@ impl Reactor {
         &mut self,
         id: SourceId,
         direction: Direction,
-        waker: Waker,
-    ) -> Result<Place, Waker> {
+        waiter: W,
+    ) -> Result<Place, W> {
         let ticket = self.stamp();
         match self.line(id, direction) {
             Some(line) if !line.ready => {
-                line.waiters.push_back((ticket, waker));
+                line.waiters.push_back((ticket, waiter));
                 self.waiting += 1;
                 Ok(Place { id, direction, ticket })
             }
-            _ => Err(waker),
+            _ => Err(waiter),
         }
     }
 
@@ -206,31 +213,35 @@ impl Reactor {
         &mut self,
         id: SourceId,
         direction: Direction,
-        waker: Waker,
-    ) -> Result<Option<Waker>, Waker> {
+        waiter: W,
+    ) -> Result<Option<W>, W> {
         match self.line(id, direction) {
-            Some(line) => Ok(line.poller.replace(waker)),
-            None => Err(waker),
+            Some(line) => {
+                let old = line.poller.replace(waiter);
+                self.waiting += usize::from(old.is_none());
+                Ok(old)
+            }
+            None => Err(waiter),
         }
     }
 
     /// Leaves the line; `None` if the place is gone, having been woken.
-    pub(crate) fn leave(&mut self, place: Place) -> Option<Waker> {
+    pub(crate) fn leave(&mut self, place: Place) -> Option<W> {
         let line = self.line(place.id, place.direction)?;
         let at = line.waiters.iter().position(|&(ticket, _)| ticket == place.ticket)?;
-        let (_, waker) = line.waiters.remove(at)?;
+        let (_, waiter) = line.waiters.remove(at)?;
         self.waiting -= 1;
-        Some(waker)
+        Some(waiter)
     }
 
     /// Forgets a slot whose socket is being closed; whoever still stands in line is to be woken.
-    fn release(&mut self, id: SourceId, woken: &mut Vec<Waker>) {
+    fn release(&mut self, id: SourceId, woken: &mut Vec<W>) {
         if self.line(id, Direction::Read).is_none() {
             return;
         }
         for line in self.slots.remove(id.index as usize).lines {
-            self.waiting -= line.waiters.len();
-            woken.extend(line.waiters.into_iter().map(|(_, waker)| waker));
+            self.waiting -= line.waiters.len() + usize::from(line.poller.is_some());
+            woken.extend(line.waiters.into_iter().map(|(_, waiter)| waiter));
             woken.extend(line.poller);
         }
     }
@@ -240,7 +251,7 @@ impl Reactor {
     pub(crate) fn poll(
         &mut self,
         timeout: Option<Duration>,
-        woken: &mut Vec<Waker>,
+        woken: &mut Vec<W>,
     ) -> io::Result<bool> {
         match self.poll.poll(&mut self.events, timeout) {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => return Ok(false),
@@ -265,11 +276,10 @@ impl Reactor {
             for (line, ready) in slot.lines.iter_mut().zip(ready) {
                 if ready {
                     line.ready = true;
+                    let before = woken.len();
                     woken.extend(line.poller.take());
-                    if let Some((_, waker)) = line.waiters.pop_front() {
-                        self.waiting -= 1;
-                        woken.push(waker);
-                    }
+                    woken.extend(line.waiters.pop_front().map(|(_, waiter)| waiter));
+                    self.waiting -= woken.len() - before;
                 }
             }
         }
@@ -282,7 +292,7 @@ impl Reactor {
         Ok(rung)
     }
 
-    fn line(&mut self, id: SourceId, direction: Direction) -> Option<&mut Line> {
+    fn line(&mut self, id: SourceId, direction: Direction) -> Option<&mut Line<W>> {
         let slot = self.slots.get_mut(id.index as usize)?;
         (slot.generation == id.generation).then(|| &mut slot.lines[direction as usize])
     }
@@ -321,7 +331,7 @@ impl Source {
 
     /// Ends all registrations; `here` is the reactor of this thread, if it has one. Whoever waited for the
     /// socket there is to be woken, and will find it gone.
-    pub(crate) fn deregister(&self, mut here: Option<&mut Reactor>, woken: &mut Vec<Waker>) {
+    pub(crate) fn deregister<W>(&self, mut here: Option<&mut Reactor<W>>, woken: &mut Vec<W>) {
         for Home { shared, id } in std::mem::take(&mut *self.homes()) {
             // It fails if the descriptor was closed behind our back: then the kernel has forgotten it.
             let _ = shared.registry.deregister(&mut SourceFd(&self.fd));

@@ -23,21 +23,24 @@
 //! of them may come back and spawn, wake or wait.
 
 use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::io;
 use std::mem::ManuallyDrop;
-use std::panic::Location;
+use std::os::fd::BorrowedFd;
 use std::ptr;
 use std::sync::Arc;
-use std::task::{RawWaker, RawWakerVTable, Waker};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{RawWaker, RawWakerVTable};
 use std::time::{Duration, Instant};
 
 use slab::Slab;
 
 use super::coroutine::Switch;
+use super::fork::Original;
 use super::inbox::Inbox;
 use super::reactor::{Direction, Place, Reactor, SourceId};
-use super::task::{Body, Era, Home, State, Task, Wait, WaitKind};
+use super::task::{Body, Home, Local, Setup, State, Task, Wait, WaitKind, Waiter};
 use super::timers::{Clock, Timers};
 
 pub(crate) struct Scheduler {
@@ -48,14 +51,28 @@ pub(crate) struct Scheduler {
     queue: RefCell<VecDeque<Arc<Task>>>,
     /// Every task that is not done.
     tasks: RefCell<Slab<Arc<Task>>>,
-    pub(crate) timers: RefCell<Timers<Waker>>,
-    pub(crate) reactor: RefCell<Reactor>,
+    pub(crate) timers: RefCell<Timers<Waiter>>,
+    pub(crate) reactor: RefCell<Reactor<Waiter>>,
+    /// `None`: first in, first out.
+    shuffle: Option<Shuffle>,
+    original: Original,
     next_id: Cell<u64>,
     closing: Cell<bool>,
     /// Turns between two questions to the operating system, and how many of them are left.
     stride: Cell<u32>,
     countdown: Cell<u32>,
     asked: Cell<Instant>,
+}
+
+/// How far a scheduler got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// As far as it was asked to.
+    Done,
+    /// Tasks wait, and nothing can wake any of them.
+    Deadlock,
+    /// Tasks have waited for `PATIENCE`, and only somebody unknown could wake them.
+    Quiet,
 }
 
 /// How often what happened, since the start of the `run`.
@@ -88,18 +105,96 @@ thread_local! {
     };
 }
 
+/// The task whose turn it is, if one has its turn on this thread.
+pub(crate) fn current() -> Option<Arc<Task>> {
+    let task = HERE.with(|here| here.task.get());
+    if task.is_null() {
+        return None;
+    }
+    // SAFETY: `turn` holds an `Arc` of the task while it is set; this makes another.
+    Some(unsafe {
+        Arc::increment_strong_count(task);
+        Arc::from_raw(task)
+    })
+}
+
+/// Whether a task has its turn on this thread, so that there is something to suspend.
+#[inline]
+pub(crate) fn in_task() -> bool {
+    HERE.with(|here| !here.task.get().is_null())
+}
+
+/// The home part of the task whose turn it is.
+#[inline]
+pub(crate) fn with_local<R>(f: impl FnOnce(&Local) -> R) -> Option<R> {
+    let task = HERE.with(|here| here.task.get());
+    // SAFETY: the pointer is valid while it is set (`turn`), which happens on the task's home thread only.
+    unsafe { task.as_ref().map(|task| f(task.local())) }
+}
+
+/// The time, by the clock of this thread's scheduler.
+pub(crate) fn now() -> Instant {
+    Scheduler::with(|s| s.map_or_else(Instant::now, |s| s.clock.now()))
+}
+
 /// Socket operations that may succeed before a task gives up its turn. Without a bound, a task whose
 /// peer is fast enough never meets `WouldBlock`, and all others starve.
 const BUDGET: u32 = 64;
+
+const COPIED: &str = "this process was forked off (fork(2)) while a scheduler was running, and shares its \
+    event queue with the parent: the copy must not go on. Call exec, or `_exit`, in the child";
+
+/// A reproducible disorder: whoever is ready when a round begins has one turn in it, in an order drawn
+/// from a seed.
+struct Shuffle {
+    random: Cell<u64>,
+    /// Turns left in this round.
+    left: Cell<usize>,
+}
+
+impl Shuffle {
+    fn new(seed: u64) -> Shuffle {
+        // A multiple of an odd number, and never zero, which xorshift could not leave.
+        let random = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        Shuffle { random: Cell::new(random), left: Cell::new(0) }
+    }
+
+    fn before_turn<T>(&self, queue: &mut VecDeque<T>) {
+        if self.left.get() == 0 {
+            for i in (1..queue.len()).rev() {
+                queue.swap(i, (self.next() % (i as u64 + 1)) as usize);
+            }
+            self.left.set(queue.len());
+        }
+        self.left.set(self.left.get().saturating_sub(1));
+    }
+
+    /// Marsaglia's xorshift64.
+    fn next(&self) -> u64 {
+        let mut x = self.random.get();
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        self.random.replace(x)
+    }
+}
+
+/// How long nothing may move before a deadlock is suspected.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Turns between two questions to the operating system, at most, and the time they should take.
 const LONGEST_STRIDE: u32 = 256;
 const STRIDE_TIME: Duration = Duration::from_micros(50);
 
 impl Scheduler {
-    pub(crate) fn new(clock: Clock, stack_size: usize) -> io::Result<Scheduler> {
+    pub(crate) fn new(clock: Clock, stack_size: usize, seed: Option<u64>) -> io::Result<Scheduler> {
         let reactor = Reactor::new()?;
-        let home = Arc::new(Home { inbox: Inbox::new(), shared: reactor.shared().clone() });
+        let home = Arc::new(Home {
+            inbox: Inbox::new(),
+            shared: reactor.shared().clone(),
+            wakers: AtomicUsize::new(0),
+            outside: AtomicUsize::new(0),
+        });
         Ok(Scheduler {
             home,
             asked: Cell::new(Instant::now()),
@@ -110,6 +205,8 @@ impl Scheduler {
             tasks: RefCell::default(),
             timers: RefCell::new(Timers::new()),
             reactor: RefCell::new(reactor),
+            shuffle: seed.map(Shuffle::new),
+            original: Original::here(),
             next_id: Cell::new(0),
             closing: Cell::new(false),
             stride: Cell::new(1),
@@ -138,22 +235,28 @@ impl Scheduler {
         f()
     }
 
+    /// Calls `f` for every task that is not done, the oldest first.
+    pub(crate) fn each_task(&self, f: impl FnMut(&Task)) {
+        let mut tasks: Vec<_> = self.tasks.borrow().iter().map(|(_, task)| task.clone()).collect();
+        tasks.sort_unstable_by_key(|task| task.id);
+        tasks.iter().map(|task| &**task).for_each(f);
+    }
+
+    /// Whether something is under way on another thread that will wake somebody here.
+    fn awaits_outside(&self) -> bool {
+        self.home.outside.load(Ordering::Acquire) > 0
+    }
+
     /// Whether new tasks are refused.
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.get()
     }
 
     /// Adds a task at the end of the queue.
-    pub(crate) fn spawn(
-        &self,
-        era: Era,
-        site: &'static Location<'static>,
-        name: Option<Box<str>>,
-        body: Box<dyn Body>,
-    ) -> Arc<Task> {
+    pub(crate) fn spawn(&self, setup: Setup, body: Box<dyn Body>) -> Arc<Task> {
         let id = self.next_id.get() + 1;
         self.next_id.set(id);
-        let task = Arc::new(Task::new(id, era, site, name, self.home.clone(), body));
+        let task = Arc::new(Task::new(id, setup, self.home.clone(), body));
         let slot = self.tasks.borrow_mut().insert(task.clone());
         // SAFETY: the task was just made here, for this thread.
         unsafe { task.local() }.slot.set(slot);
@@ -162,21 +265,67 @@ impl Scheduler {
         task
     }
 
-    /// Gives turns, and sleeps when there are none to give, until `done`.
-    pub(crate) fn run_until(&self, done: impl Fn() -> bool) {
+    /// Gives turns, and sleeps when there are none to give, until `done`, or until nothing moves any more.
+    pub(crate) fn run_until(&self, done: impl Fn() -> bool) -> Progress {
         while !done() {
-            let next = self.queue.borrow_mut().pop_front();
-            match next {
-                None => self.ask(true),
-                Some(task) => {
-                    self.turn(task);
-                    match self.countdown.get() - 1 {
-                        0 => self.ask(false),
-                        left => self.countdown.set(left),
-                    }
-                }
+            if self.step() {
+                continue;
+            }
+            match self.stalled() {
+                Progress::Done => drop(self.ask(self.nap())),
+                Progress::Quiet if self.ask(Some(PATIENCE)) => {}
+                stalled => return stalled,
             }
         }
+        Progress::Done
+    }
+
+    /// Gives one turn, if a task is ready.
+    pub(crate) fn step(&self) -> bool {
+        assert!(!self.original.is_copied(), "{COPIED}");
+        if let Some(shuffle) = &self.shuffle {
+            shuffle.before_turn(&mut self.queue.borrow_mut());
+        }
+        let next = self.queue.borrow_mut().pop_front();
+        let Some(task) = next else { return false };
+        self.turn(task);
+        match self.countdown.get() - 1 {
+            0 => drop(self.ask(Some(Duration::ZERO))),
+            left => self.countdown.set(left),
+        }
+        true
+    }
+
+    /// With no task ready: whether something can still end a wait (`Done`), nothing can (`Deadlock`), or
+    /// only somebody who keeps a waker, on this thread or another, can (`Quiet`).
+    fn stalled(&self) -> Progress {
+        let certain = !self.timers.borrow().is_empty()
+            || self.reactor.borrow().waiting() > 0
+            || self.awaits_outside();
+        match (certain, self.home.wakers.load(Ordering::Acquire)) {
+            (true, _) => Progress::Done,
+            (false, 0) => Progress::Deadlock,
+            (false, _) => Progress::Quiet,
+        }
+    }
+
+    /// Without waiting: makes ready whoever should be. False: nobody.
+    pub(crate) fn look(&self) -> bool {
+        self.ask(Some(Duration::ZERO))
+    }
+
+    /// When somebody wants to be woken next.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let tick = self.timers.borrow().next_tick()?;
+        let now = self.clock.now();
+        Some(now + self.clock.until(tick, now))
+    }
+
+    /// What is readable when the operating system has something to say.
+    pub(crate) fn event_queue(&self) -> BorrowedFd<'_> {
+        let fd = self.reactor.borrow().as_raw_fd();
+        // SAFETY: the reactor's descriptor is open as long as the scheduler is.
+        unsafe { BorrowedFd::borrow_raw(fd) }
     }
 
     /// One turn of one task.
@@ -212,9 +361,12 @@ impl Scheduler {
             return;
         }
         local.state.set(State::Waiting);
+        local.wait.set(wait);
         if let Some(end) = wait.ends() {
             let tick = self.clock.tick_after(end);
-            local.timer.set(Some(self.timers.borrow_mut().insert(tick, waker(task.clone()))));
+            local
+                .timer
+                .set(Some(self.timers.borrow_mut().insert(tick, Waiter::Task(task.clone()))));
         }
         match wait.kind {
             WaitKind::Readable(id) => self.stand(task, id, Direction::Read),
@@ -226,11 +378,11 @@ impl Scheduler {
     fn stand(&self, task: Arc<Task>, id: SourceId, direction: Direction) {
         // SAFETY: as in `file`.
         let place = unsafe { &task.local().place } as *const Cell<Option<Place>>;
-        let stood = self.reactor.borrow_mut().stand(id, direction, waker(task));
+        let stood = self.reactor.borrow_mut().stand(id, direction, Waiter::Task(task));
         match stood {
             // SAFETY: the line holds the waker, and with it the task.
             Ok(stood) => unsafe { (*place).set(Some(stood)) },
-            Err(waker) => waker.wake(),
+            Err(waiter) => self.wake_waiter(waiter),
         }
     }
 
@@ -244,7 +396,7 @@ impl Scheduler {
             State::Running => local.state.set(State::Woken),
             State::Waiting => {
                 local.state.set(State::Ready);
-                // These are wakers of the task itself, so that dropping them runs no foreign code.
+                // These are the task itself, so that dropping them runs no foreign code.
                 if let Some(key) = local.timer.take() {
                     drop(self.timers.borrow_mut().remove(key));
                 }
@@ -256,70 +408,79 @@ impl Scheduler {
         }
     }
 
+    pub(crate) fn wake_waiter(&self, waiter: Waiter) {
+        match waiter {
+            Waiter::Task(task) => self.wake(task),
+            Waiter::Waker(waker) => waker.wake(),
+        }
+    }
+
     fn finish(&self, task: &Arc<Task>) {
         // SAFETY: the task has just had its turn on this thread.
         let local = unsafe { task.local() };
         local.state.set(State::Done);
+        local.stack.set(0);
         self.counters.finished.set(self.counters.finished.get() + 1);
         drop(self.tasks.borrow_mut().remove(local.slot.get()));
         // SAFETY: the turn is over.
         drop(unsafe { local.take_body() });
         if let Some(joiner) = local.joiner.take() {
-            joiner.wake();
+            self.wake_waiter(joiner);
         }
     }
 
-    /// Asks the operating system for events and the clock for due timers, and wakes whom they concern;
-    /// with `idle`, sleeps until there is something.
-    fn ask(&self, idle: bool) {
+    /// Asks the operating system for events, sleeping up to `timeout` until there are some, and the clock for
+    /// due timers; wakes whom they concern. False: it slept its time out for nothing.
+    fn ask(&self, timeout: Option<Duration>) -> bool {
         let before = Instant::now();
-        let timeout = if idle { self.nap() } else { Some(Duration::ZERO) };
         let mut woken = Vec::new();
         let rung = match self.reactor.borrow_mut().poll(timeout, &mut woken) {
             Ok(rung) => rung,
             Err(e) => panic!("the kernel refuses to tell which sockets are ready: {e}"),
         };
-        if idle && woken.is_empty() && !rung && self.clock.is_virtual() {
-            if let Some(tick) = self.timers.borrow().next_tick() {
-                self.clock.jump(tick);
-            }
-        }
-        woken.drain(..).for_each(Waker::wake);
-        if !self.timers.borrow().is_empty() {
-            let now = self.clock.tick(self.clock.now());
-            loop {
-                let due = self.timers.borrow_mut().pop_due(now);
-                let Some(waker) = due else { break };
-                waker.wake();
-            }
-        }
+        let mut any = rung || !woken.is_empty();
+        woken.drain(..).for_each(|waiter| self.wake_waiter(waiter));
         if rung {
             for task in self.home.inbox.drain() {
                 task.noted();
                 self.wake(task);
             }
         }
-        self.recalibrate(before, idle);
+        any |= self.wake_sleepers(!any);
+        self.recalibrate(before);
+        any
+    }
+
+    /// Wakes all whose time has come; a virtual clock moves to the next deadline if nobody is ready.
+    fn wake_sleepers(&self, idle: bool) -> bool {
+        let Some(next) = self.timers.borrow().next_tick() else { return false };
+        let idle = idle && !self.awaits_outside() && self.queue.borrow().is_empty();
+        if idle && self.clock.is_virtual() {
+            self.clock.jump(next);
+        }
+        let now = self.clock.tick(self.clock.now());
+        loop {
+            let due = self.timers.borrow_mut().pop_due(now);
+            let Some(waiter) = due else { return next <= now };
+            self.wake_waiter(waiter);
+        }
     }
 
     /// How long to sleep when nothing is ready.
     fn nap(&self) -> Option<Duration> {
         let tick = self.timers.borrow().next_tick()?;
-        if self.clock.is_virtual() {
-            return Some(Duration::ZERO);
+        match self.clock.is_virtual() {
+            true => (!self.awaits_outside()).then_some(Duration::ZERO),
+            false => Some(self.clock.until(tick, self.clock.now())),
         }
-        Some(self.clock.until(tick, self.clock.now()))
     }
 
-    /// Chooses how many turns to give until the next question.
-    fn recalibrate(&self, before: Instant, idle: bool) {
-        let turns = self.stride.get() - if idle { self.countdown.get() } else { 0 };
-        let took = before - self.asked.get();
-        if turns > 0 {
-            let each = (took / turns).max(Duration::from_nanos(1));
-            let stride = STRIDE_TIME.as_nanos() / each.as_nanos();
-            self.stride.set(stride.clamp(1, LONGEST_STRIDE.into()) as u32);
-        }
+    /// Chooses how many turns to give until the next question, from how long those since the last took.
+    fn recalibrate(&self, before: Instant) {
+        let turns = self.stride.get() - self.countdown.get() + 1;
+        let each = ((before - self.asked.get()) / turns).max(Duration::from_nanos(1));
+        let stride = STRIDE_TIME.as_nanos() / each.as_nanos();
+        self.stride.set(stride.clamp(1, LONGEST_STRIDE.into()) as u32);
         self.countdown.set(self.stride.get());
         self.asked.set(Instant::now());
     }
@@ -328,7 +489,7 @@ impl Scheduler {
     pub(crate) fn close(&self) {
         self.closing.set(true);
         let mut left: Vec<_> = self.tasks.borrow().iter().map(|(_, task)| task.clone()).collect();
-        left.sort_unstable_by_key(|task| std::cmp::Reverse(task.id));
+        left.sort_unstable_by_key(|task| Reverse(task.id));
         for task in left {
             self.cancel(&task);
             // One at a time: the next is cancelled when this one is gone, or its cleanup waits.
@@ -336,7 +497,8 @@ impl Scheduler {
             let state = unsafe { &task.local().state };
             self.run_until(|| matches!(state.get(), State::Done | State::Waiting));
         }
-        self.run_until(|| self.tasks.borrow().is_empty());
+        // A cleanup that waits for what never comes is left where it is, and its stack leaked.
+        while self.run_until(|| self.tasks.borrow().is_empty()) == Progress::Quiet {}
         for task in self.home.inbox.close() {
             task.noted();
         }
@@ -350,27 +512,45 @@ impl Scheduler {
     }
 }
 
-/// The vtable of a task's wakers; their data is `Arc::into_raw` of the task.
+/// Held while something is under way on another thread that will wake somebody of a scheduler's.
+pub(crate) struct Outside(Arc<Home>);
+
+impl Outside {
+    pub(crate) fn of(scheduler: Option<&Scheduler>) -> Option<Outside> {
+        let home = scheduler?.home.clone();
+        home.outside.fetch_add(1, Ordering::Release);
+        Some(Outside(home))
+    }
+}
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        self.0.outside.fetch_sub(1, Ordering::Release);
+    }
+}
+
+/// The vtable of a task's wakers; their data is `Arc::into_raw` of the task, and each is counted.
 pub(crate) static VTABLE: RawWakerVTable = RawWakerVTable::new(
     |data| {
         // SAFETY: data comes from `Arc::into_raw` (or, for `door::own_waker`, from a live `Arc`).
-        unsafe { Arc::increment_strong_count(data.cast::<Task>()) };
-        RawWaker::new(data, &VTABLE)
+        let task = ManuallyDrop::new(unsafe { Arc::from_raw(data.cast::<Task>()) });
+        task.home.wakers.fetch_add(1, Ordering::Relaxed);
+        RawWaker::new(Arc::into_raw(Arc::clone(&task)).cast(), &VTABLE)
     },
     // SAFETY: as above; the waker is given up, and its count with it.
-    |data| wake(unsafe { Arc::from_raw(data.cast::<Task>()) }),
+    |data| wake(given_up(unsafe { Arc::from_raw(data.cast()) })),
     |data| {
         // SAFETY: as above; the count stays with the waker.
         let task = ManuallyDrop::new(unsafe { Arc::from_raw(data.cast::<Task>()) });
         wake(Arc::clone(&task));
     },
     // SAFETY: as above; the waker is given up, and its count with it.
-    |data| drop(unsafe { Arc::from_raw(data.cast::<Task>()) }),
+    |data| drop(given_up(unsafe { Arc::from_raw(data.cast()) })),
 );
 
-fn waker(task: Arc<Task>) -> Waker {
-    // SAFETY: the vtable is that of wakers whose data is `Arc::into_raw` of a task.
-    unsafe { Waker::new(Arc::into_raw(task).cast(), &VTABLE) }
+fn given_up(task: Arc<Task>) -> Arc<Task> {
+    task.home.wakers.fetch_sub(1, Ordering::Relaxed);
+    task
 }
 
 /// Wakes a task from anywhere: at once on its own thread, through its inbox from another.

@@ -21,6 +21,7 @@
 
 use std::io;
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::ptr;
 use std::sync::OnceLock;
 
@@ -31,6 +32,21 @@ use std::sync::OnceLock;
 pub(crate) const DEFAULT_SIZE: usize = if cfg!(debug_assertions) { 1 << 20 } else { 256 << 10 };
 
 const GUARD_PAGES: usize = 16;
+
+/// A size that somebody asks for.
+///
+/// # Panics
+///
+/// Below 16 KiB, and where rounding up to whole pages would overflow.
+#[track_caller]
+pub(crate) fn checked_size(bytes: usize) -> usize {
+    assert!(
+        bytes >= 16 << 10,
+        "a stack of {bytes} bytes is too small for any Rust code: give it at least 16384"
+    );
+    assert!(bytes <= 1 << 46, "a stack of {bytes} bytes is larger than the address space");
+    bytes
+}
 
 /// Slots of the first mapping of an arena; each further mapping is twice as large, up to `MOST_SLOTS`.
 const FIRST_SLOTS: usize = 64;
@@ -44,6 +60,31 @@ pub(crate) struct Stack {
     pub(super) base: NonZeroUsize,
     /// The start of the slot, and of its guard. A multiple of the page size.
     pub(super) limit: NonZeroUsize,
+}
+
+impl Stack {
+    /// The addresses of its guard.
+    pub(crate) fn guard(&self) -> Range<usize> {
+        self.limit.get()..self.limit.get() + GUARD_PAGES * page_size()
+    }
+
+    /// How many bytes there are above the guard.
+    pub(crate) fn usable(&self) -> usize {
+        self.base.get() - self.guard().end
+    }
+}
+
+/// How deep the stack with the lowest usable address `bottom` has been, in bytes, to the page: how much of
+/// it lies above the lowest page that holds memory. `None` if the kernel does not tell.
+pub(crate) fn touched(bottom: usize, usable: usize) -> Option<usize> {
+    let pages = usable.div_ceil(page_size());
+    let mut resident = vec![0_u8; pages];
+    // SAFETY: `mincore` fills one byte for each page of the range, for which there is room.
+    if unsafe { libc::mincore(bottom as *mut _, pages * page_size(), resident.as_mut_ptr()) } != 0 {
+        return None;
+    }
+    let lowest = resident.iter().position(|page| page & 1 != 0).unwrap_or(pages);
+    Some((pages - lowest) * page_size())
 }
 
 /// Stacks of one size, for one thread.
@@ -97,6 +138,11 @@ impl Arena {
         unsafe { libc::madvise(usable as *mut _, self.usable, libc::MADV_DONTNEED) };
         self.free.push(stack.limit);
         self.handed_out -= 1;
+    }
+
+    /// How many stacks are out.
+    pub(crate) fn handed_out(&self) -> usize {
+        self.handed_out
     }
 
     fn take_fresh(&mut self) -> io::Result<NonZeroUsize> {

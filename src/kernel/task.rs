@@ -18,7 +18,7 @@ use std::fmt;
 use std::io;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
@@ -62,6 +62,19 @@ pub struct Wait {
     pub kind: WaitKind,
     /// When to wake all the same.
     pub deadline: Option<Instant>,
+    /// For whoever has to find out why nothing moves.
+    pub(crate) cause: Cause,
+}
+
+/// Who or what can end a wait that is neither for a socket nor for a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// Whoever has a waker.
+    Waker,
+    /// The task with this id, by ending.
+    Task(u64),
+    /// Something that has a name.
+    Named(&'static str),
 }
 
 /// What must happen before a coroutine should be resumed.
@@ -81,19 +94,35 @@ pub enum WaitKind {
 }
 
 impl Wait {
-    pub(crate) const PARKED: Wait = Wait { kind: WaitKind::Parked, deadline: None };
+    pub(crate) const PARKED: Wait = Wait::new(WaitKind::Parked);
 
     pub(crate) const fn new(kind: WaitKind) -> Wait {
-        Wait { kind, deadline: None }
+        Wait { kind, deadline: None, cause: Cause::Waker }
+    }
+
+    /// Until something happens that has a name.
+    pub(crate) const fn named(what: &'static str) -> Wait {
+        Wait { cause: Cause::Named(what), ..Wait::PARKED }
+    }
+
+    /// Until `task` ends.
+    pub(crate) fn join(task: &Task) -> Wait {
+        Wait { cause: Cause::Task(task.id), ..Wait::PARKED }
     }
 
     /// When this wait ends at the latest.
     pub(crate) fn ends(&self) -> Option<Instant> {
-        match (self.kind, self.deadline) {
-            (WaitKind::Until(t), Some(d)) => Some(t.min(d)),
-            (WaitKind::Until(t), None) => Some(t),
-            (_, deadline) => deadline,
+        match self.kind {
+            WaitKind::Until(time) => earliest(Some(time), self.deadline),
+            _ => self.deadline,
         }
+    }
+}
+
+pub(crate) fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
     }
 }
 
@@ -113,19 +142,36 @@ pub(crate) enum State {
     Done,
 }
 
+/// Somebody to be woken: a task of this thread's scheduler, or anybody behind a waker.
+pub(crate) enum Waiter {
+    Task(Arc<Task>),
+    Waker(Waker),
+}
+
 /// The thread, more exactly the `run`, that owns a task.
 #[derive(Debug)]
 pub(crate) struct Home {
     pub(crate) inbox: Inbox<Arc<Task>>,
     pub(crate) shared: Arc<Shared>,
+    /// Wakers of tasks that somebody keeps: while there are any, a parked task may yet be woken.
+    pub(crate) wakers: AtomicUsize,
+    /// How many operations are under way on other threads, and will wake somebody.
+    pub(crate) outside: AtomicUsize,
+}
+
+/// What is decided about a task when it is spawned.
+pub(crate) struct Setup {
+    pub(crate) era: Era,
+    pub(crate) site: &'static Location<'static>,
+    pub(crate) name: Option<Box<str>>,
+    /// Usable bytes.
+    pub(crate) stack_size: usize,
 }
 
 /// A task. Anybody may hold one, on any thread; only its home thread may look into `local`.
 pub(crate) struct Task {
     pub(crate) id: u64,
-    pub(crate) era: Era,
-    pub(crate) site: &'static Location<'static>,
-    pub(crate) name: Option<Box<str>>,
+    pub(crate) setup: Setup,
     pub(crate) home: Arc<Home>,
     /// Lies in the inbox already.
     notified: AtomicBool,
@@ -136,45 +182,55 @@ pub(crate) struct Task {
 pub(crate) struct Local {
     pub(crate) state: Cell<State>,
     pub(crate) cancelled: Cell<bool>,
+    /// How many pieces of cleanup, one inside the other, are not to be cancelled now.
+    pub(crate) shields: Cell<u16>,
+    /// How often a wait has been answered by unwinding.
+    pub(crate) raised: Cell<u16>,
+    /// What it waits for, while it is `Waiting`.
+    pub(crate) wait: Cell<Wait>,
     /// Where the scheduler keeps it in its table.
     pub(crate) slot: Cell<usize>,
     pub(crate) timer: Cell<Option<TimerKey>>,
     pub(crate) place: Cell<Option<Place>>,
     /// Whoever waits for the end of it.
-    pub(crate) joiner: Cell<Option<Waker>>,
-    /// Innermost of the time limits that are in force, as the door sees them.
+    pub(crate) joiner: Cell<Option<Waiter>>,
+    /// The innermost of the time limits that are in force: a `cancel::Limit`.
     pub(crate) limits: Cell<*const ()>,
+    /// The lowest usable address of the stack it has now; 0: none.
+    pub(crate) stack: Cell<usize>,
+    /// Task-local values, by the address of their static.
+    pub(crate) values: Cell<Option<Box<Values>>>,
     body: UnsafeCell<Option<Box<dyn Body>>>,
 }
 
+pub(crate) type Values = Vec<(usize, Rc<dyn Any>)>;
+
 // SAFETY: every field outside of `local` is `Send` and `Sync`. `local` is reached through `Task::local`
 // only, whose caller is on the home thread. Dropping the last `Arc` on another thread drops `local`
-// there: `body` is `None` by then or is leaked (`Drop`), the joiner's waker is `Send`, and the rest is
+// there: `body` and `values` are `None` by then or are leaked (`Drop`), as is the joiner, and the rest is
 // plain data.
 unsafe impl Send for Task {}
 // SAFETY: as above.
 unsafe impl Sync for Task {}
 
 impl Task {
-    pub(crate) fn new(
-        id: u64,
-        era: Era,
-        site: &'static Location<'static>,
-        name: Option<Box<str>>,
-        home: Arc<Home>,
-        body: Box<dyn Body>,
-    ) -> Task {
+    pub(crate) fn new(id: u64, setup: Setup, home: Arc<Home>, body: Box<dyn Body>) -> Task {
         let local = Local {
             state: Cell::new(State::Ready),
             cancelled: Cell::new(false),
+            shields: Cell::new(0),
+            raised: Cell::new(0),
+            wait: Cell::new(Wait::PARKED),
             slot: Cell::new(usize::MAX),
             timer: Cell::new(None),
             place: Cell::new(None),
             joiner: Cell::new(None),
             limits: Cell::new(std::ptr::null()),
+            stack: Cell::new(0),
+            values: Cell::new(None),
             body: UnsafeCell::new(Some(body)),
         };
-        Task { id, era, site, name, home, notified: AtomicBool::new(false), local }
+        Task { id, setup, home, notified: AtomicBool::new(false), local }
     }
 
     /// The home thread's part.
@@ -232,15 +288,20 @@ impl Local {
 
 impl Drop for Task {
     fn drop(&mut self) {
-        // A body that is still there belongs to a task that never finished, and this may be another
-        // thread than its home: its values may not be dropped here.
+        // What is still there belongs to a task that never finished, and this may be another thread than
+        // its home: it may not be dropped here.
         std::mem::forget(self.local.body.get_mut().take());
+        std::mem::forget(self.local.values.take());
+        std::mem::forget(self.local.joiner.take());
     }
 }
 
 impl fmt::Debug for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Task").field("id", &self.id).field("era", &self.era).finish_non_exhaustive()
+        f.debug_struct("Task")
+            .field("id", &self.id)
+            .field("era", &self.setup.era)
+            .finish_non_exhaustive()
     }
 }
 
@@ -248,10 +309,10 @@ impl fmt::Debug for Task {
 impl fmt::Display for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "task {}", self.id)?;
-        if let Some(name) = &self.name {
+        if let Some(name) = &self.setup.name {
             write!(f, " {name:?}")?;
         }
-        write!(f, " ({}, spawned at {})", self.era, self.site)
+        write!(f, " ({}, spawned at {})", self.setup.era, self.setup.site)
     }
 }
 
@@ -277,6 +338,7 @@ enum Reason {
     Panicked(Mutex<Box<dyn Any + Send>>),
     Taken,
     Itself,
+    Elsewhere,
     NoStack(io::Error),
 }
 
@@ -284,6 +346,11 @@ impl JoinError {
     /// The handle was polled again after it had given the result.
     pub(crate) fn taken(task: Arc<Task>) -> JoinError {
         JoinError { task, reason: Reason::Taken }
+    }
+
+    /// The task belongs to another runtime of this thread.
+    pub(crate) fn elsewhere(task: Arc<Task>) -> JoinError {
+        JoinError { task, reason: Reason::Elsewhere }
     }
 
     /// A task waits for its own end.
@@ -326,6 +393,9 @@ impl fmt::Display for JoinError {
                 write!(f, "{} panicked: {}", self.task, message(&**payload))
             }
             Reason::NoStack(error) => write!(f, "{} could not run: {error}", self.task),
+            Reason::Elsewhere => {
+                write!(f, "{} belongs to another runtime, and is joined in that one", self.task)
+            }
             Reason::Itself => {
                 write!(f, "{} joins itself, which would wait for ever", self.task)
             }
@@ -376,8 +446,10 @@ impl<T> Promise<T> {
             Err(payload) => Err(JoinError { task: task.clone(), reason: reason(payload) }),
         };
         self.0.result.set(Some(result));
-        // A panic in that destructor has been reported by the hook, and there is nobody to get it.
-        let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(self)));
+        // SAFETY: code runs on its task's home thread.
+        let values = unsafe { task.local() }.values.take();
+        // A panic in those destructors has been reported by the hook, and there is nobody to get it.
+        let _ = panic::catch_unwind(AssertUnwindSafe(|| drop((self, values))));
     }
 }
 

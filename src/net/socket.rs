@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use crate::kernel::door::{self, Registration};
 use crate::kernel::reactor::{Direction, Source, SourceId};
-use crate::kernel::scheduler::{HERE, Scheduler};
-use crate::kernel::task::{Wait, WaitKind};
+use crate::kernel::scheduler::{HERE, Scheduler, in_task, now};
+use crate::kernel::task::{Wait, WaitKind, Waiter};
 use crate::time::Elapsed;
 
 /// A non-blocking socket of std's, and its registrations.
@@ -53,7 +53,7 @@ impl<S: AsRawFd> Socket<S> {
         direction: Direction,
         mut call: impl FnMut(&S) -> io::Result<R>,
     ) -> Attempt<R> {
-        let in_task = door::in_task();
+        let in_task = in_task();
         if in_task && HERE.with(|here| here.budget.get()) == 0 {
             return Attempt::Spent;
         }
@@ -108,7 +108,7 @@ impl<S: AsRawFd> Socket<S> {
                 Attempt::Spent => door::yield_now(),
                 Attempt::WouldBlock => {
                     if let (None, Some(limit)) = (deadline, limit) {
-                        deadline = Some((door::now() + limit, limit));
+                        deadline = Some((now() + limit, limit));
                     }
                     self.wait(direction, deadline)?;
                 }
@@ -135,11 +135,11 @@ impl<S: AsRawFd> Socket<S> {
                 Err(e) => Poll::Ready(Err(e)),
                 Ok(id) => {
                     if !door::leave(cx, wait_for(id, direction)) {
-                        let waker = cx.waker().clone();
+                        let waiter = Waiter::Waker(cx.waker().clone());
                         Scheduler::with(|scheduler| {
                             let scheduler = scheduler.expect("registered with it");
                             let old =
-                                scheduler.reactor.borrow_mut().set_poller(id, direction, waker);
+                                scheduler.reactor.borrow_mut().set_poller(id, direction, waiter);
                             drop(old);
                         });
                     }
@@ -158,7 +158,7 @@ impl<S: AsRawFd> Socket<S> {
     }
 
     fn wait(&self, direction: Direction, deadline: Option<(Instant, Duration)>) -> io::Result<()> {
-        if !door::in_task() {
+        if !in_task() {
             return block_thread(self.source.fd(), direction, deadline);
         }
         let mut ready = self.ready(direction);
@@ -167,7 +167,7 @@ impl<S: AsRawFd> Socket<S> {
                 return Poll::Ready(result);
             }
             let Some((deadline, limit)) = deadline else { return Poll::Pending };
-            if door::now() >= deadline {
+            if now() >= deadline {
                 return Poll::Ready(Err(Elapsed::new(limit).into()));
             }
             door::leave(cx, Wait::new(WaitKind::Until(deadline)));
@@ -176,12 +176,14 @@ impl<S: AsRawFd> Socket<S> {
     }
 
     fn deregister(&self) {
-        let mut woken = Vec::new();
+        let mut woken = Vec::<Waiter>::new();
         Scheduler::with(|scheduler| match scheduler {
-            Some(s) => self.source.deregister(Some(&mut s.reactor.borrow_mut()), &mut woken),
+            Some(s) => {
+                self.source.deregister(Some(&mut s.reactor.borrow_mut()), &mut woken);
+                woken.into_iter().for_each(|waiter| s.wake_waiter(waiter));
+            }
             None => self.source.deregister(None, &mut woken),
         });
-        woken.into_iter().for_each(std::task::Waker::wake);
     }
 }
 
@@ -224,7 +226,7 @@ impl Future for Readiness<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let turn = Wait::new(WaitKind::Turn);
-        if door::in_task() && HERE.with(|here| here.budget.get()) == 0 && door::leave(cx, turn) {
+        if in_task() && HERE.with(|here| here.budget.get()) == 0 && door::leave(cx, turn) {
             return Poll::Pending;
         }
         let id = register(self.source)?;
@@ -233,7 +235,7 @@ impl Future for Readiness<'_> {
             scheduler.reactor.borrow_mut().pass(id, self.direction)
         });
         if let Some(next) = next {
-            next.wake();
+            Scheduler::with(|s| s.expect("as above").wake_waiter(next));
         }
         if pass {
             return Poll::Ready(Ok(()));

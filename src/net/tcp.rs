@@ -16,6 +16,7 @@ use super::addr::{Lookup, ToSocketAddrs};
 use super::socket::{Readiness, Socket};
 use crate::kernel::door;
 use crate::kernel::reactor::Direction::{Read as Reading, Write as Writing};
+use crate::kernel::scheduler::in_task;
 
 /// A TCP connection: [`std::net::TcpStream`] that suspends the task where that one blocks the thread.
 ///
@@ -100,7 +101,7 @@ impl TcpStream {
     ///
     /// The attempt is given up.
     pub fn connect<A: ToSocketAddrs>(address: A) -> io::Result<TcpStream> {
-        if door::in_task() {
+        if in_task() {
             return door::wait(TcpStream::connecting(address));
         }
         let addresses = futures_lite::future::block_on(address.to_socket_addrs())?;
@@ -113,7 +114,7 @@ impl TcpStream {
     ///
     /// The kind is `TimedOut` if the time passes first, `InvalidInput` if `limit` is zero.
     pub fn connect_timeout(address: &SocketAddr, limit: Duration) -> io::Result<TcpStream> {
-        if !door::in_task() {
+        if !in_task() {
             return TcpStream::from_std(net::TcpStream::connect_timeout(address, limit)?);
         }
         if limit.is_zero() {
@@ -513,7 +514,7 @@ impl TcpListener {
     /// That of the last address tried, or of the look-up.
     pub fn bind<A: ToSocketAddrs>(address: A) -> io::Result<TcpListener> {
         let lookup = address.to_socket_addrs();
-        let addresses = match door::in_task() {
+        let addresses = match in_task() {
             true => door::wait(lookup)?,
             false => futures_lite::future::block_on(lookup)?,
         };

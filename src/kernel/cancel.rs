@@ -1,0 +1,162 @@
+//! Cancellation: being unwound from where one waits.
+//!
+//! A cancelled task is not interrupted. It is resumed, and the wait that it was in raises: the stack is
+//! unwound from there, destructors run, up to a *boundary*. A boundary is the root of the task, for
+//! `JoinHandle::cancel`, or a [`Limit`], for `green::timeout`:
+//!
+//! ```text
+//!   root ── limit A (10 s) ── limit B (1 s) ── read ── wait
+//!    ▲          ▲                 ▲                     │ B has passed: unwind to B
+//!    │          └─────────────────│─────────────────────┤ A has passed too: unwind to A
+//!    └────────────────────────────│─────────────────────┘ the task was cancelled: unwind to the root
+//! ```
+//!
+//! It is level-triggered, as in trio: until the boundary is reached, each further wait raises it again, so
+//! that code which swallows the unwinding cannot go on as if nothing had been. The exception is cleanup
+//! that has to wait, behind a [`shield`].
+//!
+//! While a stack unwinds, nothing suspends: the thread counts as panicking, for every task that would run
+//! meanwhile, and a second unwinding would abort the process without a word. So that says a word first.
+
+use std::panic::{self, AssertUnwindSafe};
+use std::process;
+use std::ptr;
+use std::time::Instant;
+
+use super::scheduler::{current, now, with_local};
+use super::task::{Unwind, Wait, earliest};
+
+/// How often a task may swallow the unwinding and wait again, before it is taken to be in a loop that
+/// would never end.
+const MOST_RAISED: u16 = 1000;
+
+/// What the door asks before it suspends a task: unwinds if the task is to stop; else gives the wait back,
+/// which ends with the earliest time limit in force.
+#[inline]
+pub(crate) fn check(wait: Wait) -> Wait {
+    let concerned = with_local(|local| local.cancelled.get() || !local.limits.get().is_null());
+    if concerned == Some(true) { raise_or_limit(wait) } else { wait }
+}
+
+#[cold]
+fn raise_or_limit(wait: Wait) -> Wait {
+    if with_local(|local| local.shields.get()) != Some(0) {
+        return wait;
+    }
+    check_cancelled();
+    let now = now();
+    let (mut deadline, mut passed) = (wait.deadline, None);
+    let mut limit = limits().cast::<Limit>();
+    // SAFETY: each limit lies in the frame of a `Limit::hold` further down this stack, which takes it
+    // out of the list before it ends.
+    while let Some(here) = unsafe { limit.as_ref() } {
+        if here.deadline <= now {
+            passed = Some(limit); // The outermost that has passed is found last.
+        }
+        deadline = earliest(deadline, Some(here.deadline));
+        limit = here.outer;
+    }
+    match passed {
+        Some(boundary) => unwind_to(boundary.cast()),
+        None => Wait { deadline, ..wait },
+    }
+}
+
+/// Whether the running task is to stop.
+pub(crate) fn is_cancelled() -> bool {
+    with_local(|local| local.cancelled.get() && local.shields.get() == 0) == Some(true)
+}
+
+/// Unwinds if the running task is to stop; of code that has not begun, only what it has captured is then
+/// dropped.
+pub(crate) fn check_cancelled() {
+    if is_cancelled() {
+        raise_cancelled();
+    }
+}
+
+/// Unwinds to the root of the running task, or of a generator that is being closed.
+pub(crate) fn raise_cancelled() -> ! {
+    unwind_to(ptr::null())
+}
+
+fn unwind_to(boundary: *const ()) -> ! {
+    let raised = with_local(|local| local.raised.replace(local.raised.get() + 1)).unwrap_or(0);
+    if raised >= MOST_RAISED {
+        let task = running();
+        eprintln!(
+            "wouldblock: {task} has caught its cancellation {raised} times and waited again; aborting. \
+             Let the payload of a `catch_unwind` around a wait go on (`resume_unwind`)."
+        );
+        process::abort();
+    }
+    panic::resume_unwind(Box::new(Unwind { boundary }))
+}
+
+/// Aborts if a stack is unwinding: for all that would suspend.
+#[inline]
+pub(crate) fn refuse_while_unwinding() {
+    if std::thread::panicking() {
+        abort_while_unwinding();
+    }
+}
+
+#[cold]
+fn abort_while_unwinding() -> ! {
+    eprintln!(
+        "wouldblock: {} has to wait in a destructor while its stack unwinds, which would leave the thread \
+         panicking for all other tasks; aborting. Do not wait in `drop`; use `green::finally`.",
+        running()
+    );
+    process::abort();
+}
+
+fn running() -> String {
+    current().map_or_else(|| "a coroutine".into(), |task| task.to_string())
+}
+
+/// The innermost time limit in force, to be compared with another time's.
+pub(crate) fn limits() -> *const () {
+    with_local(|local| local.limits.get()).unwrap_or(ptr::null())
+}
+
+/// A time limit on whatever the running task does in a closure.
+pub(crate) struct Limit {
+    deadline: Instant,
+    outer: *const Limit,
+}
+
+impl Limit {
+    /// Runs `body`; `None` if it was unwound because `deadline` had passed.
+    pub(crate) fn hold<T>(deadline: Instant, body: impl FnOnce() -> T) -> Option<T> {
+        let outer = limits();
+        let limit = Limit { deadline, outer: outer.cast() };
+        let me = (&raw const limit).cast();
+        with_local(|local| local.limits.set(me));
+        let result = panic::catch_unwind(AssertUnwindSafe(body));
+        with_local(|local| local.limits.set(outer));
+        match result {
+            Ok(value) => Some(value),
+            Err(payload) => match payload.downcast_ref::<Unwind>() {
+                Some(unwind) if unwind.boundary == me => {
+                    with_local(|local| local.raised.set(0));
+                    None
+                }
+                _ => panic::resume_unwind(payload),
+            },
+        }
+    }
+}
+
+/// Runs `cleanup` with cancellation and time limits held off until it has returned.
+pub(crate) fn shield<T>(cleanup: impl FnOnce() -> T) -> T {
+    struct Unshield;
+    impl Drop for Unshield {
+        fn drop(&mut self) {
+            with_local(|local| local.shields.set(local.shields.get() - 1));
+        }
+    }
+    with_local(|local| local.shields.set(local.shields.get() + 1));
+    let _unshield = Unshield;
+    cleanup()
+}

@@ -1,0 +1,184 @@
+//! The async scope: child futures that borrow, kept and polled inside the scope's own future.
+//!
+//! Nothing relies on a destructor: a scope that is forgotten takes its children with it, and they are never
+//! polled again. Each child has a waker of its own, which puts it on the list of those to be polled and
+//! wakes the scope.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+use slab::Slab;
+
+/// Where child futures are spawned that may borrow whatever outlives the [`scope`].
+pub struct Scope<'env> {
+    /// Spawned, and not yet taken over.
+    new: RefCell<Vec<Child<'env>>>,
+    /// As in `std::thread::Scope`: the lifetime may not shrink or grow.
+    env: PhantomData<&'env mut &'env ()>,
+}
+
+type Child<'env> = Pin<Box<dyn Future<Output = ()> + 'env>>;
+
+/// Opens a scope for futures that borrow, and is ready when `body` and all of them are.
+///
+/// They are polled in turn within the task that awaits the scope; code of theirs that waits the green way
+/// suspends that whole task.
+///
+/// ```
+/// use std::time::Duration;
+/// use wouldblock::{future, green, time::sleep};
+///
+/// wouldblock::run(|| {
+///     let words = ["a", "few", "words"];
+///     let total = green::wait(future::scope(async |s| {
+///         let count = |word: &'static str| async move { sleep(Duration::from_millis(1)).await; word.len() };
+///         let tasks: Vec<_> = words.iter().map(|word| s.spawn(count(word))).collect();
+///         let mut total = 0;
+///         for task in tasks {
+///             total += task.await;
+///         }
+///         total
+///     }));
+///     assert_eq!(total, 9);
+/// });
+/// ```
+///
+/// # Panics
+///
+/// With whatever `body` or a child panics with; the others are dropped.
+///
+/// # Cancellation
+///
+/// `body` and all children are dropped where they wait.
+pub async fn scope<'env, T>(body: impl AsyncFnOnce(&Scope<'env>) -> T) -> T {
+    let scope = Scope { new: RefCell::default(), env: PhantomData };
+    let mut body = pin!(body(&scope));
+    let mut result = None;
+    let mut children = Slab::new();
+    let ready = Arc::new(Ready::default());
+    std::future::poll_fn(|cx| {
+        ready.lock().scope = Some(cx.waker().clone());
+        loop {
+            if result.is_none()
+                && let Poll::Ready(value) = body.as_mut().poll(cx)
+            {
+                result = Some(value);
+            }
+            for child in scope.new.take() {
+                let index = children.insert(child);
+                ready.lock().children.push(index);
+            }
+            let due = std::mem::take(&mut ready.lock().children);
+            if due.is_empty() {
+                break;
+            }
+            for index in due {
+                let Some(child) = children.get_mut(index) else { continue };
+                let waker = Waker::from(Arc::new(ChildWaker { index, ready: ready.clone() }));
+                if child.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
+                    drop(children.remove(index));
+                }
+            }
+        }
+        match children.is_empty() {
+            true => result.take().map_or(Poll::Pending, Poll::Ready),
+            false => Poll::Pending,
+        }
+    })
+    .await
+}
+
+impl<'env> Scope<'env> {
+    /// Adds a child, which is polled for the first time when the body next waits.
+    ///
+    /// What it gives back is an operation with the child's result. Dropping that detaches the child, which
+    /// the scope still waits for.
+    pub fn spawn<T: 'env>(&self, child: impl Future<Output = T> + 'env) -> Scoped<T> {
+        let slot = Rc::new(Slot { value: Cell::new(None), waiter: Cell::new(None) });
+        let into = slot.clone();
+        self.new.borrow_mut().push(Box::pin(async move {
+            into.value.set(Some(child.await));
+            if let Some(waiter) = into.waiter.take() {
+                waiter.wake();
+            }
+        }));
+        Scoped { slot }
+    }
+}
+
+impl fmt::Debug for Scope<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Scope")
+    }
+}
+
+/// The result of a [`Scope`]'s child, to be awaited.
+#[must_use = "dropping it detaches the child; its result is lost"]
+pub struct Scoped<T> {
+    slot: Rc<Slot<T>>,
+}
+
+struct Slot<T> {
+    value: Cell<Option<T>>,
+    waiter: Cell<Option<Waker>>,
+}
+
+impl<T> Future for Scoped<T> {
+    type Output = T;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        match self.slot.value.take() {
+            Some(value) => Poll::Ready(value),
+            None => {
+                self.slot.waiter.set(Some(cx.waker().clone()));
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<T> fmt::Debug for Scoped<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Scoped")
+    }
+}
+
+/// Which children are to be polled. A child's waker may be used on any thread.
+#[derive(Default)]
+struct Ready(Mutex<Due>);
+
+#[derive(Default)]
+struct Due {
+    children: Vec<usize>,
+    scope: Option<Waker>,
+}
+
+impl Ready {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Due> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct ChildWaker {
+    index: usize,
+    ready: Arc<Ready>,
+}
+
+impl Wake for ChildWaker {
+    fn wake(self: Arc<Self>) {
+        let scope = {
+            let mut due = self.ready.lock();
+            due.children.push(self.index);
+            due.scope.clone()
+        };
+        if let Some(scope) = scope {
+            scope.wake();
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! The green scope: tasks on stacks of their own that borrow from the stack of whoever opened it.
+//!
+//! No safe code can leave [`scope`] while one of its tasks lives: it returns or unwinds only when all are
+//! done. A task that waits in it may be leaked with its stack, but then what was borrowed is leaked too.
+
+use std::cell::Cell;
+use std::fmt;
+use std::future::poll_fn;
+use std::marker::PhantomData;
+use std::panic::{self, AssertUnwindSafe};
+use std::rc::Rc;
+use std::task::Poll;
+
+use crate::kernel::cancel;
+use crate::kernel::door;
+use crate::kernel::scheduler::{Scheduler, in_task};
+use crate::kernel::task::{Unwind, Wait, Waiter};
+use crate::runtime::{JoinError, JoinHandle};
+
+/// Where tasks are spawned that may borrow whatever outlives the call of [`scope`].
+pub struct Scope<'scope, 'env: 'scope> {
+    pub(crate) shared: Rc<Shared>,
+    /// As std's: neither lifetime may shrink or grow.
+    scope: PhantomData<&'scope mut &'scope ()>,
+    env: PhantomData<&'env mut &'env ()>,
+}
+
+#[derive(Default)]
+pub(crate) struct Shared {
+    running: Cell<usize>,
+    /// Tasks that panicked and were not joined.
+    panicked: Cell<usize>,
+    cancelled: Cell<bool>,
+    waiter: Cell<Option<Waiter>>,
+    /// All that were spawned; those that are done are cleared out now and then.
+    handles: Cell<Vec<Rc<JoinHandle<()>>>>,
+}
+
+/// Opens a scope for tasks that borrow, and waits for all of them before it returns.
+///
+/// ```
+/// use wouldblock::green;
+///
+/// wouldblock::run(|| {
+///     let words = ["a", "few", "words"];
+///     let total: usize = green::scope(|s| {
+///         let tasks: Vec<_> = words.iter().map(|word| s.spawn(move || word.len())).collect();
+///         tasks.into_iter().map(|task| task.join().unwrap()).sum()
+///     });
+///     assert_eq!(total, 9);
+/// });
+/// ```
+///
+/// # Panics
+///
+/// With whatever `body` panics with, after its tasks were cancelled and have ended; when one of the tasks
+/// panicked and nobody joined it; outside of a task.
+///
+/// # Cancellation
+///
+/// When the calling task is cancelled, or a time limit around the scope passes, all tasks of the scope are
+/// cancelled; the stack unwinds from here when they have ended.
+#[track_caller]
+pub fn scope<'env, F, T>(body: F) -> T
+where
+    F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
+{
+    cancel::refuse_while_unwinding();
+    assert!(in_task(), "a scope outside of any task: call it inside `wouldblock::run(|| ..)`");
+    let scope = Scope { shared: Rc::default(), scope: PhantomData, env: PhantomData };
+    let mut result = panic::catch_unwind(AssertUnwindSafe(|| body(&scope)));
+    if result.is_ok()
+        && let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| scope.shared.wait()))
+    {
+        result = Err(payload);
+    }
+    if result.is_err() {
+        scope.cancel();
+        cancel::shield(|| scope.shared.wait());
+    }
+    match result {
+        Err(payload) => panic::resume_unwind(payload),
+        Ok(_) if scope.shared.panicked.get() > 0 => panic!("a scoped task panicked"),
+        Ok(value) => value,
+    }
+}
+
+impl Scope<'_, '_> {
+    /// Cancels all tasks of the scope, those to come as well.
+    pub fn cancel(&self) {
+        self.shared.cancelled.set(true);
+        let handles = self.shared.handles.take();
+        handles.iter().for_each(|handle| handle.cancel());
+        self.shared.handles.set(handles);
+    }
+}
+
+impl Shared {
+    /// Waits until no task of the scope is left.
+    fn wait(&self) {
+        door::wait(poll_fn(|cx| match self.running.get() {
+            0 => Poll::Ready(()),
+            _ => {
+                self.waiter.set(Some(door::waiter(cx)));
+                door::leave(cx, Wait::named("the tasks of its scope"));
+                Poll::Pending
+            }
+        }));
+    }
+
+    fn keep(&self, handle: Rc<JoinHandle<()>>) {
+        if self.cancelled.get() {
+            handle.cancel();
+        }
+        let mut handles = self.handles.take();
+        if handles.len() == handles.capacity() {
+            handles.retain(|handle| !handle.is_finished());
+        }
+        handles.push(handle);
+        self.handles.set(handles);
+    }
+}
+
+impl fmt::Debug for Scope<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Scope({} tasks)", self.shared.running.get())
+    }
+}
+
+/// The code of a scoped task. The order of the fields is that in which they are dropped: the scope may
+/// end as soon as `presence` is gone, and by then nothing is left that borrows from it.
+pub(crate) struct Child<T, F> {
+    body: F,
+    value: Rc<Cell<Option<T>>>,
+    presence: Presence,
+}
+
+struct Presence(Rc<Shared>);
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        let shared = &self.0;
+        shared.running.set(shared.running.get() - 1);
+        if shared.running.get() == 0
+            && let Some(waiter) = shared.waiter.take()
+        {
+            Scheduler::with(|s| s.expect("a task has ended").wake_waiter(waiter));
+        }
+    }
+}
+
+impl<T, F: FnOnce() -> T> Child<T, F> {
+    fn run(self) {
+        let Child { body, value, presence } = self;
+        // Dropped in reverse: the value, if nobody holds its handle, before the presence.
+        let presence = presence;
+        let value = value;
+        match panic::catch_unwind(AssertUnwindSafe(body)) {
+            Ok(result) => value.set(Some(result)),
+            Err(payload) => {
+                if !payload.is::<Unwind>() {
+                    presence.0.panicked.set(presence.0.panicked.get() + 1);
+                }
+                panic::resume_unwind(payload);
+            }
+        }
+    }
+}
+
+impl<'scope> Scope<'scope, '_> {
+    /// Spawns a task by `spawn`, with a lifetime that it forgets.
+    pub(crate) fn adopt<T: 'scope, F: FnOnce() -> T + 'scope>(
+        &'scope self,
+        body: F,
+        spawn: impl FnOnce(Box<dyn FnOnce()>) -> JoinHandle<()>,
+    ) -> ScopedJoinHandle<'scope, T> {
+        let value = Rc::new(Cell::new(None));
+        let shared = &self.shared;
+        shared.running.set(shared.running.get() + 1);
+        let presence = Presence(shared.clone());
+        let child = Child { body, value: value.clone(), presence };
+        let code: Box<dyn FnOnce() + 'scope> = Box::new(move || child.run());
+        // SAFETY: only the lifetime changes. `scope` does not return or unwind before every `Presence` is
+        // gone, which is the last part of a child to be dropped, whether it has run or not.
+        let code: Box<dyn FnOnce() + 'static> = unsafe { std::mem::transmute(code) };
+        let handle = Rc::new(spawn(code));
+        shared.keep(handle.clone());
+        ScopedJoinHandle { handle, value, shared: shared.clone(), scope: PhantomData }
+    }
+}
+
+/// A task of a [`Scope`]. Dropping it detaches the task, which the scope still waits for.
+pub struct ScopedJoinHandle<'scope, T> {
+    handle: Rc<JoinHandle<()>>,
+    value: Rc<Cell<Option<T>>>,
+    shared: Rc<Shared>,
+    scope: PhantomData<&'scope ()>,
+}
+
+impl<T> ScopedJoinHandle<'_, T> {
+    /// Waits until the task is done.
+    ///
+    /// # Errors
+    ///
+    /// The task panicked, was cancelled, or is the one that calls.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a task.
+    #[track_caller]
+    pub fn join(self) -> Result<T, JoinError> {
+        let done = door::wait(poll_fn(|cx| self.handle.poll_shared(cx)));
+        match (done, self.value.take()) {
+            (Ok(()), Some(value)) => Ok(value),
+            (Ok(()), None) => unreachable!("a task that returned has left its value"),
+            (Err(error), _) => {
+                if error.is_panic() {
+                    self.shared.panicked.set(self.shared.panicked.get() - 1);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Asks the task to stop: see [`JoinHandle::cancel`].
+    pub fn cancel(&self) {
+        self.handle.cancel();
+    }
+
+    /// Whether the task is done.
+    pub fn is_finished(&self) -> bool {
+        self.handle.is_finished()
+    }
+}
+
+impl<T> fmt::Debug for ScopedJoinHandle<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Scoped{:?}", self.handle)
+    }
+}

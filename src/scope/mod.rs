@@ -1,0 +1,7 @@
+//! Scopes: tasks that may borrow, because they end before the scope does.
+//!
+//! `green.rs` joins its tasks in the frame of the function that opened it, as [`std::thread::scope`] does;
+//! `future.rs` keeps its tasks inside the future that it is, since a future may be forgotten anywhere.
+
+pub(crate) mod future;
+pub(crate) mod green;

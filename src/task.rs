@@ -1,0 +1,207 @@
+//! Tasks: how they are set up, who they are, and values of their own.
+//!
+//! ```
+//! use wouldblock::task;
+//!
+//! task_local! { static USER: String = "nobody".into(); }
+//! # use wouldblock::task_local;
+//!
+//! wouldblock::run(|| {
+//!     let handle = task::Builder::new().name("login").stack_size(64 << 10).spawn_green(|| {
+//!         USER.set("ann".into());
+//!         wouldblock::green::yield_now();
+//!         let me = task::current().unwrap();
+//!         (me.name().unwrap().to_owned(), USER.with(String::clone))
+//!     });
+//!     assert_eq!(handle.join().unwrap(), ("login".into(), "ann".into()));
+//!     assert_eq!(USER.with(String::clone), "nobody");
+//! });
+//! ```
+
+use std::any::Any;
+use std::fmt;
+use std::panic::Location;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::kernel::scheduler::{self, Scheduler, with_local};
+use crate::kernel::stack;
+use crate::kernel::task::{self, Setup, Values};
+use crate::runtime::Era;
+
+/// How a task is set up, in the manner of [`std::thread::Builder`]; the three `spawn`s are
+/// `Builder::new().spawn_..(..)`.
+#[derive(Clone, Debug, Default)]
+#[must_use = "a builder does nothing until it spawns"]
+pub struct Builder {
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) stack_size: Option<usize>,
+}
+
+impl Builder {
+    /// A task without a name, with a stack of the size set for the run.
+    pub fn new() -> Builder {
+        Builder::default()
+    }
+
+    /// What reports, errors and timelines call it.
+    pub fn name(mut self, name: impl Into<String>) -> Builder {
+        self.name = Some(name.into().into_boxed_str());
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn setup(self, era: Era) -> Setup {
+        let stack_size = self.stack_size.unwrap_or(0);
+        Setup { era, site: Location::caller(), name: self.name, stack_size }
+    }
+
+    /// The usable bytes of its stack, rounded up to whole pages. Memory is only reserved: a page costs
+    /// nothing before it is touched. For a future, this is the stack that it is polled on.
+    ///
+    /// # Panics
+    ///
+    /// Below 16 KiB, in which no Rust code that formats a string can live.
+    #[track_caller]
+    pub fn stack_size(mut self, bytes: usize) -> Builder {
+        self.stack_size = Some(stack::checked_size(bytes));
+        self
+    }
+}
+
+/// The task that calls; `None` outside of any.
+pub fn current() -> Option<Task> {
+    scheduler::current().map(Task)
+}
+
+/// Who a task is. Prints as `task 3 "fetch" (green, spawned at src/main.rs:12:5)`.
+#[derive(Clone)]
+pub struct Task(pub(crate) Arc<task::Task>);
+
+impl Task {
+    /// Its number in its run: 1 for the root, and up.
+    pub fn id(&self) -> u64 {
+        self.0.id
+    }
+
+    /// The name it was given.
+    pub fn name(&self) -> Option<&str> {
+        self.0.setup.name.as_deref()
+    }
+
+    /// Which era it is written in.
+    pub fn era(&self) -> Era {
+        self.0.setup.era
+    }
+
+    /// How deep its stack has been, in bytes, to the page: by this task, or by an earlier one that had the
+    /// same stack. `None`: it has none (not begun, done, a future between polls), or this is not its
+    /// thread.
+    pub fn stack_used(&self) -> Option<usize> {
+        let here = Scheduler::with(|s| s.is_some_and(|s| Arc::ptr_eq(&s.home, &self.0.home)));
+        // SAFETY: this is the home thread, as just made sure.
+        let bottom = here.then(|| unsafe { self.0.local() }.stack.get())?;
+        if bottom == 0 { None } else { stack::touched(bottom, self.stack_size()) }
+    }
+
+    /// The usable bytes of its stack.
+    pub fn stack_size(&self) -> usize {
+        self.0.setup.stack_size
+    }
+
+    /// Where in the source it was spawned.
+    pub fn spawned_at(&self) -> &'static Location<'static> {
+        self.0.setup.site
+    }
+}
+
+impl fmt::Display for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Task({})", self.0)
+    }
+}
+
+/// A value that each task has for itself: made by [`task_local!`](crate::task_local).
+///
+/// It is made when a task first asks for it, and dropped when the task ends, on the task's own stack.
+#[derive(Debug)]
+pub struct TaskLocal<T: 'static> {
+    #[doc(hidden)]
+    pub initial: fn() -> T,
+}
+
+/// Declares a [`TaskLocal`], in the manner of `thread_local!`: `task_local! { static NAME: Type = value; }`.
+#[macro_export]
+macro_rules! task_local {
+    ($($(#[$attribute:meta])* $visibility:vis static $name:ident: $type:ty = $initial:expr;)*) => {$(
+        $(#[$attribute])*
+        $visibility static $name: $crate::task::TaskLocal<$type> =
+            $crate::task::TaskLocal { initial: || $initial };
+    )*};
+}
+
+impl<T: 'static> TaskLocal<T> {
+    /// Calls `f` with the value of the running task.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a task.
+    #[track_caller]
+    pub fn with<R>(&'static self, f: impl FnOnce(&T) -> R) -> R {
+        f(&self.get())
+    }
+
+    /// Gives the running task another value, and drops the one before.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a task.
+    #[track_caller]
+    pub fn set(&'static self, value: T) {
+        let old = self.put(Rc::new(value));
+        drop(old);
+    }
+
+    fn get(&'static self) -> Rc<T> {
+        let found = self.each(|values| {
+            values.iter().find(|(key, _)| *key == self.key()).map(|(_, value)| value.clone())
+        });
+        let value = found.unwrap_or_else(|| {
+            let value: Rc<dyn Any> = Rc::new((self.initial)());
+            self.put(value.clone());
+            value
+        });
+        value.downcast().expect("the key is the address of a static of this type")
+    }
+
+    fn put(&'static self, value: Rc<dyn Any>) -> Option<Rc<dyn Any>> {
+        self.each(|values| match values.iter_mut().find(|(key, _)| *key == self.key()) {
+            Some((_, old)) => Some(std::mem::replace(old, value)),
+            None => {
+                values.push((self.key(), value));
+                None
+            }
+        })
+    }
+
+    /// No code of the user's runs in `f`.
+    fn each<R>(&'static self, f: impl FnOnce(&mut Values) -> R) -> R {
+        with_local(|local| {
+            let mut values = local.values.take().unwrap_or_default();
+            let result = f(&mut values);
+            local.values.set(Some(values));
+            result
+        })
+        .expect("a task-local value was asked for outside of any task")
+    }
+
+    fn key(&'static self) -> usize {
+        (&raw const *self).addr()
+    }
+}
