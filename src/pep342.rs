@@ -184,7 +184,8 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
             None => self.fiber.as_mut().expect("it has begun and is not finished").resume(),
             Some(body) => {
                 let fiber = self.fiber.take().unwrap_or_else(|| {
-                    Fiber::take(stack::DEFAULT_SIZE).unwrap_or_else(|e| panic!("a generator: {e}"))
+                    Fiber::take(stack::DEFAULT_SIZE as usize)
+                        .unwrap_or_else(|e| panic!("a generator: {e}"))
                 });
                 let y = Yielder { line: self.line.clone(), suspender: fiber.suspender() };
                 let returned = self.returned.clone();

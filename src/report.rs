@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use crate::kernel::scheduler::Scheduler;
-use crate::kernel::task::{Cause, WaitKind};
+use crate::kernel::task::{Cause, Waiting};
 
 /// Tasks wait for one another, and nothing can wake any of them. Prints as the report of all tasks, what
 /// each waits for, and the cycle, if there is one.
@@ -34,18 +34,22 @@ impl Deadlock {
         let mut waits = HashMap::new();
         scheduler.each_task(|task| {
             // SAFETY: the scheduler is this thread's, and so are its tasks.
-            let wait = unsafe { task.local() }.wait.get();
-            let what = match (wait.kind, wait.cause) {
-                (WaitKind::Readable(id), _) => format!("waits to read from descriptor {}", id.fd()),
-                (WaitKind::Writable(id), _) => format!("waits to write to descriptor {}", id.fd()),
-                (WaitKind::Until(_), _) => "sleeps".into(),
-                (WaitKind::Turn, _) => "is ready".into(),
-                (WaitKind::Parked, Cause::Task(id)) => {
+            let waiting = unsafe { task.local() }.waiting.get();
+            let what = match waiting {
+                Waiting::No => "is ready".into(),
+                Waiting::Read(id) => {
+                    format!("waits to read from descriptor {}", id.fd())
+                }
+                Waiting::Write(id) => {
+                    format!("waits to write to descriptor {}", id.fd())
+                }
+                Waiting::Time => "sleeps".into(),
+                Waiting::Parked(Cause::Waker) => "waits for somebody to wake it".into(),
+                Waiting::Parked(Cause::Named(what)) => format!("waits for {what}"),
+                Waiting::Parked(Cause::Task(id)) => {
                     waits.insert(task.id, id);
                     format!("waits for task {id}")
                 }
-                (WaitKind::Parked, Cause::Named(what)) => format!("waits for {what}"),
-                (WaitKind::Parked, Cause::Waker) => "waits for somebody to wake it".into(),
             };
             lines.push(format!("{task} {what}"));
         });

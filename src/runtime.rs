@@ -35,7 +35,7 @@ pub use crate::kernel::task::{Era, JoinError};
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `run`"]
 pub struct Builder {
-    stack_size: usize,
+    stack_size: u32,
     virtual_clock: bool,
     order: Order,
 }
@@ -66,7 +66,7 @@ impl Builder {
     ///
     /// # Panics
     ///
-    /// Below 16 KiB, which no Rust program that formats a string can live in.
+    /// Below 16 KiB, which no Rust program that formats a string can live in, and from 4 GiB.
     #[track_caller]
     pub fn stack_size(mut self, bytes: usize) -> Builder {
         self.stack_size = stack::checked_size(bytes);
@@ -86,7 +86,7 @@ impl Builder {
     }
 
     pub(crate) fn stack(&self) -> usize {
-        self.stack_size
+        self.stack_size as usize
     }
 
     /// Ready tasks have their turns in an order drawn from `seed`, anew in each round: the same for the same
@@ -286,7 +286,7 @@ pub(crate) fn launch<T: 'static, B: Body + 'static>(
 /// A fiber for the running task; where the kernel has no room for a stack, that is the task's result.
 pub(crate) fn fiber<T>(promise: &Promise<T>) -> Option<Fiber> {
     let task = current().expect("a body is called in its task's turn");
-    match Fiber::take(task.setup.stack_size) {
+    match Fiber::take(task.setup.stack_size as usize) {
         Ok(fiber) => {
             // SAFETY: it is the running task, so this is its home thread.
             unsafe { task.local() }.stack.set(fiber.bounds().guard.end);

@@ -35,7 +35,7 @@ use crate::runtime::Era;
 #[must_use = "a builder does nothing until it spawns"]
 pub struct Builder {
     pub(crate) name: Option<Box<str>>,
-    pub(crate) stack_size: Option<usize>,
+    pub(crate) stack_size: Option<u32>,
 }
 
 impl Builder {
@@ -53,7 +53,7 @@ impl Builder {
     #[track_caller]
     pub(crate) fn setup(self, era: Era) -> Setup {
         let stack_size = self.stack_size.unwrap_or(0);
-        Setup { era, site: Location::caller(), name: self.name, stack_size }
+        Setup { era, site: Location::caller(), name: self.name.map(Box::new), stack_size }
     }
 
     /// The usable bytes of its stack, rounded up to whole pages. Memory is only reserved: a page costs
@@ -61,7 +61,7 @@ impl Builder {
     ///
     /// # Panics
     ///
-    /// Below 16 KiB, in which no Rust code that formats a string can live.
+    /// Below 16 KiB, in which no Rust code that formats a string can live, and from 4 GiB.
     #[track_caller]
     pub fn stack_size(mut self, bytes: usize) -> Builder {
         self.stack_size = Some(stack::checked_size(bytes));
@@ -86,7 +86,7 @@ impl Task {
 
     /// The name it was given.
     pub fn name(&self) -> Option<&str> {
-        self.0.setup.name.as_deref()
+        self.0.setup.name.as_ref().map(|name| &***name)
     }
 
     /// Which era it is written in.
@@ -106,7 +106,7 @@ impl Task {
 
     /// The usable bytes of its stack.
     pub fn stack_size(&self) -> usize {
-        self.0.setup.stack_size
+        self.0.setup.stack_size as usize
     }
 
     /// Where in the source it was spawned.

@@ -20,6 +20,7 @@
 //! ```
 
 use std::future::IntoFuture;
+use std::mem::replace;
 use std::panic::{self, AssertUnwindSafe};
 use std::time::Duration;
 
@@ -55,31 +56,32 @@ impl task::Builder {
     /// As [`green::spawn`](spawn).
     #[track_caller]
     pub fn spawn_green<T: 'static>(self, body: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
-        launch(self.setup(Era::Green), |promise| Greenlet {
-            start: Some((promise, body)),
-            fiber: None,
-        })
+        launch(self.setup(Era::Green), |promise| Greenlet::New(promise, body))
     }
 }
 
-struct Greenlet<T, F> {
-    start: Option<(Promise<T>, F)>,
-    fiber: Option<Fiber>,
+/// Whatever is on the stack, the task knows nothing of it: it resumes it.
+enum Greenlet<T, F> {
+    New(Promise<T>, F),
+    Running(Fiber),
+    NoStack,
 }
 
 impl<T: 'static, F: FnOnce() -> T + 'static> Body for Greenlet<T, F> {
     fn turn(&mut self) -> Switch {
-        if let Some(fiber) = &mut self.fiber {
+        if let Greenlet::Running(fiber) = self {
             return fiber.resume();
         }
-        let (promise, body) = self.start.take().expect("a greenlet starts once");
-        let Some(fiber) = fiber(&promise) else { return Switch::Finished };
-        self.fiber.insert(fiber).start(move || {
+        let Greenlet::New(promise, body) = replace(self, Greenlet::NoStack) else { unreachable!() };
+        let Some(mut fiber) = fiber(&promise) else { return Switch::Finished };
+        let switch = fiber.start(move || {
             door::fulfil(promise, || {
                 cancel::check_cancelled();
                 body()
             });
-        })
+        });
+        *self = Greenlet::Running(fiber);
+        switch
     }
 }
 
@@ -277,9 +279,7 @@ impl Builder {
         let mut result = None;
         let code = Box::new(|| result = Some(root()));
         let setup = task::Builder::new().name("root").stack_size(self.stack()).setup(Era::Green);
-        self.run_root(setup, code, |promise, body| {
-            Box::new(Greenlet { start: Some((promise, body)), fiber: None })
-        })?;
+        self.run_root(setup, code, |promise, body| Box::new(Greenlet::New(promise, body)))?;
         Ok(result.expect("the root has returned"))
     }
 }

@@ -62,6 +62,8 @@ pub(crate) enum Switch {
 /// The end of a fiber that lies on its own stack; lives as long as the fiber.
 struct Link {
     bounds: Bounds,
+    /// Which of the thread's pools it belongs to.
+    pool: usize,
     yielder: *const Yielder<(), ()>,
     job: Cell<Option<Job>>,
     busy: Cell<bool>,
@@ -85,7 +87,6 @@ type Job = (*mut (), unsafe fn(*mut ()));
 pub(crate) struct Fiber {
     coroutine: ManuallyDrop<Coroutine<(), (), (), Stack>>,
     link: NonNull<Link>,
-    pool: usize,
 }
 
 struct Active {
@@ -110,15 +111,11 @@ impl Fiber {
                 pools.push(Pool { size, hot: Vec::new(), arena: Arena::new(size) });
                 pools.len() - 1
             });
-            match pools[pool].hot.pop() {
-                Some((coroutine, link)) => Ok((coroutine, link)),
-                None => pools[pool].arena.take().map(boot),
-            }
-            .map(|(coroutine, link)| Fiber {
-                coroutine: ManuallyDrop::new(coroutine),
-                link,
-                pool,
-            })
+            let (coroutine, link) = match pools[pool].hot.pop() {
+                Some(idle) => idle,
+                None => boot(pools[pool].arena.take()?, pool),
+            };
+            Ok(Fiber { coroutine: ManuallyDrop::new(coroutine), link })
         })
     }
 
@@ -180,9 +177,9 @@ impl Drop for Fiber {
         }
         // SAFETY: the field is not used again: this is the drop.
         let coroutine = unsafe { ManuallyDrop::take(&mut self.coroutine) };
-        let mut idle = Some((coroutine, self.link));
+        let (pool, mut idle) = (self.link().pool, Some((coroutine, self.link)));
         // At the very end of a thread there is no pool any more: the stack is leaked.
-        let _ = POOLS.try_with(|pools| pools.borrow_mut()[self.pool].put(idle.take().unwrap()));
+        let _ = POOLS.try_with(|pools| pools.borrow_mut()[pool].put(idle.take().unwrap()));
         std::mem::forget(idle);
     }
 }
@@ -296,11 +293,11 @@ impl Drop for Pool {
 }
 
 /// Makes a fiber: enters its outermost frame, which waits for a first job.
-fn boot(stack: Stack) -> Idle {
+fn boot(stack: Stack, pool: usize) -> Idle {
     thread_local!(static BOOTED: Cell<Option<NonNull<Link>>> = const { Cell::new(None) });
     let bounds = Bounds { guard: stack.guard(), usable: stack.usable() };
-    let mut coroutine = Coroutine::with_stack(stack, |yielder, ()| {
-        let link = Link { bounds, yielder, job: Cell::new(None), busy: Cell::new(false) };
+    let mut coroutine = Coroutine::with_stack(stack, move |yielder, ()| {
+        let link = Link { bounds, pool, yielder, job: Cell::new(None), busy: Cell::new(false) };
         BOOTED.set(Some(NonNull::from(&link)));
         loop {
             yielder.suspend(());

@@ -25,7 +25,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::cancel;
 use super::coroutine;
-use super::reactor::{Direction, Place, SourceId};
+use super::reactor::{Direction, SourceId, Ticket};
 use super::scheduler::{HERE, Scheduler, VTABLE, current, in_task};
 use super::task::{Promise, Wait, WaitKind, Waiter, earliest};
 use super::timers::TimerKey;
@@ -158,7 +158,7 @@ pub(crate) enum Registration {
     #[default]
     None,
     Timer(TimerKey),
-    Place(Place),
+    Place(SourceId, Direction, Ticket),
 }
 
 impl Registration {
@@ -189,7 +189,7 @@ impl Registration {
     fn stand(&mut self, scheduler: &Scheduler, id: SourceId, direction: Direction, waker: Waker) {
         let stood = scheduler.reactor.borrow_mut().stand(id, direction, Waiter::Waker(waker));
         match stood {
-            Ok(place) => *self = Registration::Place(place),
+            Ok(ticket) => *self = Registration::Place(id, direction, ticket),
             Err(waiter) => scheduler.wake_waiter(waiter),
         }
     }
@@ -202,7 +202,9 @@ impl Registration {
             let waiter = match *old {
                 Registration::None => None,
                 Registration::Timer(key) => scheduler.timers.borrow_mut().remove(key),
-                Registration::Place(place) => scheduler.reactor.borrow_mut().leave(place),
+                Registration::Place(id, direction, ticket) => {
+                    scheduler.reactor.borrow_mut().leave(id, direction, ticket)
+                }
             };
             drop(waiter);
         });

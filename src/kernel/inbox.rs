@@ -5,7 +5,14 @@
 //! no wake is lost between "the box is empty" and "sleep".
 
 use std::mem;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+// The model checker's own, when it looks at this file: see the test below.
+#[cfg(wouldblock_loom)]
+use loom::sync::{Mutex, MutexGuard, atomic::AtomicBool};
+#[cfg(not(wouldblock_loom))]
+use std::sync::{Mutex, MutexGuard, atomic::AtomicBool};
 
 #[derive(Debug)]
 pub(crate) struct Inbox<T>(Mutex<State<T>>);
@@ -46,5 +53,100 @@ impl<T> Inbox<T> {
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         // Nothing of the user's runs under this lock, so poison would only echo a panic elsewhere.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps an item from being pushed again while it lies in the box.
+#[derive(Debug)]
+pub(crate) struct Flag(AtomicBool);
+
+impl Flag {
+    pub(crate) fn new() -> Flag {
+        Flag(AtomicBool::new(false))
+    }
+
+    /// Before a push; false: it lies in the box, and whoever takes it out will see what was done before.
+    pub(crate) fn raise(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+
+    /// After it was taken out, before what it announces is looked at.
+    pub(crate) fn lower(&self) {
+        // A swap, not a store: it also *acquires* what was done before a `raise` that found it up.
+        self.0.swap(false, Ordering::AcqRel);
+    }
+}
+
+/// Run by `RUSTFLAGS="--cfg wouldblock_loom" cargo test --release --lib inbox`.
+#[cfg(all(test, wouldblock_loom))]
+mod model {
+    use super::*;
+    use loom::sync::atomic::AtomicUsize;
+    use loom::sync::{Arc, Condvar};
+    use loom::thread;
+
+    /// The eventfd: a ring before the sleep ends the sleep at once.
+    struct Bell(Mutex<bool>, Condvar);
+
+    impl Bell {
+        fn ring(&self) {
+            *self.0.lock().unwrap() = true;
+            self.1.notify_one();
+        }
+
+        fn sleep(&self) {
+            let mut rung = self.0.lock().unwrap();
+            while !*rung {
+                rung = self.1.wait(rung).unwrap();
+            }
+            *rung = false;
+        }
+    }
+
+    /// Two threads each do something and wake a task; the scheduler sleeps until it has seen both.
+    #[test]
+    fn no_wake_is_lost() {
+        loom::model(|| {
+            let inbox =
+                Arc::new((Inbox::new(), Flag::new(), Bell(Mutex::new(false), Condvar::new())));
+            let work = Arc::new(AtomicUsize::new(0));
+            let wakers: Vec<_> = (0..2)
+                .map(|_| {
+                    let (inbox, work) = (inbox.clone(), work.clone());
+                    thread::spawn(move || {
+                        work.fetch_add(1, Ordering::Relaxed);
+                        if inbox.1.raise() && inbox.0.push(()) {
+                            inbox.2.ring();
+                        }
+                    })
+                })
+                .collect();
+            let mut seen = 0;
+            while seen < 2 {
+                inbox.2.sleep();
+                for () in inbox.0.drain() {
+                    inbox.1.lower();
+                    seen = work.load(Ordering::Relaxed);
+                }
+            }
+            wakers.into_iter().for_each(|thread| thread.join().unwrap());
+        });
+    }
+
+    /// What is pushed is drained, or refused, once the box is closed: it never stays inside.
+    #[test]
+    fn a_closed_box_stays_empty() {
+        loom::model(|| {
+            let inbox = Arc::new(Inbox::new());
+            let pusher = {
+                let inbox = inbox.clone();
+                thread::spawn(move || {
+                    inbox.push(1);
+                })
+            };
+            let drained = inbox.close();
+            pusher.join().unwrap();
+            assert!(drained.len() <= 1 && inbox.drain().is_empty());
+        });
     }
 }

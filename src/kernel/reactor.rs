@@ -21,6 +21,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::num::NonZeroU32;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -57,11 +58,7 @@ pub(crate) enum Direction {
 
 /// Names a place in the line of waiters for one direction of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) id: SourceId,
-    pub(crate) direction: Direction,
-    ticket: u32,
-}
+pub(crate) struct Ticket(NonZeroU32);
 
 #[derive(Debug)]
 pub(crate) struct Reactor<W> {
@@ -69,7 +66,7 @@ pub(crate) struct Reactor<W> {
     events: Events,
     slots: Slab<Slot<W>>,
     shared: Arc<Shared>,
-    next: u32,
+    next: NonZeroU32,
     waiting: usize,
 }
 
@@ -82,7 +79,7 @@ struct Slot<W> {
 #[derive(Debug)]
 struct Line<W> {
     ready: bool,
-    waiters: VecDeque<(u32, W)>,
+    waiters: VecDeque<(Ticket, W)>,
     /// Whoever polled the socket last with a waker of its own (`AsyncRead` inside of a combinator). It
     /// has no place in the line, since nobody can tell when it has lost interest: each event wakes it.
     poller: Option<W>,
@@ -119,7 +116,7 @@ impl<W> Reactor<W> {
         let registry = poll.registry().try_clone()?;
         let shared = Arc::new(Shared { registry, bell, released: Mutex::default() });
         let events = Events::with_capacity(1024);
-        Ok(Reactor { poll, events, slots: Slab::new(), shared, next: 0, waiting: 0 })
+        Ok(Reactor { poll, events, slots: Slab::new(), shared, next: NonZeroU32::MIN, waiting: 0 })
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -149,7 +146,7 @@ impl<W> Reactor<W> {
         if let Some(id) = self.find(source) {
             return Ok(id);
         }
-        let generation = self.stamp();
+        let generation = self.stamp().get();
         let slot = Slot { generation, lines: [Line::NEW, Line::NEW] };
         let index = u32::try_from(self.slots.insert(slot)).expect("fewer than 2^32 sockets");
         let id = SourceId { fd: source.fd, index, generation };
@@ -192,13 +189,13 @@ impl<W> Reactor<W> {
         id: SourceId,
         direction: Direction,
         waiter: W,
-    ) -> Result<Place, W> {
-        let ticket = self.stamp();
+    ) -> Result<Ticket, W> {
+        let ticket = Ticket(self.stamp());
         match self.line(id, direction) {
             Some(line) if !line.ready => {
                 line.waiters.push_back((ticket, waiter));
                 self.waiting += 1;
-                Ok(Place { id, direction, ticket })
+                Ok(ticket)
             }
             _ => Err(waiter),
         }
@@ -226,9 +223,14 @@ impl<W> Reactor<W> {
     }
 
     /// Leaves the line; `None` if the place is gone, having been woken.
-    pub(crate) fn leave(&mut self, place: Place) -> Option<W> {
-        let line = self.line(place.id, place.direction)?;
-        let at = line.waiters.iter().position(|&(ticket, _)| ticket == place.ticket)?;
+    pub(crate) fn leave(
+        &mut self,
+        id: SourceId,
+        direction: Direction,
+        ticket: Ticket,
+    ) -> Option<W> {
+        let line = self.line(id, direction)?;
+        let at = line.waiters.iter().position(|&(at, _)| at == ticket)?;
         let (_, waiter) = line.waiters.remove(at)?;
         self.waiting -= 1;
         Some(waiter)
@@ -297,8 +299,8 @@ impl<W> Reactor<W> {
         (slot.generation == id.generation).then(|| &mut slot.lines[direction as usize])
     }
 
-    fn stamp(&mut self) -> u32 {
-        self.next = self.next.wrapping_add(1);
+    fn stamp(&mut self) -> NonZeroU32 {
+        self.next = self.next.checked_add(1).unwrap_or(NonZeroU32::MIN);
         self.next
     }
 }

@@ -23,7 +23,6 @@
 //! of them may come back and spawn, wake or wait.
 
 use std::cell::{Cell, RefCell};
-use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::io;
 use std::mem::ManuallyDrop;
@@ -34,23 +33,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{RawWaker, RawWakerVTable};
 use std::time::{Duration, Instant};
 
-use slab::Slab;
-
 use super::coroutine::Switch;
 use super::fork::Original;
 use super::inbox::Inbox;
-use super::reactor::{Direction, Place, Reactor, SourceId};
-use super::task::{Body, Home, Local, Setup, State, Task, Wait, WaitKind, Waiter};
+use super::reactor::{Direction, Reactor, SourceId};
+use super::task::{Body, Home, Local, Setup, State, Task, Wait, WaitKind, Waiter, Waiting};
 use super::timers::{Clock, Timers};
 
 pub(crate) struct Scheduler {
     pub(crate) home: Arc<Home>,
     pub(crate) clock: Clock,
-    pub(crate) stack_size: usize,
+    pub(crate) stack_size: u32,
     pub(crate) counters: Counters,
     queue: RefCell<VecDeque<Arc<Task>>>,
     /// Every task that is not done.
-    tasks: RefCell<Slab<Arc<Task>>>,
+    tasks: RefCell<Table>,
     pub(crate) timers: RefCell<Timers<Waiter>>,
     pub(crate) reactor: RefCell<Reactor<Waiter>>,
     /// `None`: first in, first out.
@@ -62,6 +59,40 @@ pub(crate) struct Scheduler {
     stride: Cell<u32>,
     countdown: Cell<u32>,
     asked: Cell<Instant>,
+}
+
+/// The tasks that are not done, each in a slot that it knows. (A `Slab` would take twice the room.)
+#[derive(Default)]
+struct Table {
+    slots: Vec<Option<Arc<Task>>>,
+    vacant: Vec<u32>,
+}
+
+impl Table {
+    fn insert(&mut self, task: Arc<Task>) -> u32 {
+        if let Some(slot) = self.vacant.pop() {
+            self.slots[slot as usize] = Some(task);
+            return slot;
+        }
+        self.slots.push(Some(task));
+        u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 tasks")
+    }
+
+    fn remove(&mut self, slot: u32) -> Option<Arc<Task>> {
+        self.vacant.push(slot);
+        self.slots[slot as usize].take()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.vacant.len() == self.slots.len()
+    }
+
+    /// The oldest first.
+    fn by_age(&self) -> Vec<Arc<Task>> {
+        let mut tasks: Vec<_> = self.slots.iter().flatten().cloned().collect();
+        tasks.sort_unstable_by_key(|task| task.id);
+        tasks
+    }
 }
 
 /// How far a scheduler got.
@@ -187,7 +218,7 @@ const LONGEST_STRIDE: u32 = 256;
 const STRIDE_TIME: Duration = Duration::from_micros(50);
 
 impl Scheduler {
-    pub(crate) fn new(clock: Clock, stack_size: usize, seed: Option<u64>) -> io::Result<Scheduler> {
+    pub(crate) fn new(clock: Clock, stack_size: u32, seed: Option<u64>) -> io::Result<Scheduler> {
         let reactor = Reactor::new()?;
         let home = Arc::new(Home {
             inbox: Inbox::new(),
@@ -237,8 +268,7 @@ impl Scheduler {
 
     /// Calls `f` for every task that is not done, the oldest first.
     pub(crate) fn each_task(&self, f: impl FnMut(&Task)) {
-        let mut tasks: Vec<_> = self.tasks.borrow().iter().map(|(_, task)| task.clone()).collect();
-        tasks.sort_unstable_by_key(|task| task.id);
+        let tasks = self.tasks.borrow().by_age();
         tasks.iter().map(|task| &**task).for_each(f);
     }
 
@@ -361,7 +391,7 @@ impl Scheduler {
             return;
         }
         local.state.set(State::Waiting);
-        local.wait.set(wait);
+        local.waiting.set(wait.in_short());
         if let Some(end) = wait.ends() {
             let tick = self.clock.tick_after(end);
             local
@@ -377,11 +407,11 @@ impl Scheduler {
 
     fn stand(&self, task: Arc<Task>, id: SourceId, direction: Direction) {
         // SAFETY: as in `file`.
-        let place = unsafe { &task.local().place } as *const Cell<Option<Place>>;
+        let ticket = unsafe { &raw const task.local().ticket };
         let stood = self.reactor.borrow_mut().stand(id, direction, Waiter::Task(task));
         match stood {
             // SAFETY: the line holds the waker, and with it the task.
-            Ok(stood) => unsafe { (*place).set(Some(stood)) },
+            Ok(stood) => unsafe { (*ticket).set(Some(stood)) },
             Err(waiter) => self.wake_waiter(waiter),
         }
     }
@@ -400,8 +430,13 @@ impl Scheduler {
                 if let Some(key) = local.timer.take() {
                     drop(self.timers.borrow_mut().remove(key));
                 }
-                if let Some(place) = local.place.take() {
-                    drop(self.reactor.borrow_mut().leave(place));
+                let stood = match local.waiting.replace(Waiting::No) {
+                    Waiting::Read(id) => Some((id, Direction::Read)),
+                    Waiting::Write(id) => Some((id, Direction::Write)),
+                    _ => None,
+                };
+                if let (Some(ticket), Some((id, direction))) = (local.ticket.take(), stood) {
+                    drop(self.reactor.borrow_mut().leave(id, direction, ticket));
                 }
                 self.queue.borrow_mut().push_back(task);
             }
@@ -488,9 +523,8 @@ impl Scheduler {
     /// Refuses new tasks and cancels all that are left, the newest first; returns when they are done.
     pub(crate) fn close(&self) {
         self.closing.set(true);
-        let mut left: Vec<_> = self.tasks.borrow().iter().map(|(_, task)| task.clone()).collect();
-        left.sort_unstable_by_key(|task| Reverse(task.id));
-        for task in left {
+        let left = self.tasks.borrow().by_age();
+        for task in left.into_iter().rev() {
             self.cancel(&task);
             // One at a time: the next is cancelled when this one is gone, or its cleanup waits.
             // SAFETY: tasks in the table were spawned on this thread.

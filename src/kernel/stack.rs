@@ -29,7 +29,7 @@ use std::sync::OnceLock;
 ///
 /// An https request through ureq and rustls touches up to 64 KiB in a release build and 136 KiB in a
 /// debug build; gzip in a debug build, 300 KiB.
-pub(crate) const DEFAULT_SIZE: usize = if cfg!(debug_assertions) { 1 << 20 } else { 256 << 10 };
+pub(crate) const DEFAULT_SIZE: u32 = if cfg!(debug_assertions) { 1 << 20 } else { 256 << 10 };
 
 const GUARD_PAGES: usize = 16;
 
@@ -37,15 +37,16 @@ const GUARD_PAGES: usize = 16;
 ///
 /// # Panics
 ///
-/// Below 16 KiB, and where rounding up to whole pages would overflow.
+/// Below 16 KiB, and from 4 GiB.
 #[track_caller]
-pub(crate) fn checked_size(bytes: usize) -> usize {
+pub(crate) fn checked_size(bytes: usize) -> u32 {
     assert!(
         bytes >= 16 << 10,
         "a stack of {bytes} bytes is too small for any Rust code: give it at least 16384"
     );
-    assert!(bytes <= 1 << 46, "a stack of {bytes} bytes is larger than the address space");
-    bytes
+    bytes.try_into().unwrap_or_else(|_| {
+        panic!("a stack of {bytes} bytes: 4 GiB and more is taken to be a mistake")
+    })
 }
 
 /// Slots of the first mapping of an arena; each further mapping is twice as large, up to `MOST_SLOTS`.

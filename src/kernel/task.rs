@@ -18,14 +18,14 @@ use std::fmt;
 use std::io;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
 
 use super::coroutine::Switch;
-use super::inbox::Inbox;
-use super::reactor::{Place, Shared, SourceId};
+use super::inbox::{Flag, Inbox};
+use super::reactor::{Shared, SourceId, Ticket};
 use super::timers::TimerKey;
 
 /// Which of Python's three eras a task is written in.
@@ -74,7 +74,18 @@ pub(crate) enum Cause {
     /// The task with this id, by ending.
     Task(u64),
     /// Something that has a name.
-    Named(&'static str),
+    Named(&'static &'static str),
+}
+
+/// What a waiting task waits for, in short: what is kept for reports.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Waiting {
+    /// It does not.
+    No,
+    Read(SourceId),
+    Write(SourceId),
+    Time,
+    Parked(Cause),
 }
 
 /// What must happen before a coroutine should be resumed.
@@ -101,13 +112,23 @@ impl Wait {
     }
 
     /// Until something happens that has a name.
-    pub(crate) const fn named(what: &'static str) -> Wait {
+    pub(crate) const fn named(what: &'static &'static str) -> Wait {
         Wait { cause: Cause::Named(what), ..Wait::PARKED }
     }
 
     /// Until `task` ends.
     pub(crate) fn join(task: &Task) -> Wait {
         Wait { cause: Cause::Task(task.id), ..Wait::PARKED }
+    }
+
+    pub(crate) fn in_short(&self) -> Waiting {
+        match self.kind {
+            WaitKind::Turn => Waiting::No,
+            WaitKind::Readable(id) => Waiting::Read(id),
+            WaitKind::Writable(id) => Waiting::Write(id),
+            WaitKind::Until(_) => Waiting::Time,
+            WaitKind::Parked => Waiting::Parked(self.cause),
+        }
     }
 
     /// When this wait ends at the latest.
@@ -163,9 +184,10 @@ pub(crate) struct Home {
 pub(crate) struct Setup {
     pub(crate) era: Era,
     pub(crate) site: &'static Location<'static>,
-    pub(crate) name: Option<Box<str>>,
-    /// Usable bytes.
-    pub(crate) stack_size: usize,
+    /// Few tasks have one: behind a thin pointer.
+    pub(crate) name: Option<Box<Box<str>>>,
+    /// Usable bytes of its stack.
+    pub(crate) stack_size: u32,
 }
 
 /// A task. Anybody may hold one, on any thread; only its home thread may look into `local`.
@@ -174,7 +196,7 @@ pub(crate) struct Task {
     pub(crate) setup: Setup,
     pub(crate) home: Arc<Home>,
     /// Lies in the inbox already.
-    notified: AtomicBool,
+    notified: Flag,
     local: Local,
 }
 
@@ -186,12 +208,12 @@ pub(crate) struct Local {
     pub(crate) shields: Cell<u16>,
     /// How often a wait has been answered by unwinding.
     pub(crate) raised: Cell<u16>,
-    /// What it waits for, while it is `Waiting`.
-    pub(crate) wait: Cell<Wait>,
+    pub(crate) waiting: Cell<Waiting>,
     /// Where the scheduler keeps it in its table.
-    pub(crate) slot: Cell<usize>,
+    pub(crate) slot: Cell<u32>,
     pub(crate) timer: Cell<Option<TimerKey>>,
-    pub(crate) place: Cell<Option<Place>>,
+    /// Its place in the line for the socket that it waits for.
+    pub(crate) ticket: Cell<Option<Ticket>>,
     /// Whoever waits for the end of it.
     pub(crate) joiner: Cell<Option<Waiter>>,
     /// The innermost of the time limits that are in force: a `cancel::Limit`.
@@ -220,17 +242,17 @@ impl Task {
             cancelled: Cell::new(false),
             shields: Cell::new(0),
             raised: Cell::new(0),
-            wait: Cell::new(Wait::PARKED),
-            slot: Cell::new(usize::MAX),
+            waiting: Cell::new(Waiting::No),
+            slot: Cell::new(u32::MAX),
             timer: Cell::new(None),
-            place: Cell::new(None),
+            ticket: Cell::new(None),
             joiner: Cell::new(None),
             limits: Cell::new(std::ptr::null()),
             stack: Cell::new(0),
             values: Cell::new(None),
             body: UnsafeCell::new(Some(body)),
         };
-        Task { id, setup, home, notified: AtomicBool::new(false), local }
+        Task { id, setup, home, notified: Flag::new(), local }
     }
 
     /// The home thread's part.
@@ -245,7 +267,7 @@ impl Task {
 
     /// From another thread: asks the home thread to wake the task.
     pub(crate) fn notify(self: Arc<Task>) {
-        if !self.notified.swap(true, Ordering::AcqRel) {
+        if self.notified.raise() {
             let home = self.home.clone();
             if home.inbox.push(self) {
                 home.shared.ring();
@@ -255,7 +277,7 @@ impl Task {
 
     /// On the home thread: takes note that the task was taken out of the inbox.
     pub(crate) fn noted(&self) {
-        self.notified.store(false, Ordering::Release);
+        self.notified.lower();
     }
 }
 
@@ -327,7 +349,10 @@ pub(crate) struct Unwind {
 unsafe impl Send for Unwind {}
 
 /// Why a task has no result.
-pub struct JoinError {
+pub struct JoinError(Box<Failure>);
+
+/// Behind a pointer, so that a result has no room to keep for a failure that seldom comes.
+struct Failure {
     task: Arc<Task>,
     reason: Reason,
 }
@@ -343,29 +368,33 @@ enum Reason {
 }
 
 impl JoinError {
+    fn new(task: Arc<Task>, reason: Reason) -> JoinError {
+        JoinError(Box::new(Failure { task, reason }))
+    }
+
     /// The handle was polled again after it had given the result.
     pub(crate) fn taken(task: Arc<Task>) -> JoinError {
-        JoinError { task, reason: Reason::Taken }
+        JoinError::new(task, Reason::Taken)
     }
 
     /// The task belongs to another runtime of this thread.
     pub(crate) fn elsewhere(task: Arc<Task>) -> JoinError {
-        JoinError { task, reason: Reason::Elsewhere }
+        JoinError::new(task, Reason::Elsewhere)
     }
 
     /// A task waits for its own end.
     pub(crate) fn itself(task: Arc<Task>) -> JoinError {
-        JoinError { task, reason: Reason::Itself }
+        JoinError::new(task, Reason::Itself)
     }
 
     /// The task was cancelled before it had a result.
     pub fn is_cancelled(&self) -> bool {
-        matches!(self.reason, Reason::Cancelled)
+        matches!(self.0.reason, Reason::Cancelled)
     }
 
     /// The task panicked.
     pub fn is_panic(&self) -> bool {
-        matches!(self.reason, Reason::Panicked(_))
+        matches!(self.0.reason, Reason::Panicked(_))
     }
 
     /// The payload of the task's panic, as `std::thread::JoinHandle::join` gives it; else the error
@@ -375,31 +404,32 @@ impl JoinError {
     ///
     /// `self`, if the task did not panic.
     pub fn into_panic(self) -> Result<Box<dyn Any + Send>, JoinError> {
-        match self.reason {
+        match self.0.reason {
             Reason::Panicked(payload) => {
                 Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner))
             }
-            reason => Err(JoinError { task: self.task, reason }),
+            reason => Err(JoinError::new(self.0.task, reason)),
         }
     }
 }
 
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.reason {
-            Reason::Cancelled => write!(f, "{} was cancelled", self.task),
+        let task = &self.0.task;
+        match &self.0.reason {
+            Reason::Cancelled => write!(f, "{} was cancelled", task),
             Reason::Panicked(payload) => {
                 let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
-                write!(f, "{} panicked: {}", self.task, message(&**payload))
+                write!(f, "{} panicked: {}", task, message(&**payload))
             }
-            Reason::NoStack(error) => write!(f, "{} could not run: {error}", self.task),
+            Reason::NoStack(error) => write!(f, "{} could not run: {error}", task),
             Reason::Elsewhere => {
-                write!(f, "{} belongs to another runtime, and is joined in that one", self.task)
+                write!(f, "{} belongs to another runtime, and is joined in that one", task)
             }
             Reason::Itself => {
-                write!(f, "{} joins itself, which would wait for ever", self.task)
+                write!(f, "{} joins itself, which would wait for ever", task)
             }
-            Reason::Taken => write!(f, "the result of {} was already taken", self.task),
+            Reason::Taken => write!(f, "the result of {} was already taken", task),
         }
     }
 }
@@ -434,7 +464,7 @@ impl<T> Promise<T> {
 
     /// There is no stack for the task: that is its result.
     pub(crate) fn no_stack(&self, task: Arc<Task>, error: io::Error) {
-        self.0.result.set(Some(Err(JoinError { task, reason: Reason::NoStack(error) })));
+        self.0.result.set(Some(Err(JoinError::new(task, Reason::NoStack(error)))));
     }
 
     /// Runs the task's code and keeps what becomes of it: a value, a panic, a cancellation.
@@ -443,7 +473,7 @@ impl<T> Promise<T> {
     pub(crate) fn fulfil(self, task: &Arc<Task>, code: impl FnOnce() -> T) {
         let result = match panic::catch_unwind(AssertUnwindSafe(code)) {
             Ok(value) => Ok(value),
-            Err(payload) => Err(JoinError { task: task.clone(), reason: reason(payload) }),
+            Err(payload) => Err(JoinError::new(task.clone(), reason(payload))),
         };
         self.0.result.set(Some(result));
         // SAFETY: code runs on its task's home thread.
@@ -463,9 +493,20 @@ fn reason(payload: Box<dyn Any + Send>) -> Reason {
 impl<T> Drop for Packet<T> {
     fn drop(&mut self) {
         if let Some(Err(error)) = self.result.get_mut()
-            && matches!(error.reason, Reason::Panicked(_) | Reason::NoStack(_))
+            && matches!(error.0.reason, Reason::Panicked(_) | Reason::NoStack(_))
         {
             log::error!("{error}, and nobody joined it to learn of it");
         }
+    }
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A million parked tasks are meant to cost little more than their stacks' pages.
+    #[test]
+    fn a_task_is_small() {
+        assert!(size_of::<Task>() <= 160, "{}", size_of::<Task>());
+        assert!(size_of::<Packet<()>>() <= 16, "{}", size_of::<Packet<()>>());
     }
 }

@@ -15,6 +15,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use slab::Slab;
@@ -26,7 +27,7 @@ pub(crate) type Tick = u64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TimerKey {
     index: u32,
-    generation: u32,
+    generation: NonZeroU32,
 }
 
 /// What is to be woken when. `W` is what is handed back: for the scheduler, a waker.
@@ -34,7 +35,7 @@ pub(crate) struct TimerKey {
 pub(crate) struct Timers<W> {
     buckets: BTreeMap<Tick, Bucket>,
     entries: Slab<Entry<W>>,
-    generation: u32,
+    generation: NonZeroU32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +47,7 @@ struct Bucket {
 #[derive(Debug)]
 struct Entry<W> {
     tick: Tick,
-    generation: u32,
+    generation: NonZeroU32,
     previous: u32,
     next: u32,
     what: W,
@@ -56,11 +57,11 @@ const NONE: u32 = u32::MAX;
 
 impl<W> Timers<W> {
     pub(crate) fn new() -> Timers<W> {
-        Timers { buckets: BTreeMap::new(), entries: Slab::new(), generation: 0 }
+        Timers { buckets: BTreeMap::new(), entries: Slab::new(), generation: NonZeroU32::MIN }
     }
 
     pub(crate) fn insert(&mut self, tick: Tick, what: W) -> TimerKey {
-        self.generation = self.generation.wrapping_add(1);
+        self.generation = self.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
         let generation = self.generation;
         let entry = Entry { tick, generation, previous: NONE, next: NONE, what };
         let index = u32::try_from(self.entries.insert(entry)).expect("fewer than 2^32 timers");

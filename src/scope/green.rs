@@ -102,7 +102,7 @@ impl Shared {
             0 => Poll::Ready(()),
             _ => {
                 self.waiter.set(Some(door::waiter(cx)));
-                door::leave(cx, Wait::named("the tasks of its scope"));
+                door::leave(cx, Wait::named(&"the tasks of its scope"));
                 Poll::Pending
             }
         }));
