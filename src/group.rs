@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::runtime::{JoinError, JoinHandle};
+use crate::join::{JoinError, JoinHandle};
 
 /// An operation that waits for all of `handles` and gives their results in the order of the handles, a
 /// failure at its place like a success. (gevent's `joinall`, asyncio's

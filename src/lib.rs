@@ -37,7 +37,7 @@
 //! Python went from `yield` generators (2.5) to gevent's greenlets to async/await (3.5). Here, all three
 //! run on one scheduler, and differ in nothing but the verb that waits. What is waited for is an
 //! *operation*: a future that says what it needs, such as [`time::sleep`], a socket's
-//! [`readable`](net::TcpStream::readable), a [`JoinHandle`] or [`offload`].
+//! [`readable`](net::TcpStream::readable), a [`JoinHandle`] or [`offload()`].
 //!
 //! | | [`generator`] (Python 2) | [`green`] (gevent) | [`future`] (async/await) |
 //! |---|---|---|---|
@@ -218,16 +218,20 @@ compile_error!(
 
 mod eras;
 mod explore;
+mod fork;
 mod group;
 #[cfg(feature = "ureq")]
 pub mod http;
+mod join;
 mod kernel;
 pub mod net;
 mod offload;
+mod overflow;
 mod pep342;
 mod report;
 mod runtime;
 mod scope;
+mod shuffle;
 pub mod task;
 pub mod time;
 
@@ -235,9 +239,15 @@ pub use eras::{future, generator, green};
 pub use explore::explore;
 pub use green::run;
 pub use group::{Gather, gather};
+pub use join::{JoinError, JoinHandle};
 pub use kernel::door::Waited;
 pub use kernel::reactor::SourceId;
 pub use kernel::task::{Wait, WaitKind};
 pub use offload::{Offload, offload};
 pub use report::Deadlock;
-pub use runtime::{Builder, Era, JoinError, JoinHandle, Runtime, Stats, stats};
+pub use runtime::{Builder, Era, Runtime, Stats, stats};
+
+/// The README's programs are compiled and run too.
+#[cfg(all(doctest, feature = "ureq"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

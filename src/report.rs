@@ -8,7 +8,7 @@
 //!   cycle: task 2 → task 3 → task 2
 //! ```
 //!
-//! It is certain when no task is ready, asleep, waiting for a socket or for [`offload`](crate::offload)ed
+//! It is certain when no task is ready, asleep, waiting for a socket or for [`offload`](crate::offload())ed
 //! work, and nobody keeps a waker: then the run ends with it. Where somebody does keep a waker, which may
 //! be a channel of another crate, on this thread or another, it is a warning, given once, after ten seconds
 //! in which nothing moved.

@@ -1,26 +1,21 @@
 //! Running: the [`Builder`], what a spawn gives back, and what can be asked of a run.
 
 use std::fmt;
-use std::future::Future;
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::pin::Pin;
-use std::rc::Rc;
-use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Instant;
 
+use crate::join::{JoinHandle, Promise};
 use crate::kernel::cancel;
 use crate::kernel::coroutine::{self, Fiber, as_root};
-use crate::kernel::door;
-use crate::kernel::overflow;
 use crate::kernel::scheduler::{Progress, Scheduler, current};
 use crate::kernel::stack;
-use crate::kernel::task::{Body, Packet, Promise, Setup, State, Task, Wait};
+use crate::kernel::task::{Body, Setup, State};
 use crate::kernel::timers::Clock;
+use crate::overflow;
 use crate::report::Deadlock;
 
-pub use crate::kernel::task::{Era, JoinError};
+pub use crate::kernel::task::Era;
 
 /// How a run is set up; [`run`](crate::run) is `Builder::new().run(..)`.
 ///
@@ -296,103 +291,6 @@ pub(crate) fn fiber<T>(promise: &Promise<T>) -> Option<Fiber> {
             promise.no_stack(task, e);
             None
         }
-    }
-}
-
-/// A task that was spawned: wait for it, in any era, to get what its code returned.
-///
-/// It is an operation. `join` waits for it in the green era, `y.wait(handle)` in a generator,
-/// `handle.await` in a future. Dropping it detaches the task, which runs on.
-///
-/// ```
-/// use wouldblock::{future, generator, green};
-///
-/// wouldblock::run(|| {
-///     let a = generator::spawn(|y| { y.yield_now(); 1 });
-///     let b = green::spawn(|| 2);
-///     let c = future::spawn(async move { b.await.unwrap() + 1 });
-///     assert_eq!((a.join().unwrap(), c.join().unwrap()), (1, 3));
-/// });
-/// ```
-///
-/// # Cancellation
-///
-/// If you are cancelled while you wait for it, the handle is dropped: the task runs on, its result is
-/// lost. Keep the handle, and wait for `&mut handle`, where that matters.
-#[must_use = "dropping the handle detaches the task; its result is lost"]
-pub struct JoinHandle<T> {
-    task: Arc<Task>,
-    packet: Rc<Packet<T>>,
-}
-
-impl<T> JoinHandle<T> {
-    /// Waits until the task is done: the green era's verb, under its name in std.
-    ///
-    /// # Errors
-    ///
-    /// The task panicked (the error has the payload), was cancelled, or is the one that calls.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a task.
-    #[track_caller]
-    pub fn join(self) -> Result<T, JoinError> {
-        door::wait(self)
-    }
-
-    /// Asks the task to stop where it waits, now or next: a future is dropped, a generator closed, a
-    /// stack unwound. Its destructors run, and whoever joins it gets a [`JoinError`] that
-    /// [`is_cancelled`](JoinError::is_cancelled). A task that is done stays done.
-    ///
-    /// This does not wait for the task to have stopped; join it for that.
-    pub fn cancel(&self) {
-        Scheduler::with(|scheduler| {
-            if let Some(scheduler) = scheduler {
-                scheduler.cancel(&self.task);
-            }
-        });
-    }
-
-    /// Whether the task is done, so that waiting for it would return at once.
-    pub fn is_finished(&self) -> bool {
-        // SAFETY: a handle is not `Send`, so this is the task's home thread.
-        unsafe { self.task.local() }.state.get() == State::Done
-    }
-}
-
-impl<T> Future for JoinHandle<T> {
-    type Output = Result<T, JoinError>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.poll_shared(cx)
-    }
-}
-
-impl<T> JoinHandle<T> {
-    pub(crate) fn poll_shared(&self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
-        if let Some(result) = self.packet.result.take() {
-            return Poll::Ready(result);
-        }
-        // SAFETY: a handle is not `Send`, so this is the task's home thread.
-        let local = unsafe { self.task.local() };
-        if Scheduler::with(|s| s.is_some_and(|s| !Arc::ptr_eq(&s.home, &self.task.home))) {
-            return Poll::Ready(Err(JoinError::elsewhere(self.task.clone())));
-        }
-        match local.state.get() {
-            State::Done => Poll::Ready(Err(JoinError::taken(self.task.clone()))),
-            State::Running | State::Woken => Poll::Ready(Err(JoinError::itself(self.task.clone()))),
-            State::Ready | State::Waiting => {
-                local.joiner.set(Some(door::waiter(cx)));
-                door::leave(cx, Wait::join(&self.task));
-                Poll::Pending
-            }
-        }
-    }
-}
-
-impl<T> fmt::Debug for JoinHandle<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "JoinHandle({})", self.task)
     }
 }
 

@@ -29,9 +29,8 @@ async fn download(target: &Target) -> Result<u64, Error> {
     let stream = TcpStream::connecting((target.host.as_str(), target.port)).await?;
     let (mut sender, connection) = http1::handshake(HyperIo(stream)).await?;
     let connection = future::spawn(connection);
-    let request = Request::get(&target.path)
-        .header(HOST, format!("{}:{}", target.host, target.port))
-        .body(Empty::<Bytes>::new())?;
+    let request =
+        Request::get(&target.path).header(HOST, &target.authority).body(Empty::<Bytes>::new())?;
     let mut response = sender.send_request(request).await?;
     if response.status() != 200 {
         return Err(format!("HTTP status {}", response.status()).into());

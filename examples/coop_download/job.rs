@@ -21,8 +21,11 @@ pub struct Job {
 
 #[derive(Clone)]
 pub struct Target {
+    /// A name or an address; an IPv6 address without the brackets that it has in a URL.
     pub host: String,
     pub port: u16,
+    /// What the `Host` header says.
+    pub authority: String,
     /// What is asked for: the path and the query.
     pub path: String,
     pub file: PathBuf,
@@ -54,16 +57,18 @@ fn target(url: &str, out: &Path) -> Result<Target, String> {
     if uri.scheme_str() != Some("http") {
         return Err("not an http URL".into());
     }
-    let host = uri.host().ok_or("no host in the URL")?.to_owned();
+    let host = uri.host().ok_or("no host in the URL")?;
+    let port = uri.port_u16().unwrap_or(80);
     let name = uri.path().rsplit('/').next().unwrap_or_default();
     if matches!(name, "" | "." | "..") {
         return Err("no file name in the URL".into());
     }
     Ok(Target {
-        port: uri.port_u16().unwrap_or(80),
+        host: host.trim_matches(['[', ']']).to_owned(),
+        port,
+        authority: format!("{host}:{port}"),
         path: uri.path_and_query().map_or("/", |p| p.as_str()).to_owned(),
         file: out.join(name),
-        host,
     })
 }
 

@@ -17,6 +17,7 @@ mod report;
 mod sequential;
 mod server;
 
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -57,9 +58,11 @@ enum Style {
     All,
 }
 
+type DownloadAll = fn(Vec<Job>) -> (Vec<Done>, Stats);
+
 impl Style {
     /// Its name, and how it downloads.
-    fn way(self) -> (&'static str, fn(Vec<Job>) -> (Vec<Done>, Stats)) {
+    fn way(self) -> (&'static str, DownloadAll) {
         match self {
             Style::Sequential => ("sequential", sequential::download_all),
             Style::Generator => ("generator", generator::download_all),
@@ -111,9 +114,9 @@ fn main() -> ExitCode {
     }
 
     if arguments.json {
-        report::json(&ways)
+        report::json(&ways);
     } else {
-        report::table(&ways)
+        report::table(&ways);
     }
     match ways.iter().flat_map(|way| &way.files).any(|file| file.outcome.is_err()) {
         true => ExitCode::FAILURE,
@@ -133,6 +136,7 @@ fn start_logging() {
         .set_location_level(LevelFilter::Off)
         .add_filter_ignore_str("ureq")
         .build();
-    TermLogger::init(LevelFilter::Info, config, TerminalMode::Stderr, ColorChoice::Auto)
+    let colour = if io::stderr().is_terminal() { ColorChoice::Auto } else { ColorChoice::Never };
+    TermLogger::init(LevelFilter::Info, config, TerminalMode::Stderr, colour)
         .expect("no other logger is set");
 }

@@ -14,7 +14,9 @@ impl Picture {
 }
 
 /// Name, width and height in pixels, and two colours.
-const PICTURES: [(&str, u16, u16, [u8; 3], [u8; 3]); 5] = [
+type Sketch = (&'static str, u16, u16, [u8; 3], [u8; 3]);
+
+const PICTURES: [Sketch; 5] = [
     ("pandas-dataframe-python-1024x512.png", 1024, 512, [21, 4, 88], [255, 202, 0]),
     (
         "github-actions-deployment-to-eks-with-kustomize-1024x536.jpg",
@@ -29,7 +31,7 @@ const PICTURES: [(&str, u16, u16, [u8; 3], [u8; 3]); 5] = [
 ];
 
 pub fn paint_all() -> Vec<Picture> {
-    let paint = |(name, width, height, from, to): &(&'static str, u16, u16, _, _)| {
+    let paint = |(name, width, height, from, to): &Sketch| {
         let pixels = paint(*width, *height, *from, *to, name.len() as u32);
         let bytes = match name.ends_with(".png") {
             true => png(*width, *height, &pixels),

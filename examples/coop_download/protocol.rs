@@ -7,8 +7,8 @@
 use crate::job::{Error, Target};
 
 pub fn request(target: &Target) -> Vec<u8> {
-    let Target { host, port, path, .. } = target;
-    format!("GET {path} HTTP/1.0\r\nHost: {host}:{port}\r\nAccept: */*\r\n\r\n").into_bytes()
+    let Target { authority, path, .. } = target;
+    format!("GET {path} HTTP/1.0\r\nHost: {authority}\r\nAccept: */*\r\n\r\n").into_bytes()
 }
 
 /// An answer, as it comes in.
@@ -62,6 +62,8 @@ impl Response {
             if header.name.eq_ignore_ascii_case("content-length") {
                 let length = std::str::from_utf8(header.value)?.trim();
                 self.length = Some(length.parse().map_err(|_| "the Content-Length is no number")?);
+            } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
+                return Err("the body is encoded for its transfer, in answer to HTTP/1.0".into());
             }
         }
         self.in_body = true;

@@ -52,7 +52,7 @@ pub fn json(ways: &[Way]) {
             "path": file.file,
             "bytes": file.outcome.as_ref().copied().unwrap_or(0),
             "seconds": file.seconds,
-            "attempts": 1,
+            "attempts": u32::from(file.file.is_some()), // none if its URL names nothing to ask for
             "error": file.outcome.as_ref().err(),
         })
     };

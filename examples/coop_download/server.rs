@@ -37,7 +37,10 @@ fn serve(listener: &TcpListener, pictures: Rc<[Picture]>) {
                     }
                 }));
             }
-            Err(e) => debug!("a connection could not be accepted: {e}"),
+            Err(e) => {
+                debug!("a connection could not be accepted: {e}");
+                green::sleep(PAUSE); // no file descriptor is left, say: others give theirs back now
+            }
         }
     }
 }

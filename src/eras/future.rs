@@ -31,12 +31,13 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use crate::join::{JoinHandle, Promise};
 use crate::kernel::cancel;
 use crate::kernel::coroutine::{Fiber, Switch};
 use crate::kernel::door;
 use crate::kernel::scheduler::with_local;
-use crate::kernel::task::{Body, Era, Promise, Wait, WaitKind};
-use crate::runtime::{JoinHandle, fiber, launch};
+use crate::kernel::task::{Body, Era, Wait, WaitKind};
+use crate::runtime::{fiber, launch};
 use crate::task;
 
 pub use crate::scope::future::{Scope, Scoped, scope};
@@ -139,7 +140,7 @@ impl<F: Future> Code<F> {
             }
         };
         let promise = self.promise.take().expect("fulfilled once");
-        door::fulfil(promise, move || {
+        promise.fulfil(move || {
             future.set(None);
             match polled {
                 Some(Ok(value)) => value,

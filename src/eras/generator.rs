@@ -35,12 +35,13 @@
 use std::future::IntoFuture;
 use std::pin::pin;
 
+use crate::join::{JoinHandle, Promise};
 use crate::kernel::cancel;
 use crate::kernel::coroutine::Switch;
 use crate::kernel::door;
-use crate::kernel::task::{Body, Era, Promise, Wait, WaitKind};
+use crate::kernel::task::{Body, Era, Wait, WaitKind};
 use crate::pep342::Sent;
-use crate::runtime::{JoinHandle, fiber, launch};
+use crate::runtime::{fiber, launch};
 use crate::task;
 
 pub use crate::pep342::{Generator, GeneratorState, Thrown, Yielder};
@@ -89,7 +90,7 @@ impl<T: 'static, F: FnOnce(&Yielder<Wait>) -> T + 'static> Body for Trampoline<T
         let (promise, body) = self.start.take().expect("a generator starts once");
         let Some(fiber) = fiber(&promise) else { return Switch::Finished };
         let generator = Generator::new(move |y: &Yielder<Wait>| {
-            door::fulfil(promise, || {
+            promise.fulfil(|| {
                 cancel::check_cancelled();
                 body(y)
             });

@@ -24,13 +24,14 @@ use std::mem::replace;
 use std::panic::{self, AssertUnwindSafe};
 use std::time::Duration;
 
+use crate::join::{JoinHandle, Promise};
 use crate::kernel::cancel;
 use crate::kernel::coroutine::{Fiber, Switch};
 use crate::kernel::door;
 use crate::kernel::scheduler::now;
-use crate::kernel::task::{Body, Era, Promise};
+use crate::kernel::task::{Body, Era};
 use crate::report::Deadlock;
-use crate::runtime::{Builder, JoinHandle, fiber, launch};
+use crate::runtime::{Builder, fiber, launch};
 use crate::task;
 use crate::time::{self, Elapsed};
 
@@ -75,7 +76,7 @@ impl<T: 'static, F: FnOnce() -> T + 'static> Body for Greenlet<T, F> {
         let Greenlet::New(promise, body) = replace(self, Greenlet::NoStack) else { unreachable!() };
         let Some(mut fiber) = fiber(&promise) else { return Switch::Finished };
         let switch = fiber.start(move || {
-            door::fulfil(promise, || {
+            promise.fulfil(|| {
                 cancel::check_cancelled();
                 body()
             });
@@ -247,11 +248,11 @@ pub fn run<T>(root: impl FnOnce() -> T) -> T {
 }
 
 impl Builder {
-    /// Runs `root` as the first task: see [`run`](crate::run).
+    /// Runs `root` as the first task: see [`run`].
     ///
     /// # Panics
     ///
-    /// As [`run`](crate::run).
+    /// As [`run`].
     #[track_caller]
     pub fn run<T>(self, root: impl FnOnce() -> T) -> T {
         self.try_run(root).unwrap_or_else(|deadlock| panic!("{deadlock}"))
@@ -273,7 +274,7 @@ impl Builder {
     ///
     /// # Panics
     ///
-    /// As [`run`](crate::run), but for the deadlock.
+    /// As [`run`], but for the deadlock.
     #[track_caller]
     pub fn try_run<T>(self, root: impl FnOnce() -> T) -> Result<T, Deadlock> {
         let mut result = None;

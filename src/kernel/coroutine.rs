@@ -123,10 +123,13 @@ impl Fiber {
     ///
     /// The process is aborted if `job` unwinds: whoever makes one catches what its user may throw.
     pub(crate) fn start<F: FnOnce() + 'static>(&mut self, job: F) -> Switch {
+        /// # Safety
+        ///
+        /// `job` is a `ManuallyDrop<F>` that nobody else moves or drops.
         unsafe fn run<F: FnOnce()>(job: *mut ()) {
             let bomb = AbortOnDrop;
-            // SAFETY: `start` passes a `ManuallyDrop<F>` that it never touches again, and is still on
-            // its stack: this is the first thing that the switched-to fiber does.
+            // SAFETY: the caller's; `start`, whose frame it lies in, waits for this to be done: it is the
+            // first thing that the switched-to fiber does.
             (unsafe { job.cast::<F>().read() })();
             std::mem::forget(bomb);
         }

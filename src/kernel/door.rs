@@ -26,9 +26,10 @@ use std::task::{Context, Poll, Waker};
 use super::cancel;
 use super::coroutine;
 use super::reactor::{Direction, SourceId, Ticket};
-use super::scheduler::{HERE, Scheduler, VTABLE, current, in_task};
-use super::task::{Promise, Wait, WaitKind, Waiter, earliest};
+use super::scheduler::{HERE, Scheduler, current, in_task};
+use super::task::{Wait, WaitKind, Waiter, earliest};
 use super::timers::TimerKey;
+use super::waker::VTABLE;
 
 /// The running task's own waker, borrowed: no count is taken. Where no task runs, a waker that wakes
 /// nobody, with which an operation still says what it waits for.
@@ -128,15 +129,6 @@ pub(crate) fn suspend(wait: Wait) {
     cancel::refuse_while_unwinding();
     put(cancel::check(wait));
     coroutine::suspend_base();
-}
-
-/// Runs the last of the running task's code, and keeps what becomes of it as the task's result.
-///
-/// # Panics
-///
-/// Outside of a task.
-pub(crate) fn fulfil<T>(promise: Promise<T>, code: impl FnOnce() -> T) {
-    promise.fulfil(&current().expect(OUTSIDE), code);
 }
 
 /// Leaves `wait` at the door for a task that suspends by returning to its era's driver.

@@ -5,24 +5,22 @@
 //! |---|---|
 //! | `stack.rs` | guarded stacks and the arena they come from |
 //! | `coroutine.rs` | fibers: the only file that names corosensei, the only `suspend` |
-//! | `fork.rs` | knowing that one is a copy |
 //! | `inbox.rs` | wakes from other threads |
 //! | `timers.rs` | deadlines and the clock |
 //! | `reactor.rs` | sockets and the kernel's readiness |
 //! | `task.rs` | what a task is, its states, its result, what it waits for |
 //! | `scheduler.rs` | the run queue and the loop |
+//! | `waker.rs` | how a task is woken, from any thread |
 //! | `cancel.rs` | cancellation and time limits |
 //! | `door.rs` | the one function through which a task suspends |
-//! | `overflow.rs` | stack overflow, explained |
 
 pub(crate) mod cancel;
 pub(crate) mod coroutine;
 pub(crate) mod door;
-pub(crate) mod fork;
 pub(crate) mod inbox;
-pub(crate) mod overflow;
 pub(crate) mod reactor;
 pub(crate) mod scheduler;
 pub(crate) mod stack;
 pub(crate) mod task;
 pub(crate) mod timers;
+pub(crate) mod waker;

@@ -25,20 +25,19 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
-use std::mem::ManuallyDrop;
 use std::os::fd::BorrowedFd;
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{RawWaker, RawWakerVTable};
 use std::time::{Duration, Instant};
 
 use super::coroutine::Switch;
-use super::fork::Original;
 use super::inbox::Inbox;
 use super::reactor::{Direction, Reactor, SourceId};
 use super::task::{Body, Home, Local, Setup, State, Task, Wait, WaitKind, Waiter, Waiting};
 use super::timers::{Clock, Timers};
+use crate::fork::Original;
+use crate::shuffle::Shuffle;
 
 pub(crate) struct Scheduler {
     pub(crate) home: Arc<Home>,
@@ -174,41 +173,6 @@ const BUDGET: u32 = 64;
 
 const COPIED: &str = "this process was forked off (fork(2)) while a scheduler was running, and shares its \
     event queue with the parent: the copy must not go on. Call exec, or `_exit`, in the child";
-
-/// A reproducible disorder: whoever is ready when a round begins has one turn in it, in an order drawn
-/// from a seed.
-struct Shuffle {
-    random: Cell<u64>,
-    /// Turns left in this round.
-    left: Cell<usize>,
-}
-
-impl Shuffle {
-    fn new(seed: u64) -> Shuffle {
-        // A multiple of an odd number, and never zero, which xorshift could not leave.
-        let random = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        Shuffle { random: Cell::new(random), left: Cell::new(0) }
-    }
-
-    fn before_turn<T>(&self, queue: &mut VecDeque<T>) {
-        if self.left.get() == 0 {
-            for i in (1..queue.len()).rev() {
-                queue.swap(i, (self.next() % (i as u64 + 1)) as usize);
-            }
-            self.left.set(queue.len());
-        }
-        self.left.set(self.left.get().saturating_sub(1));
-    }
-
-    /// Marsaglia's xorshift64.
-    fn next(&self) -> u64 {
-        let mut x = self.random.get();
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        self.random.replace(x)
-    }
-}
 
 /// How long nothing may move before a deadlock is suspected.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -561,36 +525,4 @@ impl Drop for Outside {
     fn drop(&mut self) {
         self.0.outside.fetch_sub(1, Ordering::Release);
     }
-}
-
-/// The vtable of a task's wakers; their data is `Arc::into_raw` of the task, and each is counted.
-pub(crate) static VTABLE: RawWakerVTable = RawWakerVTable::new(
-    |data| {
-        // SAFETY: data comes from `Arc::into_raw` (or, for `door::own_waker`, from a live `Arc`).
-        let task = ManuallyDrop::new(unsafe { Arc::from_raw(data.cast::<Task>()) });
-        task.home.wakers.fetch_add(1, Ordering::Relaxed);
-        RawWaker::new(Arc::into_raw(Arc::clone(&task)).cast(), &VTABLE)
-    },
-    // SAFETY: as above; the waker is given up, and its count with it.
-    |data| wake(given_up(unsafe { Arc::from_raw(data.cast()) })),
-    |data| {
-        // SAFETY: as above; the count stays with the waker.
-        let task = ManuallyDrop::new(unsafe { Arc::from_raw(data.cast::<Task>()) });
-        wake(Arc::clone(&task));
-    },
-    // SAFETY: as above; the waker is given up, and its count with it.
-    |data| drop(given_up(unsafe { Arc::from_raw(data.cast()) })),
-);
-
-fn given_up(task: Arc<Task>) -> Arc<Task> {
-    task.home.wakers.fetch_sub(1, Ordering::Relaxed);
-    task
-}
-
-/// Wakes a task from anywhere: at once on its own thread, through its inbox from another.
-fn wake(task: Arc<Task>) {
-    Scheduler::with(|here| match here {
-        Some(scheduler) if Arc::ptr_eq(&scheduler.home, &task.home) => scheduler.wake(task),
-        _ => task.notify(),
-    });
 }

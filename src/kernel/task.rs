@@ -15,11 +15,10 @@
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
-use std::io;
-use std::panic::{self, AssertUnwindSafe, Location};
+use std::panic::Location;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
 
@@ -348,157 +347,6 @@ pub(crate) struct Unwind {
 // SAFETY: the address is only compared, never followed. (A panic's payload has to be `Send`.)
 unsafe impl Send for Unwind {}
 
-/// Why a task has no result.
-pub struct JoinError(Box<Failure>);
-
-/// Behind a pointer, so that a result has no room to keep for a failure that seldom comes.
-struct Failure {
-    task: Arc<Task>,
-    reason: Reason,
-}
-
-enum Reason {
-    Cancelled,
-    /// Behind a lock only so that the error is `Sync`, and `?` can box it.
-    Panicked(Mutex<Box<dyn Any + Send>>),
-    Taken,
-    Itself,
-    Elsewhere,
-    NoStack(io::Error),
-}
-
-impl JoinError {
-    fn new(task: Arc<Task>, reason: Reason) -> JoinError {
-        JoinError(Box::new(Failure { task, reason }))
-    }
-
-    /// The handle was polled again after it had given the result.
-    pub(crate) fn taken(task: Arc<Task>) -> JoinError {
-        JoinError::new(task, Reason::Taken)
-    }
-
-    /// The task belongs to another runtime of this thread.
-    pub(crate) fn elsewhere(task: Arc<Task>) -> JoinError {
-        JoinError::new(task, Reason::Elsewhere)
-    }
-
-    /// A task waits for its own end.
-    pub(crate) fn itself(task: Arc<Task>) -> JoinError {
-        JoinError::new(task, Reason::Itself)
-    }
-
-    /// The task was cancelled before it had a result.
-    pub fn is_cancelled(&self) -> bool {
-        matches!(self.0.reason, Reason::Cancelled)
-    }
-
-    /// The task panicked.
-    pub fn is_panic(&self) -> bool {
-        matches!(self.0.reason, Reason::Panicked(_))
-    }
-
-    /// The payload of the task's panic, as `std::thread::JoinHandle::join` gives it; else the error
-    /// itself.
-    ///
-    /// # Errors
-    ///
-    /// `self`, if the task did not panic.
-    pub fn into_panic(self) -> Result<Box<dyn Any + Send>, JoinError> {
-        match self.0.reason {
-            Reason::Panicked(payload) => {
-                Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner))
-            }
-            reason => Err(JoinError::new(self.0.task, reason)),
-        }
-    }
-}
-
-impl fmt::Display for JoinError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let task = &self.0.task;
-        match &self.0.reason {
-            Reason::Cancelled => write!(f, "{} was cancelled", task),
-            Reason::Panicked(payload) => {
-                let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
-                write!(f, "{} panicked: {}", task, message(&**payload))
-            }
-            Reason::NoStack(error) => write!(f, "{} could not run: {error}", task),
-            Reason::Elsewhere => {
-                write!(f, "{} belongs to another runtime, and is joined in that one", task)
-            }
-            Reason::Itself => {
-                write!(f, "{} joins itself, which would wait for ever", task)
-            }
-            Reason::Taken => write!(f, "the result of {} was already taken", task),
-        }
-    }
-}
-
-impl fmt::Debug for JoinError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "JoinError({self})")
-    }
-}
-
-impl std::error::Error for JoinError {}
-
-fn message(payload: &(dyn Any + Send)) -> &str {
-    match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
-        (Some(text), _) => text,
-        (_, Some(text)) => text,
-        _ => "(a payload that is not text)",
-    }
-}
-
-/// The end of a task that its body fills in; a `JoinHandle` holds the other.
-pub(crate) struct Promise<T>(pub(crate) Rc<Packet<T>>);
-
-pub(crate) struct Packet<T> {
-    pub(crate) result: Cell<Option<Result<T, JoinError>>>,
-}
-
-impl<T> Promise<T> {
-    pub(crate) fn new() -> Promise<T> {
-        Promise(Rc::new(Packet { result: Cell::new(None) }))
-    }
-
-    /// There is no stack for the task: that is its result.
-    pub(crate) fn no_stack(&self, task: Arc<Task>, error: io::Error) {
-        self.0.result.set(Some(Err(JoinError::new(task, Reason::NoStack(error)))));
-    }
-
-    /// Runs the task's code and keeps what becomes of it: a value, a panic, a cancellation.
-    ///
-    /// This runs on the task's own stack, and so does the destructor of a result nobody asked for.
-    pub(crate) fn fulfil(self, task: &Arc<Task>, code: impl FnOnce() -> T) {
-        let result = match panic::catch_unwind(AssertUnwindSafe(code)) {
-            Ok(value) => Ok(value),
-            Err(payload) => Err(JoinError::new(task.clone(), reason(payload))),
-        };
-        self.0.result.set(Some(result));
-        // SAFETY: code runs on its task's home thread.
-        let values = unsafe { task.local() }.values.take();
-        // A panic in those destructors has been reported by the hook, and there is nobody to get it.
-        let _ = panic::catch_unwind(AssertUnwindSafe(|| drop((self, values))));
-    }
-}
-
-fn reason(payload: Box<dyn Any + Send>) -> Reason {
-    match payload.downcast::<Unwind>() {
-        Ok(_) => Reason::Cancelled,
-        Err(payload) => Reason::Panicked(Mutex::new(payload)),
-    }
-}
-
-impl<T> Drop for Packet<T> {
-    fn drop(&mut self) {
-        if let Some(Err(error)) = self.result.get_mut()
-            && matches!(error.0.reason, Reason::Panicked(_) | Reason::NoStack(_))
-        {
-            log::error!("{error}, and nobody joined it to learn of it");
-        }
-    }
-}
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -507,6 +355,5 @@ mod tests {
     #[test]
     fn a_task_is_small() {
         assert!(size_of::<Task>() <= 160, "{}", size_of::<Task>());
-        assert!(size_of::<Packet<()>>() <= 16, "{}", size_of::<Packet<()>>());
     }
 }

@@ -11,11 +11,11 @@ use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::task::Poll;
 
+use crate::join::{JoinError, JoinHandle};
 use crate::kernel::cancel;
 use crate::kernel::door;
 use crate::kernel::scheduler::{Scheduler, in_task};
 use crate::kernel::task::{Unwind, Wait, Waiter};
-use crate::runtime::{JoinError, JoinHandle};
 
 /// Where tasks are spawned that may borrow whatever outlives the call of [`scope`].
 pub struct Scope<'scope, 'env: 'scope> {

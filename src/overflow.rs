@@ -14,8 +14,8 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::OnceLock;
 
-use super::coroutine;
-use super::scheduler::HERE;
+use crate::kernel::coroutine;
+use crate::kernel::scheduler::HERE;
 
 const SIGNALS: [libc::c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
 
@@ -62,6 +62,9 @@ fn provide_signal_stack() {
     }
 }
 
+/// # Safety
+///
+/// For the kernel to call, as the handler of a fault.
 unsafe extern "C" fn handler(
     signal: libc::c_int,
     info: *mut libc::siginfo_t,

@@ -8,7 +8,7 @@
 use std::ptr;
 use std::sync::OnceLock;
 
-use super::stack::page_size;
+use crate::kernel::stack::page_size;
 
 /// Tells the process it was made in from its copies.
 #[derive(Clone, Copy, Debug)]
