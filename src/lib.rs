@@ -231,7 +231,6 @@ mod pep342;
 mod report;
 mod runtime;
 mod scope;
-mod shuffle;
 pub mod task;
 pub mod time;
 

@@ -15,7 +15,7 @@ use std::ptr;
 use std::sync::OnceLock;
 
 use crate::kernel::coroutine;
-use crate::kernel::scheduler::HERE;
+use crate::kernel::scheduler::here;
 
 const SIGNALS: [libc::c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
 
@@ -105,7 +105,7 @@ unsafe extern "C" fn handler(
 
 fn explain(usable: usize) {
     let mut text = Text { bytes: [0; 1024], used: 0 };
-    let task = HERE.with(|here| here.task.get());
+    let task = here().task.get();
     // SAFETY: the task is alive while it is set.
     let _ = match unsafe { task.as_ref() } {
         Some(task) => write!(text, "\nwouldblock: stack overflow in {task}"),

@@ -8,7 +8,7 @@ use std::time::Instant;
 use crate::join::{JoinHandle, Promise};
 use crate::kernel::cancel;
 use crate::kernel::coroutine::{self, Fiber, as_root};
-use crate::kernel::scheduler::{Progress, Scheduler, current};
+use crate::kernel::scheduler::{Progress, Scheduler, current, in_task};
 use crate::kernel::stack;
 use crate::kernel::task::{Body, Setup, State};
 use crate::kernel::timers::Clock;
@@ -323,10 +323,12 @@ pub struct Stats {
 /// ```
 pub fn stats() -> Stats {
     Scheduler::with(|scheduler| {
-        let Some(counters) = scheduler.map(|s| &s.counters) else { return Stats::default() };
+        let Some(scheduler) = scheduler else { return Stats::default() };
+        let counters = &scheduler.counters;
         let (stacks_used, stacks_kept) = coroutine::count_stacks();
         Stats {
-            turns: counters.turns.get(),
+            // The turn that this is called in, if it is, has been given too.
+            turns: scheduler.turns() + u64::from(in_task()),
             would_block: counters.would_block.get(),
             spawned: counters.spawned.get(),
             finished: counters.finished.get(),

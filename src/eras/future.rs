@@ -133,8 +133,8 @@ impl<F: Future> Code<F> {
             false => {
                 let now = future.as_mut().as_pin_mut().expect("polled until it is ready");
                 match panic::catch_unwind(AssertUnwindSafe(|| door::poll(now))) {
-                    Ok(Err(_)) => return, // Pending: what it waits for is left at the door.
-                    Ok(Ok(value)) => Some(Ok(value)),
+                    Ok(Poll::Pending) => return, // What it waits for is left at the door.
+                    Ok(Poll::Ready(value)) => Some(Ok(value)),
                     Err(payload) => Some(Err(payload)),
                 }
             }

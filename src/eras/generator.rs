@@ -128,7 +128,7 @@ impl<Y: From<Wait> + 'static, S: 'static> Yielder<Y, S> {
     pub fn wait<O: IntoFuture>(&self, operation: O) -> O::Output {
         let mut operation = pin!(operation.into_future());
         loop {
-            match door::poll(operation.as_mut()) {
+            match door::poll_said(operation.as_mut()) {
                 Ok(value) => return value,
                 Err(wait) => drop(self.yield_(wait.into())),
             }

@@ -23,42 +23,42 @@ use std::process;
 use std::ptr;
 use std::time::Instant;
 
-use super::scheduler::{current, now, with_local};
-use super::task::{Unwind, Wait, earliest};
+use super::scheduler::{current, here, now, with_local};
+use super::task::Unwind;
 
 /// How often a task may swallow the unwinding and wait again, before it is taken to be in a loop that
 /// would never end.
 const MOST_RAISED: u16 = 1000;
 
-/// What the door asks before it suspends a task: unwinds if the task is to stop; else gives the wait back,
-/// which ends with the earliest time limit in force.
+/// What the door asks before it suspends a task: unwinds if the task is to stop; else sees to it that the
+/// wait ends with the earliest time limit in force.
 #[inline]
-pub(crate) fn check(wait: Wait) -> Wait {
-    let concerned = with_local(|local| local.cancelled.get() || !local.limits.get().is_null());
-    if concerned == Some(true) { raise_or_limit(wait) } else { wait }
+pub(crate) fn check() {
+    if with_local(|local| local.cancelled.get() || !local.limits.get().is_null()) == Some(true) {
+        raise_or_limit();
+    }
 }
 
 #[cold]
-fn raise_or_limit(wait: Wait) -> Wait {
+fn raise_or_limit() {
     if with_local(|local| local.shields.get()) != Some(0) {
-        return wait;
+        return;
     }
     check_cancelled();
     let now = now();
-    let (mut deadline, mut passed) = (wait.deadline, None);
+    let mut passed = None;
     let mut limit = limits().cast::<Limit>();
     // SAFETY: each limit lies in the frame of a `Limit::hold` further down this stack, which takes it
     // out of the list before it ends.
-    while let Some(here) = unsafe { limit.as_ref() } {
-        if here.deadline <= now {
+    while let Some(Limit { deadline, outer }) = unsafe { limit.as_ref() } {
+        if *deadline <= now {
             passed = Some(limit); // The outermost that has passed is found last.
         }
-        deadline = earliest(deadline, Some(here.deadline));
-        limit = here.outer;
+        here().said.limit(Some(*deadline));
+        limit = *outer;
     }
-    match passed {
-        Some(boundary) => unwind_to(boundary.cast()),
-        None => Wait { deadline, ..wait },
+    if let Some(boundary) = passed {
+        unwind_to(boundary.cast());
     }
 }
 

@@ -99,6 +99,14 @@ thread_local! {
     static POOLS: RefCell<Vec<Pool>> = const { RefCell::new(Vec::new()) };
 }
 
+/// The thread's own.
+#[inline]
+fn active() -> &'static Active {
+    // SAFETY: without a destructor, it lives as long as the thread; and a reference to it does not leave
+    // the thread, since an `Active` is not `Sync`.
+    ACTIVE.with(|active| unsafe { &*(&raw const *active) })
+}
+
 impl Fiber {
     /// An idle fiber with a stack of at least `size` usable bytes.
     ///
@@ -140,20 +148,18 @@ impl Fiber {
     }
 
     /// Goes on with the job where it was suspended.
-    #[inline]
+    #[inline(always)] // A switch saves all registers of the function it is in: one function, once.
     pub(crate) fn resume(&mut self) -> Switch {
-        ACTIVE.with(|active| {
-            let inner = active.inner.replace(Some(self.link));
-            let outermost = active.base.get().is_none();
-            if outermost {
-                active.base.set(Some(self.link));
-            }
+        let active = active();
+        let inner = active.inner.replace(Some(self.link));
+        if active.base.get().is_some() {
             self.coroutine.resume(());
-            active.inner.set(inner);
-            if outermost {
-                active.base.set(None);
-            }
-        });
+        } else {
+            active.base.set(Some(self.link));
+            self.coroutine.resume(());
+            active.base.set(None);
+        }
+        active.inner.set(inner);
         if self.link().busy.get() { Switch::Suspended } else { Switch::Finished }
     }
 
@@ -204,7 +210,7 @@ impl Suspender {
     ///
     /// When the code that runs now is not on that fiber itself (it is, say, in another task).
     pub(crate) fn suspend(self) {
-        let inner = ACTIVE.with(|active| active.inner.get());
+        let inner = active().inner.get();
         assert!(
             inner == Some(self.0),
             "a generator's `y` was used outside of the generator's own body, where it cannot yield"
@@ -222,17 +228,17 @@ impl Suspender {
 /// When no fiber is running.
 #[inline]
 pub(crate) fn suspend_base() {
-    let (base, inner) = ACTIVE.with(|active| (active.base.get(), active.inner.get()));
+    let (base, inner) = (active().base.get(), active().inner.get());
     let base = base.expect("a wait outside of any coroutine");
     // SAFETY: the base fiber is running (`resume` sets and clears `base` around the switch), so its
     // link and yielder exist. Being resumed goes on here, wherever on top of the base this is.
     unsafe { (*base.as_ref().yielder).suspend(()) };
-    ACTIVE.with(|active| active.inner.set(inner));
+    active().inner.set(inner);
 }
 
 /// Where the stack of the fiber that is running lies. For a signal handler: neither locks nor allocates.
 pub(crate) fn running_stack() -> Option<Bounds> {
-    let inner = ACTIVE.with(|active| active.inner.get())?;
+    let inner = active().inner.get()?;
     // SAFETY: the fiber is running, so its outermost frame, which holds the link, exists.
     Some(unsafe { inner.as_ref() }.bounds.clone())
 }
@@ -244,13 +250,11 @@ pub(crate) fn as_root<T>(f: impl FnOnce() -> T) -> T {
     struct Restore(Option<NonNull<Link>>, Option<NonNull<Link>>);
     impl Drop for Restore {
         fn drop(&mut self) {
-            ACTIVE.with(|active| {
-                active.base.set(self.0);
-                active.inner.set(self.1);
-            });
+            active().base.set(self.0);
+            active().inner.set(self.1);
         }
     }
-    let _restore = ACTIVE.with(|active| Restore(active.base.take(), active.inner.take()));
+    let _restore = Restore(active().base.take(), active().inner.take());
     f()
 }
 

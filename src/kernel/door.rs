@@ -6,9 +6,9 @@
 //! of the two it is, [`is_own`] tells; the operation is written once.
 //!
 //! ```text
-//!   green:      wait(op) ──poll──▶ op ──leave(Wait)──▶ HERE.wait        suspend() ──▶ scheduler
-//!   generator:  y.wait(op) ─poll─▶ op ──leave(Wait)──▶ HERE.wait ──▶ the Wait is yielded to the caller
-//!   future:     poll ──────poll──▶ op ──leave(Wait)──▶ HERE.wait        Pending ────▶ scheduler
+//!   green:      wait(op) ──poll──▶ op ──leave(Wait)──▶ here().said      suspend() ──▶ scheduler
+//!   generator:  y.wait(op) ─poll─▶ op ──leave(Wait)──▶ here().said ──▶ the Wait is yielded to the caller
+//!   future:     poll ──────poll──▶ op ──leave(Wait)──▶ here().said      Pending ────▶ scheduler
 //! ```
 //!
 //! There is room for one `Wait`. A second operation in the same poll registers the task's waker like a
@@ -26,8 +26,8 @@ use std::task::{Context, Poll, Waker};
 use super::cancel;
 use super::coroutine;
 use super::reactor::{Direction, SourceId, Ticket};
-use super::scheduler::{HERE, Scheduler, current, in_task};
-use super::task::{Wait, WaitKind, Waiter, earliest};
+use super::scheduler::{Scheduler, current, here, in_task, with_local};
+use super::task::{Wait, WaitKind, Waiter};
 use super::timers::TimerKey;
 use super::waker::VTABLE;
 
@@ -35,7 +35,7 @@ use super::waker::VTABLE;
 /// nobody, with which an operation still says what it waits for.
 #[inline]
 fn own_waker() -> ManuallyDrop<Waker> {
-    let task = HERE.with(|here| here.task.get());
+    let task = here().task.get();
     if task.is_null() {
         return ManuallyDrop::new(Waker::noop().clone());
     }
@@ -47,7 +47,7 @@ fn own_waker() -> ManuallyDrop<Waker> {
 /// Whether `waker` is that of the code that is running, so that its wait can be left at the door.
 #[inline]
 fn is_own(waker: &Waker) -> bool {
-    let task = HERE.with(|here| here.task.get());
+    let task = here().task.get();
     match task.is_null() {
         true => waker.will_wake(Waker::noop()),
         false => ptr::eq(waker.data(), task.cast()) && ptr::eq(waker.vtable(), &VTABLE),
@@ -61,21 +61,17 @@ pub(crate) fn leave(cx: &Context<'_>, wait: Wait) -> bool {
     if !is_own(cx.waker()) {
         return false;
     }
-    HERE.with(|here| {
-        let left = here.wait.get();
-        if left.kind == WaitKind::Parked {
-            here.wait.set(Wait { deadline: earliest(left.deadline, wait.deadline), ..wait });
-            return true;
+    let said = &here().said;
+    match (said.kind.get(), wait.kind) {
+        (WaitKind::Parked, _) => {
+            said.limit(wait.deadline);
+            said.put(Wait { deadline: said.deadline.get(), ..wait });
         }
-        if matches!(wait.kind, WaitKind::Readable(_) | WaitKind::Writable(_)) {
-            return false;
-        }
-        here.wait.set(match wait.kind {
-            WaitKind::Turn => wait, // Soonest of all: it needs nobody to wake it.
-            _ => Wait { deadline: earliest(left.deadline, wait.ends()), ..left },
-        });
-        true
-    })
+        (_, WaitKind::Readable(_) | WaitKind::Writable(_)) => return false,
+        (_, WaitKind::Turn) => said.kind.set(WaitKind::Turn), // Soonest of all.
+        _ => said.limit(wait.ends()),
+    }
+    true
 }
 
 /// `cx.waker()`, to be kept by something that this thread's scheduler wakes.
@@ -86,15 +82,25 @@ pub(crate) fn waiter(cx: &Context<'_>) -> Waiter {
     }
 }
 
-/// Polls `op` once for the code that is running; if it is not ready, says what it waits for.
+/// Polls `op` once for the code that is running; if it is not ready, it has said what it waits for.
 #[inline]
-pub(crate) fn poll<F: Future>(op: Pin<&mut F>) -> Result<F::Output, Wait> {
+pub(crate) fn poll<F: Future>(op: Pin<&mut F>) -> Poll<F::Output> {
     let waker = own_waker();
-    HERE.with(|here| here.wait.set(Wait::PARKED));
-    match op.poll(&mut Context::from_waker(&waker)) {
+    here().said.clear();
+    op.poll(&mut Context::from_waker(&waker))
+}
+
+/// As [`poll`], and gives what was said, for a generator to yield.
+pub(crate) fn poll_said<F: Future>(op: Pin<&mut F>) -> Result<F::Output, Wait> {
+    let wakes = wakes();
+    match poll(op) {
         Poll::Ready(value) => Ok(value),
-        Poll::Pending => Err(HERE.with(|here| here.wait.get())),
+        Poll::Pending => Err(here().said.get(wakes)),
     }
+}
+
+fn wakes() -> u32 {
+    with_local(|local| local.wakes.get()).unwrap_or(0)
 }
 
 /// Waits for `op`: the verb of the green era.
@@ -109,8 +115,8 @@ pub(crate) fn wait<O: IntoFuture>(op: O) -> O::Output {
     let mut op = pin!(op.into_future());
     loop {
         match poll(op.as_mut()) {
-            Ok(value) => return value,
-            Err(wait) => suspend(wait),
+            Poll::Ready(value) => return value,
+            Poll::Pending => suspend(),
         }
     }
 }
@@ -118,29 +124,30 @@ pub(crate) fn wait<O: IntoFuture>(op: O) -> O::Output {
 const OUTSIDE: &str = "a wait outside of any task: there is nothing to suspend. \
     Call it inside `wouldblock::run(|| ..)` or in a task spawned there";
 
-/// Gives up the turn until `wait` is over, or somebody wakes the task.
+/// Gives up the turn until what was said has happened, or somebody wakes the task.
 ///
 /// The one function through which a task suspends. It unwinds if the task was cancelled or is past a
 /// time limit, instead of suspending; so a caller polls again when it returns, and calls it again.
 #[inline]
 #[track_caller]
-pub(crate) fn suspend(wait: Wait) {
+pub(crate) fn suspend() {
     assert!(in_task(), "{OUTSIDE}");
     cancel::refuse_while_unwinding();
-    put(cancel::check(wait));
+    cancel::check();
     coroutine::suspend_base();
 }
 
 /// Leaves `wait` at the door for a task that suspends by returning to its era's driver.
 pub(crate) fn put(wait: Wait) {
-    HERE.with(|here| here.wait.set(wait));
+    here().said.put(wait);
 }
 
 /// Gives the others a turn.
 #[inline]
 #[track_caller]
 pub(crate) fn yield_now() {
-    suspend(Wait::new(WaitKind::Turn));
+    here().said.kind.set(WaitKind::Turn);
+    suspend();
 }
 
 /// A waker left with a timer or in a socket's line, by an operation that could not leave its wait at the
@@ -248,6 +255,9 @@ impl Future for Waited {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(wait) = self.wait.take() else { return Poll::Ready(()) };
+        if wait.kind == WaitKind::Parked && wait.wakes != wakes() {
+            return Poll::Ready(()); // The wake came while the task did something else.
+        }
         if !leave(cx, wait) {
             self.registration.renew(cx, wait);
         }

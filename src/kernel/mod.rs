@@ -6,6 +6,7 @@
 //! | `stack.rs` | guarded stacks and the arena they come from |
 //! | `coroutine.rs` | fibers: the only file that names corosensei, the only `suspend` |
 //! | `inbox.rs` | wakes from other threads |
+//! | `queue.rs` | who is ready, in which order |
 //! | `timers.rs` | deadlines and the clock |
 //! | `reactor.rs` | sockets and the kernel's readiness |
 //! | `task.rs` | what a task is, its states, its result, what it waits for |
@@ -18,6 +19,7 @@ pub(crate) mod cancel;
 pub(crate) mod coroutine;
 pub(crate) mod door;
 pub(crate) mod inbox;
+pub(crate) mod queue;
 pub(crate) mod reactor;
 pub(crate) mod scheduler;
 pub(crate) mod stack;

@@ -63,6 +63,8 @@ pub struct Wait {
     pub deadline: Option<Instant>,
     /// For whoever has to find out why nothing moves.
     pub(crate) cause: Cause,
+    /// How often the task had been woken when this was said: a wake that came in between is not missed.
+    pub(crate) wakes: u32,
 }
 
 /// Who or what can end a wait that is neither for a socket nor for a time.
@@ -107,7 +109,7 @@ impl Wait {
     pub(crate) const PARKED: Wait = Wait::new(WaitKind::Parked);
 
     pub(crate) const fn new(kind: WaitKind) -> Wait {
-        Wait { kind, deadline: None, cause: Cause::Waker }
+        Wait { kind, deadline: None, cause: Cause::Waker, wakes: 0 }
     }
 
     /// Until something happens that has a name.
@@ -139,7 +141,55 @@ impl Wait {
     }
 }
 
-pub(crate) fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+/// A `Wait` as it is being said. Its parts are apart, so that the commonest ones cost one store.
+pub(crate) struct Said {
+    pub(crate) kind: Cell<WaitKind>,
+    pub(crate) deadline: Cell<Option<Instant>>,
+    pub(crate) cause: Cell<Cause>,
+}
+
+impl Said {
+    pub(crate) const fn nothing() -> Said {
+        Said {
+            kind: Cell::new(WaitKind::Parked),
+            deadline: Cell::new(None),
+            cause: Cell::new(Cause::Waker),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn clear(&self) {
+        self.kind.set(WaitKind::Parked);
+        self.deadline.set(None);
+        self.cause.set(Cause::Waker);
+    }
+
+    pub(crate) fn put(&self, wait: Wait) {
+        self.kind.set(wait.kind);
+        self.deadline.set(wait.deadline);
+        self.cause.set(wait.cause);
+    }
+
+    pub(crate) fn get(&self, wakes: u32) -> Wait {
+        Wait {
+            kind: self.kind.get(),
+            deadline: self.deadline.get(),
+            cause: self.cause.get(),
+            wakes,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_turn(&self) -> bool {
+        matches!(self.kind.get(), WaitKind::Turn)
+    }
+
+    pub(crate) fn limit(&self, deadline: Option<Instant>) {
+        self.deadline.set(earliest(self.deadline.get(), deadline));
+    }
+}
+
+fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
@@ -205,6 +255,8 @@ pub(crate) struct Local {
     pub(crate) cancelled: Cell<bool>,
     /// How many pieces of cleanup, one inside the other, are not to be cancelled now.
     pub(crate) shields: Cell<u16>,
+    /// How often it has been woken, modulo 2^32.
+    pub(crate) wakes: Cell<u32>,
     /// How often a wait has been answered by unwinding.
     pub(crate) raised: Cell<u16>,
     pub(crate) waiting: Cell<Waiting>,
@@ -240,6 +292,7 @@ impl Task {
             state: Cell::new(State::Ready),
             cancelled: Cell::new(false),
             shields: Cell::new(0),
+            wakes: Cell::new(0),
             raised: Cell::new(0),
             waiting: Cell::new(Waiting::No),
             slot: Cell::new(u32::MAX),
@@ -354,6 +407,6 @@ mod tests {
     /// A million parked tasks are meant to cost little more than their stacks' pages.
     #[test]
     fn a_task_is_small() {
-        assert!(size_of::<Task>() <= 160, "{}", size_of::<Task>());
+        assert!(size_of::<Task>() <= 168, "{}", size_of::<Task>());
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::kernel::door::{self, Registration};
 use crate::kernel::reactor::{Direction, Source, SourceId};
-use crate::kernel::scheduler::{HERE, Scheduler, in_task, now};
+use crate::kernel::scheduler::{Scheduler, here, in_task, now};
 use crate::kernel::task::{Wait, WaitKind, Waiter};
 use crate::time::Elapsed;
 
@@ -54,7 +54,7 @@ impl<S: AsRawFd> Socket<S> {
         mut call: impl FnMut(&S) -> io::Result<R>,
     ) -> Attempt<R> {
         let in_task = in_task();
-        if in_task && HERE.with(|here| here.budget.get()) == 0 {
+        if in_task && here().budget.get() == 0 {
             return Attempt::Spent;
         }
         loop {
@@ -74,7 +74,8 @@ impl<S: AsRawFd> Socket<S> {
                 }
                 result => {
                     if in_task {
-                        HERE.with(|here| here.budget.set(here.budget.get() - 1));
+                        let budget = &here().budget;
+                        budget.set(budget.get() - 1);
                     }
                     return Attempt::Done(result);
                 }
@@ -226,7 +227,7 @@ impl Future for Readiness<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let turn = Wait::new(WaitKind::Turn);
-        if in_task() && HERE.with(|here| here.budget.get()) == 0 && door::leave(cx, turn) {
+        if in_task() && here().budget.get() == 0 && door::leave(cx, turn) {
             return Poll::Pending;
         }
         let id = register(self.source)?;
