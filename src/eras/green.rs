@@ -70,9 +70,16 @@ enum Greenlet<T, F> {
 
 impl<T: 'static, F: FnOnce() -> T + 'static> Body for Greenlet<T, F> {
     fn turn(&mut self) -> Switch {
-        if let Greenlet::Running(fiber) = self {
-            return fiber.resume();
+        match self {
+            Greenlet::Running(fiber) => fiber.resume(),
+            _ => self.start(),
         }
+    }
+}
+
+impl<T: 'static, F: FnOnce() -> T + 'static> Greenlet<T, F> {
+    #[cold]
+    fn start(&mut self) -> Switch {
         let Greenlet::New(promise, body) = replace(self, Greenlet::NoStack) else { unreachable!() };
         let Some(mut fiber) = fiber(&promise) else { return Switch::Finished };
         let switch = fiber.start(move || {
@@ -119,7 +126,7 @@ pub fn wait<O: IntoFuture>(operation: O) -> O::Output {
 /// # Panics
 ///
 /// Outside of a task.
-#[inline]
+#[inline(always)] // A function less to return from after the switch: see `kernel/coroutine.rs`.
 #[track_caller]
 pub fn yield_now() {
     door::yield_now();

@@ -128,7 +128,7 @@ const OUTSIDE: &str = "a wait outside of any task: there is nothing to suspend. 
 ///
 /// The one function through which a task suspends. It unwinds if the task was cancelled or is past a
 /// time limit, instead of suspending; so a caller polls again when it returns, and calls it again.
-#[inline]
+#[inline(always)] // See `suspend_base`.
 #[track_caller]
 pub(crate) fn suspend() {
     assert!(in_task(), "{OUTSIDE}");
@@ -143,7 +143,7 @@ pub(crate) fn put(wait: Wait) {
 }
 
 /// Gives the others a turn.
-#[inline]
+#[inline(always)]
 #[track_caller]
 pub(crate) fn yield_now() {
     here().said.kind.set(WaitKind::Turn);
