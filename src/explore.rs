@@ -1,6 +1,6 @@
 //! Many orders of execution, tried one after the other, each of them reproducible.
 
-use std::panic::{self, AssertUnwindSafe};
+use std::panic::{self, AssertUnwindSafe, Location};
 
 use crate::runtime::Builder;
 
@@ -38,9 +38,12 @@ pub fn explore(seeds: u64, test: impl Fn()) {
         Some(seed) => seed..seed + 1,
         None => 0..seeds,
     };
+    let site = Location::caller();
     for seed in range {
         let builder = Builder::new().virtual_clock().seed(seed);
-        let result = panic::catch_unwind(AssertUnwindSafe(|| builder.run(&test)));
+        let result = panic::catch_unwind(AssertUnwindSafe(|| {
+            builder.try_run_at(site, &test).unwrap_or_else(|deadlock| panic!("{deadlock}"));
+        }));
         if let Err(payload) = result {
             eprintln!(
                 "wouldblock: it fails with seed {seed}; WOULDBLOCK_SEED={seed} runs that alone"

@@ -15,6 +15,7 @@ use std::task::{Context, Poll};
 use crate::kernel::door;
 use crate::kernel::scheduler::{Scheduler, current};
 use crate::kernel::task::{State, Task, Unwind, Wait};
+use crate::kernel::waker;
 
 /// A task that was spawned: wait for it, in any era, to get what its code returned.
 ///
@@ -63,11 +64,9 @@ impl<T> JoinHandle<T> {
     ///
     /// This does not wait for the task to have stopped; join it for that.
     pub fn cancel(&self) {
-        Scheduler::with(|scheduler| {
-            if let Some(scheduler) = scheduler {
-                scheduler.cancel(&self.task);
-            }
-        });
+        // SAFETY: a handle is not `Send`, so this is the task's home thread.
+        unsafe { self.task.local() }.cancelled.set(true);
+        waker::wake(self.task.clone());
     }
 
     /// Whether the task is done, so that waiting for it would return at once.
@@ -246,10 +245,14 @@ impl<T> Promise<T> {
             Err(payload) => Err(JoinError::new(task.clone(), reason(payload))),
         };
         self.0.result.set(Some(result));
+        // A panic in these destructors has been reported by the hook, and there is nobody to get it.
+        let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(self)));
         // SAFETY: code runs on its task's home thread.
-        let values = unsafe { task.local() }.values.take();
-        // A panic in those destructors has been reported by the hook, and there is nobody to get it.
-        let _ = panic::catch_unwind(AssertUnwindSafe(|| drop((self, values))));
+        let values = unsafe { &task.local().values };
+        // A destructor may ask for another value, and so make it.
+        while let Some(values) = values.take() {
+            let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(values)));
+        }
     }
 }
 

@@ -13,7 +13,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::kernel::scheduler::{Outside, Scheduler};
+use crate::kernel::scheduler::Scheduler;
+use crate::kernel::waker::Outside;
 
 /// An operation that gives what `work` returns, run on another thread. The work begins at once.
 ///

@@ -14,7 +14,7 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::OnceLock;
 
-use crate::kernel::coroutine;
+use crate::kernel::coroutine::{self, RunningStack};
 use crate::kernel::scheduler::here;
 
 const SIGNALS: [libc::c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
@@ -73,9 +73,9 @@ unsafe extern "C" fn handler(
     // SAFETY: the kernel passes a valid `siginfo_t`, of a fault, which has an address.
     let address = unsafe { (*info).si_addr() } as usize;
     if let Some(stack) = coroutine::running_stack()
-        && stack.guard.contains(&address)
+        && stack.bounds.guard.contains(&address)
     {
-        explain(stack.usable);
+        explain(&stack);
         std::process::abort();
     }
     let which = SIGNALS.iter().position(|&s| s == signal).unwrap_or(0);
@@ -103,18 +103,27 @@ unsafe extern "C" fn handler(
     }
 }
 
-fn explain(usable: usize) {
+fn explain(stack: &RunningStack) {
     let mut text = Text { bytes: [0; 1024], used: 0 };
     let task = here().task.get();
     // SAFETY: the task is alive while it is set.
-    let _ = match unsafe { task.as_ref() } {
-        Some(task) => write!(text, "\nwouldblock: stack overflow in {task}"),
-        None => write!(text, "\nwouldblock: stack overflow in a generator outside of any task"),
+    let task = unsafe { task.as_ref() };
+    let _ = text.write_str("\nwouldblock: stack overflow in ");
+    let _ = match task {
+        Some(task) if stack.is_nested => write!(text, "a generator that {task} has resumed"),
+        Some(task) => write!(text, "{task}"),
+        None => write!(text, "a generator outside of any task"),
+    };
+    let how = match task {
+        Some(_) if !stack.is_nested => {
+            "`task::Builder::stack_size`, or all tasks with `Builder::stack_size`"
+        }
+        _ => "`Generator::with_stack_size`",
     };
     let _ = writeln!(
         text,
-        ", on a stack of {usable} bytes. Give it more with `task::Builder::stack_size`, or all tasks with \
-         `Builder::stack_size`; or recurse less deeply, and box large locals."
+        ", on a stack of {} bytes. Give it more with {how}; or recurse less deeply, and box large locals.",
+        stack.bounds.usable
     );
     // SAFETY: writes the initialised part of our own buffer to standard error.
     unsafe { libc::write(2, text.bytes.as_ptr().cast(), text.used) };

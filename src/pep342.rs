@@ -17,8 +17,10 @@ use std::rc::Rc;
 
 use crate::kernel::cancel;
 use crate::kernel::coroutine::{Fiber, Suspender, Switch};
+use crate::kernel::door::Nested;
 use crate::kernel::stack;
 use crate::kernel::task::Unwind;
+use crate::overflow;
 
 /// A coroutine that yields `Y`s to whoever resumes it, takes `S`s from there, and returns an `R`.
 ///
@@ -43,7 +45,8 @@ use crate::kernel::task::Unwind;
 /// ```
 pub struct Generator<Y: 'static, S: 'static = (), R: 'static = ()> {
     start: Option<Start<Y, S, R>>,
-    pub(crate) fiber: Option<Fiber>,
+    fiber: Option<Fiber>,
+    stack_size: u32,
     line: Rc<Line<Y, S>>,
     returned: Rc<Cell<Option<std::thread::Result<R>>>>,
 }
@@ -63,8 +66,12 @@ pub enum GeneratorState<Y, R> {
 struct Line<Y, S> {
     sent: Cell<Option<Sent<S>>>,
     yielded: Cell<Option<Y>>,
-    /// The time limits in force where the generator was last resumed.
-    limits: Cell<*const ()>,
+    /// The time limits and shields in force where the generator was last resumed.
+    bounds: Cell<cancel::Bounds>,
+    /// It is a task's, so that all its turns are the task's own.
+    is_task: Cell<bool>,
+    /// It is suspended in a `wait`, not in a `yield_` of its own.
+    in_wait: Cell<bool>,
 }
 
 pub(crate) enum Sent<S> {
@@ -81,10 +88,40 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         let line = Line {
             sent: Cell::default(),
             yielded: Cell::default(),
-            limits: Cell::new(std::ptr::null()),
+            bounds: Cell::new(cancel::UNBOUNDED),
+            is_task: Cell::new(false),
+            in_wait: Cell::new(false),
         };
         let start = Some(Box::new(body) as Start<Y, S, R>);
-        Generator { start, fiber: None, line: Rc::new(line), returned: Rc::default() }
+        let stack_size = stack::DEFAULT_SIZE;
+        Generator { start, fiber: None, line: Rc::new(line), returned: Rc::default(), stack_size }
+    }
+
+    /// As [`new`](Generator::new), on a stack of at least `bytes` usable bytes; the default is 256 KiB, in a
+    /// debug build 1 MiB.
+    ///
+    /// # Panics
+    ///
+    /// Below 16 KiB, and from 4 GiB.
+    #[track_caller]
+    pub fn with_stack_size(
+        bytes: usize,
+        body: impl FnOnce(&Yielder<Y, S>) -> R + 'static,
+    ) -> Generator<Y, S, R> {
+        let mut generator = Generator::new(body);
+        generator.stack_size = stack::checked_size(bytes);
+        generator
+    }
+
+    /// Whether it waits for an operation, which may be ready by now.
+    pub(crate) fn is_in_wait(&self) -> bool {
+        self.line.in_wait.get()
+    }
+
+    /// It is driven by a task's own turns, on the task's stack.
+    pub(crate) fn is_task(&mut self, fiber: Fiber) {
+        self.line.is_task.set(true);
+        self.fiber = Some(fiber);
     }
 
     /// Runs up to the first `yield_`, so that there is somebody to `send` to. (In Python: `next(g)`.)
@@ -140,7 +177,8 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         if self.start.take().is_some() || self.is_finished() {
             return;
         }
-        match self.advance_caught(Some(Sent::Close)) {
+        // Also while this thread is unwinding: what unwinds in the generator is caught at its root.
+        match self.step(Some(Sent::Close)).expect(NOT_AT_THE_DOOR) {
             GeneratorState::Yielded(_) => panic!("a generator yielded while it was being closed"),
             GeneratorState::Complete(Err(payload)) if !payload.is::<Unwind>() => {
                 panic::resume_unwind(payload)
@@ -170,7 +208,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     ) -> GeneratorState<Y, std::thread::Result<R>> {
         assert!(!self.is_finished(), "a generator was resumed after it had finished");
         cancel::refuse_while_unwinding();
-        self.step(sent).expect("only the outermost coroutine of a task is suspended at the door")
+        self.step(sent).expect(NOT_AT_THE_DOOR)
     }
 
     /// One resume. `None`: it is suspended at the door, as the outermost coroutine of a task.
@@ -179,10 +217,12 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         sent: Option<Sent<S>>,
     ) -> Option<GeneratorState<Y, std::thread::Result<R>>> {
         self.line.sent.set(sent);
-        self.line.limits.set(cancel::limits());
+        self.line.bounds.set(cancel::bounds());
+        let _nested = Nested::enter();
         let switch = match self.start.take() {
             None => self.fiber.as_mut().expect("it has begun and is not finished").resume(),
             Some(body) => {
+                overflow::install();
                 let fiber = self.fiber.take().unwrap_or_else(|| {
                     Fiber::take(stack::DEFAULT_SIZE as usize)
                         .unwrap_or_else(|e| panic!("a generator: {e}"))
@@ -203,6 +243,8 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         Some(GeneratorState::Complete(result))
     }
 }
+
+const NOT_AT_THE_DOOR: &str = "only the outermost coroutine of a task is suspended at the door";
 
 impl<Y: 'static, R: 'static> Generator<Y, (), R> {
     /// Runs to the next `yield_`, or to the end. (In Python: `next(g)`, with the value of the
@@ -292,7 +334,7 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
         match self.exchange(value) {
             Sent::Value(value) => value,
             Sent::Throw(payload) => panic::resume_unwind(payload),
-            Sent::Close => cancel::raise_cancelled(),
+            Sent::Close => cancel::raise_closed(),
         }
     }
 
@@ -319,10 +361,12 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
     ///
     /// # Panics
     ///
-    /// With whatever `inner` panics with.
+    /// With whatever `inner` panics with; and when it has begun already and takes values: there is none to
+    /// send it first.
     #[track_caller]
     pub fn yield_from<R: 'static>(&self, mut inner: Generator<Y, S, R>) -> R {
-        let mut state = inner.advance(None);
+        let first = if inner.start.is_some() { None } else { Some(Sent::Value(nothing())) };
+        let mut state = inner.advance(first);
         loop {
             let value = match state {
                 GeneratorState::Complete(result) => return result,
@@ -331,24 +375,53 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
             state = match self.exchange(value) {
                 Sent::Close => {
                     inner.close();
-                    cancel::raise_cancelled();
+                    cancel::raise_closed();
                 }
                 sent => inner.advance(Some(sent)),
             };
         }
     }
 
+    /// As [`yield_`](Yielder::yield_), for an operation that is not ready.
+    #[track_caller]
+    pub(crate) fn yield_wait(&self, wait: Y) {
+        self.line.in_wait.set(true);
+        let sent = self.exchange(wait);
+        self.line.in_wait.set(false);
+        match sent {
+            Sent::Value(_) => {}
+            Sent::Throw(payload) => panic::resume_unwind(payload),
+            Sent::Close => cancel::raise_closed(),
+        }
+    }
+
     #[track_caller]
     fn exchange(&self, value: Y) -> Sent<S> {
         cancel::refuse_while_unwinding();
+        self.suspender.assert_inside();
+        let (limits, shields) = cancel::bounds();
+        let (limits_outside, shields_outside) = self.line.bounds.get();
         assert!(
-            cancel::limits() == self.line.limits.get(),
+            limits == limits_outside,
             "a generator cannot yield inside of `green::timeout`; use `y.wait(timeout(..))`"
+        );
+        assert!(
+            shields == shields_outside || self.line.is_task.get(),
+            "a generator cannot yield in the cleanup of `green::finally`, which would go on for whoever \
+             resumed it"
         );
         self.line.yielded.set(Some(value));
         self.suspender.suspend();
         self.line.sent.take().expect("whoever resumes a suspended generator sends something")
     }
+}
+
+/// The one value that says nothing, as an `S`.
+#[track_caller]
+fn nothing<S: 'static>() -> S {
+    let mut unit = Some(());
+    let same: Option<&mut Option<S>> = (&mut unit as &mut dyn Any).downcast_mut();
+    same.and_then(Option::take).expect("`yield_from` one that takes values and has begun already")
 }
 
 impl<Y, S> fmt::Debug for Yielder<Y, S> {

@@ -52,8 +52,12 @@ impl Builder {
 
     #[track_caller]
     pub(crate) fn setup(self, era: Era) -> Setup {
+        self.setup_at(era, Location::caller())
+    }
+
+    pub(crate) fn setup_at(self, era: Era, site: &'static Location<'static>) -> Setup {
         let stack_size = self.stack_size.unwrap_or(0);
-        Setup { era, site: Location::caller(), name: self.name.map(Box::new), stack_size }
+        Setup { era, site, name: self.name.map(Box::new), stack_size }
     }
 
     /// The usable bytes of its stack, rounded up to whole pages. Memory is only reserved: a page costs

@@ -36,7 +36,7 @@ use crate::kernel::cancel;
 use crate::kernel::coroutine::{Fiber, Switch};
 use crate::kernel::door;
 use crate::kernel::scheduler::with_local;
-use crate::kernel::task::{Body, Era, Wait, WaitKind};
+use crate::kernel::task::{Body, Era};
 use crate::runtime::{fiber, launch};
 use crate::task;
 
@@ -72,9 +72,9 @@ impl task::Builder {
             code: Rc::new(Code {
                 promise: Cell::new(Some(promise)),
                 future: UnsafeCell::new(Some(future)),
+                begun: Cell::new(false),
             }),
             fiber: None,
-            interrupted: false,
         })
     }
 }
@@ -82,7 +82,6 @@ impl task::Builder {
 struct Polled<F: Future> {
     code: Rc<Code<F>>,
     fiber: Option<Fiber>,
-    interrupted: bool,
 }
 
 impl<F: Future<Output: 'static> + 'static> Body for Polled<F> {
@@ -93,26 +92,16 @@ impl<F: Future<Output: 'static> + 'static> Body for Polled<F> {
                 let promise = self.code.promise.take().expect("a future is not polled once ready");
                 let Some(fiber) = fiber(&promise) else { return Switch::Finished };
                 self.code.promise.set(Some(promise));
-                self.interrupted = false;
                 let code = self.code.clone();
                 self.fiber.insert(fiber).start(move || code.poll())
             }
         };
         if switch == Switch::Suspended {
-            // Something waited the green way, in the middle of the poll. Whatever the future itself has
-            // said it waits for may come, and go unnoticed, meanwhile: it will be asked once more.
-            self.interrupted = true;
-            return Switch::Suspended;
+            return Switch::Suspended; // In the middle of the poll: something waited the green way.
         }
         self.fiber = None;
         with_local(|local| local.stack.set(0));
-        if self.code.is_done() {
-            return Switch::Finished;
-        }
-        if self.interrupted {
-            door::put(Wait::new(WaitKind::Turn));
-        }
-        Switch::Suspended
+        if self.code.is_done() { Switch::Finished } else { Switch::Suspended }
     }
 }
 
@@ -120,6 +109,7 @@ impl<F: Future<Output: 'static> + 'static> Body for Polled<F> {
 struct Code<F: Future> {
     promise: Cell<Option<Promise<F::Output>>>,
     future: UnsafeCell<Option<F>>,
+    begun: Cell<bool>,
 }
 
 impl<F: Future> Code<F> {
@@ -128,11 +118,12 @@ impl<F: Future> Code<F> {
         // SAFETY: the future stays where it is, in an `Rc`, until it is dropped there; and nobody else
         // looks at it: a task has one turn at a time, and only its turns come here.
         let mut future = unsafe { Pin::new_unchecked(&mut *self.future.get()) };
-        let polled = match cancel::is_cancelled() {
+        let polled = match !self.begun.replace(true) && cancel::is_cancelled() {
             true => None,
             false => {
                 let now = future.as_mut().as_pin_mut().expect("polled until it is ready");
                 match panic::catch_unwind(AssertUnwindSafe(|| door::poll(now))) {
+                    Ok(Poll::Pending) if cancel::is_cancelled() => None, // It had its chance to be ready.
                     Ok(Poll::Pending) => return, // What it waits for is left at the door.
                     Ok(Poll::Ready(value)) => Some(Ok(value)),
                     Err(payload) => Some(Err(payload)),
@@ -141,11 +132,15 @@ impl<F: Future> Code<F> {
         };
         let promise = self.promise.take().expect("fulfilled once");
         promise.fulfil(move || {
+            if let Some(Err(payload)) = polled {
+                // A second panic, in the destructor, has been reported; the first is the task's.
+                let _ = panic::catch_unwind(AssertUnwindSafe(|| future.set(None)));
+                panic::resume_unwind(payload);
+            }
             future.set(None);
             match polled {
                 Some(Ok(value)) => value,
-                Some(Err(payload)) => panic::resume_unwind(payload),
-                None => cancel::raise_cancelled(),
+                _ => cancel::raise_cancelled(),
             }
         });
     }
@@ -179,10 +174,7 @@ impl Future for YieldNow {
         if std::mem::replace(&mut self.yielded, true) {
             return Poll::Ready(());
         }
-        if !door::leave(cx, Wait::new(WaitKind::Turn)) {
-            cx.waker().wake_by_ref();
-        }
-        Poll::Pending
+        door::another_turn(cx)
     }
 }
 

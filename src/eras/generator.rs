@@ -84,8 +84,15 @@ struct Trampoline<T, F> {
 impl<T: 'static, F: FnOnce(&Yielder<Wait>) -> T + 'static> Body for Trampoline<T, F> {
     fn turn(&mut self) -> Switch {
         if let Some(generator) = &mut self.generator {
-            let sent = if cancel::is_cancelled() { Sent::Close } else { Sent::Value(()) };
-            return bounce(generator.step(Some(sent)));
+            // Where it is to stop, what it waits for still has its chance to be there.
+            let stop = cancel::is_cancelled() && !generator.is_in_wait();
+            let sent = if stop { Sent::Close } else { Sent::Value(()) };
+            let mut step = generator.step(Some(sent));
+            while cancel::is_cancelled() && matches!(step, Some(GeneratorState::Yielded(_))) {
+                cancel::count_raise();
+                step = generator.step(Some(Sent::Close));
+            }
+            return bounce(step);
         }
         let (promise, body) = self.start.take().expect("a generator starts once");
         let Some(fiber) = fiber(&promise) else { return Switch::Finished };
@@ -96,7 +103,7 @@ impl<T: 'static, F: FnOnce(&Yielder<Wait>) -> T + 'static> Body for Trampoline<T
             });
         });
         let generator = self.generator.insert(generator);
-        generator.fiber = Some(fiber);
+        generator.is_task(fiber);
         bounce(generator.step(None))
     }
 }
@@ -130,7 +137,7 @@ impl<Y: From<Wait> + 'static, S: 'static> Yielder<Y, S> {
         loop {
             match door::poll_said(operation.as_mut()) {
                 Ok(value) => return value,
-                Err(wait) => drop(self.yield_(wait.into())),
+                Err(wait) => self.yield_wait(wait.into()),
             }
         }
     }

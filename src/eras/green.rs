@@ -21,14 +21,14 @@
 
 use std::future::IntoFuture;
 use std::mem::replace;
-use std::panic::{self, AssertUnwindSafe};
+use std::panic::{self, AssertUnwindSafe, Location};
 use std::time::Duration;
 
 use crate::join::{JoinHandle, Promise};
 use crate::kernel::cancel;
 use crate::kernel::coroutine::{Fiber, Switch};
 use crate::kernel::door;
-use crate::kernel::scheduler::now;
+use crate::kernel::scheduler::{in_task, now};
 use crate::kernel::task::{Body, Era};
 use crate::report::Deadlock;
 use crate::runtime::{Builder, fiber, launch};
@@ -172,6 +172,7 @@ pub fn sleep(duration: Duration) {
 /// What `body` had done so far is lost but for what its destructors keep.
 #[track_caller]
 pub fn timeout<T>(limit: Duration, body: impl FnOnce() -> T) -> Result<T, Elapsed> {
+    assert!(in_task(), "a time limit outside of any task: call it inside `wouldblock::run(|| ..)`");
     match now().checked_add(limit) {
         Some(deadline) => cancel::Limit::hold(deadline, body).ok_or_else(|| Elapsed::new(limit)),
         None => Ok(body()),
@@ -224,7 +225,8 @@ impl<'scope> Scope<'scope, '_> {
         &'scope self,
         body: impl FnOnce() -> T + 'scope,
     ) -> ScopedJoinHandle<'scope, T> {
-        self.adopt(body, spawn)
+        let (code, value) = self.code(body);
+        self.adopt(spawn(code), value)
     }
 }
 
@@ -284,9 +286,18 @@ impl Builder {
     /// As [`run`], but for the deadlock.
     #[track_caller]
     pub fn try_run<T>(self, root: impl FnOnce() -> T) -> Result<T, Deadlock> {
+        self.try_run_at(Location::caller(), root)
+    }
+
+    pub(crate) fn try_run_at<T>(
+        self,
+        site: &'static Location<'static>,
+        root: impl FnOnce() -> T,
+    ) -> Result<T, Deadlock> {
         let mut result = None;
         let code = Box::new(|| result = Some(root()));
-        let setup = task::Builder::new().name("root").stack_size(self.stack()).setup(Era::Green);
+        let setup = task::Builder::new().name("root").stack_size(self.stack());
+        let setup = setup.setup_at(Era::Green, site);
         self.run_root(setup, code, |promise, body| Box::new(Greenlet::New(promise, body)))?;
         Ok(result.expect("the root has returned"))
     }

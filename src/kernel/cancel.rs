@@ -41,9 +41,6 @@ pub(crate) fn check() {
 
 #[cold]
 fn raise_or_limit() {
-    if with_local(|local| local.shields.get()) != Some(0) {
-        return;
-    }
     check_cancelled();
     let now = now();
     let mut passed = None;
@@ -75,22 +72,33 @@ pub(crate) fn check_cancelled() {
     }
 }
 
-/// Unwinds to the root of the running task, or of a generator that is being closed.
+/// Unwinds to the root of the running task.
 pub(crate) fn raise_cancelled() -> ! {
     unwind_to(ptr::null())
 }
 
+/// Unwinds to the root of a generator that is being closed.
+pub(crate) fn raise_closed() -> ! {
+    panic::resume_unwind(Box::new(Unwind { boundary: ptr::null() }))
+}
+
 fn unwind_to(boundary: *const ()) -> ! {
+    count_raise();
+    panic::resume_unwind(Box::new(Unwind { boundary }))
+}
+
+/// Once more, the running task is told to stop; aborts if it has been told too often.
+pub(crate) fn count_raise() {
     let raised = with_local(|local| local.raised.replace(local.raised.get() + 1)).unwrap_or(0);
     if raised >= MOST_RAISED {
         let task = running();
         eprintln!(
             "wouldblock: {task} has caught its cancellation {raised} times and waited again; aborting. \
-             Let the payload of a `catch_unwind` around a wait go on (`resume_unwind`)."
+             Let the payload of a `catch_unwind` around a wait go on (`resume_unwind`), and return when \
+             `try_yield` says `Exit`."
         );
         process::abort();
     }
-    panic::resume_unwind(Box::new(Unwind { boundary }))
 }
 
 /// Aborts if a stack is unwinding: for all that would suspend.
@@ -115,9 +123,19 @@ fn running() -> String {
     current().map_or_else(|| "a coroutine".into(), |task| task.to_string())
 }
 
-/// The innermost time limit in force, to be compared with another time's.
-pub(crate) fn limits() -> *const () {
+fn limits() -> *const () {
     with_local(|local| local.limits.get()).unwrap_or(ptr::null())
+}
+
+/// What time limits and shields are in force, to be compared with another time's.
+pub(crate) type Bounds = (*const (), u16);
+
+pub(crate) const UNBOUNDED: Bounds = (ptr::null(), 0);
+
+/// The [`Bounds`] here and now.
+#[inline]
+pub(crate) fn bounds() -> Bounds {
+    with_local(|local| (local.limits.get(), local.shields.get())).unwrap_or(UNBOUNDED)
 }
 
 /// A time limit on whatever the running task does in a closure.
@@ -148,15 +166,21 @@ impl Limit {
     }
 }
 
-/// Runs `cleanup` with cancellation and time limits held off until it has returned.
+/// Runs `cleanup` with cancellation, and the time limits around it, held off until it has returned.
 pub(crate) fn shield<T>(cleanup: impl FnOnce() -> T) -> T {
-    struct Unshield;
+    struct Unshield(*const ());
     impl Drop for Unshield {
         fn drop(&mut self) {
-            with_local(|local| local.shields.set(local.shields.get() - 1));
+            with_local(|local| {
+                local.shields.set(local.shields.get() - 1);
+                local.limits.set(self.0);
+            });
         }
     }
-    with_local(|local| local.shields.set(local.shields.get() + 1));
-    let _unshield = Unshield;
+    let limits = with_local(|local| {
+        local.shields.set(local.shields.get() + 1);
+        local.limits.replace(ptr::null())
+    });
+    let _unshield = Unshield(limits.unwrap_or(ptr::null()));
     cleanup()
 }

@@ -77,6 +77,13 @@ pub(crate) struct Bounds {
     pub(crate) usable: usize,
 }
 
+/// A stack on which code runs.
+pub(crate) struct RunningStack {
+    pub(crate) bounds: Bounds,
+    /// It is that of a generator which the code of another stack has resumed.
+    pub(crate) is_nested: bool,
+}
+
 /// A closure to be moved to the fiber: where it is, and how to move and call it.
 type Job = (*mut (), unsafe fn(*mut ()));
 
@@ -210,14 +217,20 @@ impl Suspender {
     ///
     /// When the code that runs now is not on that fiber itself (it is, say, in another task).
     pub(crate) fn suspend(self) {
-        let inner = active().inner.get();
-        assert!(
-            inner == Some(self.0),
-            "a generator's `y` was used outside of the generator's own body, where it cannot yield"
-        );
+        self.assert_inside();
         // SAFETY: the fiber is running, so its outermost frame, which holds the link, exists, and with
         // it the yielder; and it is this very fiber that is being suspended.
         unsafe { (*self.0.as_ref().yielder).suspend(()) };
+    }
+
+    /// # Panics
+    ///
+    /// As [`suspend`](Suspender::suspend).
+    pub(crate) fn assert_inside(self) {
+        assert!(
+            active().inner.get() == Some(self.0),
+            "a generator's `y` was used outside of the generator's own body, where it cannot yield"
+        );
     }
 }
 
@@ -236,11 +249,12 @@ pub(crate) fn suspend_base() {
     active().inner.set(inner);
 }
 
-/// Where the stack of the fiber that is running lies. For a signal handler: neither locks nor allocates.
-pub(crate) fn running_stack() -> Option<Bounds> {
+/// The stack of the fiber that is running. For a signal handler: neither locks nor allocates.
+pub(crate) fn running_stack() -> Option<RunningStack> {
     let inner = active().inner.get()?;
     // SAFETY: the fiber is running, so its outermost frame, which holds the link, exists.
-    Some(unsafe { inner.as_ref() }.bounds.clone())
+    let bounds = unsafe { inner.as_ref() }.bounds.clone();
+    Some(RunningStack { bounds, is_nested: active().base.get() != Some(inner) })
 }
 
 /// Runs `f` as if this thread were in no coroutine: the fibers it resumes are outermost again.

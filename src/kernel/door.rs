@@ -29,7 +29,7 @@ use super::reactor::{Direction, SourceId, Ticket};
 use super::scheduler::{Scheduler, current, here, in_task, with_local};
 use super::task::{Wait, WaitKind, Waiter};
 use super::timers::TimerKey;
-use super::waker::VTABLE;
+use super::waker::{NOBODY, VTABLE};
 
 /// The running task's own waker, borrowed: no count is taken. Where no task runs, a waker that wakes
 /// nobody, with which an operation still says what it waits for.
@@ -37,7 +37,8 @@ use super::waker::VTABLE;
 fn own_waker() -> ManuallyDrop<Waker> {
     let task = here().task.get();
     if task.is_null() {
-        return ManuallyDrop::new(Waker::noop().clone());
+        // SAFETY: the vtable does nothing with the data.
+        return ManuallyDrop::new(unsafe { Waker::new(ptr::null(), &NOBODY) });
     }
     // SAFETY: the task is alive while it runs, and the waker is not dropped, so that its count, which
     // nobody took, is not given back. Clones of it take their own.
@@ -48,10 +49,8 @@ fn own_waker() -> ManuallyDrop<Waker> {
 #[inline]
 fn is_own(waker: &Waker) -> bool {
     let task = here().task.get();
-    match task.is_null() {
-        true => waker.will_wake(Waker::noop()),
-        false => ptr::eq(waker.data(), task.cast()) && ptr::eq(waker.vtable(), &VTABLE),
-    }
+    let vtable = if task.is_null() { &NOBODY } else { &VTABLE };
+    ptr::eq(waker.data(), task.cast()) && ptr::eq(waker.vtable(), vtable)
 }
 
 /// An operation says what it waits for, before it returns `Pending`. False: it has to register
@@ -74,6 +73,14 @@ pub(crate) fn leave(cx: &Context<'_>, wait: Wait) -> bool {
     true
 }
 
+/// What an operation returns that only wants the others to have a turn first.
+pub(crate) fn another_turn<T>(cx: &Context<'_>) -> Poll<T> {
+    if !leave(cx, Wait::new(WaitKind::Turn)) {
+        cx.waker().wake_by_ref();
+    }
+    Poll::Pending
+}
+
 /// `cx.waker()`, to be kept by something that this thread's scheduler wakes.
 pub(crate) fn waiter(cx: &Context<'_>) -> Waiter {
     match current() {
@@ -86,8 +93,47 @@ pub(crate) fn waiter(cx: &Context<'_>) -> Waiter {
 #[inline]
 pub(crate) fn poll<F: Future>(op: Pin<&mut F>) -> Poll<F::Output> {
     let waker = own_waker();
-    here().said.clear();
-    op.poll(&mut Context::from_waker(&waker))
+    let here = here();
+    here.said.clear();
+    here.polling.set(true);
+    let poll = op.poll(&mut Context::from_waker(&waker));
+    here.polling.set(false);
+    poll
+}
+
+/// A wait in the middle of another operation's poll: `Nested::enter()`, held while it lasts.
+///
+/// The outer operation has perhaps said what it waits for already. Afterwards that stands again; or, if the
+/// task was suspended meanwhile, that the outer operation wants to be polled once more, since what it waits
+/// for may have come, and been taken for what the inner one waited for.
+pub(crate) struct Nested(Option<(Wait, u32)>);
+
+impl Nested {
+    #[inline]
+    pub(crate) fn enter() -> Nested {
+        let here = here();
+        match here.polling.get() {
+            false => Nested(None),
+            true => {
+                here.polling.set(false);
+                Nested(Some((here.said.get(0), here.turn.get())))
+            }
+        }
+    }
+}
+
+impl Drop for Nested {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some((said, turn)) = self.0 {
+            let here = here();
+            here.polling.set(true);
+            here.said.put(said);
+            if here.turn.get() != turn {
+                here.said.kind.set(WaitKind::Turn);
+            }
+        }
+    }
 }
 
 /// As [`poll`], and gives what was said, for a generator to yield.
@@ -112,6 +158,7 @@ fn wakes() -> u32 {
 #[track_caller]
 pub(crate) fn wait<O: IntoFuture>(op: O) -> O::Output {
     assert!(in_task(), "{OUTSIDE}");
+    let _nested = Nested::enter();
     let mut op = pin!(op.into_future());
     loop {
         match poll(op.as_mut()) {
@@ -146,6 +193,16 @@ pub(crate) fn put(wait: Wait) {
 #[inline(always)]
 #[track_caller]
 pub(crate) fn yield_now() {
+    if here().polling.get() {
+        return yield_in_a_poll();
+    }
+    here().said.kind.set(WaitKind::Turn);
+    suspend();
+}
+
+#[cold]
+fn yield_in_a_poll() {
+    let _nested = Nested::enter();
     here().said.kind.set(WaitKind::Turn);
     suspend();
 }
@@ -156,8 +213,9 @@ pub(crate) fn yield_now() {
 pub(crate) enum Registration {
     #[default]
     None,
-    Timer(TimerKey),
-    Place(SourceId, Direction, Ticket),
+    /// With the scheduler that it was left with.
+    Timer(u32, TimerKey),
+    Place(u32, SourceId, Direction, Ticket),
 }
 
 impl Registration {
@@ -178,7 +236,7 @@ impl Registration {
                 WaitKind::Until(end) => {
                     let tick = scheduler.clock.tick_after(end);
                     let key = scheduler.timers.borrow_mut().insert(tick, Waiter::Waker(waker));
-                    *self = Registration::Timer(key);
+                    *self = Registration::Timer(scheduler.id, key);
                 }
                 WaitKind::Parked => {}
             }
@@ -188,7 +246,7 @@ impl Registration {
     fn stand(&mut self, scheduler: &Scheduler, id: SourceId, direction: Direction, waker: Waker) {
         let stood = scheduler.reactor.borrow_mut().stand(id, direction, Waiter::Waker(waker));
         match stood {
-            Ok(ticket) => *self = Registration::Place(id, direction, ticket),
+            Ok(ticket) => *self = Registration::Place(scheduler.id, id, direction, ticket),
             Err(waiter) => scheduler.wake_waiter(waiter),
         }
     }
@@ -198,12 +256,15 @@ impl Registration {
         Scheduler::with(|scheduler| {
             let Some(scheduler) = scheduler else { return };
             // The waiter is dropped when the borrow has ended: it may be anybody's code.
+            // Another scheduler's is left to it: it will wake somebody who no longer waits.
             let waiter = match *old {
-                Registration::None => None,
-                Registration::Timer(key) => scheduler.timers.borrow_mut().remove(key),
-                Registration::Place(id, direction, ticket) => {
+                Registration::Timer(at, key) if at == scheduler.id => {
+                    scheduler.timers.borrow_mut().remove(key)
+                }
+                Registration::Place(at, id, direction, ticket) if at == scheduler.id => {
                     scheduler.reactor.borrow_mut().leave(id, direction, ticket)
                 }
+                _ => None,
             };
             drop(waiter);
         });

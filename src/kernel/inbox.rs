@@ -44,6 +44,10 @@ impl<T> Inbox<T> {
         mem::take(&mut self.lock().items)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().items.is_empty()
+    }
+
     /// Refuses what comes from now on, and takes what is there.
     pub(crate) fn close(&self) -> Vec<T> {
         self.lock().closed = true;

@@ -10,6 +10,7 @@
 //! | `timers.rs` | deadlines and the clock |
 //! | `reactor.rs` | sockets and the kernel's readiness |
 //! | `task.rs` | what a task is, its states, its result, what it waits for |
+//! | `table.rs` | all tasks that are not done |
 //! | `scheduler.rs` | the run queue and the loop |
 //! | `waker.rs` | how a task is woken, from any thread |
 //! | `cancel.rs` | cancellation and time limits |
@@ -23,6 +24,7 @@ pub(crate) mod queue;
 pub(crate) mod reactor;
 pub(crate) mod scheduler;
 pub(crate) mod stack;
+pub(crate) mod table;
 pub(crate) mod task;
 pub(crate) mod timers;
 pub(crate) mod waker;

@@ -44,6 +44,11 @@ impl SourceId {
         self.fd
     }
 
+    /// One that no reactor knows.
+    pub(crate) fn unregistered(fd: RawFd) -> SourceId {
+        SourceId { fd, index: u32::MAX, generation: 0 }
+    }
+
     fn token(self) -> Token {
         Token((self.generation as usize) << 32 | self.index as usize)
     }

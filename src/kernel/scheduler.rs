@@ -27,18 +27,21 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::coroutine::Switch;
 use super::inbox::Inbox;
 use super::queue::Queue;
 use super::reactor::{Direction, Reactor, SourceId};
+use super::table::Table;
 use super::task::{Body, Home, Local, Said, Setup, State, Task, Wait, WaitKind, Waiter, Waiting};
 use super::timers::{Clock, Timers};
 use crate::fork::Original;
 
 pub(crate) struct Scheduler {
+    /// No two in a process have the same.
+    pub(crate) id: u32,
     pub(crate) home: Arc<Home>,
     pub(crate) clock: Clock,
     pub(crate) stack_size: u32,
@@ -55,40 +58,6 @@ pub(crate) struct Scheduler {
     stride: Cell<u32>,
     countdown: Cell<u32>,
     asked: Cell<Instant>,
-}
-
-/// The tasks that are not done, each in a slot that it knows. (A `Slab` would take twice the room.)
-#[derive(Default)]
-struct Table {
-    slots: Vec<Option<Arc<Task>>>,
-    vacant: Vec<u32>,
-}
-
-impl Table {
-    fn insert(&mut self, task: Arc<Task>) -> u32 {
-        if let Some(slot) = self.vacant.pop() {
-            self.slots[slot as usize] = Some(task);
-            return slot;
-        }
-        self.slots.push(Some(task));
-        u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 tasks")
-    }
-
-    fn remove(&mut self, slot: u32) -> Option<Arc<Task>> {
-        self.vacant.push(slot);
-        self.slots[slot as usize].take()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.vacant.len() == self.slots.len()
-    }
-
-    /// The oldest first.
-    fn by_age(&self) -> Vec<Arc<Task>> {
-        let mut tasks: Vec<_> = self.slots.iter().flatten().cloned().collect();
-        tasks.sort_unstable_by_key(|task| task.id);
-        tasks
-    }
 }
 
 /// How far a scheduler got.
@@ -118,6 +87,10 @@ pub(crate) struct Here {
     pub(crate) task: Cell<*const Task>,
     /// What the running coroutine has said so far that it will wait for.
     pub(crate) said: Said,
+    /// An operation is being polled: what is said belongs to it.
+    pub(crate) polling: Cell<bool>,
+    /// Counts the turns, to tell one from the next.
+    pub(crate) turn: Cell<u32>,
     /// Socket operations that may still succeed in this turn.
     pub(crate) budget: Cell<u32>,
 }
@@ -128,6 +101,8 @@ thread_local! {
             scheduler: Cell::new(ptr::null()),
             task: Cell::new(ptr::null()),
             said: Said::nothing(),
+            polling: Cell::new(false),
+            turn: Cell::new(0),
             budget: Cell::new(0),
         }
     };
@@ -196,7 +171,9 @@ impl Scheduler {
             wakers: AtomicUsize::new(0),
             outside: AtomicUsize::new(0),
         });
+        static NEXT: AtomicU32 = AtomicU32::new(0);
         Ok(Scheduler {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
             home,
             asked: Cell::new(Instant::now()),
             clock,
@@ -276,8 +253,8 @@ impl Scheduler {
                 continue;
             }
             match self.stalled() {
-                Progress::Done => drop(self.ask(self.nap())),
-                Progress::Quiet if self.ask(Some(PATIENCE)) => {}
+                Progress::Done => drop(self.ask(self.nap(), true)),
+                Progress::Quiet if self.ask(Some(PATIENCE), true) => {}
                 stalled => return stalled,
             }
         }
@@ -292,7 +269,7 @@ impl Scheduler {
         self.turn(task);
         self.countdown.set(self.countdown.get() - 1);
         if self.countdown.get() == 0 {
-            self.ask(Some(Duration::ZERO));
+            self.ask(Some(Duration::ZERO), false);
         }
         true
     }
@@ -303,16 +280,17 @@ impl Scheduler {
         let certain = !self.timers.borrow().is_empty()
             || self.reactor.borrow().waiting() > 0
             || self.awaits_outside();
-        match (certain, self.home.wakers.load(Ordering::Acquire)) {
-            (true, _) => Progress::Done,
-            (false, 0) => Progress::Deadlock,
-            (false, _) => Progress::Quiet,
+        // In this order: a waker that is gone has left its task in the inbox before.
+        match (certain, self.home.wakers.load(Ordering::Acquire), self.home.inbox.is_empty()) {
+            (true, _, _) | (_, _, false) => Progress::Done,
+            (false, 0, true) => Progress::Deadlock,
+            (false, _, true) => Progress::Quiet,
         }
     }
 
     /// Without waiting: makes ready whoever should be. False: nobody.
     pub(crate) fn look(&self) -> bool {
-        self.ask(Some(Duration::ZERO))
+        self.ask(Some(Duration::ZERO), true)
     }
 
     /// When somebody wants to be woken next.
@@ -339,6 +317,8 @@ impl Scheduler {
         here.task.set(&raw const *task);
         here.budget.set(BUDGET);
         here.said.clear();
+        here.polling.set(false);
+        here.turn.set(here.turn.get().wrapping_add(1));
         // SAFETY: the loop gives one turn at a time, and no task runs the loop.
         let switch = unsafe { local.turn() };
         here.task.set(ptr::null());
@@ -432,8 +412,9 @@ impl Scheduler {
     }
 
     /// Asks the operating system for events, sleeping up to `timeout` until there are some, and the clock for
-    /// due timers; wakes whom they concern. False: it slept its time out for nothing.
-    fn ask(&self, timeout: Option<Duration>) -> bool {
+    /// due timers; wakes whom they concern. False: it slept its time out for nothing. With `idle`, a virtual
+    /// clock moves to the next deadline if nothing else is to be done.
+    fn ask(&self, timeout: Option<Duration>, idle: bool) -> bool {
         let before = Instant::now();
         let mut woken = Vec::new();
         let rung = match self.reactor.borrow_mut().poll(timeout, &mut woken) {
@@ -448,7 +429,7 @@ impl Scheduler {
                 self.wake(task);
             }
         }
-        any |= self.wake_sleepers(!any);
+        any |= self.wake_sleepers(idle && !any);
         self.recalibrate(before);
         any
     }
@@ -493,11 +474,19 @@ impl Scheduler {
     pub(crate) fn close(&self) {
         self.closing.set(true);
         let left = self.tasks.borrow().by_age();
+        // First all are told, and taken out of the queue, so that none begins or goes on meanwhile.
+        while self.queue.pop().is_some() {}
+        for task in &left {
+            // SAFETY: here and below, tasks in the table were spawned on this thread.
+            let local = unsafe { task.local() };
+            local.cancelled.set(true);
+            local.state.set(State::Waiting);
+        }
+        // Then each is woken when the one before is gone, or its cleanup waits.
         for task in left.into_iter().rev() {
-            self.cancel(&task);
-            // One at a time: the next is cancelled when this one is gone, or its cleanup waits.
-            // SAFETY: tasks in the table were spawned on this thread.
+            // SAFETY: as above.
             let state = unsafe { &task.local().state };
+            self.wake(task.clone());
             self.run_until(|| matches!(state.get(), State::Done | State::Waiting));
         }
         // A cleanup that waits for what never comes is left where it is, and its stack leaked.
@@ -505,29 +494,5 @@ impl Scheduler {
         for task in self.home.inbox.close() {
             task.noted();
         }
-    }
-
-    /// Asks a task to stop at its present or next wait.
-    pub(crate) fn cancel(&self, task: &Arc<Task>) {
-        // SAFETY: handles do not leave their thread.
-        unsafe { task.local() }.cancelled.set(true);
-        self.wake(task.clone());
-    }
-}
-
-/// Held while something is under way on another thread that will wake somebody of a scheduler's.
-pub(crate) struct Outside(Arc<Home>);
-
-impl Outside {
-    pub(crate) fn of(scheduler: Option<&Scheduler>) -> Option<Outside> {
-        let home = scheduler?.home.clone();
-        home.outside.fetch_add(1, Ordering::Release);
-        Some(Outside(home))
-    }
-}
-
-impl Drop for Outside {
-    fn drop(&mut self) {
-        self.0.outside.fetch_sub(1, Ordering::Release);
     }
 }

@@ -144,24 +144,30 @@ impl Clock {
 
     /// The last tick that has begun at `instant`.
     pub(crate) fn tick(&self, instant: Instant) -> Tick {
-        instant.saturating_duration_since(self.start).as_millis() as Tick
+        let since = instant.saturating_duration_since(self.start);
+        since.as_millis().try_into().unwrap_or(Tick::MAX)
     }
 
     /// The first tick at or after `deadline`.
     pub(crate) fn tick_after(&self, deadline: Instant) -> Tick {
         let since = deadline.saturating_duration_since(self.start);
-        since.as_nanos().div_ceil(1_000_000) as Tick
+        since.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(Tick::MAX)
     }
 
     /// How long from `now` until `tick` begins.
     pub(crate) fn until(&self, tick: Tick, now: Instant) -> Duration {
-        (self.start + Duration::from_millis(tick)).saturating_duration_since(now)
+        let begins = self.start.checked_add(Duration::from_millis(tick));
+        begins.map_or(Duration::MAX, |begins| begins.saturating_duration_since(now))
     }
 
     /// Moves a virtual clock to `tick`; it never goes back.
     pub(crate) fn jump(&self, tick: Tick) {
         let ahead = self.ahead.as_ref().expect("only a virtual clock is moved");
-        ahead.set(ahead.get().max(Duration::from_millis(tick)));
+        let to = Duration::from_millis(tick);
+        // A deadline further off than a clock can say is never reached.
+        if self.start.checked_add(to).is_some() {
+            ahead.set(ahead.get().max(to));
+        }
     }
 }
 

@@ -1,12 +1,13 @@
 //! The wakers of tasks: what an operation keeps, in any thread, to wake a task when it is ready.
 
 use std::mem::ManuallyDrop;
+use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{RawWaker, RawWakerVTable};
 
 use super::scheduler::Scheduler;
-use super::task::Task;
+use super::task::{Home, Task};
 
 /// The vtable of a task's wakers; their data is `Arc::into_raw` of the task, and each is counted.
 pub(crate) static VTABLE: RawWakerVTable = RawWakerVTable::new(
@@ -16,26 +17,59 @@ pub(crate) static VTABLE: RawWakerVTable = RawWakerVTable::new(
         task.home.wakers.fetch_add(1, Ordering::Relaxed);
         RawWaker::new(Arc::into_raw(Arc::clone(&task)).cast(), &VTABLE)
     },
-    // SAFETY: as above; the waker is given up, and its count with it.
-    |data| wake(given_up(unsafe { Arc::from_raw(data.cast()) })),
+    |data| {
+        // SAFETY: as above; the waker is given up, and its count with it.
+        let task = unsafe { Arc::from_raw(data.cast::<Task>()) };
+        let home = task.home.clone();
+        wake(task);
+        give_up(&home); // Only now: who sees no wakers left must find the task ready, or in the inbox.
+    },
     |data| {
         // SAFETY: as above; the count stays with the waker.
         let task = ManuallyDrop::new(unsafe { Arc::from_raw(data.cast::<Task>()) });
         wake(Arc::clone(&task));
     },
-    // SAFETY: as above; the waker is given up, and its count with it.
-    |data| drop(given_up(unsafe { Arc::from_raw(data.cast()) })),
+    |data| {
+        // SAFETY: as above; the waker is given up, and its count with it.
+        give_up(&unsafe { Arc::from_raw(data.cast::<Task>()) }.home);
+    },
 );
 
-fn given_up(task: Arc<Task>) -> Arc<Task> {
-    task.home.wakers.fetch_sub(1, Ordering::Relaxed);
-    task
+/// The vtable of the waker that operations are polled with where no task runs: it wakes nobody, and tells
+/// them that what they wait for is to be left at the door all the same.
+pub(crate) static NOBODY: RawWakerVTable =
+    RawWakerVTable::new(|data| RawWaker::new(data, &NOBODY), |_| {}, |_| {}, |_| {});
+
+/// One waker less. With the last one, a scheduler that waits for it may have to look for a deadlock.
+fn give_up(home: &Home) {
+    if home.wakers.fetch_sub(1, Ordering::Release) == 1
+        && Scheduler::with(|here| here.is_none_or(|here| !ptr::eq(&raw const *here.home, home)))
+    {
+        home.shared.ring();
+    }
 }
 
 /// Wakes a task from anywhere: at once on its own thread, through its inbox from another.
-fn wake(task: Arc<Task>) {
+pub(crate) fn wake(task: Arc<Task>) {
     Scheduler::with(|here| match here {
         Some(scheduler) if Arc::ptr_eq(&scheduler.home, &task.home) => scheduler.wake(task),
         _ => task.notify(),
     });
+}
+
+/// Held while something is under way on another thread that will wake somebody of a scheduler's.
+pub(crate) struct Outside(Arc<Home>);
+
+impl Outside {
+    pub(crate) fn of(scheduler: Option<&Scheduler>) -> Option<Outside> {
+        let home = scheduler?.home.clone();
+        home.outside.fetch_add(1, Ordering::Release);
+        Some(Outside(home))
+    }
+}
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        self.0.outside.fetch_sub(1, Ordering::Release);
+    }
 }

@@ -109,7 +109,8 @@ impl<S: AsRawFd> Socket<S> {
                 Attempt::Spent => door::yield_now(),
                 Attempt::WouldBlock => {
                     if let (None, Some(limit)) = (deadline, limit) {
-                        deadline = Some((now() + limit, limit));
+                        let now = if in_task() { now() } else { Instant::now() };
+                        deadline = now.checked_add(limit).map(|deadline| (deadline, limit));
                     }
                     self.wait(direction, deadline)?;
                 }
@@ -126,12 +127,7 @@ impl<S: AsRawFd> Socket<S> {
     ) -> Poll<io::Result<R>> {
         match self.attempt(direction, &mut call) {
             Attempt::Done(result) => Poll::Ready(result),
-            Attempt::Spent => {
-                if !door::leave(cx, Wait::new(WaitKind::Turn)) {
-                    cx.waker().wake_by_ref();
-                }
-                Poll::Pending
-            }
+            Attempt::Spent => door::another_turn(cx),
             Attempt::WouldBlock => match self.register() {
                 Err(e) => Poll::Ready(Err(e)),
                 Ok(id) => {
@@ -209,7 +205,7 @@ impl<S: AsRawFd + fmt::Debug> fmt::Debug for Socket<S> {
 ///
 /// # Panics
 ///
-/// On a thread without a scheduler.
+/// On a thread without a scheduler, except in a generator that is resumed by hand.
 ///
 /// # Cancellation
 ///
@@ -226,9 +222,11 @@ impl Future for Readiness<'_> {
     type Output = io::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let turn = Wait::new(WaitKind::Turn);
-        if in_task() && here().budget.get() == 0 && door::leave(cx, turn) {
-            return Poll::Pending;
+        if in_task() && here().budget.get() == 0 {
+            return door::another_turn(cx);
+        }
+        if Scheduler::with(|scheduler| scheduler.is_none()) {
+            return self.poll_by_hand(cx);
         }
         let id = register(self.source)?;
         let (pass, next) = Scheduler::with(|scheduler| {
@@ -249,6 +247,22 @@ impl Future for Readiness<'_> {
     }
 }
 
+impl Readiness<'_> {
+    /// Without a scheduler: whoever resumes the generator watches the descriptor.
+    fn poll_by_hand(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        let at_once = Some((Instant::now(), Duration::ZERO));
+        if block_thread(self.source.fd(), self.direction, at_once).is_ok() {
+            return Poll::Ready(Ok(()));
+        }
+        let id = SourceId::unregistered(self.source.fd());
+        assert!(door::leave(cx, wait_for(id, self.direction)), "{NO_SCHEDULER}");
+        Poll::Pending
+    }
+}
+
+const NO_SCHEDULER: &str =
+    "waiting for a socket's readiness needs a scheduler, or a generator that is resumed by hand";
+
 fn wait_for(id: SourceId, direction: Direction) -> Wait {
     Wait::new(match direction {
         Direction::Read => WaitKind::Readable(id),
@@ -258,9 +272,7 @@ fn wait_for(id: SourceId, direction: Direction) -> Wait {
 
 fn register(source: &Source) -> io::Result<SourceId> {
     Scheduler::with(|scheduler| {
-        let scheduler = scheduler.expect(
-            "waiting for a socket's readiness needs a scheduler: call it inside `wouldblock::run`",
-        );
+        let scheduler = scheduler.expect(NO_SCHEDULER);
         scheduler.reactor.borrow_mut().register(source)
     })
 }

@@ -64,27 +64,30 @@ pub async fn scope<'env, T>(body: impl AsyncFnOnce(&Scope<'env>) -> T) -> T {
     let ready = Arc::new(Ready::default());
     std::future::poll_fn(|cx| {
         ready.lock().scope = Some(cx.waker().clone());
-        loop {
+        // Those that are due now have one turn, and the body a second one if a child has ended: whoever is
+        // due again by then lets the other tasks of the thread go first.
+        let mut due = std::mem::take(&mut ready.lock().children);
+        for _ in 0..2 {
             if result.is_none()
                 && let Poll::Ready(value) = body.as_mut().poll(cx)
             {
                 result = Some(value);
             }
-            for child in scope.new.take() {
-                let index = children.insert(child);
-                ready.lock().children.push(index);
-            }
-            let due = std::mem::take(&mut ready.lock().children);
-            if due.is_empty() {
-                break;
-            }
-            for index in due {
+            due.extend(scope.new.take().into_iter().map(|child| children.insert(child)));
+            let before = children.len();
+            for index in due.drain(..) {
                 let Some(child) = children.get_mut(index) else { continue };
                 let waker = Waker::from(Arc::new(ChildWaker { index, ready: ready.clone() }));
                 if child.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
                     drop(children.remove(index));
                 }
             }
+            if children.len() == before {
+                break;
+            }
+        }
+        if !ready.lock().children.is_empty() || !scope.new.borrow().is_empty() {
+            cx.waker().wake_by_ref();
         }
         match children.is_empty() {
             true => result.take().map_or(Poll::Pending, Poll::Ready),

@@ -168,24 +168,33 @@ impl<T, F: FnOnce() -> T> Child<T, F> {
 }
 
 impl<'scope> Scope<'scope, '_> {
-    /// Spawns a task by `spawn`, with a lifetime that it forgets.
-    pub(crate) fn adopt<T: 'scope, F: FnOnce() -> T + 'scope>(
+    /// The code of a task of the scope, with a lifetime that it forgets, and where it leaves its value.
+    pub(crate) fn code<T: 'scope, F: FnOnce() -> T + 'scope>(
         &'scope self,
         body: F,
-        spawn: impl FnOnce(Box<dyn FnOnce()>) -> JoinHandle<()>,
-    ) -> ScopedJoinHandle<'scope, T> {
+    ) -> (Box<dyn FnOnce()>, Rc<Cell<Option<T>>>) {
         let value = Rc::new(Cell::new(None));
-        let shared = &self.shared;
-        shared.running.set(shared.running.get() + 1);
-        let presence = Presence(shared.clone());
+        self.shared.running.set(self.shared.running.get() + 1);
+        let presence = Presence(self.shared.clone());
         let child = Child { body, value: value.clone(), presence };
         let code: Box<dyn FnOnce() + 'scope> = Box::new(move || child.run());
         // SAFETY: only the lifetime changes. `scope` does not return or unwind before every `Presence` is
         // gone, which is the last part of a child to be dropped, whether it has run or not.
-        let code: Box<dyn FnOnce() + 'static> = unsafe { std::mem::transmute(code) };
-        let handle = Rc::new(spawn(code));
-        shared.keep(handle.clone());
-        ScopedJoinHandle { handle, value, shared: shared.clone(), scope: PhantomData }
+        (
+            unsafe { std::mem::transmute::<Box<dyn FnOnce() + 'scope>, Box<dyn FnOnce()>>(code) },
+            value,
+        )
+    }
+
+    /// Takes in a task that was spawned with such code.
+    pub(crate) fn adopt<T: 'scope>(
+        &'scope self,
+        handle: JoinHandle<()>,
+        value: Rc<Cell<Option<T>>>,
+    ) -> ScopedJoinHandle<'scope, T> {
+        let handle = Rc::new(handle);
+        self.shared.keep(handle.clone());
+        ScopedJoinHandle { handle, value, shared: self.shared.clone(), scope: PhantomData }
     }
 }
 

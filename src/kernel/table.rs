@@ -1,0 +1,39 @@
+//! The table of tasks: all that are not done, for reports and for the end of a run.
+
+use std::sync::Arc;
+
+use super::task::Task;
+
+/// The tasks that are not done, each in a slot that it knows. (A `Slab` would take twice the room.)
+#[derive(Default)]
+pub(crate) struct Table {
+    slots: Vec<Option<Arc<Task>>>,
+    vacant: Vec<u32>,
+}
+
+impl Table {
+    pub(crate) fn insert(&mut self, task: Arc<Task>) -> u32 {
+        if let Some(slot) = self.vacant.pop() {
+            self.slots[slot as usize] = Some(task);
+            return slot;
+        }
+        self.slots.push(Some(task));
+        u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 tasks")
+    }
+
+    pub(crate) fn remove(&mut self, slot: u32) -> Option<Arc<Task>> {
+        self.vacant.push(slot);
+        self.slots[slot as usize].take()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.vacant.len() == self.slots.len()
+    }
+
+    /// The oldest first.
+    pub(crate) fn by_age(&self) -> Vec<Arc<Task>> {
+        let mut tasks: Vec<_> = self.slots.iter().flatten().cloned().collect();
+        tasks.sort_unstable_by_key(|task| task.id);
+        tasks
+    }
+}

@@ -1,0 +1,504 @@
+//! Panics: none gets lost, and none hurts a task that it is not about.
+
+mod util;
+
+use std::any::Any;
+use std::cell::Cell;
+use std::error::Error;
+use std::panic::{self, AssertUnwindSafe};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use util::{
+    Defer, ERAS, HOUR, SECOND, Trace, assert_contains, caught, let_others_run, logged, panic_text,
+    run, spawn_running, spawn_waiting, text,
+};
+use wouldblock::{Builder, Era, JoinError, future, gather, generator, green, task, time};
+
+// Out of join.
+
+#[test]
+fn join_gives_the_payload() {
+    #[derive(Debug, PartialEq)]
+    struct Payload(Vec<u8>);
+    for era in ERAS {
+        run(|| {
+            let task = spawn_running(era, || panic::panic_any(Payload(vec![1, 2, 3])));
+            let error = task.join().map(|never: ()| never).unwrap_err();
+            assert!(error.is_panic() && !error.is_cancelled());
+            let payload = error.into_panic().unwrap();
+            assert_eq!(payload.downcast_ref(), Some(&Payload(vec![1, 2, 3])), "{era}");
+        });
+    }
+}
+
+#[test]
+fn a_panic_after_a_wait_comes_out_of_join_too() {
+    run(|| {
+        let tasks = [
+            generator::spawn(|y| {
+                y.wait(time::sleep(SECOND));
+                panic!("after a wait")
+            }),
+            green::spawn(|| {
+                green::sleep(SECOND);
+                panic!("after a wait")
+            }),
+            future::spawn(async {
+                time::sleep(SECOND).await;
+                panic!("after a wait")
+            }),
+        ];
+        for task in tasks {
+            let payload = task.join().map(|never: ()| never).unwrap_err().into_panic().unwrap();
+            assert_eq!(text(&*payload), "after a wait");
+        }
+    });
+}
+
+#[test]
+fn each_era_joins_a_panicking_task_of_each_era() {
+    for joining in ERAS {
+        for joined in ERAS {
+            run(|| {
+                let task = spawn_running(joined, || panic!("expected"));
+                let result: Result<(), _> = spawn_waiting(joining, task, ()).join().unwrap();
+                assert!(result.unwrap_err().is_panic(), "{joining} joins {joined}");
+            });
+        }
+    }
+}
+
+#[test]
+fn the_panic_hook_is_called_once() {
+    for era in ERAS {
+        let hooked = util::panics_hooked(|| {
+            run(|| drop(spawn_running(era, || panic!("expected")).join()));
+        });
+        assert_eq!(hooked, 1, "{era}");
+    }
+}
+
+#[test]
+fn the_destructors_of_a_panicking_task_run_before_its_joiner_goes_on() {
+    for era in ERAS {
+        run(|| {
+            let trace = Trace::new();
+            let inside = trace.clone();
+            let task = spawn_running(era, move || {
+                let _first = inside.at_drop("first");
+                let _second = inside.at_drop("second");
+                panic!("expected");
+            });
+            assert!(task.join().is_err());
+            assert_eq!(trace.take(), ["second", "first"], "{era}");
+        });
+    }
+}
+
+#[test]
+fn the_other_tasks_do_not_notice() {
+    run(|| {
+        let others = ERAS.map(|era| spawn_waiting(era, time::sleep(SECOND), ()));
+        for era in ERAS {
+            assert!(spawn_running(era, || panic!("expected")).join().is_err());
+        }
+        let seen_panicking = green::spawn(std::thread::panicking);
+        assert!(!seen_panicking.join().unwrap());
+        for other in others {
+            other.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn gather_has_a_panic_at_its_place() {
+    run(|| {
+        let tasks = (0..4).map(|n| green::spawn(move || assert_ne!(n, 2)));
+        let results = green::wait(gather(tasks.collect::<Vec<_>>()));
+        let panicked = results.iter().map(|r| r.as_ref().is_err_and(JoinError::is_panic));
+        assert_eq!(panicked.collect::<Vec<_>>(), [false, false, true, false]);
+    });
+}
+
+// The error.
+
+fn error_of(task: wouldblock::JoinHandle<()>) -> JoinError {
+    task.join().unwrap_err()
+}
+
+#[test]
+fn the_error_says_which_task_panicked_and_how() {
+    run(|| {
+        let named = task::Builder::new().name("fetch").spawn_green(|| panic!("no route"));
+        let message = error_of(named).to_string();
+        let line = line!() - 2;
+        assert!(
+            message.starts_with(&format!(
+                "task 2 \"fetch\" (green, spawned at tests/panic.rs:{line}:"
+            )),
+            "{message}"
+        );
+        assert!(message.ends_with(") panicked: no route"), "{message}");
+
+        let formatted = error_of(green::spawn(|| panic!("{} of {}", 1, 2))).to_string();
+        assert!(formatted.ends_with(") panicked: 1 of 2"), "{formatted}");
+        let other = error_of(future::spawn(async { panic::panic_any(7) })).to_string();
+        assert!(other.ends_with(") panicked: (a payload that is not text)"), "{other}");
+        let debug = format!("{:?}", error_of(green::spawn(|| panic!("no route"))));
+        assert_contains(&debug, &["JoinError(task ", "panicked: no route"]);
+    });
+}
+
+#[test]
+fn into_panic_gives_the_error_back_if_there_was_no_panic() {
+    run(|| {
+        let task = green::spawn(|| green::sleep(HOUR));
+        task.cancel();
+        let error = error_of(task).into_panic().unwrap_err();
+        assert!(error.is_cancelled());
+    });
+}
+
+#[test]
+fn the_error_goes_through_the_question_mark_and_to_other_threads() {
+    fn joins() -> Result<(), Box<dyn Error + Send + Sync>> {
+        green::spawn(|| panic!("boxed")).join()?;
+        Ok(())
+    }
+    let error = run(joins).unwrap_err();
+    let message = std::thread::spawn(move || error.to_string()).join().unwrap();
+    assert!(message.ends_with("panicked: boxed"), "{message}");
+}
+
+#[test]
+fn a_payload_may_be_raised_again() {
+    run(|| {
+        let task = green::spawn(|| panic!("handed on"));
+        let payload = error_of(task).into_panic().unwrap();
+        assert_eq!(panic_text(|| panic::resume_unwind(payload)), "handed on");
+    });
+}
+
+// Joining what cannot be joined.
+
+#[test]
+fn joining_oneself_is_an_error() {
+    for era in ERAS {
+        run(|| {
+            let own = Rc::new(Cell::new(None::<wouldblock::JoinHandle<String>>));
+            let handle = own.clone();
+            let task =
+                spawn_running(era, move || handle.take().unwrap().join().unwrap_err().to_string());
+            own.set(Some(task));
+            let done = Rc::new(Cell::new(None));
+            let inside = done.clone();
+            let other =
+                spawn_waiting(era, time::sleep(SECOND), Defer(move || inside.set(Some(()))));
+            other.join().unwrap();
+            assert_eq!(done.take(), Some(()), "the rest runs on");
+        });
+    }
+}
+
+#[test]
+fn joining_oneself_says_so() {
+    run(|| {
+        let own = Rc::new(Cell::new(None::<wouldblock::JoinHandle<()>>));
+        let said = Rc::new(Cell::new(String::new()));
+        let (handle, says) = (own.clone(), said.clone());
+        own.set(Some(green::spawn(move || {
+            let error = handle.take().unwrap().join().unwrap_err();
+            assert!(!error.is_cancelled() && !error.is_panic());
+            says.set(error.to_string());
+        })));
+        let_others_run();
+        assert_contains(&said.take(), &["task 2 (green", "joins itself", "wait for ever"]);
+    });
+}
+
+#[test]
+fn the_result_is_given_once() {
+    for era in ERAS {
+        run(|| {
+            let mut task = spawn_running(era, || 7);
+            assert_eq!(green::wait(&mut task).unwrap(), 7);
+            let error = green::wait(&mut task).unwrap_err();
+            assert_contains(&error.to_string(), &["the result of task 2", "already taken"]);
+            assert!(!error.is_cancelled() && !error.is_panic());
+            assert!(task.join().is_err());
+        });
+    }
+}
+
+#[test]
+fn a_handle_that_was_borrowed_to_a_wait_that_timed_out_still_has_the_result() {
+    run(|| {
+        let mut task = green::spawn(|| {
+            green::sleep(2 * SECOND);
+            7
+        });
+        assert!(green::timeout(SECOND, || green::wait(&mut task)).is_err());
+        assert_eq!(task.join().unwrap(), 7);
+    });
+}
+
+// Lost panics.
+
+#[test]
+fn a_panic_that_nobody_joins_is_logged_once_with_name_and_site() {
+    for era in ERAS {
+        let log = logged(|| {
+            run(|| {
+                let builder = task::Builder::new().name("lost");
+                let task = match era {
+                    Era::Generator => builder.spawn_generator(|_| panic!("no route")),
+                    Era::Green => builder.spawn_green(|| panic!("no route")),
+                    Era::Future => builder.spawn_future(async { panic!("no route") }),
+                };
+                drop::<wouldblock::JoinHandle<()>>(task);
+                let_others_run();
+            });
+        });
+        assert_eq!(log.len(), 1, "{log:?}");
+        assert_eq!(log[0].0, log::Level::Error);
+        let site = format!("task 2 \"lost\" ({era}, spawned at tests/panic.rs:");
+        assert_contains(&log[0].1, &[&site, "panicked: no route", "nobody joined it"]);
+    }
+}
+
+#[test]
+fn a_panic_is_lost_as_well_if_its_handle_is_dropped_later() {
+    let log = logged(|| {
+        run(|| {
+            let task = green::spawn(|| panic!("no route"));
+            let_others_run();
+            drop::<wouldblock::JoinHandle<()>>(task);
+        });
+    });
+    assert_eq!(log.len(), 1, "{log:?}");
+    assert_contains(&log[0].1, &["panicked: no route"]);
+}
+
+#[test]
+fn a_panic_is_lost_as_well_if_whoever_joins_is_cancelled() {
+    let log = logged(|| {
+        run(|| {
+            let failing = green::spawn(|| {
+                green::sleep(SECOND);
+                panic!("no route")
+            });
+            let joiner = green::spawn(move || failing.join().map(|never: ()| never).is_ok());
+            let_others_run();
+            joiner.cancel();
+            green::sleep(2 * SECOND);
+        });
+    });
+    assert_eq!(log.len(), 1, "{log:?}");
+}
+
+#[test]
+fn a_panic_that_is_joined_is_not_logged() {
+    let log = logged(|| {
+        run(|| {
+            for era in ERAS {
+                assert!(spawn_running(era, || panic!("expected")).join().is_err());
+            }
+        });
+    });
+    assert!(log.is_empty(), "{log:?}");
+}
+
+#[test]
+fn a_result_that_nobody_wants_is_not_logged() {
+    let log = logged(|| {
+        run(|| {
+            for era in ERAS {
+                drop(spawn_running(era, || Err::<(), _>("an error that is a value")));
+            }
+            let_others_run();
+        });
+    });
+    assert!(log.is_empty(), "{log:?}");
+}
+
+#[test]
+fn a_panic_while_the_run_ends_is_logged() {
+    let log = logged(|| {
+        run(|| {
+            drop(green::spawn(|| {
+                green::finally(|| green::sleep(HOUR), || panic!("in the cleanup"));
+            }));
+            let_others_run();
+        });
+    });
+    assert_eq!(log.len(), 1, "{log:?}");
+    assert_contains(&log[0].1, &["panicked: in the cleanup"]);
+}
+
+// The root.
+
+#[test]
+fn a_panic_of_the_root_comes_out_of_run_with_its_payload() {
+    let payload = caught(|| run(|| panic::panic_any(42_u8)));
+    assert_eq!(payload.downcast_ref(), Some(&42_u8));
+    assert_eq!(panic_text(|| wouldblock::run(|| panic!("of the root"))), "of the root");
+}
+
+#[test]
+fn a_panic_of_the_root_comes_out_of_try_run_too() {
+    let payload: Box<dyn Any + Send> =
+        caught(|| Builder::new().try_run(|| panic::panic_any(42_u8)));
+    assert_eq!(payload.downcast_ref(), Some(&42_u8));
+}
+
+#[test]
+fn after_a_root_that_panicked_the_thread_can_run_again() {
+    assert_eq!(panic_text(|| run(|| panic!("first"))), "first");
+    assert_eq!(run(|| green::spawn(|| 7).join().unwrap()), 7);
+}
+
+#[test]
+fn a_panicking_root_is_not_logged_as_lost() {
+    let log = logged(|| drop(caught(|| run(|| panic!("of the root")))));
+    assert!(log.is_empty(), "{log:?}");
+}
+
+#[test]
+fn a_run_in_a_runs_destructors_after_a_panic_is_refused_with_a_word() {
+    let ended = util::in_child(|| {
+        let _guard = Defer(|| wouldblock::run(|| ()));
+        panic!("the cause");
+    });
+    ended.assert_killed_by(libc::SIGABRT);
+    ended.assert_says(&["the cause", "wouldblock:", "aborting"]);
+}
+
+// Destructors that panic.
+
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("in a destructor");
+    }
+}
+
+#[test]
+fn the_destructor_of_an_unwanted_result_may_panic() {
+    for era in ERAS {
+        let hooked = util::panics_hooked(|| {
+            run(|| {
+                drop(spawn_running(era, || Bomb));
+                let_others_run();
+                assert_eq!(spawn_running(era, || 7).join().unwrap(), 7);
+            });
+        });
+        assert_eq!(hooked, 1, "{era}: the hook has told of it");
+    }
+}
+
+#[test]
+fn the_destructor_of_a_result_panics_where_the_handle_is_dropped() {
+    run(|| {
+        let task = green::spawn(|| Bomb);
+        let_others_run();
+        assert_eq!(panic_text(|| drop(task)), "in a destructor");
+    });
+}
+
+#[test]
+fn the_destructor_of_a_captured_value_panics_as_its_task_does() {
+    for era in ERAS {
+        run(|| {
+            let bomb = Bomb;
+            let task = spawn_running(era, move || drop(bomb));
+            let payload = task.join().unwrap_err().into_panic().unwrap();
+            assert_eq!(text(&*payload), "in a destructor", "{era}");
+        });
+    }
+}
+
+#[test]
+fn the_destructor_of_a_cancelled_future_panics_as_its_task_does() {
+    run(|| {
+        let task = spawn_waiting(Era::Future, time::sleep(HOUR), Bomb);
+        let_others_run();
+        task.cancel();
+        let payload = task.join().unwrap_err().into_panic().unwrap();
+        assert_eq!(text(&*payload), "in a destructor");
+    });
+}
+
+/// As with a thread, the first panic is the cause, and the one to be told.
+#[test]
+fn a_future_that_panics_and_whose_destructor_panics_gives_the_first_payload() {
+    struct Panicking(#[allow(dead_code, reason = "dropped")] Bomb);
+    impl Future for Panicking {
+        type Output = ();
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+            panic!("of the poll")
+        }
+    }
+    run(|| {
+        let task = future::spawn(Panicking(Bomb));
+        let payload = task.join().unwrap_err().into_panic().unwrap();
+        assert_eq!(text(&*payload), "of the poll");
+    });
+}
+
+#[test]
+fn a_future_is_dropped_when_it_has_panicked_and_never_polled_again() {
+    struct Once {
+        polled: bool,
+        _guard: util::AtDrop,
+    }
+    impl Future for Once {
+        type Output = ();
+        fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+            assert!(!std::mem::replace(&mut self.polled, true), "polled again");
+            panic!("of the poll")
+        }
+    }
+    run(|| {
+        let trace = Trace::new();
+        let task = future::spawn(Once { polled: false, _guard: trace.at_drop("dropped") });
+        let payload = task.join().unwrap_err().into_panic().unwrap();
+        assert_eq!(text(&*payload), "of the poll");
+        assert_eq!(trace.take(), ["dropped"]);
+    });
+}
+
+#[test]
+fn a_task_may_catch_its_own_panic() {
+    for era in ERAS {
+        run(|| {
+            let task = spawn_running(era, || {
+                let caught = panic::catch_unwind(AssertUnwindSafe(|| {
+                    green::sleep(SECOND);
+                    panic!("expected")
+                }));
+                green::sleep(SECOND);
+                text(&*caught.map(|never: ()| never).unwrap_err())
+            });
+            assert_eq!(task.join().unwrap(), "expected", "{era}");
+        });
+    }
+}
+
+#[test]
+fn a_thousand_panics_leave_no_stack_behind() {
+    run(|| {
+        let before = wouldblock::stats().stacks_used;
+        for _ in 0..1000 {
+            assert!(
+                green::spawn(|| panic::resume_unwind(Box::new(())))
+                    .join()
+                    .map(|never: ()| never)
+                    .is_err()
+            );
+        }
+        assert_eq!(wouldblock::stats().stacks_used, before);
+    });
+}
