@@ -3,7 +3,7 @@
 //! `fork(2)` copies the memory and this one thread, but shares the kernel's event queue with the parent:
 //! a copy of a scheduler that went on would run the same tasks on the same sockets a second time. A page
 //! that the kernel wipes in the child (`MADV_WIPEONFORK`, Linux 4.14) tells them apart, at the price of
-//! reading one byte.
+//! reading one word.
 
 use std::ptr;
 use std::sync::OnceLock;
@@ -12,22 +12,26 @@ use crate::kernel::stack::page_size;
 
 /// Tells the process it was made in from its copies.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Original(*const u8);
+pub(crate) struct Original {
+    page: *const u32,
+    process: u32,
+}
 
 impl Original {
     pub(crate) fn here() -> Original {
         static PAGE: OnceLock<usize> = OnceLock::new();
         let page = *PAGE.get_or_init(map_page);
-        // SAFETY: the page is mapped for ever. In a process forked off earlier it was wiped, and is now
-        // written anew: for what that process starts itself, it is the original.
-        unsafe { (page as *mut u8).write_volatile(1) };
-        Original(page as *const u8)
+        let process = std::process::id();
+        // SAFETY: the page is mapped for ever, and holds what the kernel or this line has written. Threads
+        // of one process write the same; a copy's page was wiped, and what it writes is another number.
+        unsafe { (page as *mut u32).write_volatile(process) };
+        Original { page: page as *const u32, process }
     }
 
     #[inline]
     pub(crate) fn is_copied(self) -> bool {
         // SAFETY: as above.
-        unsafe { self.0.read_volatile() == 0 }
+        unsafe { self.page.read_volatile() != self.process }
     }
 }
 

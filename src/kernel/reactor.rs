@@ -10,8 +10,10 @@
 //!   └────────◀────────── ┘  a try met WouldBlock
 //! ```
 //!
-//! Waiters stand in line for each direction, first come, first served. An event wakes the first; when it
-//! goes through with the flag still up, it wakes the next.
+//! Waiters stand in line for each direction, first come, first served. An event wakes the first. As long as
+//! the flag is up, each further question to the kernel wakes the next: the first may have taken only a part
+//! of what there is, or have lost interest. (Woken at once, the second would find nothing, and have lost its
+//! place.)
 //!
 //! The reactor never calls the scheduler: it hands back whoever waited (a `W`), and the scheduler wakes
 //! them when nothing of the reactor's is borrowed any more, since a waker may be anybody's code.
@@ -23,7 +25,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::num::NonZeroU32;
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use mio::unix::SourceFd;
@@ -71,12 +73,15 @@ pub(crate) struct Reactor<W> {
     events: Events,
     slots: Slab<Slot<W>>,
     shared: Arc<Shared>,
+    /// Lines in which somebody still stood when the first was woken.
+    unfinished: Vec<(SourceId, Direction)>,
     next: NonZeroU32,
     waiting: usize,
 }
 
 #[derive(Debug)]
 struct Slot<W> {
+    fd: RawFd,
     generation: u32,
     lines: [Line<W>; 2],
 }
@@ -84,6 +89,8 @@ struct Slot<W> {
 #[derive(Debug)]
 struct Line<W> {
     ready: bool,
+    /// It is listed in `Reactor::unfinished`.
+    listed: bool,
     waiters: VecDeque<(Ticket, W)>,
     /// Whoever polled the socket last with a waker of its own (`AsyncRead` inside of a combinator). It
     /// has no place in the line, since nobody can tell when it has lost interest: each event wakes it.
@@ -91,7 +98,16 @@ struct Line<W> {
 }
 
 impl<W> Line<W> {
-    const NEW: Line<W> = Line { ready: false, waiters: VecDeque::new(), poller: None };
+    const NEW: Line<W> =
+        Line { ready: false, listed: false, waiters: VecDeque::new(), poller: None };
+
+    /// Wakes the first in line; says whether the line is to be looked at again.
+    fn wake_first(&mut self, woken: &mut Vec<W>) -> bool {
+        woken.extend(self.waiters.pop_front().map(|(_, waiter)| waiter));
+        let list = !self.waiters.is_empty() && !self.listed;
+        self.listed |= list;
+        list
+    }
 }
 
 /// What other threads may use of a reactor.
@@ -121,7 +137,15 @@ impl<W> Reactor<W> {
         let registry = poll.registry().try_clone()?;
         let shared = Arc::new(Shared { registry, bell, released: Mutex::default() });
         let events = Events::with_capacity(1024);
-        Ok(Reactor { poll, events, slots: Slab::new(), shared, next: NonZeroU32::MIN, waiting: 0 })
+        Ok(Reactor {
+            poll,
+            events,
+            slots: Slab::new(),
+            shared,
+            unfinished: Vec::new(),
+            next: NonZeroU32::MIN,
+            waiting: 0,
+        })
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -139,7 +163,8 @@ impl<W> Reactor<W> {
 
     /// The id under which `source` is registered here, if it is.
     pub(crate) fn find(&self, source: &Source) -> Option<SourceId> {
-        source.homes().iter().find(|h| Arc::ptr_eq(&h.shared, &self.shared)).map(|h| h.id)
+        let here = Arc::as_ptr(&self.shared);
+        source.homes().iter().find(|home| home.shared.as_ptr() == here).map(|home| home.id)
     }
 
     /// Registers `source` here unless it is.
@@ -152,7 +177,7 @@ impl<W> Reactor<W> {
             return Ok(id);
         }
         let generation = self.stamp().get();
-        let slot = Slot { generation, lines: [Line::NEW, Line::NEW] };
+        let slot = Slot { fd: source.fd, generation, lines: [Line::NEW, Line::NEW] };
         let index = u32::try_from(self.slots.insert(slot)).expect("fewer than 2^32 sockets");
         let id = SourceId { fd: source.fd, index, generation };
         let interest = Interest::READABLE | Interest::WRITABLE;
@@ -162,19 +187,15 @@ impl<W> Reactor<W> {
             self.slots.remove(index as usize);
             return Err(e);
         }
-        source.homes().push(Home { shared: self.shared.clone(), id });
+        let mut homes = source.homes();
+        homes.retain(|home| home.shared.strong_count() > 0);
+        homes.push(Home { shared: Arc::downgrade(&self.shared), id });
         Ok(id)
     }
 
-    /// Whether the flag is up; if so, the caller goes through, and wakes whoever is next in line.
-    pub(crate) fn pass(&mut self, id: SourceId, direction: Direction) -> (bool, Option<W>) {
-        let Some(line) = self.line(id, direction) else { return (true, None) };
-        if !line.ready {
-            return (false, None);
-        }
-        let next = line.waiters.pop_front();
-        self.waiting -= usize::from(next.is_some());
-        (true, next.map(|(_, waiter)| waiter))
+    /// Whether the flag is up, or the socket gone: it is worth a try.
+    pub(crate) fn is_ready(&mut self, id: SourceId, direction: Direction) -> bool {
+        self.line(id, direction).is_none_or(|line| line.ready)
     }
 
     /// Somebody met `WouldBlock`: the flag goes down.
@@ -260,9 +281,21 @@ impl<W> Reactor<W> {
         timeout: Option<Duration>,
         woken: &mut Vec<W>,
     ) -> io::Result<bool> {
+        let before = woken.len();
+        for (id, direction) in std::mem::take(&mut self.unfinished) {
+            let Some(line) = self.line(id, direction) else { continue };
+            line.listed = false;
+            // Whoever was woken may have taken all there was, and met no `WouldBlock`: the kernel knows.
+            line.ready = line.ready && poll_one(id.fd, direction, 0).unwrap_or(true);
+            if line.ready && line.wake_first(woken) {
+                self.unfinished.push((id, direction));
+            }
+        }
+        let timeout = if woken.len() > before { Some(Duration::ZERO) } else { timeout };
         match self.poll.poll(&mut self.events, timeout) {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => return Ok(false),
-            other => other?,
+            Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
+            Err(_) => self.events.clear(),
+            Ok(()) => {}
         }
         let mut rung = false;
         for event in &self.events {
@@ -280,16 +313,23 @@ impl<W> Reactor<W> {
                 gone || event.is_readable() || event.is_read_closed(),
                 gone || event.is_writable() || event.is_write_closed(),
             ];
-            for (line, ready) in slot.lines.iter_mut().zip(ready) {
+            let id = SourceId {
+                fd: slot.fd,
+                index: (token & 0xffff_ffff) as u32,
+                generation: slot.generation,
+            };
+            let directions = [Direction::Read, Direction::Write];
+            for ((line, ready), direction) in slot.lines.iter_mut().zip(ready).zip(directions) {
                 if ready {
                     line.ready = true;
-                    let before = woken.len();
                     woken.extend(line.poller.take());
-                    woken.extend(line.waiters.pop_front().map(|(_, waiter)| waiter));
-                    self.waiting -= woken.len() - before;
+                    if line.wake_first(woken) {
+                        self.unfinished.push((id, direction));
+                    }
                 }
             }
         }
+        self.waiting -= woken.len() - before;
         if rung {
             let released = std::mem::take(
                 &mut *self.shared.released.lock().unwrap_or_else(PoisonError::into_inner),
@@ -310,6 +350,21 @@ impl<W> Reactor<W> {
     }
 }
 
+/// Waits for one descriptor with `poll(2)`, for so many milliseconds (negative: for ever); false: the time
+/// has passed.
+pub(crate) fn poll_one(fd: RawFd, direction: Direction, ms: libc::c_int) -> io::Result<bool> {
+    let events = match direction {
+        Direction::Read => libc::POLLIN,
+        Direction::Write => libc::POLLOUT,
+    };
+    let mut fds = [libc::pollfd { fd, events, revents: 0 }];
+    // SAFETY: one `pollfd`, in our own frame, for as long as the call lasts.
+    match unsafe { libc::poll(fds.as_mut_ptr(), 1, ms) } {
+        -1 => Err(io::Error::last_os_error()),
+        ready => Ok(ready > 0),
+    }
+}
+
 /// A socket's descriptor and where it is registered. It must be dropped before the descriptor is closed.
 #[derive(Debug)]
 pub(crate) struct Source {
@@ -319,7 +374,8 @@ pub(crate) struct Source {
 
 #[derive(Debug)]
 struct Home {
-    shared: Arc<Shared>,
+    /// Gone with its reactor.
+    shared: Weak<Shared>,
     id: SourceId,
 }
 
@@ -340,6 +396,7 @@ impl Source {
     /// socket there is to be woken, and will find it gone.
     pub(crate) fn deregister<W>(&self, mut here: Option<&mut Reactor<W>>, woken: &mut Vec<W>) {
         for Home { shared, id } in std::mem::take(&mut *self.homes()) {
+            let Some(shared) = shared.upgrade() else { continue };
             // It fails if the descriptor was closed behind our back: then the kernel has forgotten it.
             let _ = shared.registry.deregister(&mut SourceFd(&self.fd));
             match &mut here {

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::kernel::door::{self, Registration};
-use crate::kernel::reactor::{Direction, Source, SourceId};
+use crate::kernel::reactor::{Direction, Source, SourceId, poll_one};
 use crate::kernel::scheduler::{Scheduler, here, in_task, now};
 use crate::kernel::task::{Wait, WaitKind, Waiter};
 use crate::time::Elapsed;
@@ -53,7 +53,8 @@ impl<S: AsRawFd> Socket<S> {
         direction: Direction,
         mut call: impl FnMut(&S) -> io::Result<R>,
     ) -> Attempt<R> {
-        let in_task = in_task();
+        // While a stack unwinds, its task cannot give up its turn.
+        let in_task = in_task() && !std::thread::panicking();
         if in_task && here().budget.get() == 0 {
             return Attempt::Spent;
         }
@@ -107,6 +108,10 @@ impl<S: AsRawFd> Socket<S> {
             match self.attempt(direction, &mut call) {
                 Attempt::Done(result) => return result,
                 Attempt::Spent => door::yield_now(),
+                Attempt::WouldBlock if in_task() && std::thread::panicking() => {
+                    let text = "the socket would have to wait while its task's stack unwinds";
+                    return Err(io::Error::other(text));
+                }
                 Attempt::WouldBlock => {
                     if let (None, Some(limit)) = (deadline, limit) {
                         let now = if in_task() { now() } else { Instant::now() };
@@ -229,14 +234,11 @@ impl Future for Readiness<'_> {
             return self.poll_by_hand(cx);
         }
         let id = register(self.source)?;
-        let (pass, next) = Scheduler::with(|scheduler| {
-            let scheduler = scheduler.expect("registered with it");
-            scheduler.reactor.borrow_mut().pass(id, self.direction)
+        let ready = Scheduler::with(|scheduler| {
+            let scheduler = scheduler.expect(NO_SCHEDULER);
+            scheduler.reactor.borrow_mut().is_ready(id, self.direction)
         });
-        if let Some(next) = next {
-            Scheduler::with(|s| s.expect("as above").wake_waiter(next));
-        }
-        if pass {
+        if ready {
             return Poll::Ready(Ok(()));
         }
         let wait = wait_for(id, self.direction);
@@ -277,32 +279,23 @@ fn register(source: &Source) -> io::Result<SourceId> {
     })
 }
 
-/// Waits for one descriptor with `poll(2)`, on a thread that has nothing else to do.
+/// Waits for one descriptor, on a thread that has nothing else to do.
 fn block_thread(
     fd: RawFd,
     direction: Direction,
     deadline: Option<(Instant, Duration)>,
 ) -> io::Result<()> {
-    let events = match direction {
-        Direction::Read => libc::POLLIN,
-        Direction::Write => libc::POLLOUT,
-    };
-    let mut fds = [libc::pollfd { fd, events, revents: 0 }];
     loop {
         let left = deadline.map(|(d, _)| d.saturating_duration_since(Instant::now()).as_micros());
         let ms = left.map_or(-1, |us| us.div_ceil(1000).min(i32::MAX as u128) as i32);
-        // SAFETY: one `pollfd`, in our own frame, for as long as the call lasts.
-        match unsafe { libc::poll(fds.as_mut_ptr(), 1, ms) } {
-            1.. => return Ok(()),
-            0 if ms < i32::MAX => {
-                let (_, limit) = deadline.expect("only a time limit ends `poll` with nothing");
+        match (poll_one(fd, direction, ms), deadline) {
+            (Ok(true), _) => return Ok(()),
+            (Ok(false), Some((deadline, limit))) if Instant::now() >= deadline => {
                 return Err(Elapsed::new(limit).into());
             }
-            0 => {}
-            _ => match io::Error::last_os_error() {
-                e if e.kind() == io::ErrorKind::Interrupted => {}
-                e => return Err(e),
-            },
+            (Ok(false), _) => {}
+            (Err(e), _) if e.kind() == io::ErrorKind::Interrupted => {}
+            (Err(e), _) => return Err(e),
         }
     }
 }

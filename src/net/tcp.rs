@@ -7,7 +7,7 @@ use std::net::{self, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_io::{AsyncRead, AsyncWrite};
@@ -578,7 +578,7 @@ impl TcpListener {
     ///
     /// Nothing is lost: the connection stays in the listener's queue.
     pub fn accepting(&self) -> Accepting<'_> {
-        Accepting { listener: self }
+        Accepting { listener: self, readable: self.readable() }
     }
 
     /// The operation of waiting until there may be a connection to accept.
@@ -638,13 +638,20 @@ impl fmt::Debug for TcpListener {
 #[must_use = "an operation does nothing until it is waited for"]
 pub struct Accepting<'a> {
     listener: &'a TcpListener,
+    readable: Readiness<'a>,
 }
 
 impl Future for Accepting<'_> {
     type Output = io::Result<(TcpStream, SocketAddr)>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.listener.socket.poll_io(cx, Reading, accept)
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            match self.listener.try_accept() {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+            ready!(Pin::new(&mut self.readable).poll(cx))?;
+        }
     }
 }
 
