@@ -24,7 +24,7 @@ use std::ptr;
 use std::time::Instant;
 
 use super::scheduler::{current, here, now, with_local};
-use super::task::Unwind;
+use super::task::{Local, Unwind};
 
 /// How often a task may swallow the unwinding and wait again, before it is taken to be in a loop that
 /// would never end.
@@ -33,8 +33,8 @@ const MOST_RAISED: u16 = 1000;
 /// What the door asks before it suspends a task: unwinds if the task is to stop; else sees to it that the
 /// wait ends with the earliest time limit in force.
 #[inline]
-pub(crate) fn check() {
-    if with_local(|local| local.cancelled.get() || !local.limits.get().is_null()) == Some(true) {
+pub(crate) fn check(local: &Local) {
+    if local.cancelled.get() || !local.limits.get().is_null() {
         raise_or_limit();
     }
 }

@@ -30,7 +30,7 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 use corosensei::{Coroutine, Yielder};
 
@@ -109,9 +109,10 @@ thread_local! {
 /// The thread's own.
 #[inline]
 fn active() -> &'static Active {
+    let active = ACTIVE.with(ptr::from_ref);
     // SAFETY: without a destructor, it lives as long as the thread; and a reference to it does not leave
     // the thread, since an `Active` is not `Sync`.
-    ACTIVE.with(|active| unsafe { &*(&raw const *active) })
+    unsafe { &*active }
 }
 
 impl Fiber {

@@ -26,7 +26,7 @@ use std::task::{Context, Poll, Waker};
 use super::cancel;
 use super::coroutine;
 use super::reactor::{Direction, SourceId, Ticket};
-use super::scheduler::{Scheduler, current, here, in_task, with_local};
+use super::scheduler::{Here, Scheduler, current, here, in_task, with_local};
 use super::task::{Wait, WaitKind, Waiter};
 use super::timers::TimerKey;
 use super::waker::{NOBODY, VTABLE};
@@ -92,13 +92,17 @@ pub(crate) fn waiter(cx: &Context<'_>) -> Waiter {
 /// Polls `op` once for the code that is running; if it is not ready, it has said what it waits for.
 #[inline]
 pub(crate) fn poll<F: Future>(op: Pin<&mut F>) -> Poll<F::Output> {
-    let waker = own_waker();
-    let here = here();
+    struct Polling(&'static Here);
+    impl Drop for Polling {
+        fn drop(&mut self) {
+            self.0.polling.set(false);
+        }
+    }
+    let (waker, here) = (own_waker(), here());
     here.said.clear();
     here.polling.set(true);
-    let poll = op.poll(&mut Context::from_waker(&waker));
-    here.polling.set(false);
-    poll
+    let _polling = Polling(here);
+    op.poll(&mut Context::from_waker(&waker))
 }
 
 /// A wait in the middle of another operation's poll: `Nested::enter()`, held while it lasts.
@@ -178,9 +182,11 @@ const OUTSIDE: &str = "a wait outside of any task: there is nothing to suspend. 
 #[inline(always)] // See `suspend_base`.
 #[track_caller]
 pub(crate) fn suspend() {
-    assert!(in_task(), "{OUTSIDE}");
+    let task = here().task.get();
+    assert!(!task.is_null(), "{OUTSIDE}");
     cancel::refuse_while_unwinding();
-    cancel::check();
+    // SAFETY: the task is alive while it is set, and this is its home thread.
+    cancel::check(unsafe { (*task).local() });
     coroutine::suspend_base();
 }
 

@@ -156,9 +156,10 @@ impl<W> Reactor<W> {
         self.poll.as_raw_fd()
     }
 
-    /// How many wait for a socket: waiters in line, and pollers.
-    pub(crate) fn waiting(&self) -> usize {
-        self.waiting
+    /// How many stand in line, and how many have polled and may have lost interest.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        let pollers = self.slots.iter().flat_map(|(_, slot)| &slot.lines);
+        (self.waiting, pollers.filter(|line| line.poller.is_some()).count())
     }
 
     /// The id under which `source` is registered here, if it is.
@@ -239,11 +240,7 @@ impl<W> Reactor<W> {
         waiter: W,
     ) -> Result<Option<W>, W> {
         match self.line(id, direction) {
-            Some(line) => {
-                let old = line.poller.replace(waiter);
-                self.waiting += usize::from(old.is_none());
-                Ok(old)
-            }
+            Some(line) => Ok(line.poller.replace(waiter)),
             None => Err(waiter),
         }
     }
@@ -268,7 +265,7 @@ impl<W> Reactor<W> {
             return;
         }
         for line in self.slots.remove(id.index as usize).lines {
-            self.waiting -= line.waiters.len() + usize::from(line.poller.is_some());
+            self.waiting -= line.waiters.len();
             woken.extend(line.waiters.into_iter().map(|(_, waiter)| waiter));
             woken.extend(line.poller);
         }
@@ -297,7 +294,7 @@ impl<W> Reactor<W> {
             Err(_) => self.events.clear(),
             Ok(()) => {}
         }
-        let mut rung = false;
+        let (mut rung, mut polled) = (false, Vec::new());
         for event in &self.events {
             let Token(token) = event.token();
             if event.token() == BELL {
@@ -322,7 +319,7 @@ impl<W> Reactor<W> {
             for ((line, ready), direction) in slot.lines.iter_mut().zip(ready).zip(directions) {
                 if ready {
                     line.ready = true;
-                    woken.extend(line.poller.take());
+                    polled.extend(line.poller.take());
                     if line.wake_first(woken) {
                         self.unfinished.push((id, direction));
                     }
@@ -330,6 +327,7 @@ impl<W> Reactor<W> {
             }
         }
         self.waiting -= woken.len() - before;
+        woken.append(&mut polled);
         if rung {
             let released = std::mem::take(
                 &mut *self.shared.released.lock().unwrap_or_else(PoisonError::into_inner),

@@ -85,7 +85,7 @@ pub(crate) struct Counters {
 pub(crate) struct Here {
     pub(crate) scheduler: Cell<*const Scheduler>,
     pub(crate) task: Cell<*const Task>,
-    /// What the running coroutine has said so far that it will wait for.
+    /// What the running coroutine has said so far that it will wait for. Whoever suspends says it anew.
     pub(crate) said: Said,
     /// An operation is being polled: what is said belongs to it.
     pub(crate) polling: Cell<bool>,
@@ -111,9 +111,10 @@ thread_local! {
 /// What this thread is doing.
 #[inline]
 pub(crate) fn here() -> &'static Here {
+    let here = HERE.with(ptr::from_ref);
     // SAFETY: without a destructor, it lives as long as the thread; and a reference to it does not leave
     // the thread, since a `Here` is not `Sync`.
-    HERE.with(|here| unsafe { &*(&raw const *here) })
+    unsafe { &*here }
 }
 
 /// The task whose turn it is, if one has its turn on this thread.
@@ -277,11 +278,14 @@ impl Scheduler {
     /// With no task ready: whether something can still end a wait (`Done`), nothing can (`Deadlock`), or
     /// only somebody who keeps a waker, on this thread or another, can (`Quiet`).
     fn stalled(&self) -> Progress {
-        let certain = !self.timers.borrow().is_empty()
-            || self.reactor.borrow().waiting() > 0
-            || self.awaits_outside();
+        let (in_line, pollers) = self.reactor.borrow().waiting();
         // In this order: a waker that is gone has left its task in the inbox before.
-        match (certain, self.home.wakers.load(Ordering::Acquire), self.home.inbox.is_empty()) {
+        let wakers = self.home.wakers.load(Ordering::Acquire);
+        let certain = !self.timers.borrow().is_empty()
+            || in_line > 0
+            || pollers > 0 && wakers > 0
+            || self.awaits_outside();
+        match (certain, wakers, self.home.inbox.is_empty()) {
             (true, _, _) | (_, _, false) => Progress::Done,
             (false, 0, true) => Progress::Deadlock,
             (false, _, true) => Progress::Quiet,
@@ -316,8 +320,6 @@ impl Scheduler {
         local.state.set(State::Running);
         here.task.set(&raw const *task);
         here.budget.set(BUDGET);
-        here.said.clear();
-        here.polling.set(false);
         here.turn.set(here.turn.get().wrapping_add(1));
         // SAFETY: the loop gives one turn at a time, and no task runs the loop.
         let switch = unsafe { local.turn() };

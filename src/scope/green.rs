@@ -127,11 +127,14 @@ impl fmt::Debug for Scope<'_, '_> {
     }
 }
 
+/// Where a task leaves its value for its handle.
+type Value<T> = Rc<Cell<Option<T>>>;
+
 /// The code of a scoped task. The order of the fields is that in which they are dropped: the scope may
 /// end as soon as `presence` is gone, and by then nothing is left that borrows from it.
 pub(crate) struct Child<T, F> {
     body: F,
-    value: Rc<Cell<Option<T>>>,
+    value: Value<T>,
     presence: Presence,
 }
 
@@ -172,7 +175,7 @@ impl<'scope> Scope<'scope, '_> {
     pub(crate) fn code<T: 'scope, F: FnOnce() -> T + 'scope>(
         &'scope self,
         body: F,
-    ) -> (Box<dyn FnOnce()>, Rc<Cell<Option<T>>>) {
+    ) -> (Box<dyn FnOnce()>, Value<T>) {
         let value = Rc::new(Cell::new(None));
         self.shared.running.set(self.shared.running.get() + 1);
         let presence = Presence(self.shared.clone());
@@ -190,7 +193,7 @@ impl<'scope> Scope<'scope, '_> {
     pub(crate) fn adopt<T: 'scope>(
         &'scope self,
         handle: JoinHandle<()>,
-        value: Rc<Cell<Option<T>>>,
+        value: Value<T>,
     ) -> ScopedJoinHandle<'scope, T> {
         let handle = Rc::new(handle);
         self.shared.keep(handle.clone());
@@ -201,7 +204,7 @@ impl<'scope> Scope<'scope, '_> {
 /// A task of a [`Scope`]. Dropping it detaches the task, which the scope still waits for.
 pub struct ScopedJoinHandle<'scope, T> {
     handle: Rc<JoinHandle<()>>,
-    value: Rc<Cell<Option<T>>>,
+    value: Value<T>,
     shared: Rc<Shared>,
     scope: PhantomData<&'scope ()>,
 }
