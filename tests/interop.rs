@@ -621,6 +621,25 @@ fn selecting_between_two_sockets_loses_nothing() {
     });
 }
 
+/// A combinator's read that was given up is not something that could still happen: nobody can be woken by it.
+#[test]
+fn a_read_that_was_given_up_does_not_hide_a_deadlock() {
+    if !is_child() {
+        let child = in_child("a_read_that_was_given_up_does_not_hide_a_deadlock", &[]);
+        return assert!(child.status.success(), "{} {}", child.status, stderr(&child));
+    }
+    limit_child(5);
+    let (mut ours, _theirs) = half_pair();
+    let result = wouldblock::Builder::new().try_run(|| {
+        let mut byte = [0];
+        let mut reads: FuturesUnordered<_> = [ours.read(&mut byte)].into_iter().collect();
+        assert!(poll_once(&mut reads.next()).is_pending());
+        drop(reads);
+        green::wait(std::future::pending::<()>());
+    });
+    assert!(result.is_err_and(|deadlock| deadlock.to_string().starts_with("deadlock: 1 task")));
+}
+
 // No colour: blocking-style code in `async fn`.
 
 /// Reads with std's trait, as code that has never heard of futures does.

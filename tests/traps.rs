@@ -356,6 +356,46 @@ fn a_destructor_may_do_anything_wherever_a_task_ends() {
     assert_eq!((count("meddled"), count("spawned")), (8, 8));
 }
 
+/// Wakes somebody when it is dropped.
+struct WakesOnDrop(Mutex<Option<Waker>>);
+
+impl Wake for WakesOnDrop {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for WakesOnDrop {
+    fn drop(&mut self) {
+        if let Some(waker) = self.0.get_mut().unwrap().take() {
+            waker.wake();
+        }
+    }
+}
+
+#[test]
+fn a_waker_that_a_scope_drops_may_wake_a_child_of_the_scope() {
+    if !is_child() {
+        let child = in_child("a_waker_that_a_scope_drops_may_wake_a_child_of_the_scope", &[]);
+        return assert!(child.status.success(), "{} {}", child.status, stderr(&child));
+    }
+    limit_child(5);
+    let childs = Arc::new(Mutex::new(None));
+    let out = childs.clone();
+    let mut scope = pin!(future::scope(async move |s| {
+        drop(s.spawn(std::future::poll_fn(move |cx| {
+            *out.lock().unwrap() = Some(cx.waker().clone());
+            Poll::<()>::Pending
+        })));
+        std::future::pending::<()>().await;
+    }));
+    let first = Arc::new(WakesOnDrop(Mutex::default()));
+    let waker = Waker::from(first.clone());
+    assert!(scope.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    *first.0.lock().unwrap() = childs.lock().unwrap().take();
+    assert_eq!(Arc::strong_count(&first), 3, "ours and the scope's");
+    drop((first, waker));
+    assert!(scope.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+}
+
 // Trap: corosensei moves closures of at most 1 024 bytes.
 
 #[test]

@@ -77,6 +77,7 @@ pub(crate) struct Reactor<W> {
     unfinished: Vec<(SourceId, Direction)>,
     next: NonZeroU32,
     waiting: usize,
+    polling: usize,
 }
 
 #[derive(Debug)]
@@ -145,6 +146,7 @@ impl<W> Reactor<W> {
             unfinished: Vec::new(),
             next: NonZeroU32::MIN,
             waiting: 0,
+            polling: 0,
         })
     }
 
@@ -158,8 +160,7 @@ impl<W> Reactor<W> {
 
     /// How many stand in line, and how many have polled and may have lost interest.
     pub(crate) fn waiting(&self) -> (usize, usize) {
-        let pollers = self.slots.iter().flat_map(|(_, slot)| &slot.lines);
-        (self.waiting, pollers.filter(|line| line.poller.is_some()).count())
+        (self.waiting, self.polling)
     }
 
     /// The id under which `source` is registered here, if it is.
@@ -240,7 +241,11 @@ impl<W> Reactor<W> {
         waiter: W,
     ) -> Result<Option<W>, W> {
         match self.line(id, direction) {
-            Some(line) => Ok(line.poller.replace(waiter)),
+            Some(line) => {
+                let old = line.poller.replace(waiter);
+                self.polling += usize::from(old.is_none());
+                Ok(old)
+            }
             None => Err(waiter),
         }
     }
@@ -266,6 +271,7 @@ impl<W> Reactor<W> {
         }
         for line in self.slots.remove(id.index as usize).lines {
             self.waiting -= line.waiters.len();
+            self.polling -= usize::from(line.poller.is_some());
             woken.extend(line.waiters.into_iter().map(|(_, waiter)| waiter));
             woken.extend(line.poller);
         }
@@ -327,6 +333,7 @@ impl<W> Reactor<W> {
             }
         }
         self.waiting -= woken.len() - before;
+        self.polling -= polled.len();
         woken.append(&mut polled);
         if rung {
             let released = std::mem::take(

@@ -63,7 +63,10 @@ pub async fn scope<'env, T>(body: impl AsyncFnOnce(&Scope<'env>) -> T) -> T {
     let mut children = Slab::new();
     let ready = Arc::new(Ready::default());
     std::future::poll_fn(|cx| {
-        ready.lock().scope = Some(cx.waker().clone());
+        let waker = cx.waker().clone();
+        // Dropped when the lock is free again: a waker may be anybody's code.
+        let old = ready.lock().scope.replace(waker);
+        drop(old);
         // Those that are due now have one turn, and the body a second one if a child has ended: whoever is
         // due again by then lets the other tasks of the thread go first.
         let mut due = std::mem::take(&mut ready.lock().children);
@@ -178,7 +181,7 @@ impl Wake for ChildWaker {
         let scope = {
             let mut due = self.ready.lock();
             due.children.push(self.index);
-            due.scope.clone()
+            due.scope.take() // One wake will do: the next poll leaves it again.
         };
         if let Some(scope) = scope {
             scope.wake();

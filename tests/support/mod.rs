@@ -212,10 +212,15 @@ pub fn in_child(test: &str, environment: &[(&str, &str)]) -> Output {
 pub fn is_child() -> bool {
     let is_child = env::var_os(CHILD).is_some();
     if is_child {
-        // SAFETY: `alarm` touches no memory.
-        unsafe { libc::alarm(60) };
+        limit_child(60);
     }
     is_child
+}
+
+/// Lets the kernel kill this process, should it still be there in so many seconds.
+pub fn limit_child(seconds: u32) {
+    // SAFETY: `alarm` touches no memory.
+    unsafe { libc::alarm(seconds) };
 }
 
 /// What a closure panics with, as text.
