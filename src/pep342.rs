@@ -192,6 +192,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         self.start.is_none() && self.fiber.is_none()
     }
 
+    #[inline(always)]
     #[track_caller]
     fn advance(&mut self, sent: Option<Sent<S>>) -> GeneratorState<Y, R> {
         match self.advance_caught(sent) {
@@ -201,6 +202,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         }
     }
 
+    #[inline(always)]
     #[track_caller]
     fn advance_caught(
         &mut self,
@@ -211,7 +213,23 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         self.step(sent).expect(NOT_AT_THE_DOOR)
     }
 
+    #[cold]
+    fn begin(&mut self) -> Switch {
+        let body = self.start.take().expect("it has begun and is not finished");
+        overflow::install();
+        let fiber = self.fiber.take().unwrap_or_else(|| {
+            Fiber::take(self.stack_size as usize).unwrap_or_else(|e| panic!("a generator: {e}"))
+        });
+        let y = Yielder { line: self.line.clone(), suspender: fiber.suspender() };
+        let returned = self.returned.clone();
+        self.fiber.insert(fiber).start(move || {
+            let result = panic::catch_unwind(AssertUnwindSafe(|| body(&y)));
+            returned.set(Some(result));
+        })
+    }
+
     /// One resume. `None`: it is suspended at the door, as the outermost coroutine of a task.
+    #[inline(always)] // See `Fiber::resume`.
     pub(crate) fn step(
         &mut self,
         sent: Option<Sent<S>>,
@@ -219,28 +237,20 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         self.line.sent.set(sent);
         self.line.bounds.set(cancel::bounds());
         let _nested = Nested::enter();
-        let switch = match self.start.take() {
-            None => self.fiber.as_mut().expect("it has begun and is not finished").resume(),
-            Some(body) => {
-                overflow::install();
-                let fiber = self.fiber.take().unwrap_or_else(|| {
-                    Fiber::take(stack::DEFAULT_SIZE as usize)
-                        .unwrap_or_else(|e| panic!("a generator: {e}"))
-                });
-                let y = Yielder { line: self.line.clone(), suspender: fiber.suspender() };
-                let returned = self.returned.clone();
-                self.fiber.insert(fiber).start(move || {
-                    let result = panic::catch_unwind(AssertUnwindSafe(|| body(&y)));
-                    returned.set(Some(result));
-                })
-            }
+        let switch = match &mut self.fiber {
+            Some(fiber) if self.start.is_none() => fiber.resume(),
+            _ => self.begin(),
         };
         if switch == Switch::Suspended {
             return self.line.yielded.take().map(GeneratorState::Yielded);
         }
+        Some(GeneratorState::Complete(self.end()))
+    }
+
+    #[cold]
+    fn end(&mut self) -> std::thread::Result<R> {
         self.fiber = None;
-        let result = self.returned.take().expect("a job that is finished has a result");
-        Some(GeneratorState::Complete(result))
+        self.returned.take().expect("a job that is finished has a result")
     }
 }
 
@@ -253,6 +263,7 @@ impl<Y: 'static, R: 'static> Generator<Y, (), R> {
     /// # Panics
     ///
     /// When it is finished already, and with whatever the body panics with; it is finished then.
+    #[inline]
     #[track_caller]
     pub fn resume(&mut self) -> GeneratorState<Y, R> {
         self.advance(Some(Sent::Value(())))
@@ -329,6 +340,7 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
     /// With what is thrown; and where the generator cannot yield: outside of its own body (in a task that
     /// it spawned), or inside of a [`green::timeout`](crate::green::timeout), whose limit would go on
     /// for whoever resumed it (PEP 789).
+    #[inline]
     #[track_caller]
     pub fn yield_(&self, value: Y) -> S {
         match self.exchange(value) {
@@ -395,10 +407,10 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
         }
     }
 
+    #[inline(always)] // See `Fiber::resume`.
     #[track_caller]
     fn exchange(&self, value: Y) -> Sent<S> {
         cancel::refuse_while_unwinding();
-        self.suspender.assert_inside();
         let (limits, shields) = cancel::bounds();
         let (limits_outside, shields_outside) = self.line.bounds.get();
         assert!(
@@ -410,8 +422,7 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
             "a generator cannot yield in the cleanup of `green::finally`, which would go on for whoever \
              resumed it"
         );
-        self.line.yielded.set(Some(value));
-        self.suspender.suspend();
+        self.suspender.suspend(|| self.line.yielded.set(Some(value)));
         self.line.sent.take().expect("whoever resumes a suspended generator sends something")
     }
 }

@@ -212,26 +212,23 @@ impl std::fmt::Debug for Fiber {
 pub(crate) struct Suspender(NonNull<Link>);
 
 impl Suspender {
-    /// Gives control back to whoever resumed the fiber; returns when it is resumed again.
+    /// Calls `before`, gives control back to whoever resumed the fiber, and returns when it is resumed
+    /// again.
     ///
     /// # Panics
     ///
-    /// When the code that runs now is not on that fiber itself (it is, say, in another task).
-    pub(crate) fn suspend(self) {
-        self.assert_inside();
-        // SAFETY: the fiber is running, so its outermost frame, which holds the link, exists, and with
-        // it the yielder; and it is this very fiber that is being suspended.
-        unsafe { (*self.0.as_ref().yielder).suspend(()) };
-    }
-
-    /// # Panics
-    ///
-    /// As [`suspend`](Suspender::suspend).
-    pub(crate) fn assert_inside(self) {
+    /// When the code that runs now is not on that fiber itself (it is, say, in another task); `before` is
+    /// not called then.
+    #[inline(always)] // As `resume`.
+    pub(crate) fn suspend(self, before: impl FnOnce()) {
         assert!(
             active().inner.get() == Some(self.0),
             "a generator's `y` was used outside of the generator's own body, where it cannot yield"
         );
+        before();
+        // SAFETY: the fiber is running, so its outermost frame, which holds the link, exists, and with
+        // it the yielder; and it is this very fiber that is being suspended.
+        unsafe { (*self.0.as_ref().yielder).suspend(()) };
     }
 }
 
@@ -367,7 +364,7 @@ mod tests {
             assert_eq!(
                 fiber.start(move || {
                     out.borrow_mut().push((job, 'a'));
-                    y.suspend();
+                    y.suspend(|| ());
                     out.borrow_mut().push((job, 'b'));
                 }),
                 Switch::Suspended
@@ -390,7 +387,7 @@ mod tests {
                 deep.borrow_mut().push("inner, before");
                 suspend_base();
                 deep.borrow_mut().push("inner, after");
-                y.suspend();
+                y.suspend(|| ());
             });
             assert_eq!(switch, Switch::Suspended);
             out.borrow_mut().push("base");
