@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
+use crate::kernel::cancel;
 use crate::kernel::door;
 use crate::kernel::scheduler::{Scheduler, current};
 use crate::kernel::task::{State, Task, Unwind, Wait};
@@ -86,8 +87,14 @@ impl<T> Future for JoinHandle<T> {
 
 impl<T> JoinHandle<T> {
     pub(crate) fn poll_shared(&self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
-        if let Some(result) = self.packet.result.take() {
-            return Poll::Ready(result);
+        match self.packet.result.take() {
+            // They are being cancelled together: that is no news to wake up for, but the end of the wait.
+            Some(Err(error)) if error.is_cancelled() && cancel::is_cancelled() => {
+                self.packet.result.set(Some(Err(error)));
+                return Poll::Pending;
+            }
+            Some(result) => return Poll::Ready(result),
+            None => {}
         }
         // SAFETY: a handle is not `Send`, so this is the task's home thread.
         let local = unsafe { self.task.local() };

@@ -53,6 +53,7 @@
 //! | read a socket | `try_read`; `y.wait(s.readable())` on `WouldBlock` | `s.read(buf)` ([`std::io::Read`]) | `s.read(buf).await` ([`futures_io::AsyncRead`]) |
 //! | time limit | `y.wait(timeout(d, op))` | `green::timeout(d, \|\| ..)` | `timeout(d, op).await` |
 //! | blocking work | `y.wait(offload(f))` | `wait(offload(f))` | `offload(f).await` |
+//! | tasks that borrow | | `green::scope(\|s\| ..)` | `future::scope(async \|s\| ..)` |
 //! | cancel: `handle.cancel()` | the generator is closed | the stack unwinds | the future is dropped |
 //!
 //! The table again, as three programs that do the same:
@@ -196,6 +197,59 @@
 //!
 //! That is the whole of it. The source is meant to be read, in this order: `src/kernel/` (its `mod.rs` lists
 //! the files), `runtime.rs`, `time.rs`, then the three files of `eras/` side by side.
+//!
+//! # When something goes wrong
+//!
+//! An error is written for whoever reads it at two in the morning: what happened, to which task, what to do.
+//!
+//! * **A deadlock.** When no task is ready, asleep, or waiting for a socket or for [`offload()`]ed work, and
+//!   nobody keeps a waker, [`run`] panics with a report ([`Builder::try_run`] returns it):
+//!
+//!   ```text
+//!   deadlock: 3 tasks wait, and nothing can wake any of them
+//!     task 1 "root" (green, spawned at src/main.rs:6:18) waits for somebody to wake it
+//!     task 2 "ann" (green, spawned at src/main.rs:9:49) waits for task 3
+//!     task 3 "bob" (green, spawned at src/main.rs:10:49) waits for task 2
+//!     cycle: task 2 → task 3 → task 2
+//!   ```
+//!
+//! * **Perhaps a deadlock.** Where somebody keeps a waker, on this thread or another, the same report is
+//!   logged once, as a warning, after ten seconds in which nothing moved:
+//!
+//!   ```text
+//!   deadlock? For 10 s, nothing has moved: 1 task waits for somebody who keeps a waker, which may be one of them
+//!   ```
+//!
+//! * **A stack overflow** names the task and what to change, and aborts:
+//!
+//!   ```text
+//!   wouldblock: stack overflow in task 2 "parse" (green, spawned at src/main.rs:14:24), on a stack of 262144
+//!   bytes. Give it more with `task::Builder::stack_size`, or all tasks with `Builder::stack_size`; or recurse
+//!   less deeply, and box large locals.
+//!   ```
+//!
+//! * **A panic** comes out of [`join`](JoinHandle::join). One that nobody joins is logged once, as an error:
+//!
+//!   ```text
+//!   task 2 "fetch" (green, spawned at src/main.rs:15:24) panicked: index out of bounds: the len is 0 but the
+//!   index is 3, and nobody joined it to learn of it
+//!   ```
+//!
+//! * **A wait in a destructor while a stack unwinds** would leave the thread panicking for every other task.
+//!   It aborts; [`green::finally`] is for cleanup that waits:
+//!
+//!   ```text
+//!   wouldblock: task 2 "saver" (green, spawned at src/main.rs:16:24) has to wait in a destructor while its
+//!   stack unwinds, which would leave the thread panicking for all other tasks; aborting. Do not wait in
+//!   `drop`; use `green::finally`.
+//!   ```
+//!
+//! # What cancellation does to what is borrowed from std
+//!
+//! A stack that is unwound from a wait drops what is on it, as a panic does. A [`std::sync::Mutex`] held
+//! there is poisoned, a `LazyLock` in the middle of its initialiser for ever; a `BufWriter` writes out half a
+//! message. A lock of std's that is held across a wait stops the whole thread, should another task want it.
+//! So hold none across a wait, and put what must be finished into [`green::finally`].
 //!
 //! # What it is not for
 //!

@@ -78,13 +78,13 @@ impl std::error::Error for Deadlock {}
 impl fmt::Display for Deadlock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let n = self.lines.len();
-        let tasks = if n == 1 { "task" } else { "tasks" };
+        let tasks = if n == 1 { "task waits" } else { "tasks wait" };
         match (self.certain, n) {
             (true, 1) => f.write_str("deadlock: 1 task waits, and nothing can wake it")?,
             (true, _) => write!(f, "deadlock: {n} tasks wait, and nothing can wake any of them")?,
             (false, _) => write!(
                 f,
-                "deadlock? For 10 s, nothing has moved: {n} {tasks} wait for somebody who keeps a waker, \
+                "deadlock? For 10 s, nothing has moved: {n} {tasks} for somebody who keeps a waker, \
                  which may be one of them"
             )?,
         }

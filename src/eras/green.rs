@@ -264,7 +264,10 @@ impl Builder {
     /// As [`run`].
     #[track_caller]
     pub fn run<T>(self, root: impl FnOnce() -> T) -> T {
-        self.try_run(root).unwrap_or_else(|deadlock| panic!("{deadlock}"))
+        match self.try_run(root) {
+            Ok(value) => value,
+            Err(deadlock) => panic!("{deadlock}"), // At the caller's line, which a closure's would not be.
+        }
     }
 
     /// As [`run`](Builder::run), for whoever wants to go on after a deadlock.
