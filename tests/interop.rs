@@ -678,6 +678,23 @@ fn blocking_style_code_in_an_async_fn_suspends_only_its_task() {
     });
 }
 
+/// The work ends only when another task has had its turns: name look-ups are such work.
+#[test]
+fn other_tasks_run_while_work_is_done_on_another_thread() {
+    bounded(|| {
+        let results = in_each_era(|| {
+            let (tx, rx) = mpsc::channel();
+            let work = offload(move || rx.recv());
+            drop(green::spawn(move || {
+                settle();
+                tx.send(7).unwrap();
+            }));
+            work
+        });
+        assert_eq!(results, [Ok(7); 3]);
+    });
+}
+
 #[test]
 fn an_async_fn_that_is_suspended_the_green_way_can_be_cancelled() {
     let log = Log::new();

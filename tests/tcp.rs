@@ -654,27 +654,6 @@ fn a_host_that_is_not_found_is_named() {
 }
 
 #[test]
-fn other_tasks_run_while_a_name_is_looked_up() {
-    bounded(|| {
-        let turns = Rc::new(Cell::new(0));
-        let counter = turns.clone();
-        let other = green::spawn(move || {
-            loop {
-                counter.set(counter.get() + 1);
-                green::yield_now();
-            }
-        });
-        // One look-up may be over before it is waited for; not a hundred.
-        let found = (0..100).any(|_| {
-            green::wait(lookup("localhost:80")).unwrap();
-            turns.get() > 0
-        });
-        assert!(found);
-        other.cancel();
-    });
-}
-
-#[test]
 fn ipv6_works_where_the_machine_has_it() {
     let listener = match TcpListener::bind("[::1]:0") {
         Ok(listener) => listener,
