@@ -8,7 +8,7 @@ use std::time::Instant;
 use crate::join::{JoinHandle, Promise};
 use crate::kernel::cancel;
 use crate::kernel::coroutine::{self, Fiber, as_root};
-use crate::kernel::scheduler::{Progress, Scheduler, current, in_task};
+use crate::kernel::scheduler::{Progress, Scheduler, current, here, in_task};
 use crate::kernel::stack;
 use crate::kernel::task::{Body, Setup, State};
 use crate::kernel::timers::Clock;
@@ -73,8 +73,9 @@ impl Builder {
     ///
     /// The virtual clock is what [`sleep`](crate::time::sleep), [`timeout`](crate::time::timeout) and
     /// [`now`](crate::time::now) go by. Code that asks `std::time` sees the machine's clock. While tasks
-    /// wait for sockets and sleep as well, the sockets are looked at first, but not waited for. (The idea
-    /// is trio's autojump clock.)
+    /// wait for sockets and sleep as well, the sockets are looked at first, but not waited for: what the
+    /// kernel holds back for a while (small writes, without `set_nodelay`) is overtaken by the next deadline.
+    /// (The idea is trio's autojump clock.)
     pub fn virtual_clock(mut self) -> Builder {
         self.virtual_clock = true;
         self
@@ -292,6 +293,42 @@ pub(crate) fn fiber<T>(promise: &Promise<T>) -> Option<Fiber> {
             None
         }
     }
+}
+
+/// As [`fiber`], for one poll of a future: mostly the one that the poll before has left.
+#[inline]
+pub(crate) fn poll_fiber() -> Option<Fiber> {
+    let task = here().task.get();
+    Scheduler::with(|scheduler| {
+        // SAFETY: the task is alive while it is set, and this is its home thread.
+        let (scheduler, task) = (scheduler?, unsafe { task.as_ref() }?);
+        if task.setup.stack_size != scheduler.stack_size {
+            return None;
+        }
+        let fiber = scheduler.polls.take()?;
+        // SAFETY: as above.
+        unsafe { task.local() }.stack.set(fiber.bounds().guard.end);
+        Some(fiber)
+    })
+}
+
+/// Leaves the fiber of a poll that is over for the next one.
+#[inline]
+pub(crate) fn end_poll(fiber: Fiber) {
+    let task = here().task.get();
+    let dropped = Scheduler::with(|scheduler| {
+        // SAFETY: as in `poll_fiber`.
+        let (Some(scheduler), Some(task)) = (scheduler, unsafe { task.as_ref() }) else {
+            return Some(fiber);
+        };
+        // SAFETY: as in `poll_fiber`.
+        unsafe { task.local() }.stack.set(0);
+        if task.setup.stack_size != scheduler.stack_size {
+            return Some(fiber);
+        }
+        scheduler.polls.replace(Some(fiber))
+    });
+    drop(dropped);
 }
 
 /// What has happened so far in the run that this is called in.

@@ -22,7 +22,8 @@
 //!
 //! Here the colour is no barrier. A future is polled on a pooled stack: if something that it calls waits
 //! the green way (`std::io::Read` on one of this crate's sockets, ureq, `green::sleep`), that stack stays
-//! with the task until the poll returns, and the other tasks run on meanwhile.
+//! with the task until the poll returns, and the other tasks run on meanwhile. The price is one switch there
+//! and back in each poll; `benches/README.md` has it measured.
 
 use std::cell::{Cell, UnsafeCell};
 use std::future::Future;
@@ -35,9 +36,8 @@ use crate::join::{JoinHandle, Promise};
 use crate::kernel::cancel;
 use crate::kernel::coroutine::{Fiber, Switch};
 use crate::kernel::door;
-use crate::kernel::scheduler::with_local;
 use crate::kernel::task::{Body, Era};
-use crate::runtime::{fiber, launch};
+use crate::runtime::{end_poll, fiber, launch, poll_fiber};
 use crate::task;
 
 pub use crate::scope::future::{Scope, Scoped, scope};
@@ -73,6 +73,7 @@ impl task::Builder {
                 promise: Cell::new(Some(promise)),
                 future: UnsafeCell::new(Some(future)),
                 begun: Cell::new(false),
+                is_done: Cell::new(false),
             }),
             fiber: None,
         })
@@ -86,22 +87,38 @@ struct Polled<F: Future> {
 
 impl<F: Future<Output: 'static> + 'static> Body for Polled<F> {
     fn turn(&mut self) -> Switch {
-        let switch = match &mut self.fiber {
-            Some(fiber) => fiber.resume(),
+        let (fiber, switch) = match self.fiber.take() {
+            Some(mut fiber) => {
+                let switch = fiber.resume();
+                (fiber, switch)
+            }
             None => {
-                let promise = self.code.promise.take().expect("a future is not polled once ready");
-                let Some(fiber) = fiber(&promise) else { return Switch::Finished };
-                self.code.promise.set(Some(promise));
-                let code = self.code.clone();
-                self.fiber.insert(fiber).start(move || code.poll())
+                let Some(mut fiber) = poll_fiber().or_else(|| self.new_fiber()) else {
+                    return Switch::Finished;
+                };
+                let code = Rc::as_ptr(&self.code);
+                // SAFETY: the `Rc` is kept while the poll lasts: by this body, which is not dropped before
+                // it has finished, or is leaked.
+                let switch = fiber.start(move || unsafe { (*code).poll() });
+                (fiber, switch)
             }
         };
         if switch == Switch::Suspended {
-            return Switch::Suspended; // In the middle of the poll: something waited the green way.
+            self.fiber = Some(fiber); // In the middle of the poll: something waited the green way.
+            return Switch::Suspended;
         }
-        self.fiber = None;
-        with_local(|local| local.stack.set(0));
-        if self.code.is_done() { Switch::Finished } else { Switch::Suspended }
+        end_poll(fiber);
+        if self.code.is_done.get() { Switch::Finished } else { Switch::Suspended }
+    }
+}
+
+impl<F: Future<Output: 'static> + 'static> Polled<F> {
+    #[cold]
+    fn new_fiber(&self) -> Option<Fiber> {
+        let promise = self.code.promise.take().expect("a future is not polled once ready");
+        let fiber = fiber(&promise);
+        self.code.promise.set(Some(promise));
+        fiber
     }
 }
 
@@ -110,6 +127,7 @@ struct Code<F: Future> {
     promise: Cell<Option<Promise<F::Output>>>,
     future: UnsafeCell<Option<F>>,
     begun: Cell<bool>,
+    is_done: Cell<bool>,
 }
 
 impl<F: Future> Code<F> {
@@ -130,6 +148,7 @@ impl<F: Future> Code<F> {
                 }
             }
         };
+        self.is_done.set(true);
         let promise = self.promise.take().expect("fulfilled once");
         promise.fulfil(move || {
             if let Some(Err(payload)) = polled {
@@ -143,13 +162,6 @@ impl<F: Future> Code<F> {
                 _ => cancel::raise_cancelled(),
             }
         });
-    }
-
-    fn is_done(&self) -> bool {
-        let promise = self.promise.take();
-        let done = promise.is_none();
-        self.promise.set(promise);
-        done
     }
 }
 

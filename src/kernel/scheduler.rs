@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::coroutine::Switch;
+use super::coroutine::{Fiber, Switch};
 use super::inbox::Inbox;
 use super::queue::Queue;
 use super::reactor::{Direction, Reactor, SourceId};
@@ -46,6 +46,8 @@ pub(crate) struct Scheduler {
     pub(crate) clock: Clock,
     pub(crate) stack_size: u32,
     pub(crate) counters: Counters,
+    /// The stack that futures are polled on, one after the other, of the run's stack size.
+    pub(crate) polls: Cell<Option<Fiber>>,
     queue: Queue<Arc<Task>>,
     /// Every task that is not done.
     tasks: RefCell<Table>,
@@ -180,6 +182,7 @@ impl Scheduler {
             clock,
             stack_size,
             counters: Counters::default(),
+            polls: Cell::new(None),
             queue: Queue::new(seed),
             tasks: RefCell::default(),
             timers: RefCell::new(Timers::new()),

@@ -154,7 +154,8 @@ impl TcpStream {
         }
     }
 
-    /// Makes it std's, in blocking mode.
+    /// Makes it std's, in blocking mode; and so are its clones then, which must not be used on a scheduler's
+    /// thread any more: the kernel keeps the mode with the connection.
     ///
     /// # Errors
     ///
@@ -197,6 +198,9 @@ impl TcpStream {
 
     /// Reads as [`try_read`](TcpStream::try_read) does; `Pending`, `cx` is woken when it is worth another
     /// try. Over this and [`poll_write`](TcpStream::poll_write), any runtime's I/O traits are a few lines.
+    ///
+    /// As with every `poll_read`, one reader at a time: of several with wakers of their own, the last is
+    /// woken. Several tasks that read one stream wait for [`readable`](TcpStream::readable).
     ///
     /// # Errors
     ///
