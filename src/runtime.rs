@@ -363,14 +363,17 @@ pub fn stats() -> Stats {
         let Some(scheduler) = scheduler else { return Stats::default() };
         let counters = &scheduler.counters;
         let (stacks_used, stacks_kept) = coroutine::count_stacks();
+        let spare = scheduler.polls.take();
+        let polls = usize::from(spare.is_some());
+        scheduler.polls.set(spare);
         Stats {
             // The turn that this is called in, if it is, has been given too.
             turns: scheduler.turns() + u64::from(in_task()),
             would_block: counters.would_block.get(),
             spawned: counters.spawned.get(),
             finished: counters.finished.get(),
-            stacks_used,
-            stacks_kept,
+            stacks_used: stacks_used - polls,
+            stacks_kept: stacks_kept + polls,
         }
     })
 }
