@@ -35,8 +35,9 @@ use crate::runtime::Builder;
 #[track_caller]
 pub fn explore(seeds: u64, test: impl Fn()) {
     let range = match crate::runtime::seed_of_environment() {
-        Some(seed) => seed..seed + 1,
-        None => 0..seeds,
+        Some(seed) => seed..=seed,
+        None if seeds == 0 => return,
+        None => 0..=seeds - 1,
     };
     let site = Location::caller();
     for seed in range {

@@ -7,13 +7,14 @@
 
 use std::ptr;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::kernel::stack::page_size;
 
 /// Tells the process it was made in from its copies.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Original {
-    page: *const u32,
+    page: *mut u32,
     process: u32,
 }
 
@@ -22,16 +23,22 @@ impl Original {
         static PAGE: OnceLock<usize> = OnceLock::new();
         let page = *PAGE.get_or_init(map_page);
         let process = std::process::id();
-        // SAFETY: the page is mapped for ever, and holds what the kernel or this line has written. Threads
-        // of one process write the same; a copy's page was wiped, and what it writes is another number.
-        unsafe { (page as *mut u32).write_volatile(process) };
-        Original { page: page as *const u32, process }
+        let original = Original { page: page as *mut u32, process };
+        // Threads of one process write the same; a copy's page was wiped, and what it writes is another
+        // number.
+        original.mark().store(process, Ordering::Relaxed);
+        original
     }
 
     #[inline]
     pub(crate) fn is_copied(self) -> bool {
-        // SAFETY: as above.
-        unsafe { self.page.read_volatile() != self.process }
+        self.mark().load(Ordering::Relaxed) != self.process
+    }
+
+    #[inline]
+    fn mark(&self) -> &AtomicU32 {
+        // SAFETY: the page is mapped for ever, and only looked at here.
+        unsafe { AtomicU32::from_ptr(self.page) }
     }
 }
 

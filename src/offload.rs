@@ -11,7 +11,8 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
 
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::waker::Outside;
@@ -36,28 +37,35 @@ use crate::kernel::waker::Outside;
 /// Work that has not begun never begins. Work that has begun cannot be stopped: it runs to its end, and
 /// its result is dropped, on its thread.
 pub fn offload<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Offload<T> {
-    Offload { work: blocking::unblock(work), outside: None }
+    Offload(blocking::unblock(work))
 }
 
 /// See [`offload`].
 #[must_use = "dropping the operation gives up the work if it has not begun"]
-pub struct Offload<T> {
-    work: blocking::Task<T>,
-    /// While somebody waits for it: whoever looks for a deadlock is to know that a wake will come.
-    outside: Option<Outside>,
-}
+pub struct Offload<T>(blocking::Task<T>);
 
 impl<T> Future for Offload<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        let result = Pin::new(&mut self.work).poll(cx);
-        match result {
-            Poll::Ready(_) => self.outside = None,
-            Poll::Pending if self.outside.is_none() => self.outside = Scheduler::with(Outside::of),
-            Poll::Pending => {}
-        }
-        result
+        let outside = Mutex::new(Scheduler::with(Outside::of));
+        let waker = Waker::from(Arc::new(Awaited { waker: cx.waker().clone(), outside }));
+        Pin::new(&mut self.0).poll(&mut Context::from_waker(&waker))
+    }
+}
+
+/// What the work on the other thread wakes. While it is kept there, whoever looks for a deadlock, and a
+/// virtual clock, know that a wake will come.
+struct Awaited {
+    waker: Waker,
+    outside: Mutex<Option<Outside>>,
+}
+
+impl Wake for Awaited {
+    fn wake(self: Arc<Self>) {
+        self.waker.wake_by_ref();
+        // Only now, when the task is ready or in the inbox, nothing is awaited any more.
+        drop(self.outside.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 

@@ -18,6 +18,7 @@ use std::rc::Rc;
 use crate::kernel::cancel;
 use crate::kernel::coroutine::{Fiber, Suspender, Switch};
 use crate::kernel::door::Nested;
+use crate::kernel::scheduler::here;
 use crate::kernel::stack;
 use crate::kernel::task::Unwind;
 use crate::overflow;
@@ -88,7 +89,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         let line = Line {
             sent: Cell::default(),
             yielded: Cell::default(),
-            bounds: Cell::new(cancel::UNBOUNDED),
+            bounds: Cell::default(),
             is_task: Cell::new(false),
             in_wait: Cell::new(false),
         };
@@ -411,16 +412,25 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
     #[track_caller]
     fn exchange(&self, value: Y) -> Sent<S> {
         cancel::refuse_while_unwinding();
-        let (limits, shields) = cancel::bounds();
-        let (limits_outside, shields_outside) = self.line.bounds.get();
         assert!(
-            limits == limits_outside,
+            !here().polling.get(),
+            "a generator cannot yield in the middle of an operation's poll: the operation was lent the \
+             waker of the task that runs now, and the generator may be resumed in another"
+        );
+        let now = cancel::bounds();
+        let outside = self.line.bounds.get();
+        assert!(
+            now.limits == outside.limits,
             "a generator cannot yield inside of `green::timeout`; use `y.wait(timeout(..))`"
         );
         assert!(
-            shields == shields_outside || self.line.is_task.get(),
+            now.shields == outside.shields || self.line.is_task.get(),
             "a generator cannot yield in the cleanup of `green::finally`, which would go on for whoever \
              resumed it"
+        );
+        assert!(
+            now.scopes == outside.scopes || self.line.is_task.get(),
+            "a generator cannot yield inside of `green::scope`, whose tasks belong to whoever resumed it"
         );
         self.suspender.suspend(|| self.line.yielded.set(Some(value)));
         self.line.sent.take().expect("whoever resumes a suspended generator sends something")

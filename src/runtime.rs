@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::marker::PhantomData;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
@@ -116,7 +117,8 @@ impl Builder {
             Order::Environment => seed_of_environment(),
         };
         overflow::install();
-        Ok(Runtime { scheduler: Scheduler::new(clock, self.stack_size, seed)? })
+        let scheduler = Scheduler::new(clock, self.stack_size, seed)?;
+        Ok(Runtime { scheduler, stays: PhantomData })
     }
 
     /// Makes a runtime, lets it run the task that `root` makes of `code` until that is done, and cancels
@@ -146,7 +148,7 @@ impl Builder {
             // SAFETY: the task was spawned on this thread.
             let state = unsafe { &task.local().state };
             let stalled = drive(scheduler, || state.get() == State::Done);
-            scheduler.close();
+            close(scheduler);
             stalled
         });
         if let Some(deadlock) = stalled {
@@ -188,9 +190,15 @@ pub(crate) fn seed_of_environment() -> Option<u64> {
 /// assert_eq!((turns, task.is_finished()), (2, true));
 /// ```
 ///
-/// Dropping it cancels its tasks, the newest first.
+/// Dropping it cancels its tasks, the newest first. It stays on its thread, as its tasks do:
+///
+/// ```compile_fail,E0277
+/// fn send<T: Send>() {}
+/// send::<wouldblock::Runtime>();
+/// ```
 pub struct Runtime {
     scheduler: Scheduler,
+    stays: PhantomData<*const ()>,
 }
 
 impl Runtime {
@@ -233,7 +241,7 @@ impl Drop for Runtime {
         // Inside of a run, or while this thread unwinds, tasks cannot be given the turns in which they
         // would clean up: they are leaked.
         if Scheduler::with(|here| here.is_none()) && !std::thread::panicking() {
-            self.enter(|| self.scheduler.close());
+            self.enter(|| close(&self.scheduler));
         }
     }
 }
@@ -256,6 +264,25 @@ fn drive(scheduler: &Scheduler, done: impl Fn() -> bool) -> Option<Deadlock> {
         }
         warned = true;
     }
+}
+
+/// Cancels what is left, and says so if it does not end.
+fn close(scheduler: &Scheduler) {
+    let mut warned = false;
+    scheduler.close(|stalled| match stalled {
+        Progress::Deadlock => {
+            let report = Deadlock::of(scheduler, true);
+            log::error!(
+                "the run is over, but not the cleanup of its tasks, which is left: {report}"
+            );
+        }
+        _ if !warned => {
+            warned = true;
+            let report = Deadlock::of(scheduler, false);
+            log::warn!("the run is over, but not the cleanup of its tasks: {report}");
+        }
+        _ => {}
+    });
 }
 
 /// Adds a task to the run of this thread: what the three `spawn`s share. A stack of no size is one of the

@@ -127,15 +127,32 @@ fn limits() -> *const () {
     with_local(|local| local.limits.get()).unwrap_or(ptr::null())
 }
 
-/// What time limits and shields are in force, to be compared with another time's.
-pub(crate) type Bounds = (*const (), u16);
+/// What is in force for the running task, to be compared with another time's. (PEP 789: a generator that
+/// yields out of any of these would leave it in force for whoever resumed it.)
+#[derive(Clone, Copy)]
+pub(crate) struct Bounds {
+    /// The innermost time limit.
+    pub(crate) limits: *const (),
+    pub(crate) shields: u16,
+    /// Open scopes.
+    pub(crate) scopes: u16,
+}
 
-pub(crate) const UNBOUNDED: Bounds = (ptr::null(), 0);
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds { limits: ptr::null(), shields: 0, scopes: 0 }
+    }
+}
 
 /// The [`Bounds`] here and now.
 #[inline]
 pub(crate) fn bounds() -> Bounds {
-    with_local(|local| (local.limits.get(), local.shields.get())).unwrap_or(UNBOUNDED)
+    let bounds = |local: &Local| Bounds {
+        limits: local.limits.get(),
+        shields: local.shields.get(),
+        scopes: local.scopes.get(),
+    };
+    with_local(bounds).unwrap_or_default()
 }
 
 /// A time limit on whatever the running task does in a closure.
@@ -168,12 +185,15 @@ impl Limit {
 
 /// Runs `cleanup` with cancellation, and the time limits around it, held off until it has returned.
 pub(crate) fn shield<T>(cleanup: impl FnOnce() -> T) -> T {
-    struct Unshield(*const ());
+    /// The limits outside; `None`: there was no task to shield, and if there is one now (a generator was
+    /// resumed in it), it is not the one.
+    struct Unshield(Option<*const ()>);
     impl Drop for Unshield {
         fn drop(&mut self) {
+            let Some(limits) = self.0 else { return };
             with_local(|local| {
                 local.shields.set(local.shields.get() - 1);
-                local.limits.set(self.0);
+                local.limits.set(limits);
             });
         }
     }
@@ -181,6 +201,6 @@ pub(crate) fn shield<T>(cleanup: impl FnOnce() -> T) -> T {
         local.shields.set(local.shields.get() + 1);
         local.limits.replace(ptr::null())
     });
-    let _unshield = Unshield(limits.unwrap_or(ptr::null()));
+    let _unshield = Unshield(limits);
     cleanup()
 }

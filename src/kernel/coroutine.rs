@@ -122,7 +122,9 @@ impl Fiber {
     ///
     /// The kernel's, when there is no address space for another stack.
     pub(crate) fn take(size: usize) -> io::Result<Fiber> {
-        POOLS.with_borrow_mut(|pools| {
+        let ending = |_| io::Error::other("no coroutine can start any more: the thread is ending");
+        let take = |pools: &RefCell<Vec<Pool>>| {
+            let pools = &mut *pools.borrow_mut();
             let pool = pools.iter().position(|p| p.size == size).unwrap_or_else(|| {
                 pools.push(Pool { size, hot: Vec::new(), arena: Arena::new(size) });
                 pools.len() - 1
@@ -132,7 +134,8 @@ impl Fiber {
                 None => boot(pools[pool].arena.take()?, pool),
             };
             Ok(Fiber { coroutine: ManuallyDrop::new(coroutine), link })
-        })
+        };
+        POOLS.try_with(take).map_err(ending)?
     }
 
     /// Moves `job` to the fiber and runs it until it suspends or returns.

@@ -26,7 +26,7 @@ use std::task::{Context, Poll, Waker};
 use super::cancel;
 use super::coroutine;
 use super::reactor::{Direction, SourceId, Ticket};
-use super::scheduler::{Here, Scheduler, current, here, in_task, with_local};
+use super::scheduler::{Here, Scheduler, current, here, in_task};
 use super::task::{Wait, WaitKind, Waiter};
 use super::timers::TimerKey;
 use super::waker::{NOBODY, VTABLE};
@@ -40,8 +40,9 @@ fn own_waker() -> ManuallyDrop<Waker> {
         // SAFETY: the vtable does nothing with the data.
         return ManuallyDrop::new(unsafe { Waker::new(ptr::null(), &NOBODY) });
     }
-    // SAFETY: the task is alive while it runs, and the waker is not dropped, so that its count, which
-    // nobody took, is not given back. Clones of it take their own.
+    // SAFETY: the waker is not dropped, so that its count, which nobody took, is not given back; clones of
+    // it take their own. It is used for one poll, during which the task stays alive: it is this task's turn,
+    // or it is suspended at the door in the middle of the poll; a generator cannot yield there.
     ManuallyDrop::new(unsafe { Waker::new(task.cast(), &VTABLE) })
 }
 
@@ -120,7 +121,7 @@ impl Nested {
             false => Nested(None),
             true => {
                 here.polling.set(false);
-                Nested(Some((here.said.get(0), here.turn.get())))
+                Nested(Some((here.said.get((0, 0)), here.turn.get())))
             }
         }
     }
@@ -142,15 +143,17 @@ impl Drop for Nested {
 
 /// As [`poll`], and gives what was said, for a generator to yield.
 pub(crate) fn poll_said<F: Future>(op: Pin<&mut F>) -> Result<F::Output, Wait> {
-    let wakes = wakes();
+    let sayer = sayer();
     match poll(op) {
         Poll::Ready(value) => Ok(value),
-        Poll::Pending => Err(here().said.get(wakes)),
+        Poll::Pending => Err(here().said.get(sayer)),
     }
 }
 
-fn wakes() -> u32 {
-    with_local(|local| local.wakes.get()).unwrap_or(0)
+/// The running task, and how often it has been woken.
+fn sayer() -> (u64, u32) {
+    // SAFETY: the task is alive while it is set, and this is its home thread.
+    unsafe { here().task.get().as_ref().map_or((0, 0), |task| (task.id, task.local().wakes.get())) }
 }
 
 /// Waits for `op`: the verb of the green era.
@@ -322,8 +325,9 @@ impl Future for Waited {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(wait) = self.wait.take() else { return Poll::Ready(()) };
-        if wait.kind == WaitKind::Parked && wait.wakes != wakes() {
-            return Poll::Ready(()); // The wake came while the task did something else.
+        if wait.kind == WaitKind::Parked && wait.sayer != sayer() {
+            // The wake came while the task did something else, or will come to another task.
+            return Poll::Ready(());
         }
         if !leave(cx, wait) {
             self.registration.renew(cx, wait);

@@ -15,8 +15,8 @@
 //! becomes ready in the meantime joins at the back.
 //!
 //! The operating system is asked for events, and the clock for due timers, once in a number of turns
-//! that is chosen anew each time so that some 50 µs lie between two questions: often enough that
-//! spinning tasks starve nobody, seldom enough not to be felt. With nothing ready, the thread sleeps in
+//! that is chosen anew each time so that some 50 µs lie between two questions (after 32 turns at the latest,
+//! the clock is looked at): often enough that spinning tasks starve nobody, seldom enough not to be felt. With nothing ready, the thread sleeps in
 //! the kernel until an event, a timer or another thread's wake.
 //!
 //! Nothing of the scheduler's is borrowed while a task, a waker or a destructor of the user's runs: any
@@ -59,6 +59,8 @@ pub(crate) struct Scheduler {
     /// Turns between two questions to the operating system, and how many of them are left.
     stride: Cell<u32>,
     countdown: Cell<u32>,
+    /// Turns since the last question, in the strides before this one.
+    given: Cell<u32>,
     asked: Cell<Instant>,
 }
 
@@ -162,7 +164,7 @@ const COPIED: &str = "this process was forked off (fork(2)) while a scheduler wa
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Turns between two questions to the operating system, at most, and the time they should take.
-const LONGEST_STRIDE: u32 = 256;
+const LONGEST_STRIDE: u32 = 32;
 const STRIDE_TIME: Duration = Duration::from_micros(50);
 
 impl Scheduler {
@@ -192,6 +194,7 @@ impl Scheduler {
             closing: Cell::new(false),
             stride: Cell::new(1),
             countdown: Cell::new(1),
+            given: Cell::new(0),
         })
     }
 
@@ -229,7 +232,8 @@ impl Scheduler {
 
     /// Turns given so far.
     pub(crate) fn turns(&self) -> u64 {
-        self.counters.turns.get() + u64::from(self.stride.get() - self.countdown.get())
+        let since = self.given.get() + self.stride.get() - self.countdown.get();
+        self.counters.turns.get() + u64::from(since)
     }
 
     /// Whether new tasks are refused.
@@ -273,9 +277,20 @@ impl Scheduler {
         self.turn(task);
         self.countdown.set(self.countdown.get() - 1);
         if self.countdown.get() == 0 {
-            self.ask(Some(Duration::ZERO), false);
+            self.ask_in_time();
         }
         true
+    }
+
+    /// Asks, unless the longest stride was still a short time.
+    fn ask_in_time(&self) {
+        let stride = self.stride.get();
+        if stride == LONGEST_STRIDE && self.asked.get().elapsed() < STRIDE_TIME {
+            self.given.set(self.given.get() + stride);
+            self.countdown.set(stride);
+        } else {
+            self.ask(Some(Duration::ZERO), false);
+        }
     }
 
     /// With no task ready: whether something can still end a wait (`Done`), nothing can (`Deadlock`), or
@@ -333,7 +348,7 @@ impl Scheduler {
             local.state.set(State::Ready);
             self.queue.push(task);
         } else {
-            self.file(task, here.said.get(0));
+            self.file(task, here.said.get((0, 0)));
         }
     }
 
@@ -372,6 +387,7 @@ impl Scheduler {
     pub(crate) fn wake(&self, task: Arc<Task>) {
         // SAFETY: the caller has made sure that the task is of this scheduler, so of this thread.
         let local = unsafe { task.local() };
+        debug_assert!(Arc::ptr_eq(&self.home, &task.home), "{task} is of another scheduler");
         local.wakes.set(local.wakes.get().wrapping_add(1));
         match local.state.get() {
             State::Ready | State::Woken | State::Done => {}
@@ -465,7 +481,7 @@ impl Scheduler {
 
     /// Chooses how many turns to give until the next question, from how long those since the last took.
     fn recalibrate(&self, before: Instant) {
-        let turns = self.stride.get() - self.countdown.get();
+        let turns = self.given.replace(0) + self.stride.get() - self.countdown.get();
         self.counters.turns.set(self.counters.turns.get() + u64::from(turns));
         let each = (before - self.asked.get()) / turns.max(1);
         let each = each.max(Duration::from_nanos(1));
@@ -475,8 +491,9 @@ impl Scheduler {
         self.asked.set(Instant::now());
     }
 
-    /// Refuses new tasks and cancels all that are left, the newest first; returns when they are done.
-    pub(crate) fn close(&self) {
+    /// Refuses new tasks and cancels all that are left, the newest first; returns when they are done. Calls
+    /// `stalled` when their cleanup does not get on.
+    pub(crate) fn close(&self, mut stalled: impl FnMut(Progress)) {
         self.closing.set(true);
         let left = self.tasks.borrow().by_age();
         // First all are told, and taken out of the queue, so that none begins or goes on meanwhile.
@@ -495,7 +512,15 @@ impl Scheduler {
             self.run_until(|| matches!(state.get(), State::Done | State::Waiting));
         }
         // A cleanup that waits for what never comes is left where it is, and its stack leaked.
-        while self.run_until(|| self.tasks.borrow().is_empty()) == Progress::Quiet {}
+        loop {
+            let progress = self.run_until(|| self.tasks.borrow().is_empty());
+            if progress != Progress::Done {
+                stalled(progress);
+            }
+            if progress != Progress::Quiet {
+                break;
+            }
+        }
         for task in self.home.inbox.close() {
             task.noted();
         }

@@ -63,8 +63,9 @@ pub struct Wait {
     pub deadline: Option<Instant>,
     /// For whoever has to find out why nothing moves.
     pub(crate) cause: Cause,
-    /// How often the task had been woken when this was said: a wake that came in between is not missed.
-    pub(crate) wakes: u32,
+    /// Which task said it, and how often that had been woken by then: a wake that came in between is not
+    /// missed. (0: no task.)
+    pub(crate) sayer: (u64, u32),
 }
 
 /// Who or what can end a wait that is neither for a socket nor for a time.
@@ -109,7 +110,7 @@ impl Wait {
     pub(crate) const PARKED: Wait = Wait::new(WaitKind::Parked);
 
     pub(crate) const fn new(kind: WaitKind) -> Wait {
-        Wait { kind, deadline: None, cause: Cause::Waker, wakes: 0 }
+        Wait { kind, deadline: None, cause: Cause::Waker, sayer: (0, 0) }
     }
 
     /// Until something happens that has a name.
@@ -170,12 +171,12 @@ impl Said {
         self.cause.set(wait.cause);
     }
 
-    pub(crate) fn get(&self, wakes: u32) -> Wait {
+    pub(crate) fn get(&self, sayer: (u64, u32)) -> Wait {
         Wait {
             kind: self.kind.get(),
             deadline: self.deadline.get(),
             cause: self.cause.get(),
-            wakes,
+            sayer,
         }
     }
 
@@ -255,6 +256,8 @@ pub(crate) struct Local {
     pub(crate) cancelled: Cell<bool>,
     /// How many pieces of cleanup, one inside the other, are not to be cancelled now.
     pub(crate) shields: Cell<u16>,
+    /// How many scopes it has open.
+    pub(crate) scopes: Cell<u16>,
     /// How often it has been woken, modulo 2^32.
     pub(crate) wakes: Cell<u32>,
     /// How often a wait has been answered by unwinding.
@@ -292,6 +295,7 @@ impl Task {
             state: Cell::new(State::Ready),
             cancelled: Cell::new(false),
             shields: Cell::new(0),
+            scopes: Cell::new(0),
             wakes: Cell::new(0),
             raised: Cell::new(0),
             waiting: Cell::new(Waiting::No),

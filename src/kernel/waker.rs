@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::task::{RawWaker, RawWakerVTable};
 
 use super::scheduler::Scheduler;
-use super::task::{Home, Task};
+use super::task::{Home, Task, Waiter};
 
 /// The vtable of a task's wakers; their data is `Arc::into_raw` of the task, and each is counted.
 pub(crate) static VTABLE: RawWakerVTable = RawWakerVTable::new(
@@ -49,6 +49,14 @@ fn give_up(home: &Home) {
     }
 }
 
+/// Wakes whoever waited, from any scheduler of this thread.
+pub(crate) fn wake_waiter(waiter: Waiter) {
+    match waiter {
+        Waiter::Task(task) => wake(task),
+        Waiter::Waker(waker) => waker.wake(),
+    }
+}
+
 /// Wakes a task from anywhere: at once on its own thread, through its inbox from another.
 pub(crate) fn wake(task: Arc<Task>) {
     Scheduler::with(|here| match here {
@@ -71,5 +79,8 @@ impl Outside {
 impl Drop for Outside {
     fn drop(&mut self) {
         self.0.outside.fetch_sub(1, Ordering::Release);
+        if Scheduler::with(|here| here.is_none_or(|here| !Arc::ptr_eq(&here.home, &self.0))) {
+            self.0.shared.ring(); // It may be asleep because of us.
+        }
     }
 }

@@ -14,8 +14,9 @@ use std::task::Poll;
 use crate::join::{JoinError, JoinHandle};
 use crate::kernel::cancel;
 use crate::kernel::door;
-use crate::kernel::scheduler::{Scheduler, in_task};
+use crate::kernel::scheduler::{in_task, with_local};
 use crate::kernel::task::{Unwind, Wait, Waiter};
+use crate::kernel::waker;
 
 /// Where tasks are spawned that may borrow whatever outlives the call of [`scope`].
 pub struct Scope<'scope, 'env: 'scope> {
@@ -67,6 +68,7 @@ where
 {
     cancel::refuse_while_unwinding();
     assert!(in_task(), "a scope outside of any task: call it inside `wouldblock::run(|| ..)`");
+    let _open = Open::enter();
     let scope = Scope { shared: Rc::default(), scope: PhantomData, env: PhantomData };
     let mut result = panic::catch_unwind(AssertUnwindSafe(|| body(&scope)));
     if result.is_ok()
@@ -76,12 +78,44 @@ where
     }
     if result.is_err() {
         scope.cancel();
-        cancel::shield(|| scope.shared.wait());
+        let bomb = Bomb;
+        if scope.shared.running.get() > 0 {
+            cancel::shield(|| scope.shared.wait());
+        }
+        std::mem::forget(bomb);
     }
     match result {
         Err(payload) => panic::resume_unwind(payload),
         Ok(_) if scope.shared.panicked.get() > 0 => panic!("a scoped task panicked"),
         Ok(value) => value,
+    }
+}
+
+/// Counts the open scopes of a task.
+struct Open;
+
+impl Open {
+    fn enter() -> Open {
+        with_local(|local| local.scopes.set(local.scopes.get() + 1));
+        Open
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        with_local(|local| local.scopes.set(local.scopes.get() - 1));
+    }
+}
+
+/// A scope that cannot wait for its tasks may not be left either: they borrow from what lies below.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        eprintln!(
+            "wouldblock: a scope is left while its tasks run, where it cannot wait for them; aborting"
+        );
+        std::process::abort();
     }
 }
 
@@ -138,16 +172,22 @@ pub(crate) struct Child<T, F> {
     presence: Presence,
 }
 
-struct Presence(Rc<Shared>);
+struct Presence {
+    shared: Rc<Shared>,
+    begun: bool,
+}
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        let shared = &self.0;
+        let shared = &self.shared;
+        if !self.begun && !cancel::is_cancelled() {
+            shared.panicked.set(shared.panicked.get() + 1); // There was no stack for it.
+        }
         shared.running.set(shared.running.get() - 1);
         if shared.running.get() == 0
             && let Some(waiter) = shared.waiter.take()
         {
-            Scheduler::with(|s| s.expect("a task has ended").wake_waiter(waiter));
+            waker::wake_waiter(waiter);
         }
     }
 }
@@ -156,13 +196,14 @@ impl<T, F: FnOnce() -> T> Child<T, F> {
     fn run(self) {
         let Child { body, value, presence } = self;
         // Dropped in reverse: the value, if nobody holds its handle, before the presence.
-        let presence = presence;
+        let mut presence = presence;
+        presence.begun = true;
         let value = value;
         match panic::catch_unwind(AssertUnwindSafe(body)) {
             Ok(result) => value.set(Some(result)),
             Err(payload) => {
                 if !payload.is::<Unwind>() {
-                    presence.0.panicked.set(presence.0.panicked.get() + 1);
+                    presence.shared.panicked.set(presence.shared.panicked.get() + 1);
                 }
                 panic::resume_unwind(payload);
             }
@@ -178,7 +219,7 @@ impl<'scope> Scope<'scope, '_> {
     ) -> (Box<dyn FnOnce()>, Value<T>) {
         let value = Rc::new(Cell::new(None));
         self.shared.running.set(self.shared.running.get() + 1);
-        let presence = Presence(self.shared.clone());
+        let presence = Presence { shared: self.shared.clone(), begun: false };
         let child = Child { body, value: value.clone(), presence };
         let code: Box<dyn FnOnce() + 'scope> = Box::new(move || child.run());
         // SAFETY: only the lifetime changes. `scope` does not return or unwind before every `Presence` is
