@@ -240,7 +240,8 @@ impl Drop for Runtime {
     fn drop(&mut self) {
         // Inside of a run, or while this thread unwinds, tasks cannot be given the turns in which they
         // would clean up: they are leaked.
-        if Scheduler::with(|here| here.is_none()) && !std::thread::panicking() {
+        let closed = self.scheduler.is_closing();
+        if !closed && Scheduler::with(|here| here.is_none()) && !std::thread::panicking() {
             self.enter(|| close(&self.scheduler));
         }
     }

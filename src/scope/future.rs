@@ -28,7 +28,8 @@ type Child<'env> = Pin<Box<dyn Future<Output = ()> + 'env>>;
 /// Opens a scope for futures that borrow, and is ready when `body` and all of them are.
 ///
 /// They are polled in turn within the task that awaits the scope; code of theirs that waits the green way
-/// suspends that whole task.
+/// suspends that whole task. Each child has a waker of its own, so that a deadlock in which only children of
+/// scopes wait is suspected, after ten seconds, and not reported at once.
 ///
 /// ```
 /// use std::time::Duration;

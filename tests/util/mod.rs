@@ -11,7 +11,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::panic::{self, AssertUnwindSafe};
 use std::process::{self, Command, ExitStatus, Stdio};
 use std::rc::Rc;
-use std::sync::Once;
+use std::sync::{Condvar, Mutex, Once};
 use std::time::Duration;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -175,6 +175,8 @@ pub fn logged(f: impl FnOnce()) -> Vec<(Level, String)> {
 
         fn log(&self, record: &Record<'_>) {
             RECORDS.with_borrow_mut(|all| all.push((record.level(), record.args().to_string())));
+            *ANY_LOGGED.0.lock().unwrap() = true;
+            ANY_LOGGED.1.notify_all();
         }
 
         fn flush(&self) {}
@@ -188,6 +190,16 @@ pub fn logged(f: impl FnOnce()) -> Vec<(Level, String)> {
     RECORDS.take();
     f();
     RECORDS.take()
+}
+
+static ANY_LOGGED: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+
+/// Blocks the thread until something has been [`logged`], on any thread.
+pub fn await_log() {
+    let mut any = ANY_LOGGED.0.lock().unwrap();
+    while !*any {
+        any = ANY_LOGGED.1.wait(any).unwrap();
+    }
 }
 
 /// How a process of its own has ended.
