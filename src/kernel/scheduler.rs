@@ -15,9 +15,10 @@
 //! becomes ready in the meantime joins at the back.
 //!
 //! The operating system is asked for events, and the clock for due timers, once in a number of turns
-//! that is chosen anew each time so that some 50 µs lie between two questions (after 32 turns at the latest,
-//! the clock is looked at): often enough that spinning tasks starve nobody, seldom enough not to be felt. With nothing ready, the thread sleeps in
-//! the kernel until an event, a timer or another thread's wake.
+//! that is chosen anew each time so that some 50 µs lie between two questions (after 64 turns at the
+//! latest, the clock is looked at): often enough that spinning tasks starve nobody, seldom enough not to
+//! be felt. With nothing ready, the thread sleeps in the kernel until an event, a timer or another thread's
+//! wake.
 //!
 //! Nothing of the scheduler's is borrowed while a task, a waker or a destructor of the user's runs: any
 //! of them may come back and spawn, wake or wait.
@@ -164,7 +165,7 @@ const COPIED: &str = "this process was forked off (fork(2)) while a scheduler wa
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Turns between two questions to the operating system, at most, and the time they should take.
-const LONGEST_STRIDE: u32 = 32;
+const LONGEST_STRIDE: u32 = 64;
 const STRIDE_TIME: Duration = Duration::from_micros(50);
 
 impl Scheduler {
