@@ -147,6 +147,10 @@ impl<Y: From<Wait> + 'static, S: 'static> Yielder<Y, S> {
     /// # Panics
     ///
     /// As [`yield_`](Yielder::yield_).
+    ///
+    /// # Cancellation
+    ///
+    /// When the generator is closed, the stack unwinds from here.
     #[track_caller]
     pub fn yield_now(&self) {
         drop(self.yield_(Wait::new(WaitKind::Turn).into()));

@@ -126,6 +126,10 @@ pub fn wait<O: IntoFuture>(operation: O) -> O::Output {
 /// # Panics
 ///
 /// Outside of a task.
+///
+/// # Cancellation
+///
+/// If the task is cancelled, or a [`timeout`] around this has passed, the stack unwinds from here.
 #[inline(always)] // A function less to return from after the switch: see `kernel/coroutine.rs`.
 #[track_caller]
 pub fn yield_now() {
@@ -137,6 +141,10 @@ pub fn yield_now() {
 /// # Panics
 ///
 /// Outside of a task.
+///
+/// # Cancellation
+///
+/// Nothing is lost.
 #[track_caller]
 pub fn sleep(duration: Duration) {
     wait(time::sleep(duration));

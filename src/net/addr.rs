@@ -34,6 +34,10 @@ pub trait ToSocketAddrs {
 /// # Cancellation
 ///
 /// The look-up's result is dropped.
+///
+/// # Panics
+///
+/// Polled again after it was ready.
 pub fn lookup(address: impl ToSocketAddrs) -> Lookup {
     address.to_socket_addrs()
 }

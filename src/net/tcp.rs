@@ -113,6 +113,14 @@ impl TcpStream {
     /// # Errors
     ///
     /// The kind is `TimedOut` if the time passes first, `InvalidInput` if `limit` is zero.
+    ///
+    /// # Blocking
+    ///
+    /// Suspends the task; outside of one, blocks the thread.
+    ///
+    /// # Cancellation
+    ///
+    /// The attempt is given up.
     pub fn connect_timeout(address: &SocketAddr, limit: Duration) -> io::Result<TcpStream> {
         if !in_task() {
             return TcpStream::from_std(net::TcpStream::connect_timeout(address, limit)?);
@@ -224,6 +232,14 @@ impl TcpStream {
     /// # Errors
     ///
     /// Those of the connection.
+    ///
+    /// # Blocking
+    ///
+    /// Suspends the task until there is something; outside of one, blocks the thread.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
         self.socket.blocking_io(Reading, self.read_timeout.get(), |s| s.peek(buf))
     }
@@ -494,6 +510,14 @@ impl TcpListener {
     /// # Errors
     ///
     /// That of the last address tried, or of the look-up.
+    ///
+    /// # Blocking
+    ///
+    /// A name suspends the task while it is looked up; outside of one, it blocks the thread.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is bound.
     pub fn bind<A: ToSocketAddrs>(address: A) -> io::Result<TcpListener> {
         let lookup = address.to_socket_addrs();
         let addresses = match in_task() {

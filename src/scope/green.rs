@@ -260,6 +260,10 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// # Panics
     ///
     /// Outside of a task.
+    ///
+    /// # Cancellation
+    ///
+    /// The result is lost; the scope still waits for the task.
     #[track_caller]
     pub fn join(self) -> Result<T, JoinError> {
         let done = door::wait(poll_fn(|cx| self.handle.poll_shared(cx)));
