@@ -283,6 +283,7 @@ mod offload;
 mod overflow;
 mod pep342;
 mod report;
+mod root;
 mod runtime;
 mod scope;
 pub mod task;
@@ -290,7 +291,6 @@ pub mod time;
 
 pub use eras::{future, generator, green};
 pub use explore::explore;
-pub use green::run;
 pub use group::{Gather, gather};
 pub use join::{JoinError, JoinHandle};
 pub use kernel::door::Waited;
@@ -298,6 +298,7 @@ pub use kernel::reactor::SourceId;
 pub use kernel::task::{Wait, WaitKind};
 pub use offload::{Offload, offload};
 pub use report::Deadlock;
+pub use root::run;
 pub use runtime::{Builder, Era, Runtime, Stats, stats};
 
 /// The README's programs are compiled and run too.

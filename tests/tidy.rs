@@ -43,6 +43,7 @@ const READING_ORDER: &[&str] = &[
     "eras/green.rs",
     "eras/future.rs",
     "eras/mod.rs",
+    "root.rs",
     "group.rs",
     "explore.rs",
     "offload.rs",
@@ -58,7 +59,7 @@ const READING_ORDER: &[&str] = &[
 const LONGEST_FILE: usize = 400;
 
 /// Lines of kernel and eras together: with their documentation, without blank lines and tests.
-const AN_EVENING: usize = 3300;
+const AN_EVENING: usize = 3250;
 
 #[test]
 fn files_import_only_what_is_read_before_them() {
