@@ -147,7 +147,7 @@ impl Builder {
             let task = scheduler.spawn(setup, root(promise, code));
             // SAFETY: the task was spawned on this thread.
             let state = unsafe { &task.local().state };
-            let stalled = drive(scheduler, || state.get() == State::Done);
+            let stalled = drive(scheduler, "", || state.get() == State::Done);
             close(scheduler);
             stalled
         });
@@ -253,14 +253,14 @@ impl fmt::Debug for Runtime {
     }
 }
 
-/// Runs until `done`; `Some` if it never will be.
-fn drive(scheduler: &Scheduler, done: impl Fn() -> bool) -> Option<Deadlock> {
+/// Runs until `done`; `Some` if it never will be. A warning that it may not begins with `when`.
+fn drive(scheduler: &Scheduler, when: &str, done: impl Fn() -> bool) -> Option<Deadlock> {
     let mut warned = false;
     loop {
         match scheduler.run_until(&done) {
             Progress::Done => return None,
             Progress::Deadlock => return Some(Deadlock::of(scheduler, true)),
-            Progress::Quiet if !warned => log::warn!("{}", Deadlock::of(scheduler, false)),
+            Progress::Quiet if !warned => log::warn!("{when}{}", Deadlock::of(scheduler, false)),
             Progress::Quiet => {}
         }
         warned = true;
@@ -269,21 +269,13 @@ fn drive(scheduler: &Scheduler, done: impl Fn() -> bool) -> Option<Deadlock> {
 
 /// Cancels what is left, and says so if it does not end.
 fn close(scheduler: &Scheduler) {
-    let mut warned = false;
-    scheduler.close(|stalled| match stalled {
-        Progress::Deadlock => {
-            let report = Deadlock::of(scheduler, true);
-            log::error!(
-                "the run is over, but not the cleanup of its tasks, which is left: {report}"
-            );
-        }
-        _ if !warned => {
-            warned = true;
-            let report = Deadlock::of(scheduler, false);
-            log::warn!("the run is over, but not the cleanup of its tasks: {report}");
-        }
-        _ => {}
-    });
+    scheduler.cancel_all();
+    let when = "the run is over, but not the cleanup of its tasks: ";
+    if let Some(report) = drive(scheduler, when, || scheduler.is_empty()) {
+        // It is left where it is, and its stacks are leaked.
+        log::error!("the run is over, but not the cleanup of its tasks, which is left: {report}");
+    }
+    scheduler.close();
 }
 
 /// Adds a task to the run of this thread: what the three `spawn`s share. A stack of no size is one of the

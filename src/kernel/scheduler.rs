@@ -361,9 +361,8 @@ impl Scheduler {
         local.waiting.set(wait.in_short());
         if let Some(end) = wait.ends() {
             let tick = self.clock.tick_after(end);
-            local
-                .timer
-                .set(Some(self.timers.borrow_mut().insert(tick, Waiter::Task(task.clone()))));
+            let key = self.timers.borrow_mut().insert(tick, Waiter::Task(task.clone()));
+            local.timer.set(Some(key));
         }
         match wait.kind {
             WaitKind::Readable(id) => self.stand(task, id, Direction::Read),
@@ -492,9 +491,9 @@ impl Scheduler {
         self.asked.set(Instant::now());
     }
 
-    /// Refuses new tasks and cancels all that are left, the newest first; returns when they are done. Calls
-    /// `stalled` when their cleanup does not get on.
-    pub(crate) fn close(&self, mut stalled: impl FnMut(Progress)) {
+    /// Refuses new tasks and cancels all that are left, the newest first; returns when each is done, or its
+    /// cleanup waits.
+    pub(crate) fn cancel_all(&self) {
         self.closing.set(true);
         let left = self.tasks.borrow().by_age();
         // First all are told, and taken out of the queue, so that none begins or goes on meanwhile.
@@ -512,16 +511,15 @@ impl Scheduler {
             self.wake(task.clone());
             self.run_until(|| matches!(state.get(), State::Done | State::Waiting));
         }
-        // A cleanup that waits for what never comes is left where it is, and its stack leaked.
-        loop {
-            let progress = self.run_until(|| self.tasks.borrow().is_empty());
-            if progress != Progress::Done {
-                stalled(progress);
-            }
-            if progress != Progress::Quiet {
-                break;
-            }
-        }
+    }
+
+    /// Whether all tasks are done.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tasks.borrow().is_empty()
+    }
+
+    /// Refuses wakes from other threads from now on: nothing will run here any more.
+    pub(crate) fn close(&self) {
         for task in self.home.inbox.close() {
             task.noted();
         }
