@@ -59,7 +59,7 @@ const READING_ORDER: &[&str] = &[
 const LONGEST_FILE: usize = 400;
 
 /// Lines of kernel and eras together: with their documentation, without blank lines and tests.
-const AN_EVENING: usize = 3250;
+const AN_EVENING: usize = 3300;
 
 #[test]
 fn files_import_only_what_is_read_before_them() {

@@ -193,6 +193,15 @@ pub(crate) fn suspend() {
     coroutine::suspend_base();
 }
 
+/// Gives up the turn until what `wait` says may have happened: for whoever tries again then.
+#[inline(always)]
+#[track_caller]
+pub(crate) fn pause(wait: Wait) {
+    let _nested = Nested::enter();
+    here().said.put(wait);
+    suspend();
+}
+
 /// Leaves `wait` at the door for a task that suspends by returning to its era's driver.
 pub(crate) fn put(wait: Wait) {
     here().said.put(wait);

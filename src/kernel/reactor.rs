@@ -25,7 +25,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::num::NonZeroU32;
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use mio::unix::SourceFd;
@@ -84,6 +84,9 @@ pub(crate) struct Reactor<W> {
 struct Slot<W> {
     fd: RawFd,
     generation: u32,
+    /// The other side has sent its end, or urgent data: a read that takes little may have left something of
+    /// which the kernel has told already.
+    tricky: bool,
     lines: [Line<W>; 2],
 }
 
@@ -102,9 +105,15 @@ impl<W> Line<W> {
     const NEW: Line<W> =
         Line { ready: false, listed: false, waiters: VecDeque::new(), poller: None };
 
+    /// Whether nobody is to be woken.
+    fn is_empty(&self) -> bool {
+        self.waiters.is_empty() && self.poller.is_none()
+    }
+
     /// Wakes the first in line; says whether the line is to be looked at again.
     fn wake_first(&mut self, woken: &mut Vec<W>) -> bool {
-        woken.extend(self.waiters.pop_front().map(|(_, waiter)| waiter));
+        let Some((_, waiter)) = self.waiters.pop_front() else { return false };
+        woken.push(waiter);
         let list = !self.waiters.is_empty() && !self.listed;
         self.listed |= list;
         list
@@ -166,7 +175,8 @@ impl<W> Reactor<W> {
     /// The id under which `source` is registered here, if it is.
     pub(crate) fn find(&self, source: &Source) -> Option<SourceId> {
         let here = Arc::as_ptr(&self.shared);
-        source.homes().iter().find(|home| home.shared.as_ptr() == here).map(|home| home.id)
+        let id = |home: &Home| (home.shared.as_ptr() == here).then_some(home.id);
+        source.first.get().and_then(id).or_else(|| source.others().iter().find_map(id))
     }
 
     /// Registers `source` here unless it is.
@@ -179,19 +189,23 @@ impl<W> Reactor<W> {
             return Ok(id);
         }
         let generation = self.stamp().get();
-        let slot = Slot { fd: source.fd, generation, lines: [Line::NEW, Line::NEW] };
+        let lines = [Line::NEW, Line::NEW];
+        let slot = Slot { fd: source.fd, generation, tricky: false, lines };
         let index = u32::try_from(self.slots.insert(slot)).expect("fewer than 2^32 sockets");
         let id = SourceId { fd: source.fd, index, generation };
-        let interest = Interest::READABLE | Interest::WRITABLE;
+        let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
         if let Err(e) =
             self.poll.registry().register(&mut SourceFd(&source.fd), id.token(), interest)
         {
             self.slots.remove(index as usize);
             return Err(e);
         }
-        let mut homes = source.homes();
-        homes.retain(|home| home.shared.strong_count() > 0);
-        homes.push(Home { shared: Arc::downgrade(&self.shared), id });
+        let home = Home { shared: Arc::downgrade(&self.shared), id };
+        if let Err(home) = source.first.set(home) {
+            let mut others = source.others();
+            others.retain(|home| home.shared.strong_count() > 0);
+            others.push(home);
+        }
         Ok(id)
     }
 
@@ -205,6 +219,14 @@ impl<W> Reactor<W> {
         if let Some(line) = self.line(id, direction) {
             line.ready = false;
         }
+    }
+
+    /// Somebody has read less than they asked for: the flag goes down if that was all there is. Whatever comes
+    /// later is an event of its own. Says whether it went down.
+    pub(crate) fn drain(&mut self, id: SourceId) -> bool {
+        let Some(slot) = self.slot(id).filter(|slot| !slot.tricky) else { return false };
+        slot.lines[Direction::Read as usize].ready = false;
+        true
     }
 
     /// Puts `waker` at the end of the line.
@@ -312,23 +334,20 @@ impl<W> Reactor<W> {
                 continue; // An old event of a socket that had this slot before.
             }
             let gone = event.is_error();
-            let ready = [
-                gone || event.is_readable() || event.is_read_closed(),
-                gone || event.is_writable() || event.is_write_closed(),
-            ];
-            let id = SourceId {
-                fd: slot.fd,
-                index: (token & 0xffff_ffff) as u32,
-                generation: slot.generation,
-            };
-            let directions = [Direction::Read, Direction::Write];
-            for ((line, ready), direction) in slot.lines.iter_mut().zip(ready).zip(directions) {
-                if ready {
-                    line.ready = true;
-                    polled.extend(line.poller.take());
-                    if line.wake_first(woken) {
-                        self.unfinished.push((id, direction));
-                    }
+            slot.tricky |= gone || event.is_read_closed() || event.is_priority();
+            let readable = gone || event.is_readable() || event.is_read_closed();
+            let writable = gone || event.is_writable() || event.is_write_closed();
+            for (direction, ready) in [(Direction::Read, readable), (Direction::Write, writable)] {
+                let line = &mut slot.lines[direction as usize];
+                line.ready |= ready;
+                if !ready || line.is_empty() {
+                    continue;
+                }
+                polled.extend(line.poller.take());
+                if line.wake_first(woken) {
+                    let index = (token & 0xffff_ffff) as u32;
+                    let id = SourceId { fd: slot.fd, index, generation: slot.generation };
+                    self.unfinished.push((id, direction));
                 }
             }
         }
@@ -344,9 +363,12 @@ impl<W> Reactor<W> {
         Ok(rung)
     }
 
+    fn slot(&mut self, id: SourceId) -> Option<&mut Slot<W>> {
+        self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation)
+    }
+
     fn line(&mut self, id: SourceId, direction: Direction) -> Option<&mut Line<W>> {
-        let slot = self.slots.get_mut(id.index as usize)?;
-        (slot.generation == id.generation).then(|| &mut slot.lines[direction as usize])
+        self.slot(id).map(|slot| &mut slot.lines[direction as usize])
     }
 
     fn stamp(&mut self) -> NonZeroU32 {
@@ -374,7 +396,9 @@ pub(crate) fn poll_one(fd: RawFd, direction: Direction, ms: libc::c_int) -> io::
 #[derive(Debug)]
 pub(crate) struct Source {
     fd: RawFd,
-    homes: Mutex<Vec<Home>>,
+    /// The first is mostly the only one: found without a lock.
+    first: OnceLock<Home>,
+    others: Mutex<Vec<Home>>,
 }
 
 #[derive(Debug)]
@@ -386,21 +410,23 @@ struct Home {
 
 impl Source {
     pub(crate) fn new(fd: RawFd) -> Source {
-        Source { fd, homes: Mutex::default() }
+        Source { fd, first: OnceLock::new(), others: Mutex::default() }
     }
 
     pub(crate) fn fd(&self) -> RawFd {
         self.fd
     }
 
-    fn homes(&self) -> std::sync::MutexGuard<'_, Vec<Home>> {
-        self.homes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn others(&self) -> MutexGuard<'_, Vec<Home>> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends all registrations; `here` is the reactor of this thread, if it has one. Whoever waited for the
     /// socket there is to be woken, and will find it gone.
-    pub(crate) fn deregister<W>(&self, mut here: Option<&mut Reactor<W>>, woken: &mut Vec<W>) {
-        for Home { shared, id } in std::mem::take(&mut *self.homes()) {
+    pub(crate) fn deregister<W>(&mut self, mut here: Option<&mut Reactor<W>>, woken: &mut Vec<W>) {
+        let first = self.first.take();
+        let others = std::mem::take(&mut *self.others());
+        for Home { shared, id } in first.into_iter().chain(others) {
             let Some(shared) = shared.upgrade() else { continue };
             // It fails if the descriptor was closed behind our back: then the kernel has forgotten it.
             let _ = shared.registry.deregister(&mut SourceFd(&self.fd));

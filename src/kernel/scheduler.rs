@@ -15,7 +15,7 @@
 //! becomes ready in the meantime joins at the back.
 //!
 //! The operating system is asked for events, and the clock for due timers, once in a number of turns
-//! that is chosen anew each time so that some 50 µs lie between two questions (after 64 turns at the
+//! that is chosen anew each time so that some 200 µs lie between two questions (after 64 turns at the
 //! latest, the clock is looked at): often enough that spinning tasks starve nobody, seldom enough not to
 //! be felt. With nothing ready, the thread sleeps in the kernel until an event, a timer or another thread's
 //! wake.
@@ -166,7 +166,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Turns between two questions to the operating system, at most, and the time they should take.
 const LONGEST_STRIDE: u32 = 64;
-const STRIDE_TIME: Duration = Duration::from_micros(50);
+const STRIDE_TIME: Duration = Duration::from_micros(200);
 
 impl Scheduler {
     pub(crate) fn new(clock: Clock, stack_size: u32, seed: Option<u64>) -> io::Result<Scheduler> {
@@ -443,7 +443,13 @@ impl Scheduler {
             Err(e) => panic!("the kernel refuses to tell which sockets are ready: {e}"),
         };
         let mut any = rung || !woken.is_empty();
-        woken.drain(..).for_each(|waiter| self.wake_waiter(waiter));
+        for waiter in woken {
+            if let Waiter::Task(task) = &waiter {
+                // SAFETY: tasks in this reactor's lines were spawned on this thread.
+                unsafe { task.local() }.ticket.set(None); // It has left the line.
+            }
+            self.wake_waiter(waiter);
+        }
         if rung {
             for task in self.home.inbox.drain() {
                 task.noted();

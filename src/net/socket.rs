@@ -1,15 +1,24 @@
 //! What all sockets share: try the system call first, wait only on `WouldBlock`, in three eras.
+//!
+//! One call is saved. A read of a TCP stream that comes back with less than was asked for has, mostly, taken
+//! all there was, so that another try now would only meet `WouldBlock`: that answer is given without asking,
+//! once, and an exchange of short messages costs one read each. It is no more than a guess about the next
+//! try, and never about the wait: the wait ends by the kernel's event, which comes for whatever arrives
+//! after the read. Where no further event is to come, the guess is not made: after the end of the stream
+//! (bytes and end may come as one event), and once there were urgent data (a read stops at their mark). Nor
+//! is it made after a read of more than [`SHORT`]: in the middle of a large body, more has come meanwhile.
 
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::kernel::door::{self, Registration};
-use crate::kernel::reactor::{Direction, Source, SourceId, poll_one};
+use crate::kernel::reactor::{Direction, Reactor, Source, SourceId, poll_one};
 use crate::kernel::scheduler::{Scheduler, here, in_task, now};
 use crate::kernel::task::{Wait, WaitKind, Waiter};
 use crate::time::Elapsed;
@@ -17,8 +26,13 @@ use crate::time::Elapsed;
 /// A non-blocking socket of std's, and its registrations.
 pub(super) struct Socket<S: AsRawFd> {
     source: Source,
+    /// The next read is taken to meet `WouldBlock`, and is not tried.
+    drained: AtomicBool,
     io: S,
 }
+
+/// Bytes that are a message, rather than a part of a stream of them.
+const SHORT: usize = 4096;
 
 /// What came of trying a system call once.
 enum Attempt<R> {
@@ -31,7 +45,7 @@ enum Attempt<R> {
 impl<S: AsRawFd> Socket<S> {
     /// `io` must be in non-blocking mode.
     pub(super) fn new(io: S) -> Socket<S> {
-        Socket { source: Source::new(io.as_raw_fd()), io }
+        Socket { source: Source::new(io.as_raw_fd()), drained: AtomicBool::new(false), io }
     }
 
     pub(super) fn io(&self) -> &S {
@@ -39,7 +53,7 @@ impl<S: AsRawFd> Socket<S> {
     }
 
     /// Ends the registrations and gives back std's socket, still in non-blocking mode.
-    pub(super) fn into_io(self) -> S {
+    pub(super) fn into_io(mut self) -> S {
         self.deregister();
         let this = std::mem::ManuallyDrop::new(self);
         // SAFETY: `this` is never dropped or used again, so that each field is moved out once.
@@ -58,19 +72,18 @@ impl<S: AsRawFd> Socket<S> {
         if in_task && here().budget.get() == 0 {
             return Attempt::Spent;
         }
+        let drained = direction == Direction::Read && self.drained.load(Ordering::Relaxed);
+        if drained {
+            self.drained.store(false, Ordering::Relaxed);
+            count_would_block();
+            return Attempt::WouldBlock;
+        }
         loop {
             match call(&self.io) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    Scheduler::with(|scheduler| {
-                        let Some(scheduler) = scheduler else { return };
-                        let count = &scheduler.counters.would_block;
-                        count.set(count.get() + 1);
-                        let mut reactor = scheduler.reactor.borrow_mut();
-                        if let Some(id) = reactor.find(&self.source) {
-                            reactor.clear(id, direction);
-                        }
-                    });
+                    count_would_block();
+                    self.with_reactor(|reactor, id| reactor.clear(id, direction));
                     return Attempt::WouldBlock;
                 }
                 result => {
@@ -82,6 +95,23 @@ impl<S: AsRawFd> Socket<S> {
                 }
             }
         }
+    }
+
+    /// Says that a read of a TCP stream took `n` of the `asked` bytes.
+    pub(super) fn took(&self, n: usize, asked: usize) {
+        if 0 < n && n < asked && n <= SHORT {
+            let drained = self.with_reactor(Reactor::drain).unwrap_or(false);
+            self.drained.store(drained, Ordering::Relaxed);
+        }
+    }
+
+    /// Calls `f` if the socket is registered with this thread's reactor.
+    fn with_reactor<R>(&self, f: impl FnOnce(&mut Reactor<Waiter>, SourceId) -> R) -> Option<R> {
+        Scheduler::with(|scheduler| {
+            let mut reactor = scheduler?.reactor.borrow_mut();
+            let id = reactor.find(&self.source)?;
+            Some(f(&mut reactor, id))
+        })
     }
 
     /// The generator era's: once, now or not at all.
@@ -130,54 +160,49 @@ impl<S: AsRawFd> Socket<S> {
         direction: Direction,
         mut call: impl FnMut(&S) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
-        match self.attempt(direction, &mut call) {
-            Attempt::Done(result) => Poll::Ready(result),
-            Attempt::Spent => door::another_turn(cx),
-            Attempt::WouldBlock => match self.register() {
-                Err(e) => Poll::Ready(Err(e)),
-                Ok(id) => {
-                    if !door::leave(cx, wait_for(id, direction)) {
-                        let waiter = Waiter::Waker(cx.waker().clone());
-                        Scheduler::with(|scheduler| {
-                            let scheduler = scheduler.expect("registered with it");
-                            let old =
-                                scheduler.reactor.borrow_mut().set_poller(id, direction, waiter);
-                            drop(old);
-                        });
-                    }
-                    Poll::Pending
-                }
-            },
+        let id = loop {
+            match self.attempt(direction, &mut call) {
+                Attempt::Done(result) => return Poll::Ready(result),
+                Attempt::Spent => return door::another_turn(cx),
+                Attempt::WouldBlock => {}
+            }
+            let (id, ready) = look(&self.source, direction)?;
+            if !ready {
+                break id;
+            }
+        };
+        if !door::leave(cx, wait_for(id, direction)) {
+            let waiter = Waiter::Waker(cx.waker().clone());
+            Scheduler::with(|scheduler| {
+                let scheduler = scheduler.expect("registered with it");
+                let old = scheduler.reactor.borrow_mut().set_poller(id, direction, waiter);
+                drop(old);
+            });
         }
+        Poll::Pending
     }
 
     pub(super) fn ready(&self, direction: Direction) -> Readiness<'_> {
         Readiness { source: &self.source, direction, registration: Registration::None }
     }
 
-    fn register(&self) -> io::Result<SourceId> {
-        register(&self.source)
-    }
-
+    /// Suspends the task, or blocks the thread, until the socket may be ready.
+    #[inline]
     fn wait(&self, direction: Direction, deadline: Option<(Instant, Duration)>) -> io::Result<()> {
         if !in_task() {
             return block_thread(self.source.fd(), direction, deadline);
         }
-        let mut ready = self.ready(direction);
-        door::wait(std::future::poll_fn(|cx| {
-            if let Poll::Ready(result) = Pin::new(&mut ready).poll(cx) {
-                return Poll::Ready(result);
-            }
-            let Some((deadline, limit)) = deadline else { return Poll::Pending };
-            if now() >= deadline {
-                return Poll::Ready(Err(Elapsed::new(limit).into()));
-            }
-            door::leave(cx, Wait::new(WaitKind::Until(deadline)));
-            Poll::Pending
-        }))
+        let (id, ready) = look(&self.source, direction)?;
+        match deadline {
+            _ if ready => return Ok(()),
+            Some((deadline, limit)) if now() >= deadline => return Err(Elapsed::new(limit).into()),
+            _ => {}
+        }
+        door::pause(Wait { deadline: deadline.map(|(at, _)| at), ..wait_for(id, direction) });
+        Ok(())
     }
 
-    fn deregister(&self) {
+    fn deregister(&mut self) {
         let mut woken = Vec::<Waiter>::new();
         Scheduler::with(|scheduler| match scheduler {
             Some(s) => {
@@ -233,11 +258,7 @@ impl Future for Readiness<'_> {
         if Scheduler::with(|scheduler| scheduler.is_none()) {
             return self.poll_by_hand(cx);
         }
-        let id = register(self.source)?;
-        let ready = Scheduler::with(|scheduler| {
-            let scheduler = scheduler.expect(NO_SCHEDULER);
-            scheduler.reactor.borrow_mut().is_ready(id, self.direction)
-        });
+        let (id, ready) = look(self.source, self.direction)?;
         if ready {
             return Poll::Ready(Ok(()));
         }
@@ -265,6 +286,14 @@ impl Readiness<'_> {
 const NO_SCHEDULER: &str =
     "waiting for a socket's readiness needs a scheduler, or a generator that is resumed by hand";
 
+fn count_would_block() {
+    Scheduler::with(|scheduler| {
+        let Some(scheduler) = scheduler else { return };
+        let count = &scheduler.counters.would_block;
+        count.set(count.get() + 1);
+    });
+}
+
 fn wait_for(id: SourceId, direction: Direction) -> Wait {
     Wait::new(match direction {
         Direction::Read => WaitKind::Readable(id),
@@ -272,10 +301,12 @@ fn wait_for(id: SourceId, direction: Direction) -> Wait {
     })
 }
 
-fn register(source: &Source) -> io::Result<SourceId> {
+/// Registers the socket unless it is, and says whether it is worth a try already.
+fn look(source: &Source, direction: Direction) -> io::Result<(SourceId, bool)> {
     Scheduler::with(|scheduler| {
-        let scheduler = scheduler.expect(NO_SCHEDULER);
-        scheduler.reactor.borrow_mut().register(source)
+        let mut reactor = scheduler.expect(NO_SCHEDULER).reactor.borrow_mut();
+        let id = reactor.register(source)?;
+        Ok((id, reactor.is_ready(id, direction)))
     })
 }
 

@@ -181,7 +181,8 @@ impl TcpStream {
     /// `WouldBlock`, when nothing is there yet: wait for [`readable`](TcpStream::readable). The same when
     /// the task has had its share of this turn; the wait then only gives the others theirs.
     pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.socket.try_io(Reading, |mut s| s.read(buf))
+        let read = self.socket.try_io(Reading, |mut s| s.read(buf));
+        read.inspect(|&n| self.socket.took(n, buf.len()))
     }
 
     /// Writes what there is room for from the beginning of `buf`, and says how many bytes that was.
@@ -214,7 +215,11 @@ impl TcpStream {
     ///
     /// Those of the connection; never `WouldBlock`.
     pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.socket.poll_io(cx, Reading, |mut s| s.read(buf))
+        let read = self.socket.poll_io(cx, Reading, |mut s| s.read(buf));
+        read.map_ok(|n| {
+            self.socket.took(n, buf.len());
+            n
+        })
     }
 
     /// Writes as [`try_write`](TcpStream::try_write) does; `Pending`, `cx` is woken when it is worth another
@@ -347,11 +352,14 @@ impl TcpStream {
 
 impl Read for &TcpStream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.socket.blocking_io(Reading, self.read_timeout.get(), |mut s| s.read(buf))
+        let read = self.socket.blocking_io(Reading, self.read_timeout.get(), |mut s| s.read(buf));
+        read.inspect(|&n| self.socket.took(n, buf.len()))
     }
 
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.socket.blocking_io(Reading, self.read_timeout.get(), |mut s| s.read_vectored(bufs))
+        let limit = self.read_timeout.get();
+        let read = self.socket.blocking_io(Reading, limit, |mut s| s.read_vectored(bufs));
+        read.inspect(|&n| self.socket.took(n, bufs.iter().map(|buf| buf.len()).sum()))
     }
 }
 
