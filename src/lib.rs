@@ -52,6 +52,7 @@
 //! | connect | `y.wait(TcpStream::connecting(a))` | `TcpStream::connect(a)` | `TcpStream::connecting(a).await` |
 //! | read a socket | `try_read`; `y.wait(s.readable())` on `WouldBlock` | `s.read(buf)` ([`std::io::Read`]) | `s.read(buf).await` ([`futures_io::AsyncRead`]) |
 //! | time limit | `y.wait(timeout(d, op))` | `green::timeout(d, \|\| ..)` | `timeout(d, op).await` |
+//! | read a file | `y.wait(offload(\|\| std::fs::read(p)))` | `fs::read(p)` | `offload(\|\| std::fs::read(p)).await` |
 //! | blocking work | `y.wait(offload(f))` | `wait(offload(f))` | `offload(f).await` |
 //! | tasks that borrow | | `green::scope(\|s\| ..)` | `future::scope(async \|s\| ..)` |
 //! | cancel: `handle.cancel()` | the generator is closed | the stack unwinds | the future is dropped |
@@ -92,6 +93,7 @@
 //!         y.yield_now();
 //!         y.wait(sleep(MS));
 //!         assert!(y.wait(timeout(MS, sleep(60_000 * MS))).is_err());
+//!         assert!(y.wait(offload(|| std::fs::read("Cargo.toml"))).is_ok());
 //!         assert_eq!(y.wait(offload(|| 6 * 7)), 42);
 //!         let tasks = (0..3).map(|n| generator::spawn(move |_| n));
 //!         y.wait(gather(tasks)).into_iter().map(Result::unwrap).sum::<i32>()
@@ -105,7 +107,7 @@
 //!
 //! ```
 //! # use std::{io, net::SocketAddr, time::Duration};
-//! # use wouldblock::{gather, green, net::{TcpListener, TcpStream}};
+//! # use wouldblock::{fs, gather, green, net::{TcpListener, TcpStream}};
 //! # use wouldblock::{offload, time::{sleep, timeout}, Wait};
 //! # const MS: Duration = Duration::from_millis(1);
 //! # fn greeter() -> io::Result<SocketAddr> {
@@ -131,6 +133,7 @@
 //!         yield_now();
 //!         green::sleep(MS);
 //!         assert!(green::timeout(MS, || green::sleep(60_000 * MS)).is_err());
+//!         assert!(fs::read("Cargo.toml").is_ok());
 //!         assert_eq!(wait(offload(|| 6 * 7)), 42);
 //!         let tasks = (0..3).map(|n| green::spawn(move || n));
 //!         wait(gather(tasks)).into_iter().map(Result::unwrap).sum::<i32>()
@@ -170,6 +173,7 @@
 //!         yield_now().await;
 //!         sleep(MS).await;
 //!         assert!(timeout(MS, sleep(60_000 * MS)).await.is_err());
+//!         assert!(offload(|| std::fs::read("Cargo.toml")).await.is_ok());
 //!         assert_eq!(offload(|| 6 * 7).await, 42);
 //!         let tasks = (0..3).map(|n| future::spawn(async move { n }));
 //!         gather(tasks).await.into_iter().map(Result::unwrap).sum::<i32>()
@@ -273,6 +277,7 @@ compile_error!(
 mod eras;
 mod explore;
 mod fork;
+pub mod fs;
 mod group;
 #[cfg(feature = "ureq")]
 pub mod http;
