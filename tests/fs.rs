@@ -5,6 +5,7 @@
 
 mod util;
 
+use std::cell::RefCell;
 use std::ffi::CString;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
@@ -399,6 +400,39 @@ fn whoever_waits_for_a_file_can_be_cancelled() {
             assert!(file.metadata().is_ok());
         });
     }
+}
+
+/// Wherever the fetch was when its task was cancelled: not begun, under way or just done.
+#[test]
+fn a_fetch_of_entries_that_is_given_up_loses_none() {
+    in_folder(|folder| {
+        (0..300).for_each(|n| std::fs::write(folder.join(n.to_string()), "").unwrap());
+        run(|| {
+            for turns in 0..20 {
+                let entries = Rc::new(RefCell::new(wouldblock::fs::read_dir(folder).unwrap()));
+                let names = Rc::new(RefCell::new(Vec::new()));
+                let reader = || {
+                    let (entries, names) = (Rc::clone(&entries), Rc::clone(&names));
+                    move || {
+                        let mut entries = entries.borrow_mut();
+                        for entry in entries.by_ref() {
+                            names.borrow_mut().push(entry.unwrap().file_name());
+                        }
+                    }
+                };
+                for _ in 0..4 {
+                    let task = green::spawn(reader());
+                    (0..=turns).for_each(|_| green::yield_now());
+                    task.cancel();
+                    let _done_or_cancelled = task.join();
+                }
+                green::spawn(reader()).join().unwrap();
+                names.borrow_mut().sort();
+                names.borrow_mut().dedup();
+                assert_eq!((names.borrow().len(), turns), (300, turns));
+            }
+        });
+    });
 }
 
 #[test]
