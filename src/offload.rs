@@ -17,25 +17,39 @@ use std::task::{Context, Poll, Wake, Waker};
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::waker::Outside;
 
-/// An operation that gives what `work` returns, run on another thread. The work begins at once.
+/// An operation that gives what `work` returns, run on another thread. The work begins at once, whether or
+/// not anybody waits for it yet.
 ///
 /// ```
-/// use wouldblock::{green, offload};
+/// use wouldblock::{future, generator, green, offload};
+///
+/// fn sum_to(n: u64) -> u64 {
+///     (1..=n).sum() // imagine something that takes long
+/// }
 ///
 /// wouldblock::run(|| {
-///     let text = green::wait(offload(|| std::fs::read_to_string("Cargo.toml"))).unwrap();
-///     assert!(text.contains("wouldblock"));
+///     let a = generator::spawn(|y| y.wait(offload(|| sum_to(10))));
+///     let b = green::spawn(|| green::wait(offload(|| sum_to(100))));
+///     let c = future::spawn(async { offload(|| sum_to(1000)).await });
+///     let sums = [a, b, c].map(|task| task.join().unwrap());
+///     assert_eq!(sums, [55, 5050, 500_500]);
 /// });
 /// ```
 ///
+/// Any number may be under way; those for which there is no thread wait in line. So work must not block for
+/// other work that may stand behind it. Files have calls of their own, in [`fs`](crate::fs).
+///
+/// It needs no scheduler: any executor may poll it.
+///
 /// # Panics
 ///
-/// Waiting for it panics with whatever `work` panics with.
+/// Waiting for it panics with whatever `work` panics with. Polling it again after it was ready panics too.
 ///
 /// # Cancellation
 ///
 /// Work that has not begun never begins. Work that has begun cannot be stopped: it runs to its end, and
-/// its result is dropped, on its thread.
+/// its result, or its panic, is dropped on its thread. Nobody waits for it then: not whoever is cancelled,
+/// not the end of the run, and not the end of `main`, which stops it where it is.
 pub fn offload<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Offload<T> {
     Offload(blocking::unblock(work))
 }
