@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use crate::kernel::door;
+use crate::kernel::scheduler::in_task;
 use crate::offload::{Offload, offload};
 
 /// What can be made into socket addresses: std's trait of the same name, for the same types, except that
@@ -40,6 +42,15 @@ pub trait ToSocketAddrs {
 /// Polled again after it was ready.
 pub fn lookup(address: impl ToSocketAddrs) -> Lookup {
     address.to_socket_addrs()
+}
+
+/// The green way to look up: suspends the task; outside of one, blocks the thread.
+pub(super) fn resolve(address: impl ToSocketAddrs) -> io::Result<Vec<SocketAddr>> {
+    let lookup = address.to_socket_addrs();
+    match in_task() {
+        true => door::wait(lookup),
+        false => futures_lite::future::block_on(lookup),
+    }
 }
 
 /// See [`lookup`].

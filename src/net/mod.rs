@@ -6,17 +6,46 @@
 //! | write | `try_write`, `writable` | [`std::io::Write`] | [`futures_io::AsyncWrite`] |
 //! | accept | `try_accept`, or `y.wait(l.accepting())` | `l.accept()` | `l.accepting().await` |
 //! | connect | `y.wait(TcpStream::connecting(a))` | `TcpStream::connect(a)` | `TcpStream::connecting(a).await` |
+//! | receive | `try_recv_from`, or `y.wait(s.receiving_from(buf))` | `s.recv_from(buf)` | `s.receiving_from(buf).await` |
+//! | send | `try_send_to`, or `y.wait(s.sending_to(buf, a))` | `s.send_to(buf, a)` | `s.sending_to(buf, a).await` |
+//! | peek | `try_peek`, or `y.wait(s.peeking(buf))` | `s.peek(buf)` | `s.peeking(buf).await` |
+//!
+//! The rule: the green call has std's name; `try_` is now or not at all; the operation, for `y.wait` and
+//! `.await`, ends in -ing. What never waits (`local_addr`, `set_nodelay`, `shutdown`) is std's.
 //!
 //! The green calls suspend the task that makes them, in an `async fn` too. On a thread without a
 //! scheduler, or outside of any task, they block the thread, as std's do.
 //!
 //! A socket is plain data and may be sent to and shared with other threads, whether or not they have a
 //! scheduler.
+//!
+//! # Porting from std
+//!
+//! `std::net` becomes `wouldblock::net`, and `std::os::unix::net` becomes [`wouldblock::net::unix`](unix).
+//! What differs:
+//!
+//! * A time limit fails as `TimedOut` (std's, on Unix, as `WouldBlock`).
+//! * [`accept`](TcpListener::accept) waits at the limit on open descriptors instead of failing.
+//! * `set_nonblocking` is a mode of the green calls. For the kernel a socket of ours is always
+//!   non-blocking; one that is made std's again is as it was set.
+//! * [`ToSocketAddrs`] is a trait of our own: std's would look names up on the scheduler's thread.
+//! * What std deprecates (`only_v6`) or has not made stable is not there.
 
 mod addr;
+mod datagram;
+mod inner;
+mod listener;
 mod socket;
+mod stream;
 mod tcp;
+mod udp;
+pub mod unix;
+
+pub use std::net::{
+    AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6,
+};
 
 pub use addr::{Lookup, ToSocketAddrs, lookup};
 pub use socket::Readiness;
 pub use tcp::{Accepting, Connecting, Incoming, TcpListener, TcpStream};
+pub use udp::UdpSocket;

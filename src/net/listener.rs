@@ -1,0 +1,198 @@
+//! Listeners, TCP's and Unix's: accepting in three eras, and at the descriptor limit.
+
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::inner::Pauses;
+
+/// What accepting does when no descriptor is left: it waits, and tries again after a pause, since nothing
+/// tells that one has been closed, least of all in another process. The connection stays in the backlog.
+#[derive(Debug)]
+pub(super) struct AtLimit {
+    pauses: Option<Pauses>,
+}
+
+/// The limit was met, and not since has a connection been accepted at the first try.
+static WARNED: AtomicBool = AtomicBool::new(false);
+
+impl AtLimit {
+    pub(super) fn new() -> AtLimit {
+        AtLimit { pauses: None }
+    }
+
+    /// The pauses to make after this error. It warns once, until the limit is no longer met.
+    ///
+    /// # Errors
+    ///
+    /// The error itself, if it is another.
+    pub(super) fn pauses(
+        &mut self,
+        error: io::Error,
+        listener: &dyn fmt::Debug,
+    ) -> io::Result<&mut Pauses> {
+        if !matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
+            return Err(error);
+        }
+        if !WARNED.swap(true, Ordering::Relaxed) {
+            log::warn!(
+                "{listener:?} cannot accept: {error}. It waits until descriptors are closed. Accept \
+                 fewer connections at once, or raise the limit (`ulimit -n`)"
+            );
+        }
+        Ok(self.pauses.get_or_insert_with(Pauses::new))
+    }
+
+    /// A connection was accepted.
+    pub(super) fn passed(&self) {
+        if self.pauses.is_none() && WARNED.load(Ordering::Relaxed) {
+            WARNED.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Calls `accept` again where a connection was reset before it was accepted: that is nobody's error here.
+pub(super) fn unless_aborted<R>(mut accept: impl FnMut() -> io::Result<R>) -> io::Result<R> {
+    loop {
+        match accept() {
+            Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => {}
+            result => return result,
+        }
+    }
+}
+
+/// What a listener has besides what every [`socket`](super::inner::socket) has.
+macro_rules! listener {
+    ($Listener:ident, $std:ty, $Stream:ident, $Address:ty) => {
+        impl $Listener {
+            /// The next connection, and where it comes from.
+            ///
+            /// # Errors
+            ///
+            /// The kernel's. At the limit on open descriptors it is none (std's fails): a warning is
+            /// logged, and accepting is tried again after 1 ms, 2, 4, .. at most every 100 ms, until there
+            /// is a descriptor.
+            ///
+            /// # Blocking
+            ///
+            /// Suspends the task; outside of one, blocks the thread.
+            ///
+            /// # Cancellation
+            ///
+            /// Nothing is lost: the connection stays in the listener's queue.
+            pub fn accept(&self) -> io::Result<($Stream, $Address)> {
+                let mut limit = AtLimit::new();
+                loop {
+                    match self.inner.green(Direction::Read, accept) {
+                        Ok(accepted) => {
+                            limit.passed();
+                            return Ok(accepted);
+                        }
+                        Err(e) if self.inner.may_wait() => limit.pauses(e, self)?.pause(),
+                        Err(e) => return Err(e),
+                    }
+                }
+            }
+
+            /// The next connection, if there is one by now.
+            ///
+            /// # Errors
+            ///
+            /// `WouldBlock`, when there is none: wait for [`readable`](Self::readable). The kernel's,
+            /// the limit on open descriptors among them.
+            pub fn try_accept(&self) -> io::Result<($Stream, $Address)> {
+                self.inner.attempt(Direction::Read, accept)
+            }
+
+            /// The operation of accepting: `y.wait(..)` or `.await` it.
+            ///
+            /// # Errors
+            ///
+            /// As [`accept`](Self::accept).
+            ///
+            /// # Cancellation
+            ///
+            /// Nothing is lost: the connection stays in the listener's queue.
+            pub fn accepting(&self) -> Accepting<'_> {
+                let limit = AtLimit::new();
+                Accepting { listener: self, readable: self.readable(), limit, pause: None }
+            }
+
+            /// The connections, one after the other, without end: [`accept`](Self::accept) as an iterator.
+            pub fn incoming(&self) -> Incoming<'_> {
+                Incoming { listener: self }
+            }
+        }
+
+        fn accept(listener: &$std) -> io::Result<($Stream, $Address)> {
+            let (stream, address) = unless_aborted(|| listener.accept())?;
+            Ok(($Stream::from_std(stream)?, address))
+        }
+
+        impl<'a> IntoIterator for &'a $Listener {
+            type Item = io::Result<$Stream>;
+            type IntoIter = Incoming<'a>;
+
+            fn into_iter(self) -> Incoming<'a> {
+                self.incoming()
+            }
+        }
+
+        #[doc = concat!("See [`", stringify!($Listener), "::accepting`].")]
+        #[derive(Debug)]
+        #[must_use = "an operation does nothing until it is waited for"]
+        pub struct Accepting<'a> {
+            listener: &'a $Listener,
+            readable: Readiness<'a>,
+            limit: AtLimit,
+            pause: Option<Sleep>,
+        }
+
+        impl Future for Accepting<'_> {
+            type Output = io::Result<($Stream, $Address)>;
+
+            fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+                loop {
+                    if let Some(pause) = &mut self.pause {
+                        ready!(Pin::new(pause).poll(cx));
+                        self.pause = None;
+                    }
+                    match self.listener.try_accept() {
+                        Ok(accepted) => {
+                            self.limit.passed();
+                            return Poll::Ready(Ok(accepted));
+                        }
+                        Err(e) if would_block(&e) => {
+                            ready!(Pin::new(&mut self.readable).poll(cx))?;
+                        }
+                        Err(e) => {
+                            let listener = self.listener;
+                            self.pause = Some(sleep(self.limit.pauses(e, listener)?.next()));
+                        }
+                    }
+                }
+            }
+        }
+
+        #[doc = concat!("See [`", stringify!($Listener), "::incoming`].")]
+        #[derive(Debug)]
+        #[must_use = "iterators are lazy and do nothing unless consumed"]
+        pub struct Incoming<'a> {
+            listener: &'a $Listener,
+        }
+
+        impl Iterator for Incoming<'_> {
+            type Item = io::Result<$Stream>;
+
+            fn next(&mut self) -> Option<io::Result<$Stream>> {
+                Some(self.listener.accept().map(|(stream, _)| stream))
+            }
+
+            fn size_hint(&self) -> (usize, Option<usize>) {
+                (usize::MAX, None)
+            }
+        }
+    };
+}
+
+pub(super) use listener;

@@ -1,0 +1,217 @@
+//! Streams of bytes, TCP's and Unix's: reading and writing in three eras.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::AsFd;
+
+use socket2::SockRef;
+
+/// A write to somebody who has gone is an error and never the signal `SIGPIPE`, also in a program that
+/// has not told the kernel to ignore that one. (Apple's sockets are told when they are made.)
+const FLAGS: libc::c_int = if cfg!(target_vendor = "apple") { 0 } else { libc::MSG_NOSIGNAL };
+
+pub(super) fn send(stream: &impl AsFd, buf: &[u8]) -> io::Result<usize> {
+    SockRef::from(stream).send_with_flags(buf, FLAGS)
+}
+
+pub(super) fn send_vectored(stream: &impl AsFd, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+    SockRef::from(stream).send_vectored_with_flags(bufs, FLAGS)
+}
+
+pub(super) fn total(bufs: &[IoSliceMut<'_>]) -> usize {
+    bufs.iter().map(|buf| buf.len()).sum()
+}
+
+/// What a stream has besides what every [`socket`](super::inner::socket) has. `$drains`: a short read has
+/// taken all there was. (That of a Unix stream may have stopped where a descriptor was sent along.)
+macro_rules! stream {
+    ($Stream:ident, $Address:ty, short_read_drains: $drains:literal) => {
+        impl $Stream {
+            limits!($Address);
+
+            /// Notes how much of `asked` a read has taken.
+            fn note(&self, read: io::Result<usize>, asked: usize) -> io::Result<usize> {
+                if $drains && let Ok(n) = read {
+                    self.inner.took(n, asked);
+                }
+                read
+            }
+
+            /// Reads what is there, up to the length of `buf`, into its beginning; 0 is the end of the
+            /// stream.
+            ///
+            /// # Errors
+            ///
+            /// `WouldBlock`, when nothing is there yet: wait for [`readable`](Self::readable). The same
+            /// when the task has had its share of this turn; the wait then only gives the others theirs.
+            pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
+                let read = self.inner.attempt(Direction::Read, |mut s| s.read(buf));
+                self.note(read, buf.len())
+            }
+
+            /// As [`try_read`](Self::try_read), into several buffers, one after the other.
+            ///
+            /// # Errors
+            ///
+            /// As [`try_read`](Self::try_read).
+            pub fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+                let read = self.inner.attempt(Direction::Read, |mut s| s.read_vectored(bufs));
+                self.note(read, total(bufs))
+            }
+
+            /// Writes what there is room for from the beginning of `buf`, and says how many bytes that
+            /// was.
+            ///
+            /// # Errors
+            ///
+            /// `WouldBlock`, when there is no room: wait for [`writable`](Self::writable). The same when
+            /// the task has had its share of this turn; the wait then only gives the others theirs.
+            pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
+                self.inner.attempt(Direction::Write, |s| send(s, buf))
+            }
+
+            /// As [`try_write`](Self::try_write), from several buffers, one after the other.
+            ///
+            /// # Errors
+            ///
+            /// As [`try_write`](Self::try_write).
+            pub fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+                self.inner.attempt(Direction::Write, |s| send_vectored(s, bufs))
+            }
+
+            /// Reads as [`try_read`](Self::try_read) does; `Pending`, `cx` is woken when it is worth
+            /// another try. Over this and [`poll_write`](Self::poll_write), any runtime's I/O traits are a
+            /// few lines.
+            ///
+            /// As with every `poll_read`, one reader at a time: of several with wakers of their own, the
+            /// last is woken. Several tasks that read one stream wait for [`readable`](Self::readable).
+            ///
+            /// # Errors
+            ///
+            /// Those of the connection; never `WouldBlock`.
+            pub fn poll_read(
+                &self,
+                cx: &mut Context<'_>,
+                buf: &mut [u8],
+            ) -> Poll<io::Result<usize>> {
+                let read = self.inner.poll(cx, Direction::Read, |mut s| s.read(buf));
+                read.map(|read| self.note(read, buf.len()))
+            }
+
+            /// Writes as [`try_write`](Self::try_write) does; `Pending`, `cx` is woken when it is worth
+            /// another try.
+            ///
+            /// # Errors
+            ///
+            /// Those of the connection; never `WouldBlock`.
+            pub fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+                self.inner.poll(cx, Direction::Write, |s| send(s, buf))
+            }
+
+            stds! {
+                /// Closes one or both directions. Whoever waits for what it ends is woken.
+                fn shutdown(how: Shutdown);
+            }
+        }
+
+        stream!(@io $Stream, $Stream);
+        stream!(@io $Stream, &$Stream);
+    };
+
+    (@io $Stream:ident, $Self:ty) => {
+        impl Read for $Self {
+            fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+                let read = self.inner.green(Direction::Read, |mut s| s.read(buf));
+                self.note(read, buf.len())
+            }
+
+            fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+                let read = self.inner.green(Direction::Read, |mut s| s.read_vectored(bufs));
+                self.note(read, total(bufs))
+            }
+        }
+
+        impl Write for $Self {
+            fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+                self.inner.green(Direction::Write, |s| send(s, buf))
+            }
+
+            fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+                self.inner.green(Direction::Write, |s| send_vectored(s, bufs))
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+
+        impl AsyncRead for $Self {
+            fn poll_read(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &mut [u8],
+            ) -> Poll<io::Result<usize>> {
+                $Stream::poll_read(&self, cx, buf)
+            }
+
+            fn poll_read_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bufs: &mut [IoSliceMut<'_>],
+            ) -> Poll<io::Result<usize>> {
+                let read = self.inner.poll(cx, Direction::Read, |mut s| s.read_vectored(bufs));
+                read.map(|read| self.note(read, total(bufs)))
+            }
+        }
+
+        impl AsyncWrite for $Self {
+            fn poll_write(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                $Stream::poll_write(&self, cx, buf)
+            }
+
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bufs: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                self.inner.poll(cx, Direction::Write, |s| send_vectored(s, bufs))
+            }
+
+            fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(Ok(()))
+            }
+
+            fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(self.shutdown(Shutdown::Write))
+            }
+        }
+    };
+}
+
+/// The operation of connecting, of either kind of stream.
+macro_rules! connecting {
+    ($Stream:ident) => {
+        #[doc = concat!("See [`", stringify!($Stream), "::connecting`].")]
+        #[must_use = "an operation does nothing until it is waited for"]
+        pub struct Connecting(Pin<Box<dyn Future<Output = io::Result<$Stream>>>>);
+
+        impl Future for Connecting {
+            type Output = io::Result<$Stream>;
+
+            fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+                self.0.as_mut().poll(cx)
+            }
+        }
+
+        impl fmt::Debug for Connecting {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("Connecting")
+            }
+        }
+    };
+}
+
+pub(super) use {connecting, stream};

@@ -1,0 +1,374 @@
+//! Sockets between processes of one machine: `UnixStream`, `UnixListener`, `UnixDatagram`.
+//!
+//! As [`std::os::unix::net`], for all three eras.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::future::Future;
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net;
+use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_io::{AsyncRead, AsyncWrite};
+
+pub use std::os::unix::net::SocketAddr;
+
+use super::datagram::datagram;
+use super::inner::{Inner, Pauses, limits, socket, stds, three_eras, would_block};
+use super::listener::{AtLimit, listener, unless_aborted};
+use super::socket::Readiness;
+use super::stream::{connecting, send, send_vectored, stream, total};
+use crate::kernel::door;
+use crate::kernel::reactor::Direction;
+use crate::kernel::scheduler::in_task;
+use crate::time::{Sleep, sleep, timeout};
+
+/// A connection over a Unix socket: [`std::os::unix::net::UnixStream`] that suspends the task where that
+/// one blocks the thread.
+///
+/// ```
+/// use std::io::{self, Read, Write};
+/// use wouldblock::{green, net::unix::UnixStream};
+///
+/// wouldblock::run(|| {
+///     let (mut ours, mut theirs) = UnixStream::pair()?;
+///     let asked = green::spawn(move || {
+///         let mut text = [0; 4];
+///         theirs.read_exact(&mut text)?;
+///         theirs.write_all(&text)
+///     });
+///     ours.write_all(b"ping")?;
+///     let mut answer = String::new();
+///     ours.read_to_string(&mut answer)?;
+///     assert_eq!(answer, "ping");
+///     asked.join().unwrap()
+/// })
+/// # .unwrap();
+/// ```
+///
+/// # Cancellation
+///
+/// As with [`TcpStream`](super::TcpStream): a read or write that is cancelled has moved nothing.
+pub struct UnixStream {
+    inner: Inner<net::UnixStream>,
+}
+
+socket!(UnixStream, net::UnixStream, SocketAddr);
+stream!(UnixStream, SocketAddr, short_read_drains: false);
+connecting!(UnixStream);
+
+impl UnixStream {
+    /// Connects to the socket named `path`.
+    ///
+    /// The kernel takes a connection at once, or says that the listener's backlog is full, and never that
+    /// there is room again. So it is tried again then: after 1 ms, 2, 4, .. and every 100 ms.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's: no such path, nobody listens there.
+    ///
+    /// # Blocking
+    ///
+    /// Suspends the task; outside of one, blocks the thread.
+    ///
+    /// # Cancellation
+    ///
+    /// The attempt is given up.
+    pub fn connect<P: AsRef<Path>>(path: P) -> io::Result<UnixStream> {
+        UnixStream::connect_addr(&SocketAddr::from_pathname(path)?)
+    }
+
+    /// As [`connect`](UnixStream::connect), to an address, which may be an abstract one.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](UnixStream::connect).
+    ///
+    /// # Blocking
+    ///
+    /// As [`connect`](UnixStream::connect).
+    ///
+    /// # Cancellation
+    ///
+    /// The attempt is given up.
+    pub fn connect_addr(address: &SocketAddr) -> io::Result<UnixStream> {
+        match in_task() {
+            true => door::wait(UnixStream::connecting_addr(address)),
+            false => UnixStream::from_std(net::UnixStream::connect_addr(address)?),
+        }
+    }
+
+    /// The operation of [`connect`](UnixStream::connect): `y.wait(..)` or `.await` it.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](UnixStream::connect).
+    ///
+    /// # Cancellation
+    ///
+    /// The attempt is given up.
+    pub fn connecting<P: AsRef<Path>>(path: P) -> Connecting {
+        let address = SocketAddr::from_pathname(path);
+        Connecting(Box::pin(async { connect(&address?).await }))
+    }
+
+    /// The operation of [`connect_addr`](UnixStream::connect_addr): `y.wait(..)` or `.await` it.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](UnixStream::connect).
+    ///
+    /// # Cancellation
+    ///
+    /// The attempt is given up.
+    pub fn connecting_addr(address: &SocketAddr) -> Connecting {
+        let address = address.clone();
+        Connecting(Box::pin(async move { connect(&address).await }))
+    }
+
+    /// Two sockets without names, connected to each other.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's: too many descriptors.
+    pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
+        let (one, other) = net::UnixStream::pair()?;
+        Ok((UnixStream::from_std(one)?, UnixStream::from_std(other)?))
+    }
+}
+
+async fn connect(address: &SocketAddr) -> io::Result<UnixStream> {
+    let name = match (address.as_pathname(), address.as_abstract_name()) {
+        (Some(path), _) => path.as_os_str().to_owned(),
+        (_, Some(name)) => OsStr::from_bytes(&[b"\0", name].concat()).to_owned(),
+        (None, None) => Default::default(), // The kernel says that this is no address.
+    };
+    let address = socket2::SockAddr::unix(name)?;
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    let mut pauses = Pauses::new();
+    loop {
+        match socket.connect(&address) {
+            Err(e) if would_block(&e) => sleep(pauses.next()).await,
+            result => break result?,
+        }
+    }
+    Ok(UnixStream { inner: Inner::new(OwnedFd::from(socket).into()) })
+}
+
+/// A socket that connections come in by: [`std::os::unix::net::UnixListener`] that suspends the task where
+/// that one blocks the thread.
+///
+/// Several tasks may accept from one listener; connections go to them in the order in which they came to
+/// wait.
+pub struct UnixListener {
+    inner: Inner<net::UnixListener>,
+}
+
+socket!(UnixListener, net::UnixListener, SocketAddr);
+listener!(UnixListener, net::UnixListener, UnixStream, SocketAddr);
+
+impl UnixListener {
+    /// Listens at `path`, where it makes a socket file. The file stays when the listener is closed.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's: there is something at `path` already, or it cannot be made.
+    pub fn bind<P: AsRef<Path>>(path: P) -> io::Result<UnixListener> {
+        UnixListener::from_std(net::UnixListener::bind(path)?)
+    }
+
+    /// Listens at an address, which may be an abstract one.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](UnixListener::bind).
+    pub fn bind_addr(address: &SocketAddr) -> io::Result<UnixListener> {
+        UnixListener::from_std(net::UnixListener::bind_addr(address)?)
+    }
+}
+
+/// A datagram socket: [`std::os::unix::net::UnixDatagram`] that suspends the task where that one blocks the
+/// thread.
+///
+/// ```
+/// use wouldblock::{green, net::unix::UnixDatagram};
+///
+/// wouldblock::run(|| {
+///     let (ours, theirs) = UnixDatagram::pair()?;
+///     let sender = green::spawn(move || theirs.send(b"hello"));
+///     let mut buf = [0; 64];
+///     assert_eq!(ours.recv(&mut buf)?, 5);
+///     sender.join().unwrap()
+/// })
+/// # .unwrap();
+/// ```
+///
+/// # Cancellation
+///
+/// Nothing is lost: a datagram is received and given, or stays; it is sent whole, or not.
+pub struct UnixDatagram {
+    inner: Inner<net::UnixDatagram>,
+}
+
+socket!(UnixDatagram, net::UnixDatagram, SocketAddr);
+datagram!(UnixDatagram, SocketAddr);
+
+impl UnixDatagram {
+    /// A socket named `path`. The file stays when the socket is closed.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's: there is something at `path` already, or it cannot be made.
+    pub fn bind<P: AsRef<Path>>(path: P) -> io::Result<UnixDatagram> {
+        UnixDatagram::from_std(net::UnixDatagram::bind(path)?)
+    }
+
+    /// A socket at an address, which may be an abstract one.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](UnixDatagram::bind).
+    pub fn bind_addr(address: &SocketAddr) -> io::Result<UnixDatagram> {
+        UnixDatagram::from_std(net::UnixDatagram::bind_addr(address)?)
+    }
+
+    /// A socket without a name.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's: too many descriptors.
+    pub fn unbound() -> io::Result<UnixDatagram> {
+        UnixDatagram::from_std(net::UnixDatagram::unbound()?)
+    }
+
+    /// Two sockets without names, connected to each other.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's: too many descriptors.
+    pub fn pair() -> io::Result<(UnixDatagram, UnixDatagram)> {
+        let (one, other) = net::UnixDatagram::pair()?;
+        Ok((UnixDatagram::from_std(one)?, UnixDatagram::from_std(other)?))
+    }
+
+    /// Sets whom [`send`](UnixDatagram::send) sends to, and whose datagrams alone are received. Never
+    /// waits.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's: no such path, nobody receives there.
+    pub fn connect<P: AsRef<Path>>(&self, path: P) -> io::Result<()> {
+        self.inner.std().connect(path)
+    }
+
+    /// Sends a datagram to the socket named `path`; it is sent whole or not at all.
+    ///
+    /// When the receiver's queue is full, with datagrams of others, the kernel does not tell when there is
+    /// room. So it is tried again then: after 1 ms, 2, 4, .. and every 100 ms. (To whom the socket is
+    /// connected to, [`send`](UnixDatagram::send) needs no such thing.)
+    ///
+    /// # Errors
+    ///
+    /// The socket's: no such path, nobody receives there; `TimedOut` if its time limit passes first.
+    ///
+    /// # Blocking
+    ///
+    /// Suspends the task; outside of one, blocks the thread.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is sent.
+    pub fn send_to<P: AsRef<Path>>(&self, buf: &[u8], path: P) -> io::Result<usize> {
+        self.send_to_addr(buf, &SocketAddr::from_pathname(path)?)
+    }
+
+    /// As [`send_to`](UnixDatagram::send_to), to an address, which may be an abstract one.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_to`](UnixDatagram::send_to).
+    ///
+    /// # Blocking
+    ///
+    /// As [`send_to`](UnixDatagram::send_to).
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is sent.
+    pub fn send_to_addr(&self, buf: &[u8], address: &SocketAddr) -> io::Result<usize> {
+        self.inner.green_unsignalled(Direction::Write, |s| s.send_to_addr(buf, address))
+    }
+
+    /// As [`send_to`](UnixDatagram::send_to), now or not at all.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock`, when it would have to wait: try again after a while, since
+    /// [`writable`](UnixDatagram::writable) does not tell of the receiver's queue. The same when the task
+    /// has had its share of this turn.
+    pub fn try_send_to<P: AsRef<Path>>(&self, buf: &[u8], path: P) -> io::Result<usize> {
+        self.try_send_to_addr(buf, &SocketAddr::from_pathname(path)?)
+    }
+
+    /// As [`send_to_addr`](UnixDatagram::send_to_addr), now or not at all.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_send_to`](UnixDatagram::try_send_to).
+    pub fn try_send_to_addr(&self, buf: &[u8], address: &SocketAddr) -> io::Result<usize> {
+        self.inner.attempt(Direction::Write, |s| s.send_to_addr(buf, address))
+    }
+
+    /// The operation of [`send_to`](UnixDatagram::send_to): `y.wait(..)` or `.await` it.
+    ///
+    /// # Errors
+    ///
+    /// The socket's.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is sent.
+    pub fn sending_to<'a, P: AsRef<Path>>(
+        &'a self,
+        buf: &'a [u8],
+        path: P,
+    ) -> impl Future<Output = io::Result<usize>> + use<'a, P> {
+        let address = SocketAddr::from_pathname(path);
+        async { self.sending_to_addr(buf, &address?).await }
+    }
+
+    /// The operation of [`send_to_addr`](UnixDatagram::send_to_addr): `y.wait(..)` or `.await` it.
+    ///
+    /// # Errors
+    ///
+    /// The socket's.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is sent.
+    pub async fn sending_to_addr(&self, buf: &[u8], address: &SocketAddr) -> io::Result<usize> {
+        let mut pauses = Pauses::new();
+        loop {
+            match self.try_send_to_addr(buf, address) {
+                // A sign may come all the same, and then there is no need to wait longer.
+                Err(e) if would_block(&e) => drop(timeout(pauses.next(), self.writable()).await),
+                result => return result,
+            }
+        }
+    }
+
+    stds! {
+        /// As [`connect`](UnixDatagram::connect), to an address, which may be an abstract one.
+        fn connect_addr(address: &SocketAddr);
+        /// Closes one or both directions. Whoever waits for what it ends is woken.
+        fn shutdown(how: Shutdown);
+    }
+}
