@@ -243,6 +243,7 @@ pub fn in_child<F: FnOnce()>(body: F) -> Ended {
     }
     let mut again = Command::new(env::current_exe().expect("the path of this test"));
     again.args(["--exact", test, "--nocapture"]).env(CHILD, test).stdin(Stdio::null());
+    again.env("RUST_BACKTRACE", "0"); // A backtrace maps all debug symbols: too much under a limit on memory.
     let output = again.output().expect("a test that starts");
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.stdout.is_empty(), "libtest says which tests it runs: {output:?}");
