@@ -1,171 +1,28 @@
 //! HTTP by ureq on this crate's sockets: what a user of an agent sees, wherever the agent is used.
 #![cfg(feature = "ureq")]
 
+mod server;
 mod support;
 
 use std::cell::Cell;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::SocketAddr;
+use std::io::{ErrorKind, Read};
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::Duration;
 
+use server::Server;
 use support::*;
 use ureq::{Agent, Error, Timeout};
-use wouldblock::http::agent_with;
-use wouldblock::net::{TcpListener, TcpStream};
+use wouldblock::http::{agent_with, config_builder};
 use wouldblock::time::{now, sleep};
 use wouldblock::{JoinHandle, future, gather, generator, green};
 
 /// An agent, whatever proxy the environment asks for.
 fn agent() -> Agent {
-    agent_with(Agent::config_builder().proxy(None).build())
+    agent_with(config_builder().proxy(None).build())
 }
 
 fn get(agent: &Agent, url: &str) -> Result<String, Error> {
     agent.get(url).call()?.body_mut().read_to_string()
-}
-
-// A server, in the style of std, on the sockets that are tested.
-
-struct Server {
-    url: String,
-    accepted: Arc<AtomicUsize>,
-}
-
-impl Server {
-    /// Serves in the present run.
-    fn here() -> Server {
-        let (listener, server) = Server::new();
-        drop(green::spawn(move || serve(&listener)));
-        server
-    }
-
-    /// Serves on a thread of its own, until the process ends.
-    fn on_a_thread() -> Server {
-        let (listener, server) = Server::new();
-        thread::spawn(move || wouldblock::run(|| serve(&listener)));
-        server
-    }
-
-    fn new() -> ((TcpListener, Arc<AtomicUsize>), Server) {
-        // A burst of connections is to find room: std's backlog has it for 128.
-        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
-        let socket = socket.unwrap();
-        socket.bind(&any_port.into()).unwrap();
-        socket.listen(1024).unwrap();
-        let listener = TcpListener::from_std(socket.into()).unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let accepted = Arc::new(AtomicUsize::new(0));
-        ((listener, accepted.clone()), Server { url, accepted })
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.url)
-    }
-
-    fn accepted(&self) -> usize {
-        self.accepted.load(Ordering::Relaxed)
-    }
-}
-
-fn serve((listener, accepted): &(TcpListener, Arc<AtomicUsize>)) {
-    for stream in listener.incoming() {
-        let stream = stream.unwrap();
-        accepted.fetch_add(1, Ordering::Relaxed);
-        // Else the kernel keeps small writes back for some milliseconds, for which no virtual clock waits.
-        stream.set_nodelay(true).unwrap();
-        // A client may go away whenever it likes; the test sees what becomes of it.
-        drop(green::spawn(move || drop(converse(&stream))));
-    }
-}
-
-/// Answers the requests on one connection, until one asks for its end.
-fn converse(mut stream: &TcpStream) -> io::Result<()> {
-    let mut reader = BufReader::new(stream);
-    loop {
-        let (path, body) = request(&mut reader)?;
-        let text =
-            |text: &str| format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}", text.len());
-        let answer = match path.as_str() {
-            "/hello" => text("hello"),
-            "/slow" => {
-                green::sleep(10 * MS);
-                text("at last")
-            }
-            "/echo" => text(&body),
-            "/old" => "HTTP/1.1 302 Found\r\nlocation: /hello\r\ncontent-length: 0\r\n\r\n".into(),
-            "/round" => {
-                "HTTP/1.1 302 Found\r\nlocation: /round\r\ncontent-length: 0\r\n\r\n".into()
-            }
-            "/chunked" => {
-                stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")?;
-                for word in ["one", "two", "three"] {
-                    for part in [format!("{:x}\r\n", word.len()), word.into(), "\r\n".into()] {
-                        stream.write_all(part.as_bytes())?;
-                        green::sleep(MS);
-                    }
-                }
-                "0\r\n\r\n".into()
-            }
-            "/until-the-end" => {
-                return stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nall of it");
-            }
-            "/cut" => {
-                return stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nhalf");
-            }
-            "/cut-in-the-head" => return stream.write_all(b"HTTP/1.1 200 O"),
-            "/not-http" => return stream.write_all(b"SSH-2.0-server\r\n"),
-            "/once" => return stream.write_all(text("hello").as_bytes()),
-            "/never" => {
-                reader.read_exact(&mut [0])?; // until the client goes away
-                return Ok(());
-            }
-            "/stalls" => {
-                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nhalf")?;
-                reader.read_exact(&mut [0])?;
-                return Ok(());
-            }
-            "/trickle" => {
-                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")?;
-                for _ in 0..100_000 {
-                    green::sleep(MS);
-                    stream.write_all(b".")?;
-                }
-                continue;
-            }
-            _ => "HTTP/1.1 404 Not Found\r\ncontent-length: 7\r\n\r\nmissing".into(),
-        };
-        stream.write_all(answer.as_bytes())?;
-    }
-}
-
-/// Reads a request: its path and its body.
-fn request(reader: &mut impl BufRead) -> io::Result<(String, String)> {
-    let (mut path, mut length) = (String::new(), 0);
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line)? == 0 {
-            return Err(ErrorKind::UnexpectedEof.into());
-        }
-        let line = line.trim_end();
-        if line.is_empty() {
-            break;
-        }
-        match line.split_once(": ") {
-            None => path = line.split(' ').nth(1).unwrap_or_default().into(),
-            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-                length = value.parse().unwrap();
-            }
-            Some(_) => {}
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body)?;
-    Ok((path, String::from_utf8(body).unwrap()))
 }
 
 // Where an agent may be used.
@@ -315,7 +172,7 @@ fn an_unknown_host_is_named() {
     check();
     bounded(check);
     bounded(|| {
-        let config = Agent::config_builder().proxy(None).timeout_global(Some(HOUR)).build();
+        let config = config_builder().proxy(None).timeout_global(Some(HOUR)).build();
         let text = get(&agent_with(config), &format!("http://{host}/")).unwrap_err().to_string();
         assert!(text.contains(&host), "{text}");
     });
@@ -330,6 +187,24 @@ fn localhost_is_looked_up() {
     });
 }
 
+/// What would be worse than an error: the request, with its cookies and passwords, in clear text.
+#[cfg(not(feature = "rustls"))]
+#[test]
+fn https_without_its_feature_is_refused_and_the_feature_is_named() {
+    bounded(|| {
+        let server = Server::here();
+        let ask = |agent: &Agent, url: &str| get(agent, url).unwrap_err().to_string();
+        let secret = server.url("/hello").replace("http://", "https://");
+        assert!(ask(&agent(), &secret).contains("feature `rustls`"));
+        let onward = server.url(&format!("/to/{secret}"));
+        assert!(ask(&agent(), &onward).contains("feature `rustls`"));
+        let proxy = ureq::Proxy::new(&server.url("").replace("http://", "https://")).unwrap();
+        let agent = agent_with(config_builder().proxy(Some(proxy)).build());
+        assert!(ask(&agent, &server.url("/hello")).contains("feature `rustls`"));
+        assert_eq!(server.accepted(), 1, "but for the redirect");
+    });
+}
+
 // Answers.
 
 #[test]
@@ -339,7 +214,7 @@ fn a_status_of_failure_is_an_error_and_keeps_the_connection() {
         let agent = agent();
         let missing = get(&agent, &server.url("/missing"));
         assert!(matches!(missing, Err(Error::StatusCode(404))), "{missing:?}");
-        let config = Agent::config_builder().proxy(None).http_status_as_error(false).build();
+        let config = config_builder().proxy(None).http_status_as_error(false).build();
         let mut response = agent_with(config).get(server.url("/missing")).call().unwrap();
         assert_eq!(response.status(), 404);
         assert_eq!(response.body_mut().read_to_string().unwrap(), "missing");
@@ -419,7 +294,7 @@ fn a_body_is_read_bit_by_bit_while_others_run() {
 // Time limits.
 
 fn limited(config: impl FnOnce(Limits) -> Limits) -> Agent {
-    agent_with(config(Agent::config_builder().proxy(None)).build())
+    agent_with(config(config_builder().proxy(None)).build())
 }
 
 type Limits = ureq::config::ConfigBuilder<ureq::typestate::AgentScope>;
