@@ -63,7 +63,7 @@ mod strangers {
     // tungstenite, blocking.
 
     pub fn web_socket_server<S: Read + Write>(stream: S) {
-        let mut socket = tungstenite::accept(stream).ok().expect("a handshake");
+        let Ok(mut socket) = tungstenite::accept(stream) else { panic!("no handshake") };
         loop {
             match socket.read() {
                 Ok(message @ (Message::Text(_) | Message::Binary(_))) => {
@@ -77,8 +77,9 @@ mod strangers {
     }
 
     pub fn web_socket_client<S: Read + Write>(stream: S) {
-        let (mut socket, answer) =
-            tungstenite::client("ws://localhost/chat", stream).ok().expect("a handshake");
+        let Ok((mut socket, answer)) = tungstenite::client("ws://localhost/chat", stream) else {
+            panic!("no handshake")
+        };
         assert_eq!(answer.status(), 101);
         for message in [Message::text("hello"), Message::binary(bytes(LARGE))] {
             socket.send(message.clone()).unwrap();
@@ -376,7 +377,7 @@ fn std_copy_from_one_connection_to_another() {
         let tasks = [
             green::spawn(|| strangers::copy_out(first)),
             green::spawn(move || {
-                assert_eq!(io::copy(&mut here, &mut there).unwrap(), LARGE as u64)
+                assert_eq!(io::copy(&mut here, &mut there).unwrap(), LARGE as u64);
             }),
             green::spawn(|| strangers::copy_in(last)),
         ];

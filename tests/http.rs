@@ -139,7 +139,7 @@ fn a_connection_is_used_again() {
 
 #[test]
 fn a_connection_that_the_server_closed_is_not_used_again() {
-    bounded(|| {
+    virtually(|| {
         let server = Server::here();
         let agent = agent();
         for n in 1..=5 {

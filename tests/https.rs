@@ -9,15 +9,16 @@ use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use certificates::AUTHORITY;
 use futures_lite::{AsyncRead, AsyncWrite};
 use futures_rustls::TlsAcceptor;
-use rustls::{ServerConnection, StreamOwned};
+use rustls::{CipherSuite, ServerConnection, StreamOwned};
 use server::{Server, poem};
 use support::*;
 use ureq::config::ConfigBuilder;
-use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
+use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsConfigBuilder, TlsProvider};
 use ureq::typestate::AgentScope;
 use ureq::{Agent, Error, Proxy, Timeout};
 use wouldblock::http::{agent_with, config_builder};
@@ -25,11 +26,15 @@ use wouldblock::net::{TcpListener, TcpStream};
 use wouldblock::time::{now, sleep};
 use wouldblock::{future, gather, generator, green, stats, task};
 
+/// Trusts the tests' authority.
+fn tls() -> TlsConfigBuilder {
+    let root = Certificate::from_pem(AUTHORITY.pem().as_bytes()).unwrap();
+    TlsConfig::builder().root_certs(RootCerts::new_with_certs(&[root]))
+}
+
 /// Trusts the tests' authority, and goes by no proxy of the environment.
 fn config() -> ConfigBuilder<AgentScope> {
-    let root = Certificate::from_pem(AUTHORITY.pem().as_bytes()).unwrap();
-    let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&[root])).build();
-    config_builder().proxy(None).tls_config(tls)
+    config_builder().proxy(None).tls_config(tls().build())
 }
 
 fn agent() -> Agent {
@@ -60,7 +65,7 @@ fn a_connection_is_used_again() {
 
 #[test]
 fn a_connection_that_the_server_closed_is_not_used_again() {
-    bounded(|| {
+    virtually(|| {
         let server = server();
         let agent = agent();
         for n in 1..=5 {
@@ -344,11 +349,28 @@ fn a_server_without_tls_is_said_to_have_none() {
 }
 
 #[test]
+fn ones_own_provider_of_cryptography_is_used() {
+    bounded(|| {
+        let (listener, address) = listener();
+        let mut provider = rustls::crypto::ring::default_provider();
+        let wanted = CipherSuite::TLS13_CHACHA20_POLY1305_SHA256; // not what they would agree on
+        provider.cipher_suites.retain(|known| known.suite() == wanted);
+        let tls = tls().unversioned_rustls_crypto_provider(Arc::new(provider)).build();
+        let agent = agent_with(config().tls_config(tls).build());
+        let request = green::spawn(move || get(&agent, &format!("https://{address}/")));
+        let mut stream = accept_tls(&listener);
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").unwrap();
+        assert_eq!(stream.conn.negotiated_cipher_suite().unwrap().suite(), wanted);
+        assert_eq!(join(request).unwrap(), "hello");
+    });
+}
+
+#[test]
 fn a_provider_of_tls_that_is_not_there_is_named() {
     bounded(|| {
         let server = server();
-        let tls = TlsConfig::builder().provider(TlsProvider::NativeTls).build();
-        let agent = agent_with(config_builder().proxy(None).tls_config(tls).build());
+        let tls = tls().provider(TlsProvider::NativeTls).build();
+        let agent = agent_with(config().tls_config(tls).build());
         assert_says(get(&agent, &server.url("/hello")), &["NativeTls", "TlsProvider::Rustls"]);
         assert_eq!(server.accepted(), 0);
     });
