@@ -339,10 +339,9 @@ impl Transport for Tcp {
         Ok(n > 0)
     }
 
-    /// ureq asks this with its pool locked: it may not wait. What has come beneath TLS and was not asked for
-    /// is as a rule the other side's goodbye.
+    /// ureq asks this with its pool locked: it may not wait.
     fn is_open(&mut self) -> bool {
-        self.buffers.input().is_empty() && self.stream.is_idle()
+        self.stream.is_idle()
     }
 }
 
