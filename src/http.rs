@@ -305,7 +305,9 @@ fn connect_any(addresses: &[SocketAddr], limit: NextTimeout) -> Result<TcpStream
             Err(e) if e.kind() == io::ErrorKind::TimedOut && end.is_some() => {
                 Error::Timeout(limit.reason)
             }
-            Err(e) => Error::Io(e),
+            Err(e) => {
+                Error::Io(io::Error::new(e.kind(), format!("cannot connect to {address}: {e}")))
+            }
         };
     }
     Err(last)

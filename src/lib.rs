@@ -266,6 +266,8 @@
 //! Cancellation and time limits unwind, so they need the default `panic = "unwind"`.
 //!
 //! * `ureq` (default): [`http::agent`](http::agent()), ureq on coroutine sockets.
+//! * `rustls` (default): https for it, by rustls with ring and Mozilla's root certificates.
+//! * `gzip` (default): compressed answers for it.
 
 #![deny(unreachable_pub)]
 
