@@ -14,6 +14,7 @@ use std::task::{Context, Poll};
 
 use crate::kernel::cancel;
 use crate::kernel::door;
+use crate::kernel::observe::Outcome;
 use crate::kernel::scheduler::{Scheduler, current};
 use crate::kernel::task::{State, Task, Unwind, Wait};
 use crate::kernel::waker;
@@ -65,6 +66,10 @@ impl<T> JoinHandle<T> {
     ///
     /// This does not wait for the task to have stopped; join it for that.
     pub fn cancel(&self) {
+        Scheduler::with(|here| {
+            let its = |here: &&Scheduler| Arc::ptr_eq(&here.home, &self.task.home);
+            here.filter(its).inspect(|here| here.tell_cancelled(&self.task));
+        });
         // SAFETY: a handle is not `Send`, so this is the task's home thread.
         unsafe { self.task.local() }.cancelled.set(true);
         waker::wake(self.task.clone());
@@ -236,6 +241,7 @@ impl<T> Promise<T> {
     /// There is no stack for the task: that is its result.
     pub(crate) fn no_stack(&self, task: Arc<Task>, error: io::Error) {
         self.0.result.set(Some(Err(JoinError::new(task, Reason::NoStack(error)))));
+        note(Outcome::Panicked);
     }
 
     /// Runs the task's code and keeps what becomes of it: a value, a panic, a cancellation.
@@ -247,10 +253,15 @@ impl<T> Promise<T> {
     /// Outside of a task.
     pub(crate) fn fulfil(self, code: impl FnOnce() -> T) {
         let task = current().expect("a body is called in its task's turn");
-        let result = match panic::catch_unwind(AssertUnwindSafe(code)) {
-            Ok(value) => Ok(value),
-            Err(payload) => Err(JoinError::new(task.clone(), reason(payload))),
-        };
+        let mut failure = None;
+        let result = panic::catch_unwind(AssertUnwindSafe(code)).map_err(|payload| {
+            let reason = reason(payload);
+            failure = Some(match reason {
+                Reason::Cancelled => Outcome::Cancelled,
+                _ => Outcome::Panicked,
+            });
+            JoinError::new(task.clone(), reason)
+        });
         self.0.result.set(Some(result));
         // A panic in these destructors has been reported by the hook, and there is nobody to get it.
         let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(self)));
@@ -260,7 +271,15 @@ impl<T> Promise<T> {
         while let Some(values) = values.take() {
             let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(values)));
         }
+        if let Some(failure) = failure {
+            note(failure);
+        }
     }
+}
+
+/// Tells the scheduler how the running task ends.
+fn note(failure: Outcome) {
+    Scheduler::with(|scheduler| scheduler.into_iter().for_each(|s| s.failed(failure)));
 }
 
 fn reason(payload: Box<dyn Any + Send>) -> Reason {

@@ -286,6 +286,12 @@ pub mod http;
 mod join;
 mod kernel;
 pub mod net;
+pub mod observe {
+    //! What happens to each task, told to an [`Observer`] that is set by
+    //! [`Builder::observe`](crate::Builder::observe).
+
+    pub use crate::kernel::observe::{By, Event, Observer, Outcome, Reason, What};
+}
 mod offload;
 mod overflow;
 mod pep342;

@@ -4,11 +4,13 @@ use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::BorrowedFd;
+use std::rc::Rc;
 use std::time::Instant;
 
 use crate::join::{JoinHandle, Promise};
 use crate::kernel::cancel;
 use crate::kernel::coroutine::{self, Fiber, as_root};
+use crate::kernel::observe::Observer;
 use crate::kernel::scheduler::{Progress, Scheduler, current, here, in_task};
 use crate::kernel::stack;
 use crate::kernel::task::{Body, Setup, State};
@@ -16,7 +18,7 @@ use crate::kernel::timers::Clock;
 use crate::overflow;
 use crate::report::Deadlock;
 
-pub use crate::kernel::task::Era;
+pub use crate::kernel::observe::Era;
 
 /// How a run is set up; [`run`](crate::run) is `Builder::new().run(..)`.
 ///
@@ -28,12 +30,13 @@ pub use crate::kernel::task::Era;
 /// Builder::new().virtual_clock().run(|| green::sleep(Duration::from_secs(3600)));
 /// assert!(start.elapsed() < Duration::from_secs(3600), "an hour of virtual time is soon over");
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "a builder does nothing until `run`"]
 pub struct Builder {
     stack_size: u32,
     virtual_clock: bool,
     order: Order,
+    observer: Option<Rc<dyn Observer>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +57,7 @@ impl Builder {
     /// The defaults: 256 KiB of stack for each task (1 MiB in a debug build), the machine's clock.
     pub fn new() -> Builder {
         let order = Order::Environment;
-        Builder { stack_size: stack::DEFAULT_SIZE, virtual_clock: false, order }
+        Builder { stack_size: stack::DEFAULT_SIZE, virtual_clock: false, order, observer: None }
     }
 
     /// The usable bytes of each task's stack, rounded up to whole pages. Memory is only reserved: a page
@@ -100,6 +103,12 @@ impl Builder {
         self
     }
 
+    /// Tells `observer` what happens to each task. One at a time: the last one set.
+    pub fn observe(mut self, observer: impl Observer + 'static) -> Builder {
+        self.observer = Some(Rc::new(observer));
+        self
+    }
+
     /// A runtime to be driven by hand, turn by turn: for students, tests, and other event loops.
     ///
     /// # Errors
@@ -117,7 +126,7 @@ impl Builder {
             Order::Environment => seed_of_environment(),
         };
         overflow::install();
-        let scheduler = Scheduler::new(clock, self.stack_size, seed)?;
+        let scheduler = Scheduler::new(clock, self.stack_size, seed, self.observer)?;
         Ok(Runtime { scheduler, stays: PhantomData })
     }
 
@@ -161,6 +170,17 @@ impl Builder {
                 Err(error) => panic!("{error}"),
             },
         }
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("stack_size", &self.stack_size)
+            .field("virtual_clock", &self.virtual_clock)
+            .field("order", &self.order)
+            .field("observed", &self.observer.is_some())
+            .finish()
     }
 }
 
@@ -221,7 +241,8 @@ impl Runtime {
     /// As [`enter`](Runtime::enter). A task that panics does not make this panic.
     #[track_caller]
     pub fn turn(&self) -> bool {
-        self.enter(|| self.scheduler.step() || (self.scheduler.look() && self.scheduler.step()))
+        let scheduler = &self.scheduler;
+        self.enter(|| scheduler.one_turn() || (scheduler.look() && scheduler.one_turn()))
     }
 
     /// The descriptor to watch from another event loop: when it is readable, [`turn`](Runtime::turn) has
@@ -302,7 +323,7 @@ pub(crate) fn launch<T: 'static, B: Body + 'static>(
 /// A fiber for the running task; where the kernel has no room for a stack, that is the task's result.
 pub(crate) fn fiber<T>(promise: &Promise<T>) -> Option<Fiber> {
     let task = current().expect("a body is called in its task's turn");
-    match Fiber::take(task.setup.stack_size as usize) {
+    match Fiber::take(task.stack_size as usize) {
         Ok(fiber) => {
             // SAFETY: it is the running task, so this is its home thread.
             unsafe { task.local() }.stack.set(fiber.bounds().guard.end);
@@ -322,7 +343,7 @@ pub(crate) fn poll_fiber() -> Option<Fiber> {
     Scheduler::with(|scheduler| {
         // SAFETY: the task is alive while it is set, and this is its home thread.
         let (scheduler, task) = (scheduler?, unsafe { task.as_ref() }?);
-        if task.setup.stack_size != scheduler.stack_size {
+        if task.stack_size != scheduler.stack_size {
             return None;
         }
         let fiber = scheduler.polls.take()?;
@@ -343,7 +364,7 @@ pub(crate) fn end_poll(fiber: Fiber) {
         };
         // SAFETY: as in `poll_fiber`.
         unsafe { task.local() }.stack.set(0);
-        if task.setup.stack_size != scheduler.stack_size {
+        if task.stack_size != scheduler.stack_size {
             return Some(fiber);
         }
         scheduler.polls.replace(Some(fiber))

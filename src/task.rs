@@ -90,12 +90,12 @@ impl Task {
 
     /// The name it was given.
     pub fn name(&self) -> Option<&str> {
-        self.0.setup.name.as_ref().map(|name| &***name)
+        self.0.name.as_ref().map(|name| &***name)
     }
 
     /// Which era it is written in.
     pub fn era(&self) -> Era {
-        self.0.setup.era
+        self.0.era
     }
 
     /// How deep its stack has been, in bytes, to the page: by this task, or by an earlier one that had the
@@ -110,12 +110,12 @@ impl Task {
 
     /// The usable bytes of its stack.
     pub fn stack_size(&self) -> usize {
-        self.0.setup.stack_size as usize
+        self.0.stack_size as usize
     }
 
     /// Where in the source it was spawned.
     pub fn spawned_at(&self) -> &'static Location<'static> {
-        self.0.setup.site
+        self.0.site
     }
 }
 

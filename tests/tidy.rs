@@ -18,13 +18,16 @@ const READING_ORDER: &[&str] = &[
     "kernel/stack.rs",
     "kernel/coroutine.rs",
     "fork.rs",
+    "kernel/observe.rs",
     "kernel/inbox.rs",
     "kernel/queue.rs",
     "kernel/timers.rs",
     "kernel/reactor.rs",
     "kernel/task.rs",
+    "kernel/watch.rs",
     "kernel/table.rs",
     "kernel/scheduler.rs",
+    "kernel/ask.rs",
     "kernel/waker.rs",
     "kernel/cancel.rs",
     "kernel/door.rs",
@@ -69,7 +72,7 @@ const READING_ORDER: &[&str] = &[
 const LONGEST_FILE: usize = 400;
 
 /// Lines of kernel and eras together: with their documentation, without blank lines and tests.
-const AN_EVENING: usize = 3300;
+const AN_EVENING: usize = 3600;
 
 #[test]
 fn files_import_only_what_is_read_before_them() {

@@ -36,7 +36,8 @@ use crate::join::{JoinHandle, Promise};
 use crate::kernel::cancel;
 use crate::kernel::coroutine::{Fiber, Switch};
 use crate::kernel::door;
-use crate::kernel::task::{Body, Era};
+use crate::kernel::observe::Era;
+use crate::kernel::task::Body;
 use crate::runtime::{end_poll, fiber, launch, poll_fiber};
 use crate::task;
 

@@ -3,8 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::kernel::observe::Era;
 use crate::kernel::scheduler::{current, here, in_task, with_local};
-use crate::kernel::task::Era;
 use crate::kernel::{cancel, door};
 use crate::offload::offload;
 
@@ -21,7 +21,7 @@ pub(super) fn call<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static)
 
 /// Whether the running task's future has been cancelled, and is not polled but dropped.
 fn is_future_dropped() -> bool {
-    let is_future = || current().is_some_and(|task| task.setup.era == Era::Future);
+    let is_future = || current().is_some_and(|task| task.era == Era::Future);
     cancel::is_cancelled() && !here().polling.get() && is_future()
 }
 

@@ -5,21 +5,26 @@
 //! |---|---|
 //! | `stack.rs` | guarded stacks and the arena they come from |
 //! | `coroutine.rs` | fibers: the only file that names corosensei, the only `suspend` |
+//! | `observe.rs` | what somebody who watches a run is told |
 //! | `inbox.rs` | wakes from other threads |
 //! | `queue.rs` | who is ready, in which order |
 //! | `timers.rs` | deadlines and the clock |
 //! | `reactor.rs` | sockets and the kernel's readiness |
 //! | `task.rs` | what a task is, its states, its result, what it waits for |
+//! | `watch.rs` | telling them |
 //! | `table.rs` | all tasks that are not done |
 //! | `scheduler.rs` | the run queue and the loop |
+//! | `ask.rs` | asking the operating system, and how often |
 //! | `waker.rs` | how a task is woken, from any thread |
 //! | `cancel.rs` | cancellation and time limits |
 //! | `door.rs` | the one function through which a task suspends |
 
+pub(crate) mod ask;
 pub(crate) mod cancel;
 pub(crate) mod coroutine;
 pub(crate) mod door;
 pub(crate) mod inbox;
+pub(crate) mod observe;
 pub(crate) mod queue;
 pub(crate) mod reactor;
 pub(crate) mod scheduler;
@@ -28,3 +33,4 @@ pub(crate) mod table;
 pub(crate) mod task;
 pub(crate) mod timers;
 pub(crate) mod waker;
+pub(crate) mod watch;

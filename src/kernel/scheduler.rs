@@ -14,30 +14,28 @@
 //! Round robin: first in, first out, so each ready task has one turn before any has a second. What
 //! becomes ready in the meantime joins at the back.
 //!
-//! The operating system is asked for events, and the clock for due timers, once in a number of turns
-//! that is chosen anew each time so that some 200 µs lie between two questions (after 64 turns at the
-//! latest, the clock is looked at): often enough that spinning tasks starve nobody, seldom enough not to
-//! be felt. With nothing ready, the thread sleeps in the kernel until an event, a timer or another thread's
-//! wake.
+//! Between turns, `ask.rs` asks the operating system for events and the clock for due timers.
 //!
 //! Nothing of the scheduler's is borrowed while a task, a waker or a destructor of the user's runs: any
 //! of them may come back and spawn, wake or wait.
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::ptr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::coroutine::{Fiber, Switch};
 use super::inbox::Inbox;
+use super::observe::{By, Observer, Outcome, What};
 use super::queue::Queue;
 use super::reactor::{Direction, Reactor, SourceId};
 use super::table::Table;
 use super::task::{Body, Home, Local, Said, Setup, State, Task, Wait, WaitKind, Waiter, Waiting};
 use super::timers::{Clock, Timers};
+use super::watch::{Watch, spawned, waits};
 use crate::fork::Original;
 
 pub(crate) struct Scheduler {
@@ -49,20 +47,25 @@ pub(crate) struct Scheduler {
     pub(crate) counters: Counters,
     /// The stack that futures are polled on, one after the other, of the run's stack size.
     pub(crate) polls: Cell<Option<Fiber>>,
-    queue: Queue<Arc<Task>>,
+    pub(super) queue: Queue<Arc<Task>>,
     /// Every task that is not done.
     tasks: RefCell<Table>,
     pub(crate) timers: RefCell<Timers<Waiter>>,
     pub(crate) reactor: RefCell<Reactor<Waiter>>,
     original: Original,
+    pub(super) watch: Watch,
+    /// How the task ends whose turn it is.
+    outcome: Cell<Outcome>,
     next_id: Cell<u64>,
     closing: Cell<bool>,
     /// Turns between two questions to the operating system, and how many of them are left.
-    stride: Cell<u32>,
-    countdown: Cell<u32>,
+    pub(super) stride: Cell<u32>,
+    pub(super) countdown: Cell<u32>,
     /// Turns since the last question, in the strides before this one.
-    given: Cell<u32>,
-    asked: Cell<Instant>,
+    pub(super) given: Cell<u32>,
+    pub(super) asked: Cell<Instant>,
+    /// The millisecond of the run at that time, modulo 2^32.
+    pub(super) looked: Cell<u32>,
 }
 
 /// How far a scheduler got.
@@ -80,10 +83,12 @@ pub(crate) enum Progress {
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     /// Up to the last question to the operating system.
-    turns: Cell<u64>,
+    pub(super) turns: Cell<u64>,
     pub(crate) would_block: Cell<u64>,
     pub(crate) spawned: Cell<u64>,
     pub(crate) finished: Cell<u64>,
+    pub(crate) panicked: Cell<u64>,
+    pub(crate) cancelled: Cell<u64>,
 }
 
 /// What this thread is doing. The address of the task and of its scheduler are valid while they are set.
@@ -135,6 +140,13 @@ pub(crate) fn current() -> Option<Arc<Task>> {
     })
 }
 
+/// The same, for as long as it has its turn.
+#[inline]
+fn running<'a>() -> Option<&'a Task> {
+    // SAFETY: `turn` holds an `Arc` of the task while it is set; the callers below let go of it at once.
+    unsafe { here().task.get().as_ref() }
+}
+
 /// Whether a task has its turn on this thread, so that there is something to suspend.
 #[inline]
 pub(crate) fn in_task() -> bool {
@@ -164,12 +176,13 @@ const COPIED: &str = "this process was forked off (fork(2)) while a scheduler wa
 /// How long nothing may move before a deadlock is suspected.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Turns between two questions to the operating system, at most, and the time they should take.
-const LONGEST_STRIDE: u32 = 64;
-const STRIDE_TIME: Duration = Duration::from_micros(200);
-
 impl Scheduler {
-    pub(crate) fn new(clock: Clock, stack_size: u32, seed: Option<u64>) -> io::Result<Scheduler> {
+    pub(crate) fn new(
+        clock: Clock,
+        stack_size: u32,
+        seed: Option<u64>,
+        observer: Option<Rc<dyn Observer>>,
+    ) -> io::Result<Scheduler> {
         let reactor = Reactor::new()?;
         let home = Arc::new(Home {
             inbox: Inbox::new(),
@@ -182,6 +195,7 @@ impl Scheduler {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             home,
             asked: Cell::new(Instant::now()),
+            looked: Cell::new(0),
             clock,
             stack_size,
             counters: Counters::default(),
@@ -191,6 +205,8 @@ impl Scheduler {
             timers: RefCell::new(Timers::new()),
             reactor: RefCell::new(reactor),
             original: Original::here(),
+            watch: Watch::new(observer),
+            outcome: Cell::new(Outcome::Returned),
             next_id: Cell::new(0),
             closing: Cell::new(false),
             stride: Cell::new(1),
@@ -227,14 +243,8 @@ impl Scheduler {
     }
 
     /// Whether something is under way on another thread that will wake somebody here.
-    fn awaits_outside(&self) -> bool {
+    pub(super) fn awaits_outside(&self) -> bool {
         self.home.outside.load(Ordering::Acquire) > 0
-    }
-
-    /// Turns given so far.
-    pub(crate) fn turns(&self) -> u64 {
-        let since = self.given.get() + self.stride.get() - self.countdown.get();
-        self.counters.turns.get() + u64::from(since)
     }
 
     /// Whether new tasks are refused.
@@ -246,7 +256,11 @@ impl Scheduler {
     pub(crate) fn spawn(&self, setup: Setup, body: Box<dyn Body>) -> Arc<Task> {
         let id = self.next_id.get() + 1;
         self.next_id.set(id);
-        let task = Arc::new(Task::new(id, setup, self.home.clone(), body));
+        let parent = running().map_or(0, |task| task.id);
+        let task = Arc::new(Task::new(id, setup, parent as u32, self.home.clone(), body));
+        if self.watch.is_on() {
+            self.tell(&task, spawned(&task, parent));
+        }
         let slot = self.tasks.borrow_mut().insert(task.clone());
         // SAFETY: the task was just made here, for this thread.
         unsafe { task.local() }.slot.set(slot);
@@ -257,8 +271,15 @@ impl Scheduler {
 
     /// Gives turns, and sleeps when there are none to give, until `done`, or until nothing moves any more.
     pub(crate) fn run_until(&self, done: impl Fn() -> bool) -> Progress {
+        match self.watch.is_on() {
+            false => self.run::<false>(done),
+            true => self.run::<true>(done),
+        }
+    }
+
+    fn run<const OBSERVED: bool>(&self, done: impl Fn() -> bool) -> Progress {
         while !done() {
-            if self.step() {
+            if self.step::<OBSERVED>() {
                 continue;
             }
             match self.stalled() {
@@ -271,27 +292,23 @@ impl Scheduler {
     }
 
     /// Gives one turn, if a task is ready.
+    pub(crate) fn one_turn(&self) -> bool {
+        match self.watch.is_on() {
+            false => self.step::<false>(),
+            true => self.step::<true>(),
+        }
+    }
+
     #[inline(always)] // Into the loop: entering and leaving a function costs a tenth of a turn.
-    pub(crate) fn step(&self) -> bool {
+    fn step<const OBSERVED: bool>(&self) -> bool {
         assert!(!self.original.is_copied(), "{COPIED}");
         let Some(task) = self.queue.pop() else { return false };
-        self.turn(task);
+        self.turn::<OBSERVED>(task);
         self.countdown.set(self.countdown.get() - 1);
         if self.countdown.get() == 0 {
             self.ask_in_time();
         }
         true
-    }
-
-    /// Asks, unless the longest stride was still a short time.
-    fn ask_in_time(&self) {
-        let stride = self.stride.get();
-        if stride == LONGEST_STRIDE && self.asked.get().elapsed() < STRIDE_TIME {
-            self.given.set(self.given.get() + stride);
-            self.countdown.set(stride);
-        } else {
-            self.ask(Some(Duration::ZERO), false);
-        }
     }
 
     /// With no task ready: whether something can still end a wait (`Done`), nothing can (`Deadlock`), or
@@ -311,32 +328,17 @@ impl Scheduler {
         }
     }
 
-    /// Without waiting: makes ready whoever should be. False: nobody.
-    pub(crate) fn look(&self) -> bool {
-        self.ask(Some(Duration::ZERO), true)
-    }
-
-    /// When somebody wants to be woken next.
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let tick = self.timers.borrow().next_tick()?;
-        let now = self.clock.now();
-        Some(now + self.clock.until(tick, now))
-    }
-
-    /// What is readable when the operating system has something to say.
-    pub(crate) fn event_queue(&self) -> BorrowedFd<'_> {
-        let fd = self.reactor.borrow().as_raw_fd();
-        // SAFETY: the reactor's descriptor is open as long as the scheduler is.
-        unsafe { BorrowedFd::borrow_raw(fd) }
-    }
-
     /// One turn of one task.
     #[inline(always)]
-    fn turn(&self, task: Arc<Task>) {
+    fn turn<const OBSERVED: bool>(&self, task: Arc<Task>) {
+        if OBSERVED {
+            self.tell(&task, What::Turn);
+        }
         let here = here();
         // SAFETY: tasks in this queue were spawned on this thread.
         let local = unsafe { task.local() };
         local.state.set(State::Running);
+        local.turns.set(local.turns.get().wrapping_add(1));
         here.task.set(&raw const *task);
         here.budget.set(BUDGET);
         here.turn.set(here.turn.get().wrapping_add(1));
@@ -346,6 +348,9 @@ impl Scheduler {
         if switch == Switch::Finished {
             self.finish(&task);
         } else if here.said.is_turn() || local.state.get() == State::Woken {
+            if OBSERVED {
+                self.tell(&task, What::Yields);
+            }
             local.state.set(State::Ready);
             self.queue.push(task);
         } else {
@@ -359,6 +364,10 @@ impl Scheduler {
         let local = unsafe { task.local() };
         local.state.set(State::Waiting);
         local.waiting.set(wait.in_short());
+        local.since.set(self.looked.get());
+        if self.watch.is_on() {
+            self.tell(&task, waits(&wait));
+        }
         if let Some(end) = wait.ends() {
             let tick = self.clock.tick_after(end);
             let key = self.timers.borrow_mut().insert(tick, Waiter::Task(task.clone()));
@@ -382,6 +391,32 @@ impl Scheduler {
         }
     }
 
+    /// Who is at work now, if nobody says otherwise.
+    fn who(&self) -> By {
+        running().map_or(self.watch.by.get(), |task| By::Task(task.id))
+    }
+
+    /// A task of this scheduler is to stop where it waits.
+    pub(crate) fn tell_cancelled(&self, task: &Task) {
+        // SAFETY: as in `wake`.
+        if self.watch.is_on() && !unsafe { task.local() }.cancelled.get() {
+            self.tell(task, What::Cancelled(self.who()));
+        }
+    }
+
+    fn tell(&self, task: &Task, what: What<'_>) {
+        self.watch.tell(self.clock.now(), task.id, what);
+    }
+
+    /// The task whose turn it is has come to an end without a value.
+    pub(crate) fn failed(&self, outcome: Outcome) {
+        let counters = &self.counters;
+        let count =
+            if outcome == Outcome::Cancelled { &counters.cancelled } else { &counters.panicked };
+        count.set(count.get() + 1);
+        self.outcome.set(outcome);
+    }
+
     /// Makes a waiting task ready. Only for tasks of this scheduler.
     #[inline]
     pub(crate) fn wake(&self, task: Arc<Task>) {
@@ -393,6 +428,9 @@ impl Scheduler {
             State::Ready | State::Woken | State::Done => {}
             State::Running => local.state.set(State::Woken),
             State::Waiting => {
+                if self.watch.is_on() {
+                    self.tell(&task, What::Woken(self.who()));
+                }
                 local.state.set(State::Ready);
                 // These are the task itself, so that dropping them runs no foreign code.
                 if let Some(key) = local.timer.take() {
@@ -427,74 +465,15 @@ impl Scheduler {
         drop(self.tasks.borrow_mut().remove(local.slot.get()));
         // SAFETY: the turn is over.
         drop(unsafe { local.take_body() });
+        let outcome = self.outcome.replace(Outcome::Returned);
+        if self.watch.is_on() {
+            self.tell(task, What::Ends(outcome));
+        }
         if let Some(joiner) = local.joiner.take() {
+            self.watch.by.set(By::Task(task.id));
             self.wake_waiter(joiner);
+            self.watch.by.set(By::Outside);
         }
-    }
-
-    /// Asks the operating system for events, sleeping up to `timeout` until there are some, and the clock for
-    /// due timers; wakes whom they concern. False: it slept its time out for nothing. With `idle`, a virtual
-    /// clock moves to the next deadline if nothing else is to be done.
-    fn ask(&self, timeout: Option<Duration>, idle: bool) -> bool {
-        let before = Instant::now();
-        let mut woken = Vec::new();
-        let rung = match self.reactor.borrow_mut().poll(timeout, &mut woken) {
-            Ok(rung) => rung,
-            Err(e) => panic!("the kernel refuses to tell which sockets are ready: {e}"),
-        };
-        let mut any = rung || !woken.is_empty();
-        for waiter in woken {
-            if let Waiter::Task(task) = &waiter {
-                // SAFETY: tasks in this reactor's lines were spawned on this thread.
-                unsafe { task.local() }.ticket.set(None); // It has left the line.
-            }
-            self.wake_waiter(waiter);
-        }
-        if rung {
-            for task in self.home.inbox.drain() {
-                task.noted();
-                self.wake(task);
-            }
-        }
-        any |= self.wake_sleepers(idle && !any);
-        self.recalibrate(before);
-        any
-    }
-
-    /// Wakes all whose time has come; a virtual clock moves to the next deadline if nobody is ready.
-    fn wake_sleepers(&self, idle: bool) -> bool {
-        let Some(next) = self.timers.borrow().next_tick() else { return false };
-        let idle = idle && !self.awaits_outside() && self.queue.is_empty();
-        if idle && self.clock.is_virtual() {
-            self.clock.jump(next);
-        }
-        let now = self.clock.tick(self.clock.now());
-        loop {
-            let due = self.timers.borrow_mut().pop_due(now);
-            let Some(waiter) = due else { return next <= now };
-            self.wake_waiter(waiter);
-        }
-    }
-
-    /// How long to sleep when nothing is ready.
-    fn nap(&self) -> Option<Duration> {
-        let tick = self.timers.borrow().next_tick()?;
-        match self.clock.is_virtual() {
-            true => (!self.awaits_outside()).then_some(Duration::ZERO),
-            false => Some(self.clock.until(tick, self.clock.now())),
-        }
-    }
-
-    /// Chooses how many turns to give until the next question, from how long those since the last took.
-    fn recalibrate(&self, before: Instant) {
-        let turns = self.given.replace(0) + self.stride.get() - self.countdown.get();
-        self.counters.turns.set(self.counters.turns.get() + u64::from(turns));
-        let each = (before - self.asked.get()) / turns.max(1);
-        let each = each.max(Duration::from_nanos(1));
-        let stride = STRIDE_TIME.as_nanos() / each.as_nanos();
-        self.stride.set(stride.clamp(1, LONGEST_STRIDE.into()) as u32);
-        self.countdown.set(self.stride.get());
-        self.asked.set(Instant::now());
     }
 
     /// Refuses new tasks and cancels all that are left, the newest first; returns when each is done, or its
@@ -507,6 +486,7 @@ impl Scheduler {
         for task in &left {
             // SAFETY: here and below, tasks in the table were spawned on this thread.
             let local = unsafe { task.local() };
+            self.tell_cancelled(task);
             local.cancelled.set(true);
             local.state.set(State::Waiting);
         }

@@ -24,29 +24,9 @@ use std::time::Instant;
 
 use super::coroutine::Switch;
 use super::inbox::{Flag, Inbox};
+use super::observe::Era;
 use super::reactor::{Shared, SourceId, Ticket};
 use super::timers::TimerKey;
-
-/// Which of Python's three eras a task is written in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Era {
-    /// A generator that yields what it waits for to a trampoline (Python 2.5, PEP 342).
-    Generator,
-    /// A stackful coroutine in plain straight-line code (gevent).
-    Green,
-    /// A future, polled (Python 3.5, PEP 492).
-    Future,
-}
-
-impl fmt::Display for Era {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Era::Generator => "generator",
-            Era::Green => "green",
-            Era::Future => "future",
-        })
-    }
-}
 
 /// What a coroutine waits for: what a task leaves at the door, and what a [`Generator`] of the first era
 /// hands to whoever resumes it.
@@ -234,17 +214,20 @@ pub(crate) struct Home {
 pub(crate) struct Setup {
     pub(crate) era: Era,
     pub(crate) site: &'static Location<'static>,
-    /// Few tasks have one: behind a thin pointer.
     pub(crate) name: Option<Box<Box<str>>>,
-    /// Usable bytes of its stack.
     pub(crate) stack_size: u32,
 }
 
 /// A task. Anybody may hold one, on any thread; only its home thread may look into `local`.
 pub(crate) struct Task {
     pub(crate) id: u64,
-    pub(crate) setup: Setup,
+    pub(crate) site: &'static Location<'static>,
+    /// Few tasks have one: behind a thin pointer.
+    pub(crate) name: Option<Box<Box<str>>>,
     pub(crate) home: Arc<Home>,
+    /// Usable bytes of its stack.
+    pub(crate) stack_size: u32,
+    pub(crate) era: Era,
     /// Lies in the inbox already.
     notified: Flag,
     local: Local,
@@ -260,6 +243,12 @@ pub(crate) struct Local {
     pub(crate) scopes: Cell<u16>,
     /// How often it has been woken, modulo 2^32.
     pub(crate) wakes: Cell<u32>,
+    /// The number of the task that spawned it, modulo 2^32; 0: no task.
+    pub(crate) parent: u32,
+    /// How many turns it has had, modulo 2^32.
+    pub(crate) turns: Cell<u32>,
+    /// The millisecond of the run, modulo 2^32, in which it began to wait.
+    pub(crate) since: Cell<u32>,
     /// How often a wait has been answered by unwinding.
     pub(crate) raised: Cell<u16>,
     pub(crate) waiting: Cell<Waiting>,
@@ -290,13 +279,23 @@ unsafe impl Send for Task {}
 unsafe impl Sync for Task {}
 
 impl Task {
-    pub(crate) fn new(id: u64, setup: Setup, home: Arc<Home>, body: Box<dyn Body>) -> Task {
+    pub(crate) fn new(
+        id: u64,
+        setup: Setup,
+        parent: u32,
+        home: Arc<Home>,
+        body: Box<dyn Body>,
+    ) -> Task {
+        let Setup { era, site, name, stack_size } = setup;
         let local = Local {
             state: Cell::new(State::Ready),
             cancelled: Cell::new(false),
             shields: Cell::new(0),
             scopes: Cell::new(0),
             wakes: Cell::new(0),
+            parent,
+            turns: Cell::new(0),
+            since: Cell::new(0),
             raised: Cell::new(0),
             waiting: Cell::new(Waiting::No),
             slot: Cell::new(u32::MAX),
@@ -308,7 +307,8 @@ impl Task {
             values: Cell::new(None),
             body: UnsafeCell::new(Some(body)),
         };
-        Task { id, setup, home, notified: Flag::new(), local }
+        let notified = Flag::new();
+        Task { id, site, name, home, stack_size, era, notified, local }
     }
 
     /// The home thread's part.
@@ -376,10 +376,7 @@ impl Drop for Task {
 
 impl fmt::Debug for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Task")
-            .field("id", &self.id)
-            .field("era", &self.setup.era)
-            .finish_non_exhaustive()
+        f.debug_struct("Task").field("id", &self.id).field("era", &self.era).finish_non_exhaustive()
     }
 }
 
@@ -387,10 +384,10 @@ impl fmt::Debug for Task {
 impl fmt::Display for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "task {}", self.id)?;
-        if let Some(name) = &self.setup.name {
+        if let Some(name) = &self.name {
             write!(f, " {name:?}")?;
         }
-        write!(f, " ({}, spawned at {})", self.setup.era, self.setup.site)
+        write!(f, " ({}, spawned at {})", self.era, self.site)
     }
 }
 

@@ -1,0 +1,126 @@
+//! When the scheduler asks the operating system for events, and the clock for due timers.
+//!
+//! Not after each turn: a question costs as much as a few turns. It is asked once in a number of turns that is
+//! chosen anew each time, so that some 200 µs lie between two questions (after 64 turns at the latest, the
+//! clock is looked at): often enough that spinning tasks starve nobody, seldom enough not to be felt. With
+//! nothing ready, the thread sleeps in the kernel until an event, a timer or another thread's wake.
+
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use super::observe::By;
+use super::scheduler::Scheduler;
+use super::task::Waiter;
+
+/// Turns between two questions to the operating system, at most, and the time they should take.
+const LONGEST_STRIDE: u32 = 64;
+const STRIDE_TIME: Duration = Duration::from_micros(200);
+
+impl Scheduler {
+    /// Asks, unless the longest stride was still a short time.
+    pub(super) fn ask_in_time(&self) {
+        let stride = self.stride.get();
+        if stride == LONGEST_STRIDE && self.asked.get().elapsed() < STRIDE_TIME {
+            self.given.set(self.given.get() + stride);
+            self.countdown.set(stride);
+        } else {
+            self.ask(Some(Duration::ZERO), false);
+        }
+    }
+
+    /// Without waiting: makes ready whoever should be. False: nobody.
+    pub(crate) fn look(&self) -> bool {
+        self.ask(Some(Duration::ZERO), true)
+    }
+
+    /// Asks the operating system for events, sleeping up to `timeout` until there are some, and the clock for
+    /// due timers; wakes whom they concern. False: it slept its time out for nothing. With `idle`, a virtual
+    /// clock moves to the next deadline if nothing else is to be done.
+    pub(super) fn ask(&self, timeout: Option<Duration>, idle: bool) -> bool {
+        let before = Instant::now();
+        let mut woken = Vec::new();
+        let rung = match self.reactor.borrow_mut().poll(timeout, &mut woken) {
+            Ok(rung) => rung,
+            Err(e) => panic!("the kernel refuses to tell which sockets are ready: {e}"),
+        };
+        let mut any = rung || !woken.is_empty();
+        self.watch.by.set(By::Socket);
+        for waiter in woken {
+            if let Waiter::Task(task) = &waiter {
+                // SAFETY: tasks in this reactor's lines were spawned on this thread.
+                unsafe { task.local() }.ticket.set(None); // It has left the line.
+            }
+            self.wake_waiter(waiter);
+        }
+        self.watch.by.set(By::Outside);
+        if rung {
+            for task in self.home.inbox.drain() {
+                task.noted();
+                self.wake(task);
+            }
+        }
+        any |= self.wake_sleepers(idle && !any);
+        self.recalibrate(before);
+        any
+    }
+
+    /// Wakes all whose time has come; a virtual clock moves to the next deadline if nobody is ready.
+    fn wake_sleepers(&self, idle: bool) -> bool {
+        let Some(next) = self.timers.borrow().next_tick() else { return false };
+        let idle = idle && !self.awaits_outside() && self.queue.is_empty();
+        if idle && self.clock.is_virtual() {
+            self.clock.jump(next);
+        }
+        let now = self.clock.tick(self.clock.now());
+        self.watch.by.set(By::Time);
+        loop {
+            let due = self.timers.borrow_mut().pop_due(now);
+            let Some(waiter) = due else { break };
+            self.wake_waiter(waiter);
+        }
+        self.watch.by.set(By::Outside);
+        next <= now
+    }
+
+    /// How long to sleep when nothing is ready.
+    pub(super) fn nap(&self) -> Option<Duration> {
+        let tick = self.timers.borrow().next_tick()?;
+        match self.clock.is_virtual() {
+            true => (!self.awaits_outside()).then_some(Duration::ZERO),
+            false => Some(self.clock.until(tick, self.clock.now())),
+        }
+    }
+
+    /// Chooses how many turns to give until the next question, from how long those since the last took.
+    fn recalibrate(&self, before: Instant) {
+        let turns = self.given.replace(0) + self.stride.get() - self.countdown.get();
+        self.counters.turns.set(self.counters.turns.get() + u64::from(turns));
+        let each = (before - self.asked.get()) / turns.max(1);
+        let each = each.max(Duration::from_nanos(1));
+        let stride = STRIDE_TIME.as_nanos() / each.as_nanos();
+        self.stride.set(stride.clamp(1, LONGEST_STRIDE.into()) as u32);
+        self.countdown.set(self.stride.get());
+        self.asked.set(Instant::now());
+        self.looked.set(self.clock.tick(self.clock.now()) as u32);
+    }
+
+    /// Turns given so far.
+    pub(crate) fn turns(&self) -> u64 {
+        let since = self.given.get() + self.stride.get() - self.countdown.get();
+        self.counters.turns.get() + u64::from(since)
+    }
+
+    /// When somebody wants to be woken next.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let tick = self.timers.borrow().next_tick()?;
+        let now = self.clock.now();
+        Some(now + self.clock.until(tick, now))
+    }
+
+    /// What is readable when the operating system has something to say.
+    pub(crate) fn event_queue(&self) -> BorrowedFd<'_> {
+        let fd = self.reactor.borrow().as_raw_fd();
+        // SAFETY: the reactor's descriptor is open as long as the scheduler is.
+        unsafe { BorrowedFd::borrow_raw(fd) }
+    }
+}

@@ -1,0 +1,153 @@
+//! The hooks: what a run tells somebody who watches it.
+//!
+//! Mostly nobody does. The scheduler's loop is compiled twice, with the hooks and without them, so that a
+//! run which nobody watches pays nothing for them in its turns.
+//!
+//! (The idea is trio's `Instrument`.)
+
+use std::fmt;
+use std::panic::Location;
+use std::time::Instant;
+
+/// Which of Python's three eras a task is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Era {
+    /// A generator that yields what it waits for to a trampoline (Python 2.5, PEP 342).
+    Generator,
+    /// A stackful coroutine in plain straight-line code (gevent).
+    Green,
+    /// A future, polled (Python 3.5, PEP 492).
+    Future,
+}
+
+impl fmt::Display for Era {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Era::Generator => "generator",
+            Era::Green => "green",
+            Era::Future => "future",
+        })
+    }
+}
+
+/// Watches a run: set by [`Builder::observe`](crate::Builder::observe).
+///
+/// ```
+/// use std::{cell::Cell, rc::Rc};
+/// use wouldblock::{Builder, green, observe::{Event, Observer, What}};
+///
+/// #[derive(Clone, Default)]
+/// struct Turns(Rc<Cell<u32>>);
+///
+/// impl Observer for Turns {
+///     fn observe(&self, event: &Event<'_>) {
+///         self.0.set(self.0.get() + u32::from(matches!(event.what, What::Turn)));
+///     }
+/// }
+///
+/// let turns = Turns::default();
+/// Builder::new().observe(turns.clone()).run(green::yield_now);
+/// assert_eq!(turns.0.get(), 2);
+/// ```
+pub trait Observer {
+    /// Something has happened. This is called in the middle of the scheduler's work, often: it should be
+    /// quick, and may neither wait nor spawn nor panic.
+    fn observe(&self, event: &Event<'_>);
+}
+
+/// What has happened to which task.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Event<'a> {
+    /// By the run's clock: a virtual one stands still while tasks run.
+    pub at: Instant,
+    /// The task's number in its run.
+    pub task: u64,
+    /// What has happened to it.
+    pub what: What<'a>,
+}
+
+impl<'a> Event<'a> {
+    pub(crate) fn new(at: Instant, task: u64, what: What<'a>) -> Event<'a> {
+        Event { at, task, what }
+    }
+}
+
+/// What can happen to a task.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum What<'a> {
+    /// It was spawned, and is ready.
+    #[non_exhaustive]
+    Spawned {
+        /// Its name, if it has one.
+        name: Option<&'a str>,
+        /// Its era.
+        era: Era,
+        /// Where in the source.
+        site: &'static Location<'static>,
+        /// By which task.
+        parent: Option<u64>,
+    },
+    /// Its turn begins.
+    Turn,
+    /// Its turn is over, and it is ready for another.
+    Yields,
+    /// Its turn is over, and it waits.
+    #[non_exhaustive]
+    Waits {
+        /// For what.
+        reason: Reason<'a>,
+        /// Until when at most.
+        deadline: Option<Instant>,
+    },
+    /// Its wait is over: it is ready.
+    Woken(By),
+    /// It is to stop where it waits.
+    Cancelled(By),
+    /// Its last turn is over.
+    Ends(Outcome),
+}
+
+/// What a task waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason<'a> {
+    /// This descriptor, to read.
+    Readable(i32),
+    /// This descriptor, to write.
+    Writable(i32),
+    /// The time.
+    Time,
+    /// The end of this task.
+    Task(u64),
+    /// Something that has a name: a lock, a queue, work on another thread.
+    Named(&'a str),
+    /// Somebody who keeps its waker.
+    Waker,
+}
+
+/// Who did it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum By {
+    /// This task, in its turn or by its end.
+    Task(u64),
+    /// The kernel: a socket is ready.
+    Socket,
+    /// The clock.
+    Time,
+    /// Another thread, or code outside of any task.
+    Outside,
+}
+
+/// How a task has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It has returned a value.
+    Returned,
+    /// It has panicked, or there was no stack for it.
+    Panicked,
+    /// It was cancelled.
+    Cancelled,
+}
