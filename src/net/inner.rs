@@ -107,8 +107,8 @@ impl<S: AsRawFd> Inner<S> {
         }
     }
 
-    /// As [`green`](Inner::green), for a call that may become possible without a sign of the kernel's.
-    pub(super) fn green_unsignalled<R>(
+    /// As [`green`](Inner::green), for a call of which the kernel does not tell when it becomes possible.
+    pub(super) fn green_with_pauses<R>(
         &self,
         direction: Direction,
         mut call: impl FnMut(&S) -> io::Result<R>,
@@ -128,12 +128,7 @@ impl<S: AsRawFd> Inner<S> {
             if left.is_zero() {
                 return Err(limit.map_or(error, |limit| time::Elapsed::new(limit).into()));
             }
-            let pause = pauses.next().min(left);
-            match in_task() {
-                // A sign may come all the same, and then there is no need to wait longer.
-                true => drop(door::wait(time::timeout(pause, self.ready(direction)))),
-                false => thread::sleep(pause),
-            }
+            pause(pauses.next().min(left));
         }
     }
 
@@ -234,13 +229,13 @@ impl Pauses {
         self.next = (2 * pause).min(Pauses::LONGEST);
         pause
     }
+}
 
-    /// The green way: suspends the task; outside of one, blocks the thread.
-    pub(super) fn pause(&mut self) {
-        match in_task() {
-            true => door::wait(time::sleep(self.next())),
-            false => thread::sleep(self.next()),
-        }
+/// The green way to pause: suspends the task; outside of one, blocks the thread.
+pub(super) fn pause(duration: Duration) {
+    match in_task() {
+        true => door::wait(time::sleep(duration)),
+        false => thread::sleep(duration),
     }
 }
 

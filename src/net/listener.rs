@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::inner::Pauses;
 
@@ -21,16 +22,16 @@ impl AtLimit {
         AtLimit { pauses: None }
     }
 
-    /// The pauses to make after this error. It warns once, until the limit is no longer met.
+    /// How long to pause after this error. It warns once, until the limit is no longer met.
     ///
     /// # Errors
     ///
     /// The error itself, if it is another.
-    pub(super) fn pauses(
+    pub(super) fn pause_after(
         &mut self,
         error: io::Error,
         listener: &dyn fmt::Debug,
-    ) -> io::Result<&mut Pauses> {
+    ) -> io::Result<Duration> {
         if !matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
             return Err(error);
         }
@@ -40,7 +41,7 @@ impl AtLimit {
                  fewer connections at once, or raise the limit (`ulimit -n`)"
             );
         }
-        Ok(self.pauses.get_or_insert_with(Pauses::new))
+        Ok(self.pauses.get_or_insert_with(Pauses::new).next())
     }
 
     /// A connection was accepted.
@@ -88,7 +89,7 @@ macro_rules! listener {
                             limit.passed();
                             return Ok(accepted);
                         }
-                        Err(e) if self.inner.may_wait() => limit.pauses(e, self)?.pause(),
+                        Err(e) if self.inner.may_wait() => pause(limit.pause_after(e, self)?),
                         Err(e) => return Err(e),
                     }
                 }
@@ -167,7 +168,7 @@ macro_rules! listener {
                         }
                         Err(e) => {
                             let listener = self.listener;
-                            self.pause = Some(sleep(self.limit.pauses(e, listener)?.next()));
+                            self.pause = Some(sleep(self.limit.pause_after(e, listener)?));
                         }
                     }
                 }

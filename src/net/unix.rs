@@ -21,14 +21,14 @@ use futures_io::{AsyncRead, AsyncWrite};
 pub use std::os::unix::net::SocketAddr;
 
 use super::datagram::datagram;
-use super::inner::{Inner, Pauses, limits, socket, stds, three_eras, would_block};
+use super::inner::{Inner, Pauses, limits, pause, socket, stds, three_eras, would_block};
 use super::listener::{AtLimit, listener, unless_aborted};
 use super::socket::Readiness;
 use super::stream::{connecting, send, send_vectored, stream, total};
 use crate::kernel::door;
 use crate::kernel::reactor::Direction;
 use crate::kernel::scheduler::in_task;
-use crate::time::{Sleep, sleep, timeout};
+use crate::time::{Sleep, sleep};
 
 /// A connection over a Unix socket: [`std::os::unix::net::UnixStream`] that suspends the task where that
 /// one blocks the thread.
@@ -271,9 +271,9 @@ impl UnixDatagram {
 
     /// Sends a datagram to the socket named `path`; it is sent whole or not at all.
     ///
-    /// When the receiver's queue is full, with datagrams of others, the kernel does not tell when there is
-    /// room. So it is tried again then: after 1 ms, 2, 4, .. and every 100 ms. (To whom the socket is
-    /// connected to, [`send`](UnixDatagram::send) needs no such thing.)
+    /// When the receiver's queue is full, the kernel does not tell when there is room (worse, each failure
+    /// looks to it like room). So it is tried again then: after 1 ms, 2, 4, .. and every 100 ms. To whom
+    /// the socket is connected to, [`send`](UnixDatagram::send) needs no such thing.
     ///
     /// # Errors
     ///
@@ -304,7 +304,7 @@ impl UnixDatagram {
     ///
     /// Nothing is sent.
     pub fn send_to_addr(&self, buf: &[u8], address: &SocketAddr) -> io::Result<usize> {
-        self.inner.green_unsignalled(Direction::Write, |s| s.send_to_addr(buf, address))
+        self.inner.green_with_pauses(Direction::Write, |s| s.send_to_addr(buf, address))
     }
 
     /// As [`send_to`](UnixDatagram::send_to), now or not at all.
@@ -358,8 +358,7 @@ impl UnixDatagram {
         let mut pauses = Pauses::new();
         loop {
             match self.try_send_to_addr(buf, address) {
-                // A sign may come all the same, and then there is no need to wait longer.
-                Err(e) if would_block(&e) => drop(timeout(pauses.next(), self.writable()).await),
+                Err(e) if would_block(&e) => sleep(pauses.next()).await,
                 result => return result,
             }
         }
