@@ -320,6 +320,30 @@ fn sending_to_a_full_queue_can_be_cancelled_and_limited() {
     });
 }
 
+#[test]
+fn a_sender_whose_turn_is_over_takes_another_and_does_not_pause() {
+    virtually(|| {
+        let (_folder, path) = path();
+        let socket = Rc::new(UnixDatagram::bind(&path).unwrap());
+        let (start, turns) = (now(), stats().turns);
+        for _ in 0..200 {
+            socket.send_to(b"x", &path).unwrap();
+            socket.try_recv(&mut [0]).or_else(|_| socket.recv(&mut [0])).unwrap();
+        }
+        assert!(stats().turns - turns >= 3, "200 of each are more than one turn's");
+        in_each_era(|| {
+            let (socket, path) = (socket.clone(), path.clone());
+            async move {
+                for _ in 0..200 {
+                    socket.sending_to(b"x", &path).await.unwrap();
+                    socket.receiving(&mut [0]).await.unwrap();
+                }
+            }
+        });
+        assert_eq!(now(), start, "no time has had to pass");
+    });
+}
+
 // Any of them.
 
 #[test]

@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::socket::{Readiness, Socket};
 use crate::kernel::door;
 use crate::kernel::reactor::Direction;
-use crate::kernel::scheduler::in_task;
+use crate::kernel::scheduler::{here, in_task};
 use crate::time;
 
 /// A socket of std's in the kernel's non-blocking mode, with the modes of the green era.
@@ -117,18 +117,23 @@ impl<S: AsRawFd> Inner<S> {
             return self.green(direction, call);
         }
         let limit = self.limit(direction).get();
-        let end = limit.and_then(|limit| time::now().checked_add(limit));
+        let mut left = limit.unwrap_or(Duration::MAX);
         let mut pauses = Pauses::new();
         loop {
-            let error = match self.socket.try_io(direction, &mut call) {
-                Err(e) if would_block(&e) => e,
+            match self.socket.try_io(direction, &mut call) {
+                Err(e) if would_block(&e) => {}
                 result => return result,
-            };
-            let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(time::now()));
-            if left.is_zero() {
-                return Err(limit.map_or(error, |limit| time::Elapsed::new(limit).into()));
             }
-            pause(pauses.next().min(left));
+            if spent() {
+                door::yield_now();
+                continue;
+            }
+            if let (Some(limit), true) = (limit, left.is_zero()) {
+                return Err(time::Elapsed::new(limit).into());
+            }
+            let next = pauses.next().min(left);
+            pause(next);
+            left -= next;
         }
     }
 
@@ -181,6 +186,11 @@ where
 
 pub(super) fn would_block(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
+}
+
+/// Whether the task has had its share of this turn, so that it would block on anything.
+pub(super) fn spent() -> bool {
+    in_task() && here().budget.get() == 0
 }
 
 /// A time limit that may be set through a shared reference, in nanoseconds; 0 is none.

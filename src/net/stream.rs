@@ -6,8 +6,12 @@ use std::os::fd::AsFd;
 use socket2::SockRef;
 
 /// A write to somebody who has gone is an error and never the signal `SIGPIPE`, also in a program that
-/// has not told the kernel to ignore that one. (Apple's sockets are told when they are made.)
-const FLAGS: libc::c_int = if cfg!(target_vendor = "apple") { 0 } else { libc::MSG_NOSIGNAL };
+/// has not told the kernel to ignore that one.
+#[cfg(not(target_vendor = "apple"))]
+const FLAGS: libc::c_int = libc::MSG_NOSIGNAL;
+/// Apple's sockets are told when std makes them.
+#[cfg(target_vendor = "apple")]
+const FLAGS: libc::c_int = 0;
 
 pub(super) fn send(stream: &impl AsFd, buf: &[u8]) -> io::Result<usize> {
     SockRef::from(stream).send_with_flags(buf, FLAGS)

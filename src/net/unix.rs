@@ -2,14 +2,11 @@
 //!
 //! As [`std::os::unix::net`], for all three eras.
 
-use std::ffi::OsStr;
 use std::fmt;
 use std::future::Future;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net;
 use std::path::Path;
 use std::pin::Pin;
@@ -21,10 +18,11 @@ use futures_io::{AsyncRead, AsyncWrite};
 pub use std::os::unix::net::SocketAddr;
 
 use super::datagram::datagram;
-use super::inner::{Inner, Pauses, limits, pause, socket, stds, three_eras, would_block};
+use super::inner::{Inner, Pauses, limits, pause, socket, spent, stds, three_eras, would_block};
 use super::listener::{AtLimit, listener, unless_aborted};
 use super::socket::Readiness;
 use super::stream::{connecting, send, send_vectored, stream, total};
+use crate::eras::future::yield_now;
 use crate::kernel::door;
 use crate::kernel::reactor::Direction;
 use crate::kernel::scheduler::in_task;
@@ -145,12 +143,7 @@ impl UnixStream {
 }
 
 async fn connect(address: &SocketAddr) -> io::Result<UnixStream> {
-    let name = match (address.as_pathname(), address.as_abstract_name()) {
-        (Some(path), _) => path.as_os_str().to_owned(),
-        (_, Some(name)) => OsStr::from_bytes(&[b"\0", name].concat()).to_owned(),
-        (None, None) => Default::default(), // The kernel says that this is no address.
-    };
-    let address = socket2::SockAddr::unix(name)?;
+    let address = raw(address)?;
     let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     let mut pauses = Pauses::new();
@@ -161,6 +154,17 @@ async fn connect(address: &SocketAddr) -> io::Result<UnixStream> {
         }
     }
     Ok(UnixStream { inner: Inner::new(OwnedFd::from(socket).into()) })
+}
+
+/// The address as socket2 has it, where an abstract name begins with a zero.
+fn raw(address: &SocketAddr) -> io::Result<socket2::SockAddr> {
+    #[cfg(target_os = "linux")]
+    if let Some(name) = std::os::linux::net::SocketAddrExt::as_abstract_name(address) {
+        use std::os::unix::ffi::OsStrExt;
+        return socket2::SockAddr::unix(std::ffi::OsStr::from_bytes(&[b"\0", name].concat()));
+    }
+    // Without a name it is no address, as the kernel will say.
+    socket2::SockAddr::unix(address.as_pathname().unwrap_or(Path::new("")))
 }
 
 /// A socket that connections come in by: [`std::os::unix::net::UnixListener`] that suspends the task where
@@ -358,6 +362,7 @@ impl UnixDatagram {
         let mut pauses = Pauses::new();
         loop {
             match self.try_send_to_addr(buf, address) {
+                Err(e) if would_block(&e) && spent() => yield_now().await,
                 Err(e) if would_block(&e) => sleep(pauses.next()).await,
                 result => return result,
             }
