@@ -427,7 +427,8 @@ macro_rules! three_eras {
             self.inner.green(Direction::$direction, $call)
         }
 
-        #[doc = concat!("As [`", stringify!($green), "`](Self::", stringify!($green), "), now or not at all.")]
+        #[doc = concat!("[`", stringify!($green), "`](Self::", stringify!($green), "), now or not")]
+        /// at all.
         ///
         /// # Errors
         ///
@@ -437,7 +438,8 @@ macro_rules! three_eras {
             self.inner.attempt(Direction::$direction, $call)
         }
 
-        #[doc = concat!("The operation of [`", stringify!($green), "`](Self::", stringify!($green), "): `y.wait(..)` or `.await` it.")]
+        #[doc = concat!("[`", stringify!($green), "`](Self::", stringify!($green), ") as an operation:")]
+        /// `y.wait(..)` or `.await` it.
         ///
         /// # Errors
         ///
@@ -446,7 +448,10 @@ macro_rules! three_eras {
         /// # Cancellation
         ///
         /// Nothing is lost.
-        pub fn $operation(&self, $($arg: $type),*) -> impl Future<Output = io::Result<$result>> + Unpin {
+        pub fn $operation(
+            &self,
+            $($arg: $type),*
+        ) -> impl Future<Output = io::Result<$result>> + Unpin {
             self.inner.operation(Direction::$direction, $call)
         }
     )*};
