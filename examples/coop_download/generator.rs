@@ -1,57 +1,89 @@
 //! The generator era: every wait is a `yield`, passed by hand through every function on the way.
 
-use std::io::ErrorKind::WouldBlock;
+use std::io::{self, ErrorKind::WouldBlock};
+use std::rc::Rc;
 
 use wouldblock::generator::{self, Yielder};
 use wouldblock::net::TcpStream;
+use wouldblock::time::{sleep, timeout};
 use wouldblock::{Stats, Wait, gather, offload, stats};
 
-use crate::CHUNK;
-use crate::job::{Done, Error, Job, Target};
+use crate::error::Error;
+use crate::interrupt;
+use crate::job::{Job, List};
 use crate::protocol::{self, Response};
 
-pub fn download_all(jobs: Vec<Job>) -> (Vec<Done>, Stats) {
+pub fn download_all(list: &Rc<List>) -> Stats {
     wouldblock::run(|| {
-        let all = generator::spawn(|y| {
-            let spawn =
-                |job: Job| generator::spawn(|y| job.measure(|_, target| download(y, target)));
-            y.wait(gather(jobs.into_iter().map(spawn)))
+        let list = list.clone();
+        let all = generator::spawn(move |y| {
+            let worker = |_| {
+                let list = list.clone();
+                generator::spawn(move |y| work(y, &list))
+            };
+            y.wait(interrupt::or_done(gather((0..list.workers()).map(worker))));
         });
-        let files = all.join().expect("downloads keep their errors");
-        (files.into_iter().map(|file| file.expect("a download keeps its error")).collect(), stats())
+        all.join().expect("nobody cancels it");
+        stats()
     })
 }
 
-fn download(y: &Yielder<Wait>, target: &Target) -> Result<u64, Error> {
-    let stream = y.wait(TcpStream::connecting((target.host.as_str(), target.port)))?;
-    write_all(y, &stream, &protocol::request(target))?;
+fn work(y: &Yielder<Wait>, list: &List) {
+    while let Some(mut job) = list.next() {
+        while let Some(pause) = job.again(download(y, &job)) {
+            y.wait(sleep(pause));
+        }
+    }
+}
 
-    let mut response = Response::default();
-    let mut chunk = [0; CHUNK];
-    loop {
+fn download(y: &Yielder<Wait>, job: &Job<'_>) -> Result<u64, Error> {
+    let target = &job.target;
+    if target.https {
+        let why = "the generator era has no https: TLS, as every protocol, would have to be written anew \
+                   for it, with a yield wherever it reads or writes";
+        return Err(Error::Lasting(why.into()));
+    }
+    let stream = wait(y, job, TcpStream::connecting((target.host.as_str(), target.port)))?;
+    write_all(y, job, &stream, &protocol::request(target))?;
+
+    let mut response = Response::new(job);
+    let mut chunk = vec![0; job.chunk()];
+    while !response.is_complete() {
         let n = match stream.try_read(&mut chunk) {
             Err(e) if e.kind() == WouldBlock => {
-                y.wait(stream.readable())?;
+                wait(y, job, stream.readable())?;
                 continue;
             }
             result => result?,
         };
-        if response.take(&chunk[..n])? {
-            break;
+        if let Some(write) = response.take(&chunk[..n])? {
+            y.wait(offload(write))?;
         }
     }
-    let (file, body) = (target.file.clone(), response.into_body());
-    let bytes = body.len() as u64;
-    y.wait(offload(move || std::fs::write(file, body)))?;
-    Ok(bytes)
+    let mut body = response.into_body()?;
+    y.wait(offload(body.finish()?))
 }
 
-fn write_all(y: &Yielder<Wait>, stream: &TcpStream, mut bytes: &[u8]) -> Result<(), Error> {
+fn write_all(
+    y: &Yielder<Wait>,
+    job: &Job<'_>,
+    stream: &TcpStream,
+    mut bytes: &[u8],
+) -> io::Result<()> {
     while !bytes.is_empty() {
         match stream.try_write(bytes) {
-            Err(e) if e.kind() == WouldBlock => y.wait(stream.writable())?,
+            Err(e) if e.kind() == WouldBlock => wait(y, job, stream.writable())?,
             result => bytes = &bytes[result?..],
         }
     }
     Ok(())
+}
+
+/// A time limit, too, is passed to every wait by hand.
+fn wait<T>(
+    y: &Yielder<Wait>,
+    job: &Job<'_>,
+    operation: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
+    y.wait(timeout(job.time_left()?, operation)).map_err(|_| job.timed_out())?
 }

@@ -1,37 +1,64 @@
 //! The green era: straight-line, blocking-style code, and a blocking library, ureq, as it is.
 
 use std::io::Read;
+use std::rc::Rc;
 
+use ureq::config::AutoHeaderValue;
 use wouldblock::{Stats, gather, green, http, offload, stats};
 
-use crate::CHUNK;
-use crate::job::{Done, Error, Job, Target};
+use crate::error::{Error, check};
+use crate::interrupt;
+use crate::job::{Job, List};
 
-pub fn download_all(jobs: Vec<Job>) -> (Vec<Done>, Stats) {
+pub fn download_all(list: &Rc<List>) -> Stats {
     wouldblock::run(|| {
-        let agent = http::agent();
-        let spawn = |job: Job| {
-            let agent = agent.clone();
-            green::spawn(move || job.measure(|job, target| download(&agent, &job.url, target)))
+        let agent = agent(list);
+        let worker = |_| {
+            let (list, agent) = (list.clone(), agent.clone());
+            green::spawn(move || work(&agent, &list))
         };
-        let files = green::wait(gather(jobs.into_iter().map(spawn)));
-        (files.into_iter().map(|file| file.expect("a download keeps its error")).collect(), stats())
+        green::wait(interrupt::or_done(gather((0..list.workers()).map(worker))));
+        stats()
     })
 }
 
-fn download(agent: &ureq::Agent, url: &str, target: &Target) -> Result<u64, Error> {
-    let mut reader = agent.get(url).call()?.into_body().into_reader();
+fn work(agent: &ureq::Agent, list: &List) {
+    while let Some(mut job) = list.next() {
+        while let Some(pause) = job.again(attempt(agent, &job)) {
+            green::sleep(pause);
+        }
+    }
+}
 
-    let mut body = Vec::new();
-    let mut chunk = [0; CHUNK];
+fn attempt(agent: &ureq::Agent, job: &Job<'_>) -> Result<u64, Error> {
+    green::timeout(job.timeout(), || download(agent, job))?
+}
+
+fn download(agent: &ureq::Agent, job: &Job<'_>) -> Result<u64, Error> {
+    let response = agent.get(job.target.url()).call()?;
+    check(response.status().as_u16(), None)?;
+
+    let mut part = job.part(response.body().content_length())?;
+    let mut body = response.into_body().into_reader();
+    let mut chunk = vec![0; job.chunk()];
     loop {
-        let n = reader.read(&mut chunk)?;
+        let n = body.read(&mut chunk)?;
         if n == 0 {
             break;
         }
-        body.extend_from_slice(&chunk[..n]);
+        if let Some(write) = part.take(&chunk[..n])? {
+            green::wait(offload(write))?;
+        }
     }
-    let (file, bytes) = (target.file.clone(), body.len() as u64);
-    green::wait(offload(move || std::fs::write(file, body)))?;
-    Ok(bytes)
+    green::wait(offload(part.finish()?))
+}
+
+/// As the other ways do, it asks the server itself, for the file as it is, and sees the status first.
+fn agent(list: &List) -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
+        .tls_config(list.trust.ureq())
+        .proxy(None)
+        .accept_encoding(AutoHeaderValue::None)
+        .http_status_as_error(false);
+    http::agent_with(config.build())
 }

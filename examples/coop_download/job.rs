@@ -1,134 +1,239 @@
-//! What is to be downloaded, and what has come of it.
+//! The downloads of one run: who is next, what came of each, and when to try again.
 
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use hyper::Uri;
-use log::{error, info};
+use indicatif::ProgressBar;
+use log::{debug, error, info, warn};
 
-use crate::pictures::Picture;
+use crate::cli::Options;
+use crate::error::Error;
+use crate::interrupt;
+use crate::part::Part;
+use crate::progress::Progress;
+use crate::target::Target;
+use crate::tls::Trust;
+use crate::urls::Address;
 
-pub type Error = Box<dyn std::error::Error + Send + Sync>;
+/// As many as ureq follows.
+const MOST_REDIRECTS: u32 = 10;
 
-/// One download.
-#[derive(Clone)]
-pub struct Job {
-    pub url: String,
-    /// Where to save it, or why it cannot be downloaded at all.
-    target: Result<Target, String>,
+/// A list of downloads, from which as many workers as may run at once take one after the other.
+pub struct List {
+    options: Options,
+    pub trust: Trust,
+    progress: Progress,
+    urls: Vec<String>,
+    targets: Vec<Result<(Target, PathBuf), String>>,
+    next: Cell<usize>,
+    done: RefCell<Vec<Option<Done>>>,
 }
 
+/// What came of a download.
 #[derive(Clone)]
-pub struct Target {
-    /// A name or an address; an IPv6 address without the brackets that it has in a URL.
-    pub host: String,
-    pub port: u16,
-    /// What the `Host` header says.
-    pub authority: String,
-    /// What is asked for: the path and the query.
-    pub path: String,
-    pub file: PathBuf,
-}
-
-/// A finished download.
 pub struct Done {
     pub url: String,
+    /// Where the file is, if it is there.
     pub file: Option<PathBuf>,
     pub seconds: f64,
+    pub attempts: u32,
     /// How many bytes, or what went wrong.
     pub outcome: Result<u64, String>,
 }
 
-pub fn jobs(urls: &[String], out: &Path) -> Vec<Job> {
-    let mut names = HashSet::new();
-    let job = |url: &String| {
-        let target = target(url, out).and_then(|target| match names.insert(target.file.clone()) {
-            true => Ok(target),
-            false => Err(format!("another URL is saved as {}", target.file.display())),
-        });
-        Job { url: url.clone(), target }
-    };
-    urls.iter().map(job).collect()
-}
+/// What a download that Ctrl-C has stopped, or kept from beginning, says.
+pub const INTERRUPTED: &str = "interrupted";
 
-fn target(url: &str, out: &Path) -> Result<Target, String> {
-    let uri: Uri = url.parse().map_err(|e| format!("not a URL: {e}"))?;
-    if uri.scheme_str() != Some("http") {
-        return Err("not an http URL".into());
-    }
-    let host = uri.host().ok_or("no host in the URL")?;
-    let port = uri.port_u16().unwrap_or(80);
-    let name = uri.path().rsplit('/').next().unwrap_or_default();
-    if matches!(name, "" | "." | "..") {
-        return Err("no file name in the URL".into());
-    }
-    Ok(Target {
-        host: host.trim_matches(['[', ']']).to_owned(),
-        port,
-        authority: format!("{host}:{port}"),
-        path: uri.path_and_query().map_or("/", |p| p.as_str()).to_owned(),
-        file: out.join(name),
-    })
-}
-
-impl Job {
-    /// Runs `download` and keeps what comes of it, the time it took, and an error in its place.
-    pub fn measure(self, download: impl FnOnce(&Job, &Target) -> Result<u64, Error>) -> Done {
-        let start = Instant::now();
-        let outcome = match &self.target {
-            Ok(target) => download(&self, target).map_err(|e| describe(&*e)),
-            Err(why) => Err(why.clone()),
+impl List {
+    pub fn new(
+        addresses: &[Address],
+        options: &Options,
+        trust: &Trust,
+        progress: &Progress,
+    ) -> List {
+        let mut names = HashSet::new();
+        let mut target = |address: &Address| -> Result<(Target, PathBuf), String> {
+            let target = Target::of(&address.url)?;
+            let file = options.out.join(target.file_name()?);
+            match names.insert(file.clone()) {
+                true => Ok((target, file)),
+                false => Err(format!("another URL is saved as {}", file.display())),
+            }
         };
-        self.done(start, outcome)
+        let target = |address: &Address| target(address).map_err(|why| address.locate(&why));
+        List {
+            options: options.clone(),
+            trust: trust.clone(),
+            progress: progress.clone(),
+            urls: addresses.iter().map(|address| address.url.clone()).collect(),
+            targets: addresses.iter().map(target).collect(),
+            next: Cell::new(0),
+            done: RefCell::new(vec![None; addresses.len()]),
+        }
     }
 
-    /// As [`measure`](Job::measure), for a future.
-    pub async fn measure_async(
-        self,
-        download: impl AsyncFnOnce(&Job, &Target) -> Result<u64, Error>,
-    ) -> Done {
-        let start = Instant::now();
-        let outcome = match &self.target {
-            Ok(target) => download(&self, target).await.map_err(|e| describe(&*e)),
-            Err(why) => Err(why.clone()),
-        };
-        self.done(start, outcome)
+    pub fn len(&self) -> usize {
+        self.urls.len()
     }
 
-    fn done(self, start: Instant, outcome: Result<u64, String>) -> Done {
+    /// How many workers there should be.
+    pub fn workers(&self) -> usize {
+        self.targets.len().min(self.options.concurrency as usize)
+    }
+
+    /// The next download; none when all have begun, or after Ctrl-C.
+    pub fn next(&self) -> Option<Job<'_>> {
+        while !interrupt::has_come() {
+            let index = self.next.replace(self.next.get() + 1);
+            match self.targets.get(index)? {
+                Ok((target, file)) => return Some(Job::new(self, index, target.clone(), file)),
+                Err(why) => self.put(index, 0.0, 0, Err(why.clone())),
+            }
+        }
+        None
+    }
+
+    fn put(&self, index: usize, seconds: f64, attempts: u32, outcome: Result<u64, String>) {
+        let url = self.urls[index].clone();
         match &outcome {
-            Ok(_) => info!("Downloaded: {}", self.url),
-            Err(why) => error!("Failed: {}: {why}", self.url),
+            Ok(_) => info!("Downloaded: {url}"),
+            Err(why) if why == INTERRUPTED => {}
+            Err(why) => error!("Failed: {url}: {why}"),
         }
-        let file = self.target.ok().map(|target| target.file);
-        Done { url: self.url, file, seconds: start.elapsed().as_secs_f64(), outcome }
+        let file = self.targets[index].as_ref().ok().filter(|_| outcome.is_ok());
+        let file = file.map(|(_, file)| file.clone());
+        self.done.borrow_mut()[index] = Some(Done { url, file, seconds, attempts, outcome });
+    }
+
+    /// What came of each, in the order of the list.
+    pub fn finish(&self) -> Vec<Done> {
+        for index in 0..self.urls.len() {
+            let begun = self.done.borrow()[index].is_some();
+            if !begun {
+                self.put(index, 0.0, 0, Err(INTERRUPTED.into()));
+            }
+        }
+        self.done.take().into_iter().flatten().collect()
     }
 }
 
-/// An error with its causes, unless it has already said them itself.
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
+/// One download. Dropped, it is done, whether or not it got to its end.
+pub struct Job<'a> {
+    list: &'a List,
+    index: usize,
+    pub target: Target,
+    file: &'a PathBuf,
+    bar: ProgressBar,
+    start: Instant,
+    attempt: Instant,
+    attempts: u32,
+    redirects: u32,
+    outcome: Result<u64, String>,
 }
 
-impl Done {
-    /// Makes it a failure unless the file holds what the server has sent.
-    pub fn check(&mut self, pictures: &[Picture]) {
-        let (Ok(_), Some(file)) = (&self.outcome, &self.file) else { return };
-        let sent = pictures.iter().find(|p| file.ends_with(p.name)).expect("a picture of ours");
-        match std::fs::read(file) {
-            Ok(bytes) if bytes == sent.bytes => {}
-            Ok(_) => self.outcome = Err("the file differs from what the server sent".into()),
-            Err(e) => self.outcome = Err(format!("the file cannot be read again: {e}")),
+impl<'a> Job<'a> {
+    fn new(list: &'a List, index: usize, target: Target, file: &'a PathBuf) -> Job<'a> {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let bar = list.progress.bar(&name);
+        let start = Instant::now();
+        let outcome = Err(INTERRUPTED.into());
+        Job {
+            list,
+            index,
+            target,
+            file,
+            bar,
+            start,
+            attempt: start,
+            attempts: 1,
+            redirects: 0,
+            outcome,
         }
+    }
+
+    /// The file that it is saved in, `length` bytes long if that is known.
+    pub fn part(&self, length: Option<u64>) -> Result<Part, Error> {
+        Part::new(self.file, length, self.bar.clone())
+    }
+
+    /// The most bytes in one read.
+    pub fn chunk(&self) -> usize {
+        self.list.options.chunk as usize
+    }
+
+    /// Whom to trust with https.
+    pub fn trust(&self) -> &Trust {
+        &self.list.trust
+    }
+
+    /// The time that an attempt has.
+    pub fn timeout(&self) -> Duration {
+        self.list.options.timeout.unwrap_or(Duration::MAX)
+    }
+
+    /// What this attempt has left of it; fails if that is nothing.
+    pub fn time_left(&self) -> io::Result<Duration> {
+        match self.timeout().saturating_sub(self.attempt.elapsed()) {
+            Duration::ZERO => Err(self.timed_out()),
+            left => Ok(left),
+        }
+    }
+
+    pub fn timed_out(&self) -> io::Error {
+        io::Error::new(io::ErrorKind::TimedOut, format!("timed out after {:?}", self.timeout()))
+    }
+
+    /// Takes what came of an attempt, and says how long to pause before the next if there is to be one.
+    pub fn again(&mut self, outcome: Result<u64, Error>) -> Option<Duration> {
+        let pause = match outcome {
+            Ok(bytes) => {
+                self.outcome = Ok(bytes);
+                None
+            }
+            Err(Error::Moved(location)) => self.redirect(&location),
+            Err(Error::Passing(why))
+                if !interrupt::has_come() && self.attempts <= self.list.options.retries =>
+            {
+                let pause = Duration::from_millis(200 << (self.attempts - 1).min(6));
+                warn!("Trying again in {} s: {}: {why}", pause.as_secs_f32(), self.target.url());
+                self.attempts += 1;
+                Some(pause)
+            }
+            Err(Error::Passing(why) | Error::Lasting(why)) => {
+                if !interrupt::has_come() {
+                    self.outcome = Err(why);
+                }
+                None
+            }
+        };
+        self.attempt = Instant::now() + pause.unwrap_or_default();
+        pause
+    }
+
+    fn redirect(&mut self, location: &str) -> Option<Duration> {
+        debug!("{} is at {location}", self.target.url());
+        self.redirects += 1;
+        match self.target.redirected(location) {
+            Err(why) => self.outcome = Err(why),
+            Ok(_) if self.redirects > MOST_REDIRECTS => {
+                self.outcome = Err("too many redirects".into())
+            }
+            Ok(target) => {
+                self.target = target;
+                return Some(Duration::ZERO);
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Job<'_> {
+    fn drop(&mut self) {
+        let outcome = std::mem::replace(&mut self.outcome, Ok(0));
+        self.list.progress.remove(&self.bar);
+        self.list.put(self.index, self.start.elapsed().as_secs_f64(), self.attempts, outcome);
     }
 }

@@ -1,142 +1,160 @@
-//! Downloads images four ways: one after the other, and concurrently in each of three eras of coroutines.
+//! Downloads files four ways: one after the other, and concurrently in each of three eras of coroutines.
 //!
 //!     cargo run --example coop_download                     five images from a server of its own
-//!     cargo run --example coop_download -- URL...           these, over http
-//!     cargo run --example coop_download -- --style green --out pictures --json URL...
+//!     cargo run --example coop_download -- URL...           these, over http or https
+//!     cargo run --example coop_download -- --style green,async --out pictures --json URL...
+//!     cargo run --example coop_download -- --serve          only the server, for other clients
 //!
 //! The four ways are four files with the same outline: `sequential.rs`, `generator.rs`, `green.rs` and
-//! `future.rs`. Put them side by side.
+//! `future.rs`. Put them side by side. What they share: `job.rs` has the list of downloads and says when to try
+//! again, `part.rs` the file that comes in, `error.rs` what can go wrong, `interrupt.rs` Ctrl-C.
 
+mod cli;
+mod error;
 mod future;
 mod generator;
 mod green;
+mod hyper_io;
+mod interrupt;
 mod job;
+mod part;
+mod patient;
 mod pictures;
+mod progress;
 mod protocol;
 mod report;
 mod sequential;
 mod server;
+mod target;
+mod tls;
+mod urls;
 
-use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::Instant;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use log::{LevelFilter, info};
-use simplelog::{ColorChoice, ConfigBuilder, TermLogger, TerminalMode, format_description};
 use wouldblock::Stats;
 
-use job::{Done, Job};
+use cli::{Arguments, Style};
+use job::{Done, List};
+use pictures::Picture;
+use progress::Progress;
 use report::Way;
-
-/// Bytes asked for in one read.
-const CHUNK: usize = 512;
-
-/// Download images, one after the other and in three eras of coroutines.
-#[derive(Parser)]
-struct Arguments {
-    /// What to download, over http; without any, five images from an embedded server.
-    urls: Vec<String>,
-    /// Which way.
-    #[arg(long, value_enum, default_value = "all")]
-    style: Style,
-    /// Where to save the files.
-    #[arg(long, default_value = "codeflex_images", value_name = "DIR")]
-    out: PathBuf,
-    /// Print one JSON object instead of a table.
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Style {
-    Sequential,
-    Generator,
-    Green,
-    Async,
-    All,
-}
-
-type DownloadAll = fn(Vec<Job>) -> (Vec<Done>, Stats);
-
-impl Style {
-    /// Its name, and how it downloads.
-    fn way(self) -> (&'static str, DownloadAll) {
-        match self {
-            Style::Sequential => ("sequential", sequential::download_all),
-            Style::Generator => ("generator", generator::download_all),
-            Style::Green => ("green", green::download_all),
-            Style::Async => ("async", future::download_all),
-            Style::All => unreachable!("`all` is four styles"),
-        }
-    }
-}
+use server::Server;
+use tls::Trust;
+use urls::Address;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    start_logging();
-    if let Err(e) = std::fs::create_dir_all(&arguments.out) {
-        eprintln!("cannot make the directory {}: {e}", arguments.out.display());
-        return ExitCode::from(2);
-    }
-
-    let pictures = if arguments.urls.is_empty() { pictures::paint_all() } else { Vec::new() };
-    let urls = match arguments.urls.is_empty() {
-        false => arguments.urls,
-        true => match server::start(pictures.clone()) {
-            Ok(address) => {
-                pictures.iter().map(|p| format!("http://{address}/{}", p.name)).collect()
-            }
-            Err(e) => {
-                eprintln!("cannot start the image server on 127.0.0.1: {e}");
-                return ExitCode::from(2);
-            }
-        },
-    };
-
-    let styles = match arguments.style {
-        Style::All => vec![Style::Sequential, Style::Generator, Style::Green, Style::Async],
-        one => vec![one],
-    };
-    let mut ways = Vec::new();
-    for style in styles {
-        let (name, download_all) = style.way();
-        info!("{name}: {} downloads", urls.len());
-        let start = Instant::now();
-        let (mut files, stats) = download_all(job::jobs(&urls, &arguments.out));
-        let seconds = start.elapsed().as_secs_f64();
-        info!("Download time: {seconds:.2} seconds");
-        if !pictures.is_empty() {
-            files.iter_mut().for_each(|file| file.check(&pictures));
+    match run(&arguments) {
+        Ok(_) if interrupt::has_come() => ExitCode::from(130), // 128 + SIGINT
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("coop_download: {why}");
+            ExitCode::from(2)
         }
-        ways.push(Way { name, seconds, stats, files });
-    }
-
-    if arguments.json {
-        report::json(&ways);
-    } else {
-        report::table(&ways);
-    }
-    match ways.iter().flat_map(|way| &way.files).any(|file| file.outcome.is_err()) {
-        true => ExitCode::FAILURE,
-        false => ExitCode::SUCCESS,
     }
 }
 
-/// Log lines as near to Python's `asctime - name - levelname - message` as simplelog goes: it puts the
-/// level before the name, and brackets around it.
-fn start_logging() {
-    let config = ConfigBuilder::new()
-        .set_time_format_custom(format_description!(
-            "[year]-[month]-[day] [hour]:[minute]:[second]"
-        ))
-        .set_target_level(LevelFilter::Error)
-        .set_thread_level(LevelFilter::Off)
-        .set_location_level(LevelFilter::Off)
-        .add_filter_ignore_str("ureq")
-        .build();
-    let colour = if io::stderr().is_terminal() { ColorChoice::Auto } else { ColorChoice::Never };
-    TermLogger::init(LevelFilter::Info, config, TerminalMode::Stderr, colour)
-        .expect("no other logger is set");
+/// Whether every file is there.
+fn run(arguments: &Arguments) -> Result<bool, String> {
+    let progress = Progress::new(!arguments.quiet && !arguments.json);
+    progress.start_logging(match arguments {
+        _ if arguments.quiet => LevelFilter::Off,
+        _ if arguments.verbose => LevelFilter::Debug,
+        _ => LevelFilter::Info,
+    });
+    interrupt::listen().map_err(|e| format!("cannot listen for Ctrl-C: {e}"))?;
+    if let Some(address) = &arguments.serve {
+        serve(Server::bind(address, &pictures::paint_all(), &arguments.server)?)?;
+        return Ok(true);
+    }
+
+    let options = &arguments.options;
+    let mut trust = options.cacert.as_deref().map_or(Ok(Trust::mozilla()), Trust::file)?;
+    let (addresses, pictures) = match urls::named(arguments)? {
+        Some(addresses) => (addresses, Vec::new()),
+        None => {
+            let pictures = pictures::paint_all();
+            let server = Server::bind("127.0.0.1:0", &pictures, &arguments.server)?;
+            if let Some(identity) = &server.identity {
+                trust = Trust::these(vec![identity.certificate.clone()])
+                    .map_err(|e| format!("the certificate made for this run: {e}"))?;
+            }
+            let addresses = server.urls().map(|url| Address::new(&url)).collect();
+            server.start().map_err(|e| format!("cannot start the image server: {e}"))?;
+            (addresses, pictures)
+        }
+    };
+    std::fs::create_dir_all(&options.out)
+        .map_err(|e| format!("cannot make the directory {}: {e}", options.out.display()))?;
+
+    let mut ways = Vec::new();
+    for style in arguments.styles() {
+        let list = List::new(&addresses, options, &trust, &progress);
+        ways.push(way(style, list, &pictures));
+        if interrupt::has_come() {
+            break;
+        }
+    }
+    match arguments.json {
+        true => report::json(&ways),
+        false => report::table(&ways),
+    }
+    Ok(ways.iter().flat_map(|way| &way.files).all(|file| file.outcome.is_ok()))
+}
+
+fn way(style: Style, list: List, pictures: &[Picture]) -> Way {
+    let (name, download_all): (_, fn(&Rc<List>) -> Stats) = match style {
+        Style::Sequential => ("sequential", sequential::download_all),
+        Style::Generator => ("generator", generator::download_all),
+        Style::Green => ("green", green::download_all),
+        Style::Async => ("async", future::download_all),
+        Style::All => unreachable!("`all` is four styles"),
+    };
+    let list = Rc::new(list);
+    info!("{name}: {} downloads", list.len());
+    let start = Instant::now();
+    let stats = download_all(&list);
+    let seconds = start.elapsed().as_secs_f64();
+    info!("Download time: {seconds:.2} seconds");
+    let mut files = list.finish();
+    if !pictures.is_empty() {
+        files.iter_mut().for_each(|file| check(file, pictures));
+    }
+    Way { name, seconds, stats, files }
+}
+
+/// Makes it a failure unless the file holds what the embedded server has sent.
+fn check(done: &mut Done, pictures: &[Picture]) {
+    let Some(file) = &done.file else { return };
+    let sent = pictures.iter().find(|p| file.ends_with(p.name)).expect("a picture of ours");
+    match std::fs::read(file) {
+        Ok(bytes) if bytes == sent.bytes => {}
+        Ok(_) => done.outcome = Err("the file differs from what the server sent".into()),
+        Err(e) => done.outcome = Err(format!("the file cannot be read again: {e}")),
+    }
+}
+
+/// Prints the URLs, as `--urls` reads them, and serves until Ctrl-C.
+fn serve(server: Server) -> Result<(), String> {
+    let urls: Vec<_> = server.urls().collect();
+    let mut trusted = None;
+    if let Some(identity) = &server.identity {
+        let file = tempfile::Builder::new().prefix("coop_download-").suffix(".pem").tempfile();
+        let written =
+            file.and_then(|mut file| file.write_all(identity.pem.as_bytes()).map(|()| file));
+        trusted = Some(written.map_err(|e| format!("cannot write the certificate: {e}"))?);
+    }
+    println!("{}", urls.join("\n"));
+    let cacert = trusted.as_ref().map(|file| format!("--cacert {} ", Path::display(file.path())));
+    println!("# curl {}--remote-name {}", cacert.unwrap_or_default(), urls[0]);
+    println!("# Ctrl-C ends the server.");
+    server.run();
+    Ok(())
 }

@@ -4,7 +4,13 @@
 //! The request is one of HTTP/1.0, so that the answer comes in one piece, which ends where
 //! `Content-Length` says or with the connection.
 
-use crate::job::{Error, Target};
+use crate::error::{Error, check};
+use crate::job::Job;
+use crate::part::Part;
+use crate::target::Target;
+
+/// No head is longer, as in ureq.
+const LONGEST_HEAD: usize = 64 * 1024;
 
 pub fn request(target: &Target) -> Vec<u8> {
     let Target { authority, path, .. } = target;
@@ -12,62 +18,69 @@ pub fn request(target: &Target) -> Vec<u8> {
 }
 
 /// An answer, as it comes in.
-#[derive(Default)]
-pub struct Response {
+pub struct Response<'a> {
+    job: &'a Job<'a>,
     head: Vec<u8>,
-    body: Vec<u8>,
-    length: Option<usize>,
-    in_body: bool,
+    body: Option<Part>,
+    ended: bool,
 }
 
-impl Response {
-    /// Takes what was read; true: the answer is complete. Nothing read is the end of the connection.
-    pub fn take(&mut self, bytes: &[u8]) -> Result<bool, Error> {
-        match (bytes.is_empty(), self.in_body, self.length) {
-            (true, true, None) => return Ok(true),
-            (true, true, Some(length)) => {
-                let got = self.body.len();
-                return Err(format!("the body ended after {got} of {length} bytes").into());
-            }
-            (true, false, _) => return Err("the connection was closed before an answer".into()),
-            (false, true, _) => self.body.extend_from_slice(bytes),
-            (false, false, _) => {
-                self.head.extend_from_slice(bytes);
-                self.parse_head()?;
-            }
-        }
-        match self.length {
-            Some(length) if self.in_body && self.body.len() > length => {
-                Err(format!("the body is longer than the {length} bytes announced").into())
-            }
-            length => Ok(self.in_body && length == Some(self.body.len())),
-        }
+impl<'a> Response<'a> {
+    pub fn new(job: &'a Job<'a>) -> Response<'a> {
+        Response { job, head: Vec::new(), body: None, ended: false }
     }
 
-    pub fn into_body(self) -> Vec<u8> {
-        self.body
+    /// Whether nothing more is to be read.
+    pub fn is_complete(&self) -> bool {
+        self.ended || self.body.as_ref().is_some_and(Part::is_whole)
     }
 
-    fn parse_head(&mut self) -> Result<(), Error> {
-        let mut headers = [httparse::EMPTY_HEADER; 64];
-        let mut parsed = httparse::Response::new(&mut headers);
-        let httparse::Status::Complete(end) = parsed.parse(&self.head)? else { return Ok(()) };
-        let status = parsed.code.unwrap_or_default();
-        if status != 200 {
-            return Err(
-                format!("HTTP status {status} {}", parsed.reason.unwrap_or_default()).into()
-            );
+    /// Takes what was read; none is the end of the connection. What it gives now and then is to be called
+    /// before the next read: it writes to the disk.
+    pub fn take(
+        &mut self,
+        bytes: &[u8],
+    ) -> Result<Option<impl FnOnce() -> Result<(), Error> + Send + use<>>, Error> {
+        self.ended = bytes.is_empty();
+        if let Some(body) = &mut self.body {
+            return body.take(bytes);
         }
-        for header in parsed.headers.iter() {
-            if header.name.eq_ignore_ascii_case("content-length") {
-                let length = std::str::from_utf8(header.value)?.trim();
-                self.length = Some(length.parse().map_err(|_| "the Content-Length is no number")?);
-            } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
-                return Err("the body is encoded for its transfer, in answer to HTTP/1.0".into());
-            }
-        }
-        self.in_body = true;
-        self.body = self.head.split_off(end);
-        Ok(())
+        self.head.extend_from_slice(bytes);
+        let Some((length, end)) = parse(&self.head)? else {
+            return match self.head.len() > LONGEST_HEAD {
+                true => Err(Error::Lasting("the head of the answer has no end".into())),
+                false => Ok(None),
+            };
+        };
+        self.body.insert(self.job.part(length)?).take(&self.head[end..])
     }
+
+    pub fn into_body(self) -> Result<Part, Error> {
+        let closed = || Error::Passing("the connection was closed before an answer".into());
+        self.body.ok_or_else(closed)
+    }
+}
+
+/// The length of the body, if it is announced, and where it begins; nothing as long as the head is not all
+/// there.
+fn parse(head: &[u8]) -> Result<Option<(Option<u64>, usize)>, Error> {
+    let mut headers = [httparse::EMPTY_HEADER; 64];
+    let mut parsed = httparse::Response::new(&mut headers);
+    let httparse::Status::Complete(end) = parsed.parse(head)? else { return Ok(None) };
+    let header = |name: &str| {
+        let header = parsed.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+        header.map(|header| header.value)
+    };
+    check(parsed.code.unwrap_or_default(), header("location"))?;
+    if header("transfer-encoding").is_some() {
+        let words = "the body is encoded for its transfer, in answer to HTTP/1.0";
+        return Err(Error::Lasting(words.into()));
+    }
+    let length = header("content-length").map(|length| {
+        let number = std::str::from_utf8(length).ok().and_then(|length| length.trim().parse().ok());
+        number.ok_or_else(|| {
+            Error::Lasting(format!("the Content-Length is no number: {}", length.escape_ascii()))
+        })
+    });
+    Ok(Some((length.transpose()?, end)))
 }

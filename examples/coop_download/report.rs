@@ -3,7 +3,7 @@
 use serde_json::json;
 use wouldblock::Stats;
 
-use crate::job::Done;
+use crate::job::{Done, INTERRUPTED};
 
 /// One way of downloading, and what came of it.
 pub struct Way {
@@ -38,9 +38,17 @@ pub fn table(ways: &[Way]) {
     }
     for way in ways {
         for file in &way.files {
-            if let Err(why) = &file.outcome {
-                println!("failed ({}): {}: {why}", way.name, file.url);
+            match &file.outcome {
+                Err(why) if why != INTERRUPTED => {
+                    println!("failed ({}): {}: {why}", way.name, file.url)
+                }
+                _ => {}
             }
+        }
+        let interrupted = |file: &&Done| matches!(&file.outcome, Err(why) if why == INTERRUPTED);
+        match way.files.iter().filter(interrupted).count() {
+            0 => {}
+            missing => println!("interrupted ({}): {missing} of {}", way.name, way.files.len()),
         }
     }
 }
@@ -52,7 +60,7 @@ pub fn json(ways: &[Way]) {
             "path": file.file,
             "bytes": file.outcome.as_ref().copied().unwrap_or(0),
             "seconds": file.seconds,
-            "attempts": u32::from(file.file.is_some()), // none if its URL names nothing to ask for
+            "attempts": file.attempts,
             "error": file.outcome.as_ref().err(),
         })
     };

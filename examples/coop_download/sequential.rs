@@ -1,32 +1,36 @@
 //! The baseline: one after the other, on std's blocking sockets.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::rc::Rc;
 
 use wouldblock::Stats;
 
-use crate::CHUNK;
-use crate::job::{Done, Error, Job, Target};
+use crate::error::Error;
+use crate::interrupt;
+use crate::job::{Job, List};
+use crate::patient;
 use crate::protocol::{self, Response};
 
-pub fn download_all(jobs: Vec<Job>) -> (Vec<Done>, Stats) {
-    let files = jobs.into_iter().map(|job| job.measure(|_, target| download(target)));
-    (files.collect(), Stats::default())
-}
-
-fn download(target: &Target) -> Result<u64, Error> {
-    let mut stream = TcpStream::connect((target.host.as_str(), target.port))?;
-    stream.write_all(&protocol::request(target))?;
-
-    let mut response = Response::default();
-    let mut chunk = [0; CHUNK];
-    loop {
-        let n = stream.read(&mut chunk)?;
-        if response.take(&chunk[..n])? {
-            break;
+pub fn download_all(list: &Rc<List>) -> Stats {
+    while let Some(mut job) = list.next() {
+        while let Some(pause) = job.again(download(&job)) {
+            interrupt::sleep(pause);
         }
     }
-    let body = response.into_body();
-    std::fs::write(&target.file, &body)?;
-    Ok(body.len() as u64)
+    Stats::default()
+}
+
+fn download(job: &Job<'_>) -> Result<u64, Error> {
+    let mut stream = patient::connect(job)?;
+    stream.write_all(&protocol::request(&job.target))?;
+
+    let mut response = Response::new(job);
+    let mut chunk = vec![0; job.chunk()];
+    while !response.is_complete() {
+        let n = stream.read(&mut chunk)?;
+        if let Some(write) = response.take(&chunk[..n])? {
+            write()?;
+        }
+    }
+    let mut body = response.into_body()?;
+    body.finish()?()
 }

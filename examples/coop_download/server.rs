@@ -1,74 +1,150 @@
-//! The embedded image server: on a thread of its own, on this crate's own sockets. It is slow on purpose,
-//! as a server far away is: it thinks before it answers, and sends no faster than its bandwidth.
+//! The embedded image server, on this crate's own sockets. It is slow on purpose, as a server far away is:
+//! it thinks before it answers, and sends no faster than its bandwidth.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use log::debug;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use wouldblock::green;
 use wouldblock::net::{TcpListener, TcpStream};
+use wouldblock::time::{now, sleep_until};
 
+use crate::cli::ServerOptions;
+use crate::interrupt;
 use crate::pictures::Picture;
+use crate::tls::Identity;
 
-const LATENCY: Duration = Duration::from_millis(150);
-/// What is sent at once, and how long the next piece is in coming: 256 KiB/s for each connection.
-const PIECE: usize = 4096;
-const PAUSE: Duration = Duration::from_millis(16);
+/// How often it sends a piece, in each second.
+const PIECES: u32 = 64;
 
-/// Starts it on a port that the system chooses; it ends with the process.
-pub fn start(pictures: Vec<Picture>) -> io::Result<SocketAddr> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let address = listener.local_addr()?;
-    let thread = std::thread::Builder::new().name("image server".into());
-    thread.spawn(move || wouldblock::run(|| serve(&listener, pictures.into())))?;
-    Ok(address)
+pub struct Server {
+    listener: TcpListener,
+    pub address: SocketAddr,
+    /// If it speaks https.
+    pub identity: Option<Identity>,
+    site: Site,
 }
 
-fn serve(listener: &TcpListener, pictures: Rc<[Picture]>) {
+/// What its tasks share.
+#[derive(Clone)]
+struct Site {
+    pictures: Arc<[Picture]>,
+    options: ServerOptions,
+}
+
+impl Server {
+    pub fn bind(
+        address: &str,
+        pictures: &[Picture],
+        options: &ServerOptions,
+    ) -> Result<Server, String> {
+        let listener = TcpListener::bind(address)
+            .and_then(|listener| Ok((listener.local_addr()?, listener)))
+            .map_err(|e| format!("cannot listen on {address}: {e}"));
+        let (address, listener) = listener?;
+        let identity = options.tls.then(|| Identity::new(address.ip())).transpose();
+        let identity = identity.map_err(|e| format!("cannot make a certificate: {e}"))?;
+        let site = Site { pictures: pictures.into(), options: options.clone() };
+        Ok(Server { listener, address, identity, site })
+    }
+
+    pub fn urls(&self) -> impl Iterator<Item = String> {
+        let scheme = if self.identity.is_some() { "https" } else { "http" };
+        self.site.pictures.iter().map(move |p| format!("{scheme}://{}/{}", self.address, p.name))
+    }
+
+    /// Serves on a thread of its own, which ends with the process.
+    pub fn start(self) -> io::Result<()> {
+        std::thread::Builder::new().name("image server".into()).spawn(move || self.run())?;
+        Ok(())
+    }
+
+    /// Serves until Ctrl-C.
+    pub fn run(self) {
+        wouldblock::run(|| {
+            let config = self.identity.map(|identity| identity.config);
+            let _accepting =
+                green::spawn(move || accept(&self.listener, &self.site.into(), config));
+            green::wait(interrupt::coming());
+        });
+    }
+}
+
+fn accept(listener: &TcpListener, site: &Rc<Site>, config: Option<Arc<ServerConfig>>) {
     for stream in listener.incoming() {
         match stream {
             Ok(stream) => {
-                let pictures = pictures.clone();
+                let (site, config) = (site.clone(), config.clone());
                 drop(green::spawn(move || {
-                    if let Err(e) = answer(&stream, &pictures) {
+                    let answered = match config {
+                        None => site.answer(stream),
+                        Some(config) => site.answer_with_tls(stream, config),
+                    };
+                    if let Err(e) = answered {
                         debug!("a client went away: {e}");
                     }
                 }));
             }
             Err(e) => {
                 debug!("a connection could not be accepted: {e}");
-                green::sleep(PAUSE); // no file descriptor is left, say: others give theirs back now
+                green::sleep(Duration::from_millis(20)); // others give back the descriptors that are missing
             }
         }
     }
 }
 
-/// Answers one request, and closes the connection.
-fn answer(mut stream: &TcpStream, pictures: &[Picture]) -> io::Result<()> {
-    let mut lines = BufReader::new(stream).lines();
-    let request = lines.next().unwrap_or_else(|| Ok(String::new()))?;
-    for line in lines {
-        if line?.is_empty() {
-            break;
+impl Site {
+    fn answer_with_tls(&self, stream: TcpStream, config: Arc<ServerConfig>) -> io::Result<()> {
+        let connection = ServerConnection::new(config).map_err(io::Error::other)?;
+        let mut stream = StreamOwned::new(connection, stream);
+        self.answer(&mut stream)?;
+        stream.conn.send_close_notify();
+        stream.flush()
+    }
+
+    /// Answers one request, after which the connection is closed.
+    fn answer(&self, stream: impl Read + Write) -> io::Result<()> {
+        let mut stream = BufReader::new(stream);
+        let (mut request, mut line) = (String::new(), String::new());
+        stream.read_line(&mut request)?;
+        while stream.read_line(&mut line)? > 2 {
+            line.clear(); // a header; the empty line after the last is CR and LF
+        }
+        let stream = stream.get_mut();
+        green::sleep(Duration::from_millis(self.options.latency.into()));
+
+        let (method, path) = request.split_once(' ').unwrap_or_default();
+        let path = path.split([' ', '?']).next().unwrap_or_default();
+        let picture = self.pictures.iter().find(|p| Some(p.name) == path.strip_prefix('/'));
+        let (status, length, kind) = match (method, picture) {
+            ("GET" | "HEAD", Some(picture)) => {
+                ("200 OK", picture.bytes.len(), picture.media_type())
+            }
+            ("GET" | "HEAD", None) => ("404 Not Found", 0, "text/plain"),
+            _ => ("405 Method Not Allowed\r\nAllow: GET, HEAD", 0, "text/plain"),
+        };
+        write!(
+            stream,
+            "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+        )?;
+        match picture {
+            Some(picture) if method == "GET" => self.send(stream, &picture.bytes),
+            _ => Ok(()),
         }
     }
-    green::sleep(LATENCY);
-    let name = request.split(' ').nth(1).unwrap_or_default().trim_start_matches('/');
-    let Some(picture) = pictures.iter().find(|p| p.name == name) else {
-        return stream.write_all(
-            b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-        );
-    };
-    let (length, kind) = (picture.bytes.len(), picture.media_type());
-    write!(
-        stream,
-        "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
-    )?;
-    for piece in picture.bytes.chunks(PIECE) {
-        stream.write_all(piece)?;
-        green::sleep(PAUSE);
+
+    fn send(&self, stream: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+        let bandwidth = self.options.bandwidth;
+        let mut due = now();
+        for piece in bytes.chunks((bandwidth / PIECES).max(1) as usize) {
+            stream.write_all(piece)?;
+            due += Duration::from_secs_f64(piece.len() as f64 / f64::from(bandwidth));
+            green::wait(sleep_until(due));
+        }
+        Ok(())
     }
-    Ok(())
 }

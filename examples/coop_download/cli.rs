@@ -1,0 +1,118 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, ValueEnum, value_parser};
+
+/// Download files one after the other, and concurrently in three eras of coroutines on one thread.
+///
+/// The exit status is 0 when every file is there, 1 when one is not, 2 when nothing was tried, and 130
+/// after Ctrl-C.
+#[derive(Parser)]
+pub struct Arguments {
+    /// What to download, over http or https; none: five images from an embedded server.
+    #[arg(value_name = "URL")]
+    pub url: Vec<String>,
+    /// The five addresses of the article that this program goes back to.
+    #[arg(long)]
+    pub article: bool,
+    /// Read URLs from FILE ("-": standard input), one a line; blank lines and # comments are skipped.
+    #[arg(long, value_name = "FILE")]
+    pub urls: Option<PathBuf>,
+    /// Which ways; several with commas.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "all", value_name = "STYLE")]
+    style: Vec<Style>,
+    #[command(flatten)]
+    pub options: Options,
+    /// Print one JSON object instead of a table.
+    #[arg(long)]
+    pub json: bool,
+    /// No progress bars and no log, only the result.
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Log retries, redirects, and what the libraries say.
+    #[arg(short, conflicts_with = "quiet")]
+    pub verbose: bool,
+    /// Only run the embedded server; it prints its URLs, in the form that `--urls` reads.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        num_args = 0..=1,
+        default_missing_value = "127.0.0.1:8000",
+        conflicts_with_all = [
+            "url", "article", "urls", "style", "out", "concurrency", "chunk", "timeout", "retries",
+            "cacert", "json"
+        ]
+    )]
+    pub serve: Option<String>,
+    #[command(flatten)]
+    pub server: ServerOptions,
+}
+
+/// What holds for every download of a run.
+#[derive(Args, Clone)]
+pub struct Options {
+    /// Where to save the files.
+    #[arg(long, default_value = "codeflex_images", value_name = "DIR")]
+    pub out: PathBuf,
+    /// At most so many downloads at once (the sequential way knows only one).
+    #[arg(long, default_value = "100", value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    pub concurrency: u32,
+    /// At most so many bytes in one read.
+    #[arg(long, default_value = "512", value_name = "BYTES", value_parser = value_parser!(u32).range(1..=1 << 24))]
+    pub chunk: u32,
+    /// Give an attempt up after so long, from connecting to the last byte; fractions are fine
+    /// [default: never].
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub timeout: Option<Duration>,
+    /// Try again so many times after a failed connection, a time limit, a status from 500, or a body that
+    /// ends early; the pause before is 0.2 seconds, and twice as long each time.
+    #[arg(long, default_value = "2", value_name = "N")]
+    pub retries: u32,
+    /// Trust the certificates in FILE (PEM), instead of Mozilla's list.
+    #[arg(long, value_name = "FILE", conflicts_with = "tls")]
+    pub cacert: Option<PathBuf>,
+}
+
+/// How slow the embedded server is, and whether it speaks https.
+#[derive(Args, Clone)]
+pub struct ServerOptions {
+    /// The embedded server thinks so long before it answers.
+    #[arg(long, default_value = "150", value_name = "MS", value_parser = value_parser!(u32), conflicts_with_all = ["url", "article", "urls"])]
+    pub latency: u32,
+    /// The embedded server sends so much on each connection.
+    #[arg(long, default_value = "262144", value_name = "BYTES_PER_SECOND", value_parser = value_parser!(u32).range(1..), conflicts_with_all = ["url", "article", "urls"])]
+    pub bandwidth: u32,
+    /// The embedded server speaks https, with a certificate made for this run.
+    #[arg(long, conflicts_with_all = ["url", "article", "urls"])]
+    pub tls: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Style {
+    Sequential,
+    Generator,
+    Green,
+    Async,
+    All,
+}
+
+impl Arguments {
+    pub fn styles(&self) -> Vec<Style> {
+        let every = [Style::Sequential, Style::Generator, Style::Green, Style::Async];
+        let one = |style: &Style| match style {
+            Style::All => every.to_vec(),
+            one => vec![*one],
+        };
+        self.style.iter().flat_map(one).collect()
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().map_err(|_| "not a number of seconds")?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(limit) if !limit.is_zero() => Ok(limit),
+        _ => Err("a time limit is more than 0 seconds, and less than for ever".into()),
+    }
+}

@@ -1,0 +1,108 @@
+//! A file while it comes in: under another name, which goes away unless the file becomes whole.
+
+use std::fs::{File, Permissions};
+use std::io::Write;
+use std::mem;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use indicatif::ProgressBar;
+use tempfile::TempPath;
+
+use crate::error::Error;
+
+/// What is written at once. A disk may keep a thread waiting, so the concurrent ways write on another one;
+/// to hand every few hundred bytes over would cost more than to write them.
+const BLOCK: usize = 64 * 1024;
+
+/// `.NAME.part-XXXX`, removed when it is dropped: by an error, by a cancelled task, by Ctrl-C.
+pub struct Part {
+    file: Arc<File>,
+    temporary: TempPath,
+    path: PathBuf,
+    /// As announced.
+    length: Option<u64>,
+    taken: u64,
+    block: Vec<u8>,
+    bar: ProgressBar,
+}
+
+impl Part {
+    /// Making a file takes no longer than opening a socket; this is done where it is called.
+    pub fn new(path: &Path, length: Option<u64>, bar: ProgressBar) -> Result<Part, Error> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        // No name is longer than 255 bytes, and a character than 4.
+        let prefix = format!(".{}.part-", name.chars().take(50).collect::<String>());
+        let made = tempfile::Builder::new()
+            .prefix(&prefix)
+            .rand_bytes(8)
+            .permissions(Permissions::from_mode(0o666)) // less what the umask takes
+            .tempfile_in(folder);
+        let (file, temporary) = made
+            .map_err(|e| format!("cannot make a file in {}: {}", folder.display(), cause(&e)))
+            .map_err(Error::Lasting)?
+            .into_parts();
+        bar.reset();
+        if let Some(length) = length {
+            bar.set_length(length);
+        }
+        let (file, path, block) = (Arc::new(file), path.to_owned(), Vec::new());
+        Ok(Part { file, temporary, path, length, taken: 0, block, bar })
+    }
+
+    /// Whether as much has come in as was announced.
+    pub fn is_whole(&self) -> bool {
+        self.length == Some(self.taken)
+    }
+
+    /// Takes a piece in. Once enough is together, this gives what writes it, to be called before the next.
+    pub fn take(
+        &mut self,
+        bytes: &[u8],
+    ) -> Result<Option<impl FnOnce() -> Result<(), Error> + Send + use<>>, Error> {
+        self.taken += bytes.len() as u64;
+        self.bar.inc(bytes.len() as u64);
+        if let Some(length) = self.length.filter(|length| self.taken > *length) {
+            return Err(Error::Lasting(format!(
+                "the body is longer than the {length} bytes announced"
+            )));
+        }
+        self.block.extend_from_slice(bytes);
+        let full = self.block.len() >= BLOCK;
+        Ok(full.then(|| self.write()))
+    }
+
+    /// What writes the rest and gives the file its name; it returns the number of bytes.
+    pub fn finish(&mut self) -> Result<impl FnOnce() -> Result<u64, Error> + Send + use<>, Error> {
+        if let Some(length) = self.length.filter(|length| self.taken < *length) {
+            let taken = self.taken;
+            return Err(Error::Passing(format!("the body ended after {taken} of {length} bytes")));
+        }
+        let write = self.write();
+        // Should the task be cancelled meanwhile, the temporary name is gone, or the file was whole first.
+        let (from, to, taken) = (self.temporary.to_path_buf(), self.path.clone(), self.taken);
+        Ok(move || {
+            write()?;
+            std::fs::rename(from, &to).map_err(|e| cannot_write(&to, &e))?;
+            Ok(taken)
+        })
+    }
+
+    fn write(&mut self) -> impl FnOnce() -> Result<(), Error> + Send + use<> {
+        let (file, path, block) =
+            (self.file.clone(), self.path.clone(), mem::take(&mut self.block));
+        move || (&*file).write_all(&block).map_err(|e| cannot_write(&path, &e))
+    }
+}
+
+fn cannot_write(path: &Path, error: &std::io::Error) -> Error {
+    Error::Lasting(format!("cannot write {}: {error}", path.display()))
+}
+
+/// tempfile adds the path, which is another one each time.
+fn cause(error: &std::io::Error) -> String {
+    let inner = error.get_ref().and_then(|inner| inner.source());
+    inner.map_or_else(|| error.to_string(), ToString::to_string)
+}
