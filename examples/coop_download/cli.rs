@@ -64,7 +64,7 @@ pub struct Options {
     pub chunk: u32,
     /// Give an attempt up after so long, from connecting to the last byte; fractions are fine
     /// [default: never].
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     pub timeout: Option<Duration>,
     /// Try again so many times after a failed connection, a time limit, a status from 500, or a body that
     /// ends early; the pause before is 0.2 seconds, and twice as long each time.
@@ -110,9 +110,10 @@ impl Arguments {
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse::<f64>().map_err(|_| "not a number of seconds")?;
+    let seconds =
+        text.parse::<f64>().map_err(|_| "a time limit is a number of seconds greater than 0")?;
     match Duration::try_from_secs_f64(seconds) {
         Ok(limit) if !limit.is_zero() => Ok(limit),
-        _ => Err("a time limit is more than 0 seconds, and less than for ever".into()),
+        _ => Err("a time limit is a number of seconds greater than 0".into()),
     }
 }

@@ -52,12 +52,13 @@ async fn download(job: &Job<'_>) -> Result<u64, Error> {
 
     let mut part = job.part(response.size_hint().exact())?;
     while let Some(frame) = response.frame().await {
-        if let Some(bytes) = frame?.data_ref()
+        if let Some(bytes) = frame.map_err(|e| part.broken_off(e))?.data_ref()
             && let Some(write) = part.take(bytes)?
         {
             offload(write).await?;
         }
     }
-    connection.cancel(); // it would keep the socket open for another request
+    drop(sender); // there is no other request
+    connection.await?.map_err(|e| Error::Lasting(format!("more than the body announced: {e}")))?;
     offload(part.finish()?).await
 }

@@ -39,8 +39,8 @@ fn work(y: &Yielder<Wait>, list: &List) {
 fn download(y: &Yielder<Wait>, job: &Job<'_>) -> Result<u64, Error> {
     let target = &job.target;
     if target.https {
-        let why = "the generator era has no https: TLS, as every protocol, would have to be written anew \
-                   for it, with a yield wherever it reads or writes";
+        let why = "the generator era has no https: as every protocol library, TLS would have to be \
+                   written anew for it";
         return Err(Error::Lasting(why.into()));
     }
     let stream = wait(y, job, TcpStream::connecting((target.host.as_str(), target.port)))?;

@@ -42,7 +42,7 @@ fn download(agent: &ureq::Agent, job: &Job<'_>) -> Result<u64, Error> {
     let mut body = response.into_body().into_reader();
     let mut chunk = vec![0; job.chunk()];
     loop {
-        let n = body.read(&mut chunk)?;
+        let n = body.read(&mut chunk).map_err(|e| part.broken_off(e))?;
         if n == 0 {
             break;
         }

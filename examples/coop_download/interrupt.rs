@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use async_channel::Receiver;
 use futures_lite::future::or;
+use log::warn;
 use signal_hook::consts::SIGINT;
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
@@ -29,6 +30,7 @@ pub fn listen() -> io::Result<()> {
             if !sender.close() {
                 let _ = emulate_default_handler(signal); // It does not return.
             }
+            warn!("Interrupted: what is under way is cancelled; a second Ctrl-C kills at once");
         }
     })?;
     Ok(())

@@ -74,6 +74,17 @@ impl Part {
         Ok(full.then(|| self.write()))
     }
 
+    /// The error that the body broke off with, and where.
+    pub fn broken_off(&self, error: impl Into<Error>) -> Error {
+        let all = self.length.map(|length| format!(" of {length}")).unwrap_or_default();
+        let words = |why| format!("the body ended after {}{all} bytes: {why}", self.taken);
+        match error.into() {
+            Error::Passing(why) => Error::Passing(words(why)),
+            Error::Lasting(why) => Error::Lasting(words(why)),
+            moved => moved,
+        }
+    }
+
     /// What writes the rest and gives the file its name; it returns the number of bytes.
     pub fn finish(&mut self) -> Result<impl FnOnce() -> Result<u64, Error> + Send + use<>, Error> {
         if let Some(length) = self.length.filter(|length| self.taken < *length) {

@@ -10,6 +10,7 @@ use rustls::{ClientConnection, StreamOwned};
 use crate::error::Error;
 use crate::interrupt;
 use crate::job::{INTERRUPTED, Job};
+use crate::target::Target;
 use crate::tls;
 
 pub trait Stream: Read + Write {}
@@ -19,7 +20,8 @@ impl<S: Read + Write> Stream for S {}
 pub fn connect<'a>(job: &'a Job<'a>) -> Result<Box<dyn Stream + 'a>, Error> {
     let target = &job.target;
     let mut last = Error::Lasting("no address to connect to".into());
-    for address in (target.host.as_str(), target.port).to_socket_addrs()? {
+    let addresses = (target.host.as_str(), target.port).to_socket_addrs();
+    for address in addresses.map_err(|e| cannot_look_up(target, &e))? {
         match TcpStream::connect_timeout(&address, time_left(job)?) {
             Err(e) => last = e.into(),
             Ok(stream) => {
@@ -38,6 +40,10 @@ pub fn connect<'a>(job: &'a Job<'a>) -> Result<Box<dyn Stream + 'a>, Error> {
     Err(last)
 }
 
+fn cannot_look_up(target: &Target, error: &io::Error) -> Error {
+    Error::Lasting(format!("cannot look up the host {:?}: {error}", target.host))
+}
+
 struct Patient<'a> {
     stream: TcpStream,
     job: &'a Job<'a>,
@@ -46,10 +52,9 @@ struct Patient<'a> {
 impl Patient<'_> {
     fn until_ready<T>(&self, mut call: impl FnMut(&TcpStream) -> io::Result<T>) -> io::Result<T> {
         loop {
+            time_left(self.job)?;
             match call(&self.stream) {
-                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
-                    time_left(self.job)?;
-                }
+                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
                 result => return result,
             }
         }

@@ -66,21 +66,26 @@ impl<'a> Response<'a> {
 fn parse(head: &[u8]) -> Result<Option<(Option<u64>, usize)>, Error> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut parsed = httparse::Response::new(&mut headers);
-    let httparse::Status::Complete(end) = parsed.parse(head)? else { return Ok(None) };
-    let header = |name: &str| {
-        let header = parsed.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
-        header.map(|header| header.value)
+    let status = parsed.parse(head);
+    let status = status.map_err(|e| Error::Lasting(format!("the answer is not HTTP: {e}")))?;
+    let httparse::Status::Complete(end) = status else { return Ok(None) };
+    let values = |name: &'static str| {
+        let named = parsed.headers.iter().filter(move |h| h.name.eq_ignore_ascii_case(name));
+        named.map(|header| header.value)
     };
-    check(parsed.code.unwrap_or_default(), header("location"))?;
-    if header("transfer-encoding").is_some() {
+    check(parsed.code.unwrap_or_default(), values("location").next())?;
+    if values("transfer-encoding").next().is_some() {
         let words = "the body is encoded for its transfer, in answer to HTTP/1.0";
         return Err(Error::Lasting(words.into()));
     }
-    let length = header("content-length").map(|length| {
-        let number = std::str::from_utf8(length).ok().and_then(|length| length.trim().parse().ok());
-        number.ok_or_else(|| {
-            Error::Lasting(format!("the Content-Length is no number: {}", length.escape_ascii()))
-        })
-    });
-    Ok(Some((length.transpose()?, end)))
+    let mut lengths = values("content-length");
+    let Some(length) = lengths.next() else { return Ok(Some((None, end))) };
+    let number = std::str::from_utf8(length).ok().and_then(|length| length.trim().parse().ok());
+    match number.filter(|_| lengths.all(|other| other == length)) {
+        Some(number) => Ok(Some((Some(number), end))),
+        None => {
+            let words = format!("the Content-Length is not one number: {}", length.escape_ascii());
+            Err(Error::Lasting(words))
+        }
+    }
 }

@@ -14,6 +14,10 @@ pub struct Way {
 }
 
 impl Way {
+    fn whole(&self) -> usize {
+        self.files.iter().filter(|file| file.outcome.is_ok()).count()
+    }
+
     fn bytes(&self) -> u64 {
         self.files.iter().filter_map(|file| file.outcome.as_ref().ok()).sum()
     }
@@ -24,11 +28,12 @@ pub fn table(ways: &[Way]) {
         "{:<12}{:>6}{:>10}{:>9}{:>8}{:>12}{:>10}",
         "way", "files", "bytes", "seconds", "turns", "WouldBlock", "speed-up"
     );
-    let baseline = ways.iter().find(|way| way.name == "sequential").map(|way| way.seconds);
+    let baseline = ways.iter().find(|way| way.name == "sequential");
     for way in ways {
-        let whole = way.files.iter().filter(|file| file.outcome.is_ok()).count();
-        let (turns, blocked) = (way.stats.turns, way.stats.would_block);
-        let speed_up = baseline.map_or("-".into(), |base| format!("{:.1}x", base / way.seconds));
+        let (whole, turns, blocked) = (way.whole(), way.stats.turns, way.stats.would_block);
+        let baseline = baseline.filter(|base| whole > 0 && base.whole() == whole);
+        let speed_up = baseline.map(|base| format!("{:.1}x", base.seconds / way.seconds));
+        let speed_up = speed_up.unwrap_or("-".into()); // it did not do the same
         println!(
             "{:<12}{whole:>6}{:>10}{:>9.2}{turns:>8}{blocked:>12}{speed_up:>10}",
             way.name,

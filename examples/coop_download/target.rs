@@ -26,8 +26,12 @@ impl Target {
         };
         let host = uri.host().filter(|host| !host.is_empty()).ok_or("no host in the URL")?;
         let authority = uri.authority().map_or("", |authority| authority.as_str());
+        let port = authority.strip_prefix(host).unwrap_or_default();
         if authority.contains('@') {
             return Err("a user name in the URL, which is not supported".into());
+        }
+        if port.len() > ":".len() && uri.port().is_none() {
+            return Err(format!("no port in the URL, but {port}"));
         }
         Ok(Target {
             https,
