@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -21,6 +21,12 @@ pub struct Ran {
 /// Runs an example to its end, in `folder`.
 #[track_caller]
 pub fn run_example(name: &str, arguments: &[&str], folder: &Path) -> Ran {
+    ran(start_example(name, arguments, folder))
+}
+
+/// Starts an example in `folder`, with what it prints kept for [`ran`].
+#[track_caller]
+pub fn start_example(name: &str, arguments: &[&str], folder: &Path) -> Child {
     // Cargo names no examples to tests; but this is target/PROFILE/deps/TEST, and examples are built in
     // target/PROFILE/examples.
     let test = env::current_exe().expect("the path of this test");
@@ -32,8 +38,15 @@ pub fn run_example(name: &str, arguments: &[&str], folder: &Path) -> Ran {
         example.display()
     );
     let mut command = Command::new(example);
-    command.args(arguments).current_dir(folder).stdin(Stdio::null());
-    let output = command.output().expect("a built example starts");
+    command.args(arguments).current_dir(folder);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().expect("a built example starts")
+}
+
+/// Waits for the end of an example.
+#[track_caller]
+pub fn ran(child: Child) -> Ran {
+    let output = child.wait_with_output().expect("it ends");
     Ran {
         status: output.status.code().expect("the example ends by itself"),
         stdout: String::from_utf8(output.stdout).expect("UTF-8"),
