@@ -555,7 +555,7 @@ fn https_comes_from_whom_is_trusted_and_from_nobody_else() {
         fs::remove_file(folder.path().join(PICTURES[4])).expect("it is there");
         let wary = run(&[]);
         assert_eq!(wary.status, 1, "{wary:?}");
-        let words = "the server's certificate is not trusted: UnknownIssuer; `--cacert FILE`";
+        let words = "invalid peer certificate: UnknownIssuer; `--cacert FILE` says whom to trust";
         assert!(wary.stdout.contains(words), "{way}: {}", wary.stdout);
         assert!(names(folder.path()).is_empty(), "{way}");
     }

@@ -65,11 +65,6 @@ fn is_passing(cause: &(dyn Cause + 'static)) -> bool {
 fn describe(error: &(dyn Cause + 'static)) -> String {
     let mut words = String::new();
     for cause in causes(error) {
-        if let Some(rustls::Error::InvalidCertificate(why)) = cause.downcast_ref() {
-            return format!(
-                "the server's certificate is not trusted: {why}; `--cacert FILE` names whom to trust"
-            );
-        }
         let more = match cause.downcast_ref() {
             Some(ureq::Error::Io(_)) => String::new(), // It says what its cause says.
             _ => cause.to_string(),
@@ -77,6 +72,9 @@ fn describe(error: &(dyn Cause + 'static)) -> String {
         if !words.contains(&more) {
             words = if words.is_empty() { more } else { format!("{words}: {more}") };
         }
+    }
+    if words.contains("invalid peer certificate") {
+        words += "; `--cacert FILE` says whom to trust";
     }
     words
 }

@@ -55,7 +55,7 @@ fn download(agent: &ureq::Agent, job: &Job<'_>) -> Result<u64, Error> {
 
 /// As the other ways do, it asks the server itself, for the file as it is, and sees the status first.
 fn agent(list: &List) -> ureq::Agent {
-    let config = ureq::Agent::config_builder()
+    let config = http::config_builder()
         .tls_config(list.trust.ureq())
         .proxy(None)
         .accept_encoding(AutoHeaderValue::None)
