@@ -617,6 +617,19 @@ fn ctrl_c_ends_all_styles_that_were_asked_for() {
     assert!(names(folder.path()).is_empty());
 }
 
+#[test]
+fn being_asked_to_end_is_as_ctrl_c() {
+    let url = format!("http://{}/stalls.bin", server());
+    let folder = Folder::new();
+    let child =
+        start_example("coop_download", &["--style", "green", "--out", ".", &url], folder.path());
+    until("a file is under way", || names(folder.path()).len() == 1);
+    send(&child, libc::SIGTERM);
+    let ran = ran(child);
+    assert_eq!(ran.status, 128 + libc::SIGTERM, "{ran:?}");
+    assert!(names(folder.path()).is_empty());
+}
+
 /// std's `connect` cannot be called off.
 #[test]
 fn a_second_ctrl_c_kills_at_once() {
@@ -732,9 +745,13 @@ impl Drop for Serving {
 }
 
 fn interrupt(child: &Child) {
+    send(child, libc::SIGINT);
+}
+
+fn send(child: &Child, signal: i32) {
     let id = child.id().try_into().expect("a process id");
     // SAFETY: it sends a signal, to a process that is not waited for yet.
-    assert_eq!(unsafe { libc::kill(id, libc::SIGINT) }, 0);
+    assert_eq!(unsafe { libc::kill(id, signal) }, 0);
 }
 
 /// Waits for something that another process does.

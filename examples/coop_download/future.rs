@@ -3,9 +3,10 @@
 use std::rc::Rc;
 
 use http_body_util::{BodyExt, Empty};
+use hyper::Request;
 use hyper::body::{Body, Bytes};
 use hyper::client::conn::http1;
-use hyper::{Request, header};
+use hyper::header::{self, HeaderValue};
 use wouldblock::time::{sleep, timeout};
 use wouldblock::{Stats, future, gather, offload, stats};
 
@@ -47,7 +48,7 @@ async fn download(job: &Job<'_>) -> Result<u64, Error> {
     let connection = future::spawn(connection);
     let request = Request::get(&target.path).header(header::HOST, &target.authority);
     let mut response = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
-    let location = response.headers().get(header::LOCATION).map(|location| location.as_bytes());
+    let location = response.headers().get(header::LOCATION).map(HeaderValue::as_bytes);
     check(response.status().as_u16(), location)?;
 
     let mut part = job.part(response.size_hint().exact())?;

@@ -219,7 +219,7 @@ impl<'a> Job<'a> {
         match self.target.redirected(location) {
             Err(why) => self.outcome = Err(why),
             Ok(_) if self.redirects > MOST_REDIRECTS => {
-                self.outcome = Err("too many redirects".into())
+                self.outcome = Err("too many redirects".into());
             }
             Ok(target) => {
                 self.target = target;

@@ -51,9 +51,7 @@ use urls::Address;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(&arguments) {
-        Ok(_) if interrupt::has_come() => ExitCode::from(130), // 128 + SIGINT
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(whole) => ExitCode::from(interrupt::exit_status().unwrap_or(if whole { 0 } else { 1 })),
         Err(why) => {
             eprintln!("coop_download: {why}");
             ExitCode::from(2)

@@ -45,7 +45,7 @@ pub fn table(ways: &[Way]) {
         for file in &way.files {
             match &file.outcome {
                 Err(why) if why != INTERRUPTED => {
-                    println!("failed ({}): {}: {why}", way.name, file.url)
+                    println!("failed ({}): {}: {why}", way.name, file.url);
                 }
                 _ => {}
             }
