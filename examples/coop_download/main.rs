@@ -29,8 +29,7 @@ mod target;
 mod tls;
 mod urls;
 
-use std::io::Write;
-use std::path::Path;
+use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Instant;
@@ -50,6 +49,7 @@ use urls::Address;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    raise_descriptor_limit();
     match run(&arguments) {
         Ok(whole) => ExitCode::from(interrupt::exit_status().unwrap_or(if whole { 0 } else { 1 })),
         Err(why) => {
@@ -100,10 +100,7 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
             break;
         }
     }
-    match arguments.json {
-        true => report::json(&ways),
-        false => report::table(&ways),
-    }
+    print(&if arguments.json { report::json(&ways) } else { report::table(&ways) })?;
     Ok(ways.iter().flat_map(|way| &way.files).all(|file| file.outcome.is_ok()))
 }
 
@@ -149,10 +146,29 @@ fn serve(server: Server) -> Result<(), String> {
             file.and_then(|mut file| file.write_all(identity.pem.as_bytes()).map(|()| file));
         trusted = Some(written.map_err(|e| format!("cannot write the certificate: {e}"))?);
     }
-    println!("{}", urls.join("\n"));
-    let cacert = trusted.as_ref().map(|file| format!("--cacert {} ", Path::display(file.path())));
-    println!("# curl {}--remote-name {}", cacert.unwrap_or_default(), urls[0]);
-    println!("# Ctrl-C ends the server.");
+    let cacert = trusted.as_ref().map(|file| format!("--cacert {} ", file.path().display()));
+    let curl = format!("# curl {}--remote-name {}", cacert.unwrap_or_default(), urls[0]);
+    print(&format!("{}\n{curl}\n# Ctrl-C ends the server.", urls.join("\n")))?;
     server.run();
     Ok(())
+}
+
+/// Nobody need read it to the end.
+fn print(text: &str) -> Result<(), String> {
+    match writeln!(io::stdout(), "{text}") {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(format!("cannot print the result: {e}")),
+        _ => Ok(()),
+    }
+}
+
+/// To as many as the system grants: a download takes two, and many a shell allows no more than 1024.
+fn raise_descriptor_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls are given a `rlimit` of this frame. Where they fail, the limit is what it was.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+    }
 }

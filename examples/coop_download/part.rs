@@ -112,8 +112,8 @@ fn cannot_write(path: &Path, error: &std::io::Error) -> Error {
     Error::Lasting(format!("cannot write {}: {error}", path.display()))
 }
 
-/// tempfile adds the path, which is another one each time.
+/// tempfile adds the path, which is another one each time, and nowhere to be found.
 fn cause(error: &std::io::Error) -> String {
-    let inner = error.get_ref().and_then(|inner| inner.source());
-    inner.map_or_else(|| error.to_string(), ToString::to_string)
+    let text = error.to_string();
+    text.split(" at path ").next().unwrap_or_default().to_owned()
 }

@@ -23,42 +23,41 @@ impl Way {
     }
 }
 
-pub fn table(ways: &[Way]) {
-    println!(
+pub fn table(ways: &[Way]) -> String {
+    let mut lines = vec![format!(
         "{:<12}{:>6}{:>10}{:>9}{:>8}{:>12}{:>10}",
         "way", "files", "bytes", "seconds", "turns", "WouldBlock", "speed-up"
-    );
+    )];
     let baseline = ways.iter().find(|way| way.name == "sequential");
     for way in ways {
         let (whole, turns, blocked) = (way.whole(), way.stats.turns, way.stats.would_block);
         let baseline = baseline.filter(|base| whole > 0 && base.whole() == whole);
         let speed_up = baseline.map(|base| format!("{:.1}x", base.seconds / way.seconds));
         let speed_up = speed_up.unwrap_or("-".into()); // it did not do the same
-        println!(
+        lines.push(format!(
             "{:<12}{whole:>6}{:>10}{:>9.2}{turns:>8}{blocked:>12}{speed_up:>10}",
             way.name,
             way.bytes(),
             way.seconds
-        );
+        ));
     }
-    for way in ways {
-        for file in &way.files {
-            match &file.outcome {
-                Err(why) if why != INTERRUPTED => {
-                    println!("failed ({}): {}: {why}", way.name, file.url);
-                }
-                _ => {}
+    for Way { name, files, .. } in ways {
+        let mut interrupted = 0;
+        for Done { url, outcome, .. } in files {
+            match outcome {
+                Err(why) if why == INTERRUPTED => interrupted += 1,
+                Err(why) => lines.push(format!("failed ({name}): {url}: {why}")),
+                Ok(_) => {}
             }
         }
-        let interrupted = |file: &&Done| matches!(&file.outcome, Err(why) if why == INTERRUPTED);
-        match way.files.iter().filter(interrupted).count() {
-            0 => {}
-            missing => println!("interrupted ({}): {missing} of {}", way.name, way.files.len()),
+        if interrupted > 0 {
+            lines.push(format!("interrupted ({name}): {interrupted} of {}", files.len()));
         }
     }
+    lines.join("\n")
 }
 
-pub fn json(ways: &[Way]) {
+pub fn json(ways: &[Way]) -> String {
     let file = |file: &Done| {
         json!({
             "url": file.url,
@@ -79,5 +78,5 @@ pub fn json(ways: &[Way]) {
             "files": way.files.iter().map(file).collect::<Vec<_>>(),
         })
     };
-    println!("{}", json!({ "styles": ways.iter().map(way).collect::<Vec<_>>() }));
+    json!({ "styles": ways.iter().map(way).collect::<Vec<_>>() }).to_string()
 }
