@@ -5,38 +5,53 @@ use std::time::Duration;
 
 use clap::{Args, Parser, ValueEnum, value_parser};
 
-/// Download files one after the other, and concurrently in three eras of coroutines on one thread.
+/// Download files one after the other, and concurrently in three eras of
+/// coroutines on one thread.
 ///
-/// The exit status is 0 when every file is there, 1 when one is not, 2 when nothing was tried, and 130
-/// after Ctrl-C.
+/// The exit status is 0 when every file is there, 1 when one is not, 2 when
+/// nothing was tried, and 130 after Ctrl-C.
 #[derive(Parser)]
+#[command(verbatim_doc_comment, next_line_help = true)] // The lines are as here, and fit into 80 columns.
 pub struct Arguments {
-    /// What to download, over http or https; none: five images from an embedded server.
-    #[arg(value_name = "URL")]
+    /// What to download, over http or https; none: five images from an
+    /// embedded server
+    #[arg(value_name = "URL", verbatim_doc_comment)]
     pub url: Vec<String>,
-    /// The five addresses of the article that this program goes back to.
+    /// The five addresses of the article that this program goes back to
     #[arg(long)]
     pub article: bool,
-    /// Read URLs from FILE ("-": standard input), one a line; blank lines and # comments are skipped.
-    #[arg(long, value_name = "FILE")]
+    /// Read URLs from FILE ("-": standard input), one a line; blank lines
+    /// and # comments are skipped
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
     pub urls: Option<PathBuf>,
-    /// Which ways; several with commas.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "all", value_name = "STYLE")]
+    /// Which ways: sequential, generator, green, async; several with
+    /// commas
+    #[arg(
+        long,
+        verbatim_doc_comment,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "all",
+        value_name = "STYLE",
+        hide_possible_values = true
+    )]
     style: Vec<Style>,
     #[command(flatten)]
     pub options: Options,
-    /// Print one JSON object instead of a table.
+    /// Print one JSON object instead of a table
     #[arg(long)]
     pub json: bool,
-    /// No progress bars and no log, only the result.
+    /// No progress bars and no log, only the result
     #[arg(long, short)]
     pub quiet: bool,
-    /// Log retries, redirects, and what the libraries say.
+    /// Log retries, redirects, and what the libraries say
     #[arg(short, conflicts_with = "quiet")]
     pub verbose: bool,
-    /// Only run the embedded server; it prints its URLs, in the form that `--urls` reads.
+    /// Only run the embedded server, on 127.0.0.1:8000 unless ADDR says
+    /// otherwise; it prints its URLs, in the form that `--urls` reads
     #[arg(
         long,
+        verbatim_doc_comment,
         value_name = "ADDR",
         num_args = 0..=1,
         default_missing_value = "127.0.0.1:8000",
@@ -53,24 +68,25 @@ pub struct Arguments {
 /// What holds for every download of a run.
 #[derive(Args, Clone)]
 pub struct Options {
-    /// Where to save the files.
+    /// Where to save the files
     #[arg(long, default_value = "codeflex_images", value_name = "DIR")]
     pub out: PathBuf,
-    /// At most so many downloads at once (the sequential way knows only one).
+    /// At most so many downloads at once (sequential: one)
     #[arg(long, default_value = "100", value_name = "N", value_parser = value_parser!(u32).range(1..))]
     pub concurrency: u32,
-    /// At most so many bytes in one read.
+    /// At most so many bytes in one read
     #[arg(long, default_value = "512", value_name = "BYTES", value_parser = value_parser!(u32).range(1..=1 << 24))]
     pub chunk: u32,
-    /// Give an attempt up after so long, from connecting to the last byte; fractions are fine
-    /// [default: never].
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
+    /// Give an attempt up after so long, from connecting to the last byte;
+    /// fractions are fine [default: never]
+    #[arg(long, value_name = "SECONDS", verbatim_doc_comment, value_parser = seconds, allow_negative_numbers = true)]
     pub timeout: Option<Duration>,
-    /// Try again so many times after a failed connection, a time limit, a status from 500, or a body that
-    /// ends early; the pause before is 0.2 seconds, and twice as long each time.
-    #[arg(long, default_value = "2", value_name = "N")]
+    /// Try again so many times after a failed connection, a time limit, a
+    /// status from 500, or a body that ends early; the pause before is 0.2
+    /// seconds, and twice as long each time
+    #[arg(long, verbatim_doc_comment, default_value = "2", value_name = "N")]
     pub retries: u32,
-    /// Trust the certificates in FILE (PEM), instead of Mozilla's list.
+    /// Trust the certificates in FILE (PEM), instead of Mozilla's list
     #[arg(long, value_name = "FILE", conflicts_with = "tls")]
     pub cacert: Option<PathBuf>,
 }
@@ -78,13 +94,13 @@ pub struct Options {
 /// How slow the embedded server is, and whether it speaks https.
 #[derive(Args, Clone)]
 pub struct ServerOptions {
-    /// The embedded server thinks so long before it answers.
+    /// The embedded server thinks so long before it answers
     #[arg(long, default_value = "150", value_name = "MS", value_parser = value_parser!(u32), conflicts_with_all = ["url", "article", "urls"])]
     pub latency: u32,
-    /// The embedded server sends so much on each connection.
+    /// The embedded server sends so much on each connection
     #[arg(long, default_value = "262144", value_name = "BYTES_PER_SECOND", value_parser = value_parser!(u32).range(1..), conflicts_with_all = ["url", "article", "urls"])]
     pub bandwidth: u32,
-    /// The embedded server speaks https, with a certificate made for this run.
+    /// The embedded server speaks https, with a certificate of its own
     #[arg(long, conflicts_with_all = ["url", "article", "urls"])]
     pub tls: bool,
 }

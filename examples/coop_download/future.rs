@@ -45,7 +45,7 @@ async fn attempt(job: &Job<'_>) -> Result<u64, Error> {
 async fn download(job: &Job<'_>) -> Result<u64, Error> {
     let target = &job.target;
     let (mut sender, connection) = http1::handshake(hyper_io::connect(job).await?).await?;
-    let connection = future::spawn(connection);
+    let connection = future::spawn(connection.without_shutdown());
     let request = Request::get(&target.path).header(header::HOST, &target.authority);
     let mut response = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
     let location = response.headers().get(header::LOCATION).map(HeaderValue::as_bytes);
@@ -60,6 +60,8 @@ async fn download(job: &Job<'_>) -> Result<u64, Error> {
         }
     }
     drop(sender); // there is no other request
-    connection.await?.map_err(|e| Error::Lasting(format!("more than the body announced: {e}")))?;
+    if hyper_io::has_surplus(connection.await?) {
+        return Err(part.too_long());
+    }
     offload(part.finish()?).await
 }

@@ -1,11 +1,13 @@
 //! What hyper needs of us: a connection, with TLS where the URL says https, under hyper's own traits.
 
+use std::error::Error as _;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_lite::{AsyncRead, AsyncWrite};
 use futures_rustls::TlsConnector;
+use hyper::client::conn::http1::Parts;
 use hyper::rt::ReadBufCursor;
 use wouldblock::net::TcpStream;
 
@@ -27,6 +29,14 @@ pub async fn connect(job: &Job<'_>) -> Result<HyperIo, Error> {
         }
     };
     Ok(HyperIo { stream, chunk: vec![0; job.chunk()] })
+}
+
+/// Whether the server has sent more than its answer, which hyper then has left, or stumbled over.
+pub fn has_surplus(end: hyper::Result<Parts<HyperIo>>) -> bool {
+    match end {
+        Ok(parts) => !parts.read_buf.is_empty(),
+        Err(e) => e.source().is_none(), // an unexpected message; a connection that broke later is no matter
+    }
 }
 
 /// hyper's I/O traits over those of the `futures` crates: a few lines, as for each runtime.

@@ -30,11 +30,12 @@ pub fn listen() -> io::Result<()> {
     CLOSED.get_or_init(|| receiver);
     thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in &mut signals {
-            SIGNAL.store(signal, Ordering::Relaxed);
-            if !sender.close() {
+            if sender.is_closed() {
                 let _ = emulate_default_handler(signal); // It does not return.
             }
+            SIGNAL.store(signal, Ordering::Relaxed);
             warn!("Interrupted: what is under way is cancelled; a second Ctrl-C kills at once");
+            sender.close();
         }
     })?;
     Ok(())

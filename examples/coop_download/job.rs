@@ -27,6 +27,7 @@ pub struct List {
     pub trust: Trust,
     progress: Progress,
     urls: Vec<String>,
+    /// Whom to ask and where to save it, or why that cannot be.
     targets: Vec<Result<(Target, PathBuf), String>>,
     next: Cell<usize>,
     done: RefCell<Vec<Option<Done>>>,
@@ -128,9 +129,11 @@ pub struct Job<'a> {
     file: &'a PathBuf,
     bar: ProgressBar,
     start: Instant,
+    /// When the present attempt began.
     attempt: Instant,
     attempts: u32,
     redirects: u32,
+    /// Until there is one, that of a job which is stopped.
     outcome: Result<u64, String>,
 }
 

@@ -64,10 +64,8 @@ impl Part {
     ) -> Result<Option<impl FnOnce() -> Result<(), Error> + Send + use<>>, Error> {
         self.taken += bytes.len() as u64;
         self.bar.inc(bytes.len() as u64);
-        if let Some(length) = self.length.filter(|length| self.taken > *length) {
-            return Err(Error::Lasting(format!(
-                "the body is longer than the {length} bytes announced"
-            )));
+        if self.length.is_some_and(|length| self.taken > length) {
+            return Err(self.too_long());
         }
         self.block.extend_from_slice(bytes);
         let full = self.block.len() >= BLOCK;
@@ -83,6 +81,11 @@ impl Part {
             Error::Lasting(why) => Error::Lasting(words(why)),
             moved => moved,
         }
+    }
+
+    pub fn too_long(&self) -> Error {
+        let length = self.length.map(|length| format!(" the {length} bytes")).unwrap_or_default();
+        Error::Lasting(format!("the body is longer than{length} announced"))
     }
 
     /// What writes the rest and gives the file its name; it returns the number of bytes.

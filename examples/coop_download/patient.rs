@@ -1,5 +1,6 @@
 //! std's blocking socket, made to notice a time limit and Ctrl-C. No other task runs meanwhile: there are no
-//! others. It has to wake up now and then to look around, which a scheduler would do for it.
+//! others. It has to wake up now and then to look around, which a scheduler would do for it; while it looks a
+//! name up or connects, it cannot even do that.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
