@@ -326,7 +326,7 @@ fn what_may_pass_is_tried_again_and_what_will_not_is_not() {
         ];
         let folder = Folder::new();
         let mut arguments =
-            vec!["--style", way, "--retries", "1", "--timeout", "2", "--out", ".", "--json"];
+            vec!["--style", way, "--retries", "1", "--timeout", "3", "--out", ".", "--json"];
         arguments.extend(urls.iter().map(|(url, ..)| url.as_str()));
         let ran = run_example("coop_download", &arguments, folder.path());
         assert_eq!(ran.status, 1, "{ran:?}");

@@ -52,9 +52,8 @@ pub fn exit_status() -> Option<u8> {
 
 /// The operation of waiting for Ctrl-C.
 pub async fn coming() {
-    if let Some(closed) = CLOSED.get() {
-        let _ = closed.recv().await;
-    }
+    let closed = CLOSED.get().expect("`listen` comes first");
+    let _ = closed.recv().await;
 }
 
 /// Waits for all the workers, or for Ctrl-C, and returns. The root of the run returns then too, and what it
