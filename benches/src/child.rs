@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Instant;
 
 /// A run that takes longer than this is ended by `SIGALRM`.
@@ -80,8 +80,34 @@ fn own_cpu_ns() -> f64 {
         libc::getrusage(libc::RUSAGE_SELF, &mut usage);
         usage
     };
+    cpu_ns(&usage)
+}
+
+/// User + system.
+fn cpu_ns(usage: &libc::rusage) -> f64 {
     let ns = |t: libc::timeval| t.tv_sec as f64 * 1e9 + t.tv_usec as f64 * 1e3;
     ns(usage.ru_utime) + ns(usage.ru_stime)
+}
+
+/// What a process has used from its beginning to its end.
+pub(crate) struct Usage {
+    pub(crate) cpu_ns: f64,
+    /// In bytes.
+    pub(crate) peak_rss: f64,
+}
+
+/// Waits for the end of a process, which must be a success.
+pub(crate) fn wait(process: Child) -> Result<Usage, String> {
+    // SAFETY: the process is a child that nobody has waited for; the rest as in `own_cpu_ns`.
+    let (usage, status) = unsafe {
+        let (mut usage, mut status) = (std::mem::zeroed::<libc::rusage>(), 0);
+        libc::wait4(process.id() as i32, &mut status, 0, &mut usage);
+        (usage, ExitStatus::from_raw(status))
+    };
+    if !status.success() {
+        return Err(status.to_string());
+    }
+    Ok(Usage { cpu_ns: cpu_ns(&usage), peak_rss: usage.ru_maxrss as f64 * 1024.0 })
 }
 
 /// A line of `/proc/PID/status` that counts kB, in bytes; 0 where there is none.
@@ -106,9 +132,14 @@ pub(crate) fn run(bench: &str, contender: &str, size: u64) -> Result<Sample, Str
         .stdin(Stdio::null())
         .output()
         .map_err(|e| format!("cannot start: {e}"))?;
+    sample(&output)
+}
+
+/// What a process that measured has printed.
+pub(crate) fn sample(output: &Output) -> Result<Sample, String> {
     let text = String::from_utf8_lossy(&output.stdout);
     let sample = text.lines().last().and_then(Sample::parse);
-    sample.filter(|_| output.status.success()).ok_or_else(|| failure(&output))
+    sample.filter(|_| output.status.success()).ok_or_else(|| failure(output))
 }
 
 /// This very program, to be started again.
@@ -135,6 +166,10 @@ fn failure(output: &Output) -> String {
 
 /// Why a contender cannot run here; `None`: it can.
 pub(crate) fn missing(contender: &str) -> Option<String> {
+    if contender == "curl" {
+        let tried = Command::new("curl").arg("--version").output();
+        return tried.err().map(|e| format!("curl cannot be started: {e}"));
+    }
     script(contender)?;
     let import = format!("import {contender}");
     let tried = Command::new("python3").args(["-c", &import]).output();
@@ -153,6 +188,9 @@ fn script(contender: &str) -> Option<&'static str> {
         }
         "gevent" => {
             Some(concat!(include_str!("peers/measure.py"), include_str!("peers/gevent_peer.py")))
+        }
+        "aiohttp" => {
+            Some(concat!(include_str!("peers/measure.py"), include_str!("peers/aiohttp_peer.py")))
         }
         _ => None,
     }

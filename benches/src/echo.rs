@@ -8,9 +8,8 @@
 //!
 //! `bare-epoll` is the floor: an edge-triggered `epoll` loop with nothing around it.
 
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{FromRawFd, IntoRawFd};
-use std::process::{Child, Stdio};
 
 use async_executor::LocalExecutor;
 use async_io::Async;
@@ -20,6 +19,7 @@ use wouldblock::net::{TcpListener, TcpStream};
 use wouldblock::{future, generator, green};
 
 use crate::child::{self, Sample, one_may_worker};
+use crate::server::Server;
 use crate::{Bench, Case, load};
 
 pub(crate) const BENCH: Bench = Bench {
@@ -49,28 +49,10 @@ pub(crate) const BENCH: Bench = Bench {
 const BUFFER: usize = 1024;
 
 fn run(contender: &str, connections: u64) -> Sample {
-    load::bind_to_core(0); // for the server, which inherits it
-    load::allow_many_files();
-    let mut server = child::python(contender, "echo", connections)
+    let server = child::python(contender, "echo", connections)
         .unwrap_or_else(|| child::this_program(&["serve", contender]));
-    let server = server.stdout(Stdio::piped()).spawn().expect("the server starts");
-    let mut server = Server(server);
-    let mut port = String::new();
-    let stdout = server.0.stdout.take().expect("it is piped");
-    BufReader::new(stdout).read_line(&mut port).expect("the server says its port");
-    load::bind_to_core(1);
-    let port = port.trim().parse().expect("the server's first line is its port");
-    load::run(port, connections as usize, server.0.id())
-}
-
-/// The server's process; ends when it is dropped.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    let server = Server::start(server);
+    load::run(server.port, connections as usize, server.pid())
 }
 
 /// Is the server.

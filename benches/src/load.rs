@@ -105,27 +105,3 @@ fn process_cpu_ns(pid: u32) -> f64 {
     };
     time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
 }
-
-/// Binds this thread, and what it starts from now on, to one core, if the machine has it.
-pub(crate) fn bind_to_core(core: usize) {
-    // SAFETY: a `cpu_set_t` is plain data, for which zero is the empty set; `core` is small.
-    let bound = unsafe {
-        let mut set = std::mem::zeroed::<libc::cpu_set_t>();
-        libc::CPU_SET(core, &mut set);
-        libc::sched_setaffinity(0, size_of_val(&set), &set)
-    };
-    if bound != 0 {
-        eprintln!("cannot bind to core {core}: {}", io::Error::last_os_error());
-    }
-}
-
-/// Raises the limit of open files to what this process may have.
-pub(crate) fn allow_many_files() {
-    // SAFETY: an `rlimit` is plain data, for which zero is a value.
-    unsafe {
-        let mut limit = std::mem::zeroed::<libc::rlimit>();
-        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
-        limit.rlim_cur = limit.rlim_max;
-        libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
-    }
-}

@@ -13,10 +13,14 @@
 //! show the figures.
 
 mod child;
+mod clients;
+mod download;
 mod echo;
+mod files;
 mod load;
 mod memory;
 mod report;
+mod server;
 mod spawn;
 mod svg;
 mod switch;
@@ -56,8 +60,15 @@ struct Case {
     big: bool,
 }
 
-const BENCHES: [&Bench; 6] =
-    [&switch::BENCH, &yields::BENCH, &spawn::BENCH, &memory::BENCH, &timers::BENCH, &echo::BENCH];
+const BENCHES: [&Bench; 7] = [
+    &switch::BENCH,
+    &yields::BENCH,
+    &spawn::BENCH,
+    &memory::BENCH,
+    &timers::BENCH,
+    &echo::BENCH,
+    &download::BENCH,
+];
 
 /// Contenders of this crate; they always run.
 const OURS: &str = "wouldblock-";
@@ -66,7 +77,7 @@ const OURS: &str = "wouldblock-";
 #[derive(Parser)]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 struct Cli {
-    /// Which benches to run: switch, yield, spawn, memory, timers, echo; all if none is named.
+    /// Which benches to run: switch, yield, spawn, memory, timers, echo, download; all if none is named.
     #[arg(value_name = "BENCH")]
     benches: Vec<String>,
     /// Only these peers, beside wouldblock itself; `none` for no peers.
@@ -97,6 +108,9 @@ enum Hidden {
     /// Is one contender's echo server.
     #[command(hide = true)]
     Serve { contender: String },
+    /// Is the server of `download`.
+    #[command(hide = true)]
+    ServeFiles { bytes: usize, latency_ms: u64 },
 }
 
 fn main() -> ExitCode {
@@ -109,6 +123,11 @@ fn main() -> ExitCode {
         Some(Hidden::Serve { contender }) => {
             child::limit_run_time();
             echo::serve(contender);
+            Ok(())
+        }
+        Some(Hidden::ServeFiles { bytes, latency_ms }) => {
+            child::limit_run_time();
+            download::serve(*bytes, *latency_ms);
             Ok(())
         }
         None => compare(&cli),
