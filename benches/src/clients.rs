@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, Read, Write};
 use std::pin::Pin;
+use std::sync::Barrier;
 use std::task::{Context, Poll};
 
 use http_body_util::{BodyExt, Empty};
@@ -15,6 +16,8 @@ use hyper::client::conn::http1::{self, Connection};
 use hyper::rt::ReadBufCursor;
 use hyper::{Request, header::HOST};
 use mio::{Events, Interest, Token};
+use ureq::config::ConfigBuilder;
+use ureq::typestate::AgentScope;
 use wouldblock::{future, generator, green, http, net};
 
 use crate::download::{CHUNK, Job};
@@ -22,7 +25,8 @@ use crate::download::{CHUNK, Job};
 pub(crate) fn run(contender: &str, job: &'static Job) {
     match contender {
         "wouldblock-green" => wouldblock::run(|| {
-            let agent = http::agent_with(config(job));
+            let config = config(job).input_buffer_size(IN).output_buffer_size(OUT).build();
+            let agent = http::agent_with(config);
             green::scope(|scope| {
                 for _ in 0..job.concurrency {
                     scope.spawn(|| download_by_ureq(&agent, job));
@@ -30,10 +34,14 @@ pub(crate) fn run(contender: &str, job: &'static Job) {
             });
         }),
         "ureq-threads" => {
-            let agent = ureq::Agent::new_with_config(config(job));
+            let agent = ureq::Agent::new_with_config(config(job).build());
+            let begun = Barrier::new(job.concurrency); // or the first would be done before the last begins
             std::thread::scope(|scope| {
                 for _ in 0..job.concurrency {
-                    scope.spawn(|| download_by_ureq(&agent, job));
+                    scope.spawn(|| {
+                        begun.wait();
+                        download_by_ureq(&agent, job);
+                    });
                 }
             });
         }
@@ -72,13 +80,14 @@ pub(crate) fn run(contender: &str, job: &'static Job) {
     }
 }
 
+/// ureq's buffers for each connection: enough for many at once. Its own are of 128 KiB each.
+const IN: usize = 32 * 1024;
+const OUT: usize = 8 * 1024;
+
 /// As many connections are kept as are used at once.
-fn config(job: &Job) -> ureq::config::Config {
+fn config(job: &Job) -> ConfigBuilder<AgentScope> {
     let config = ureq::Agent::config_builder().proxy(None);
-    config
-        .max_idle_connections(job.concurrency)
-        .max_idle_connections_per_host(job.concurrency)
-        .build()
+    config.max_idle_connections(job.concurrency).max_idle_connections_per_host(job.concurrency)
 }
 
 fn download_by_ureq(agent: &ureq::Agent, job: &Job) {
@@ -126,8 +135,8 @@ where
 struct OurIo(net::TcpStream);
 
 thread_local! {
-    /// All connections read through one buffer: no read waits while it has it.
-    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; 64 * 1024].into());
+    /// All connections read through one buffer, larger than hyper's: no read waits while it has it.
+    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; 512 * 1024].into());
 }
 
 impl hyper::rt::Read for OurIo {
