@@ -72,7 +72,7 @@ const LOADS: [Load; 7] = [
 /// The largest read of a body, where the client has the choice.
 pub(crate) const CHUNK: usize = 16 * 1024;
 
-/// curl takes at most this `--parallel-max`, and falls back to 50 if told more (until 8.15).
+/// curl 7.88 takes at most this `--parallel-max`, and falls back to 50 if told more; 8.17 would take 65 535.
 const MOST_OF_CURL: usize = 300;
 
 /// What is to be downloaded, shared by the workers.
