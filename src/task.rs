@@ -102,10 +102,20 @@ impl Task {
     /// same stack. `None`: it has none (not begun, done, a future between polls), or this is not its
     /// thread.
     pub fn stack_used(&self) -> Option<usize> {
+        let bottom = self.local()?.stack.get();
+        if bottom == 0 { None } else { stack::touched(bottom, self.stack_size()) }
+    }
+
+    /// The number of the task that spawned it (modulo 2^32). `None`: no task did, or this is not its thread.
+    pub fn parent(&self) -> Option<u64> {
+        Some(self.local()?.parent.into()).filter(|&parent| parent != 0)
+    }
+
+    /// `None` on another thread than its own.
+    fn local(&self) -> Option<&task::Local> {
         let here = Scheduler::with(|s| s.is_some_and(|s| Arc::ptr_eq(&s.home, &self.0.home)));
         // SAFETY: this is the home thread, as just made sure.
-        let bottom = here.then(|| unsafe { self.0.local() }.stack.get())?;
-        if bottom == 0 { None } else { stack::touched(bottom, self.stack_size()) }
+        here.then(|| unsafe { self.0.local() })
     }
 
     /// The usable bytes of its stack.

@@ -4,7 +4,6 @@
 //! generator era and the floor, a bare epoll loop, have a protocol of their own, by httparse: no library
 //! of today's can be used there.
 
-use std::cell::RefCell;
 use std::io::{self, ErrorKind, Read, Write};
 use std::pin::Pin;
 use std::sync::Barrier;
@@ -134,21 +133,14 @@ where
 /// hyper's I/O on our stream.
 struct OurIo(net::TcpStream);
 
-thread_local! {
-    /// All connections read through one buffer, larger than hyper's: no read waits while it has it.
-    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; 512 * 1024].into());
-}
-
 impl hyper::rt::Read for OurIo {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         mut into: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        READ.with_borrow_mut(|buffer| {
-            let most = into.remaining().min(buffer.len());
-            self.0.poll_read(cx, &mut buffer[..most]).map_ok(|n| into.put_slice(&buffer[..n]))
-        })
+        // SAFETY: nothing is taken back that was initialised, and the first `n` bytes are.
+        unsafe { self.0.poll_read_uninit(cx, into.as_mut()).map_ok(|n| into.advance(n)) }
     }
 }
 

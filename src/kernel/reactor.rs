@@ -229,6 +229,12 @@ impl<W> Reactor<W> {
         true
     }
 
+    /// Whether nothing has come that has not been read, as far as the kernel has told by now.
+    pub(crate) fn is_quiet(&mut self, id: SourceId) -> bool {
+        self.slot(id)
+            .is_some_and(|slot| !slot.tricky && !slot.lines[Direction::Read as usize].ready)
+    }
+
     /// Puts `waker` at the end of the line.
     ///
     /// # Errors

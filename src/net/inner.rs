@@ -53,6 +53,11 @@ impl<S: AsRawFd> Inner<S> {
         self.socket.took(n, asked);
     }
 
+    /// See [`Socket::is_quiet`].
+    pub(super) fn is_quiet(&self) -> bool {
+        self.socket.is_quiet()
+    }
+
     /// Still in non-blocking mode.
     pub(super) fn into_std(self) -> S {
         self.socket.into_io()

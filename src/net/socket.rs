@@ -32,7 +32,7 @@ pub(super) struct Socket<S: AsRawFd> {
 }
 
 /// Bytes that are a message, rather than a part of a stream of them.
-const SHORT: usize = 4096;
+const SHORT: usize = 16 << 10;
 
 /// What came of trying a system call once.
 enum Attempt<R> {
@@ -105,6 +105,11 @@ impl<S: AsRawFd> Socket<S> {
         }
     }
 
+    /// Whether the reactor of this thread would know if anything had come, and nothing has.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.with_reactor(Reactor::is_quiet).unwrap_or(false)
+    }
+
     /// Calls `f` if the socket is registered with this thread's reactor.
     fn with_reactor<R>(&self, f: impl FnOnce(&mut Reactor<Waiter>, SourceId) -> R) -> Option<R> {
         Scheduler::with(|scheduler| {
@@ -160,16 +165,29 @@ impl<S: AsRawFd> Socket<S> {
         direction: Direction,
         mut call: impl FnMut(&S) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
-        let id = loop {
-            match self.attempt(direction, &mut call) {
-                Attempt::Done(result) => return Poll::Ready(result),
-                Attempt::Spent => return door::another_turn(cx),
-                Attempt::WouldBlock => {}
+        // Libraries poll for whatever reason, and mostly nothing has come: the reactor knows.
+        let id = match direction {
+            Direction::Read => {
+                self.with_reactor(|r, id| (!r.is_ready(id, direction)).then_some(id))
             }
-            let (id, ready) = look(&self.source, direction)?;
-            if !ready {
-                break id;
+            Direction::Write => None,
+        };
+        let id = match id.flatten() {
+            Some(id) => {
+                count_would_block();
+                id
             }
+            None => loop {
+                match self.attempt(direction, &mut call) {
+                    Attempt::Done(result) => return Poll::Ready(result),
+                    Attempt::Spent => return door::another_turn(cx),
+                    Attempt::WouldBlock => {}
+                }
+                let (id, ready) = look(&self.source, direction)?;
+                if !ready {
+                    break id;
+                }
+            },
         };
         if !door::leave(cx, wait_for(id, direction)) {
             let waiter = Waiter::Waker(cx.waker().clone());

@@ -1,6 +1,7 @@
 //! Streams of bytes, TCP's and Unix's: reading and writing in three eras.
 
 use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 
 use socket2::SockRef;
@@ -19,6 +20,10 @@ pub(super) fn send(stream: &impl AsFd, buf: &[u8]) -> io::Result<usize> {
 
 pub(super) fn send_vectored(stream: &impl AsFd, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
     SockRef::from(stream).send_vectored_with_flags(bufs, FLAGS)
+}
+
+pub(super) fn receive(stream: &impl AsFd, buf: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
+    SockRef::from(stream).recv(buf)
 }
 
 pub(super) fn total(bufs: &[IoSliceMut<'_>]) -> usize {
@@ -98,6 +103,21 @@ macro_rules! stream {
                 buf: &mut [u8],
             ) -> Poll<io::Result<usize>> {
                 let read = self.inner.poll(cx, Direction::Read, |mut s| s.read(buf));
+                read.map(|read| self.note(read, buf.len()))
+            }
+
+            /// As [`poll_read`](Self::poll_read), into memory that need not be initialised: the first so
+            /// many bytes of `buf` are, afterwards. For traits that read into such (tokio's, hyper's).
+            ///
+            /// # Errors
+            ///
+            /// As [`poll_read`](Self::poll_read).
+            pub fn poll_read_uninit(
+                &self,
+                cx: &mut Context<'_>,
+                buf: &mut [MaybeUninit<u8>],
+            ) -> Poll<io::Result<usize>> {
+                let read = self.inner.poll(cx, Direction::Read, |s| receive(s, buf));
                 read.map(|read| self.note(read, buf.len()))
             }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::{self, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::pin::Pin;
@@ -15,7 +16,7 @@ use super::addr::{Lookup, ToSocketAddrs, resolve};
 use super::inner::{Inner, limits, pause, socket, stds, three_eras, would_block};
 use super::listener::{AtLimit, listener, unless_aborted};
 use super::socket::Readiness;
-use super::stream::{connecting, send, send_vectored, stream, total};
+use super::stream::{connecting, receive, send, send_vectored, stream, total};
 use crate::kernel::door;
 use crate::kernel::reactor::Direction;
 use crate::kernel::scheduler::in_task;
@@ -154,9 +155,10 @@ impl TcpStream {
     }
 
     /// Whether the connection is still there and silent: the other side has neither closed it nor sent
-    /// anything. Never waits.
+    /// anything. Never waits. (In a run, as far as the kernel has told by now: what has come in the last
+    /// fraction of a millisecond may not be known yet.)
     pub fn is_idle(&self) -> bool {
-        self.inner.std().peek(&mut [0]).is_err_and(|e| would_block(&e))
+        self.inner.is_quiet() || self.inner.std().peek(&mut [0]).is_err_and(|e| would_block(&e))
     }
 
     stds! {

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::net;
@@ -21,7 +22,7 @@ use super::datagram::datagram;
 use super::inner::{Inner, Pauses, limits, pause, socket, spent, stds, three_eras, would_block};
 use super::listener::{AtLimit, listener, unless_aborted};
 use super::socket::Readiness;
-use super::stream::{connecting, send, send_vectored, stream, total};
+use super::stream::{connecting, receive, send, send_vectored, stream, total};
 use crate::eras::future::yield_now;
 use crate::kernel::door;
 use crate::kernel::reactor::Direction;
