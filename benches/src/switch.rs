@@ -1,8 +1,11 @@
 //! switch: one resume of a coroutine and the suspend that ends it, driven by hand, with no scheduler.
 //!
-//! A generator yields numbers for ever, and its caller takes ten million of them.
+//! A generator yields numbers for ever, and its caller takes ten million of them. `wouldblock-kernel` is what
+//! a task's turn is made of, without the scheduler around it: the kernel's two lowest files, compiled into
+//! this program once more, since no public call is that alone.
 
 use std::hint::black_box;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use corosensei::{Coroutine, CoroutineResult};
 use generator::Gn;
@@ -11,12 +14,20 @@ use wouldblock::generator::{Generator, GeneratorState, Yielder};
 use crate::child::{Clock, Sample};
 use crate::{Bench, Case};
 
+#[allow(dead_code, reason = "a task's turn needs a part of it")]
+#[path = "../../src/kernel"]
+mod kernel {
+    pub(crate) mod coroutine;
+    pub(crate) mod stack;
+}
+use kernel::coroutine::{Fiber, suspend_base};
+
 pub(crate) const BENCH: Bench = Bench {
     name: "switch",
     what: "one resume + suspend of a coroutine: CPU ns",
     figure: "cpu_ns_per_op",
     reference: "wouldblock-generator",
-    contenders: &["wouldblock-generator", "corosensei", "generator"],
+    contenders: &["wouldblock-generator", "wouldblock-kernel", "corosensei", "generator"],
     cases: &[Case { name: "by hand", size: 10_000_000, big: false }],
     columns: &[("wall_ns_per_op", "wall ns")],
     run,
@@ -33,6 +44,20 @@ fn run(contender: &str, switches: u64) -> Sample {
             count(switches, || match numbers.resume() {
                 GeneratorState::Yielded(n) => n,
                 GeneratorState::Complete(()) => unreachable!("it goes on for ever"),
+            })
+        }
+        "wouldblock-kernel" => {
+            static NUMBER: AtomicU64 = AtomicU64::new(0);
+            let mut fiber = Fiber::take(64 << 10).expect("room for a stack");
+            fiber.start(|| {
+                for n in 0.. {
+                    NUMBER.store(n, Ordering::Relaxed);
+                    suspend_base();
+                }
+            });
+            count(switches, || {
+                fiber.resume();
+                NUMBER.load(Ordering::Relaxed)
             })
         }
         "corosensei" => {
