@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::marker::PhantomData;
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -66,18 +67,94 @@ impl<T> JoinHandle<T> {
     ///
     /// This does not wait for the task to have stopped; join it for that.
     pub fn cancel(&self) {
-        Scheduler::with(|here| {
-            let its = |here: &&Scheduler| Arc::ptr_eq(&here.home, &self.task.home);
-            here.filter(its).inspect(|here| here.tell_cancelled(&self.task));
+        self.canceller().cancel();
+    }
+
+    /// Has `callback` called with the result when the task is done: once, by the scheduler, between two
+    /// turns; after the callbacks that were added before it, and before whoever joins the task goes on. If
+    /// the task is done already, it is called at once.
+    ///
+    /// It looks at the result and leaves it to whoever joins the task. A callback may spawn, cancel and
+    /// wake; it belongs to no task, so it must not wait: spawn a task that does. (gevent's `link`,
+    /// asyncio's `add_done_callback`.)
+    ///
+    /// A callback that panics stops nobody: the panic is logged as an error, and the next one is called.
+    ///
+    /// ```
+    /// use std::{cell::RefCell, rc::Rc};
+    /// use wouldblock::green;
+    ///
+    /// wouldblock::run(|| {
+    ///     let calls = Rc::new(RefCell::new(Vec::new()));
+    ///     let task = green::spawn(|| 6 * 7);
+    ///     for name in ["first", "second"] {
+    ///         let calls = calls.clone();
+    ///         task.on_done(move |result| {
+    ///             calls.borrow_mut().push((name, *result.as_ref().unwrap()));
+    ///         });
+    ///     }
+    ///     assert_eq!(task.join().unwrap(), 42);
+    ///     assert_eq!(*calls.borrow(), [("first", 42), ("second", 42)]);
+    /// });
+    /// ```
+    ///
+    /// # Cancellation
+    ///
+    /// A task that is cancelled is done when it has unwound: its callbacks get the [`JoinError`]. Dropping
+    /// the handle takes back no callback.
+    pub fn on_done(&self, callback: impl FnOnce(&Result<T, JoinError>) + 'static)
+    where
+        T: 'static,
+    {
+        let task = self.task.clone();
+        self.packet.at_end(&self.task, move |packet| {
+            let result =
+                packet.result.take().unwrap_or_else(|| Err(JoinError::taken(task.clone())));
+            let called = panic::catch_unwind(AssertUnwindSafe(|| callback(&result)));
+            packet.result.set(Some(result));
+            if let Err(payload) = called {
+                log::error!("a callback at the end of {task} panicked: {}", message(&*payload));
+            }
         });
-        // SAFETY: a handle is not `Send`, so this is the task's home thread.
-        unsafe { self.task.local() }.cancelled.set(true);
-        waker::wake(self.task.clone());
     }
 
     /// Whether the task is done, so that waiting for it would return at once.
     pub fn is_finished(&self) -> bool {
-        // SAFETY: a handle is not `Send`, so this is the task's home thread.
+        self.canceller().is_finished()
+    }
+
+    /// The part of the handle that knows nothing of the result.
+    pub(crate) fn canceller(&self) -> Canceller {
+        Canceller { task: self.task.clone(), stays: PhantomData }
+    }
+
+    /// Whether the task belongs to another runtime of this thread.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        Scheduler::with(|s| s.is_some_and(|s| !Arc::ptr_eq(&s.home, &self.task.home)))
+    }
+}
+
+/// A task that can be cancelled: it does not leave its thread.
+pub(crate) struct Canceller {
+    task: Arc<Task>,
+    stays: PhantomData<Rc<()>>,
+}
+
+impl Canceller {
+    /// See [`JoinHandle::cancel`].
+    pub(crate) fn cancel(&self) {
+        Scheduler::with(|here| {
+            let its = |here: &&Scheduler| Arc::ptr_eq(&here.home, &self.task.home);
+            here.filter(its).inspect(|here| here.tell_cancelled(&self.task));
+        });
+        // SAFETY: a handle, which this comes from, is not `Send`: this is the task's home thread.
+        unsafe { self.task.local() }.cancelled.set(true);
+        waker::wake(self.task.clone());
+    }
+
+    /// See [`JoinHandle::is_finished`].
+    pub(crate) fn is_finished(&self) -> bool {
+        // SAFETY: as in `cancel`.
         unsafe { self.task.local() }.state.get() == State::Done
     }
 }
@@ -103,7 +180,7 @@ impl<T> JoinHandle<T> {
         }
         // SAFETY: a handle is not `Send`, so this is the task's home thread.
         let local = unsafe { self.task.local() };
-        if Scheduler::with(|s| s.is_some_and(|s| !Arc::ptr_eq(&s.home, &self.task.home))) {
+        if self.is_elsewhere() {
             return Poll::Ready(Err(JoinError::elsewhere(self.task.clone())));
         }
         match local.state.get() {
@@ -163,6 +240,13 @@ impl JoinError {
         JoinError::new(task, Reason::Itself)
     }
 
+    /// Logs a failure that nobody will get.
+    pub(crate) fn say_if_lost(&self) {
+        if matches!(self.0.reason, Reason::Panicked(_) | Reason::NoStack(_)) {
+            log::error!("{self}, and nobody joined it to learn of it");
+        }
+    }
+
     /// The task was cancelled before it had a result.
     pub fn is_cancelled(&self) -> bool {
         matches!(self.0.reason, Reason::Cancelled)
@@ -218,6 +302,12 @@ impl fmt::Debug for JoinError {
 
 impl std::error::Error for JoinError {}
 
+impl From<JoinError> for io::Error {
+    fn from(error: JoinError) -> io::Error {
+        io::Error::other(error)
+    }
+}
+
 fn message(payload: &(dyn Any + Send)) -> &str {
     match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
         (Some(text), _) => text,
@@ -231,6 +321,23 @@ pub(crate) struct Promise<T>(pub(crate) Rc<Packet<T>>);
 
 pub(crate) struct Packet<T> {
     pub(crate) result: Cell<Option<Result<T, JoinError>>>,
+}
+
+impl<T> Packet<T> {
+    /// Has `call`, which does not panic, called when the task is done, at once if it is.
+    pub(crate) fn at_end(self: &Rc<Self>, task: &Task, call: impl FnOnce(&Self) + 'static)
+    where
+        T: 'static,
+    {
+        // SAFETY: a packet is not `Send`, so this is the task's home thread.
+        let local = unsafe { task.local() };
+        let others = local.if_extras(|extras| !extras.callbacks.is_empty());
+        if local.state.get() == State::Done && !others {
+            return call(self);
+        }
+        let packet = self.clone();
+        local.extras(|extras| extras.callbacks.push_back(Box::new(move || call(&packet))));
+    }
 }
 
 impl<T> Promise<T> {
@@ -266,10 +373,10 @@ impl<T> Promise<T> {
         // A panic in these destructors has been reported by the hook, and there is nobody to get it.
         let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(self)));
         // SAFETY: code runs on its task's home thread.
-        let values = unsafe { &task.local().values };
+        let local = unsafe { task.local() };
         // A destructor may ask for another value, and so make it.
-        while let Some(values) = values.take() {
-            let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(values)));
+        while let Some(value) = local.if_extras(|extras| extras.values.pop()) {
+            let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(value)));
         }
         if let Some(failure) = failure {
             note(failure);
@@ -291,10 +398,8 @@ fn reason(payload: Box<dyn Any + Send>) -> Reason {
 
 impl<T> Drop for Packet<T> {
     fn drop(&mut self) {
-        if let Some(Err(error)) = self.result.get_mut()
-            && matches!(error.0.reason, Reason::Panicked(_) | Reason::NoStack(_))
-        {
-            log::error!("{error}, and nobody joined it to learn of it");
+        if let Some(Err(error)) = self.result.get_mut() {
+            error.say_if_lost();
         }
     }
 }

@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use crate::kernel::scheduler::{self, Scheduler, with_local};
 use crate::kernel::stack;
-use crate::kernel::task::{self, Setup, Values};
+use crate::kernel::task::{self, Extras, Setup};
 use crate::runtime::Era;
 
 /// How a task is set up, in the manner of [`std::thread::Builder`]; the three `spawn`s are
@@ -183,8 +183,8 @@ impl<T: 'static> TaskLocal<T> {
     }
 
     fn get(&'static self) -> Rc<T> {
-        let found = self.each(|values| {
-            values.iter().find(|(key, _)| *key == self.key()).map(|(_, value)| value.clone())
+        let found = self.extras(|extras| {
+            extras.values.iter().find(|(key, _)| *key == self.key()).map(|(_, value)| value.clone())
         });
         let value = found.unwrap_or_else(|| {
             let value: Rc<dyn Any> = Rc::new((self.initial)());
@@ -195,24 +195,20 @@ impl<T: 'static> TaskLocal<T> {
     }
 
     fn put(&'static self, value: Rc<dyn Any>) -> Option<Rc<dyn Any>> {
-        self.each(|values| match values.iter_mut().find(|(key, _)| *key == self.key()) {
-            Some((_, old)) => Some(std::mem::replace(old, value)),
-            None => {
-                values.push((self.key(), value));
-                None
+        self.extras(|Extras { values, .. }| {
+            match values.iter_mut().find(|(key, _)| *key == self.key()) {
+                Some((_, old)) => Some(std::mem::replace(old, value)),
+                None => {
+                    values.push((self.key(), value));
+                    None
+                }
             }
         })
     }
 
-    /// No code of the user's runs in `f`.
-    fn each<R>(&'static self, f: impl FnOnce(&mut Values) -> R) -> R {
-        with_local(|local| {
-            let mut values = local.values.take().unwrap_or_default();
-            let result = f(&mut values);
-            local.values.set(Some(values));
-            result
-        })
-        .expect("a task-local value was asked for outside of any task")
+    fn extras<R>(&'static self, f: impl FnOnce(&mut Extras) -> R) -> R {
+        with_local(|local| local.extras(f))
+            .expect("a task-local value was asked for outside of any task")
     }
 
     fn key(&'static self) -> usize {

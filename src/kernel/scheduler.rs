@@ -474,6 +474,10 @@ impl Scheduler {
             self.wake_waiter(joiner);
             self.watch.by.set(By::Outside);
         }
+        // One by one: a callback may add another.
+        while let Some(callback) = local.if_extras(|extras| extras.callbacks.pop_front()) {
+            callback();
+        }
     }
 
     /// Refuses new tasks and cancels all that are left, the newest first; returns when each is done, or its

@@ -14,6 +14,7 @@
 
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
+use std::collections::VecDeque;
 use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
@@ -263,16 +264,26 @@ pub(crate) struct Local {
     pub(crate) limits: Cell<*const ()>,
     /// The lowest usable address of the stack it has now; 0: none.
     pub(crate) stack: Cell<usize>,
-    /// Task-local values, by the address of their static.
-    pub(crate) values: Cell<Option<Box<Values>>>,
+    /// What few tasks have.
+    extras: Cell<Option<Box<Extras>>>,
     body: UnsafeCell<Option<Box<dyn Body>>>,
 }
 
-pub(crate) type Values = Vec<(usize, Rc<dyn Any>)>;
+/// What few tasks have: behind one pointer.
+#[derive(Default)]
+pub(crate) struct Extras {
+    /// Task-local values, by the address of their static.
+    pub(crate) values: Vec<(usize, Rc<dyn Any>)>,
+    /// What is called when the task is done, in this order.
+    pub(crate) callbacks: VecDeque<Callback>,
+}
+
+/// It is called on the scheduler's own stack, and does not panic.
+pub(crate) type Callback = Box<dyn FnOnce()>;
 
 // SAFETY: every field outside of `local` is `Send` and `Sync`. `local` is reached through `Task::local`
 // only, whose caller is on the home thread. Dropping the last `Arc` on another thread drops `local`
-// there: `body` and `values` are `None` by then or are leaked (`Drop`), as is the joiner, and the rest is
+// there: `body` and `extras` are empty by then or are leaked (`Drop`), as is the joiner, and the rest is
 // plain data.
 unsafe impl Send for Task {}
 // SAFETY: as above.
@@ -304,7 +315,7 @@ impl Task {
             joiner: Cell::new(None),
             limits: Cell::new(std::ptr::null()),
             stack: Cell::new(0),
-            values: Cell::new(None),
+            extras: Cell::new(None),
             body: UnsafeCell::new(Some(body)),
         };
         let notified = Flag::new();
@@ -353,6 +364,22 @@ impl Local {
         }
     }
 
+    /// Calls `f`, which runs no code of the user's, with the extras; makes them if there are none.
+    pub(crate) fn extras<R>(&self, f: impl FnOnce(&mut Extras) -> R) -> R {
+        let mut extras = self.extras.take().unwrap_or_default();
+        let result = f(&mut extras);
+        self.extras.set(Some(extras));
+        result
+    }
+
+    /// As [`extras`](Local::extras), but makes none.
+    pub(crate) fn if_extras<R: Default>(&self, f: impl FnOnce(&mut Extras) -> R) -> R {
+        let Some(mut extras) = self.extras.take() else { return R::default() };
+        let result = f(&mut extras);
+        self.extras.set(Some(extras));
+        result
+    }
+
     /// Takes the body out, when it has finished.
     ///
     /// # Safety
@@ -369,7 +396,7 @@ impl Drop for Task {
         // What is still there belongs to a task that never finished, and this may be another thread than
         // its home: it may not be dropped here.
         std::mem::forget(self.local.body.get_mut().take());
-        std::mem::forget(self.local.values.take());
+        std::mem::forget(self.local.extras.take());
         std::mem::forget(self.local.joiner.take());
     }
 }
