@@ -304,7 +304,7 @@ pub mod time;
 
 pub use eras::{future, generator, green};
 pub use explore::explore;
-pub use group::{Gather, gather};
+pub use group::{AsCompleted, Gather, Race, TryGather, as_completed, gather, race, try_gather};
 pub use join::{JoinError, JoinHandle};
 pub use kernel::door::Waited;
 pub use kernel::reactor::SourceId;

@@ -1,0 +1,8 @@
+//! Tasks that belong together.
+
+mod completed;
+mod gather;
+mod tasks;
+
+pub use completed::{AsCompleted, Race, as_completed, race};
+pub use gather::{Gather, TryGather, gather, try_gather};

@@ -1,0 +1,498 @@
+//! Tasks that belong together: `gather`, `try_gather`, `as_completed`, `race`; and what is called when a
+//! task is done.
+
+mod util;
+
+use std::cell::{Cell, RefCell};
+use std::future::pending;
+use std::io;
+use std::rc::Rc;
+
+use util::{
+    ERAS, HOUR, SECOND, Trace, assert_contains, let_others_run, logged, panic_text, run,
+    run_in_order, spawn_running, spawn_waiting, text,
+};
+use wouldblock::{
+    Builder, Era, JoinError, JoinHandle, as_completed, explore, future, gather, generator, green,
+    race, time, try_gather,
+};
+
+type Fallible = Result<u32, JoinError>;
+
+/// A task of `era` that sleeps for so many seconds, and returns how many.
+fn nap(era: Era, seconds: u32) -> JoinHandle<u32> {
+    spawn_running(era, move || {
+        green::sleep(seconds * SECOND);
+        seconds
+    })
+}
+
+/// Waits for what `operation` makes, in a task of `era`.
+fn wait_in<T: 'static, O>(era: Era, operation: impl FnOnce() -> O + 'static) -> JoinHandle<T>
+where
+    O: Future<Output = T> + 'static,
+{
+    spawn_waiting(era, async { operation().await }, ())
+}
+
+fn since(start: std::time::Instant) -> u64 {
+    (time::now() - start).as_secs()
+}
+
+// as_completed
+
+#[test]
+fn results_come_in_the_order_of_the_ends() {
+    run(|| {
+        let naps = [3, 1, 2].into_iter().zip(ERAS).map(|(s, era)| nap(era, s));
+        let mut left = as_completed(naps);
+        assert_eq!(left.len(), 3);
+        let start = time::now();
+        for second in 1..=3 {
+            assert_eq!(left.next().unwrap().unwrap(), second);
+            assert_eq!((since(start), left.len()), (second.into(), 3 - second as usize));
+        }
+        assert!(left.next().is_none() && left.next().is_none());
+        assert!(as_completed(Vec::<JoinHandle<()>>::new()).next().is_none());
+    });
+}
+
+#[test]
+fn each_era_waits_for_the_next_result() {
+    run(|| {
+        for era in ERAS {
+            let collected = wait_in(era, move || async move {
+                let mut left = as_completed([nap(era, 3), nap(era, 1), nap(era, 2)]);
+                let mut seconds = Vec::new();
+                while let Some(result) = left.next_result().await {
+                    seconds.push(result.unwrap());
+                }
+                seconds
+            });
+            assert_eq!(collected.join().unwrap(), [1, 2, 3], "{era}");
+        }
+        let by_hand = generator::spawn(|y| {
+            let mut left = as_completed([nap(Era::Green, 2), nap(Era::Green, 1)]);
+            let first = y.wait(left.next_result()).unwrap().unwrap();
+            (first, y.wait(left.next_result()).unwrap().unwrap())
+        });
+        assert_eq!(by_hand.join().unwrap(), (1, 2));
+    });
+}
+
+#[test]
+fn a_failure_comes_at_its_place_and_those_that_have_ended_come_first() {
+    run_in_order(|| {
+        let early = nap(Era::Green, 1);
+        green::sleep(2 * SECOND);
+        let fails = green::spawn(|| -> u32 { panic!("no luck") });
+        let never = green::spawn(|| green::wait(pending()));
+        never.cancel();
+        let mut left = as_completed([nap(Era::Green, 1), never, fails, early]);
+        assert_eq!(left.next().unwrap().unwrap(), 1);
+        let ends: Vec<_> = left.map(|result| result.map_err(|e| e.to_string())).collect();
+        assert_contains(ends[0].as_ref().unwrap_err(), &["panicked: no luck"]);
+        assert_contains(ends[1].as_ref().unwrap_err(), &["was cancelled"]);
+        assert_eq!(ends[2], Ok(1));
+    });
+}
+
+#[test]
+fn a_time_limit_on_the_next_result_loses_none() {
+    run(|| {
+        let mut left = as_completed([nap(Era::Green, 2), nap(Era::Future, 4)]);
+        let mut got = Vec::new();
+        let mut late = 0;
+        loop {
+            match green::timeout(SECOND, || left.next()) {
+                Ok(Some(result)) => got.push(result.unwrap()),
+                Ok(None) => break,
+                Err(_) => late += 1,
+            }
+        }
+        assert_eq!(got, [2, 4]);
+        assert!(late >= 2, "{late}");
+    });
+}
+
+#[test]
+fn the_tasks_of_one_that_is_dropped_run_on() {
+    run(|| {
+        let trace = Trace::new();
+        let say = trace.clone();
+        let slow = green::spawn(move || {
+            green::sleep(SECOND);
+            say.say("ran on");
+        });
+        drop(as_completed([slow]));
+        green::sleep(2 * SECOND);
+        assert_eq!(trace.take(), ["ran on"]);
+    });
+}
+
+#[test]
+fn a_panic_whose_result_is_not_asked_for_is_logged() {
+    let logs = logged(|| {
+        run(|| {
+            let mut left = as_completed([
+                green::spawn(|| ()),
+                green::spawn(|| {
+                    green::sleep(SECOND);
+                    panic!("nobody asked");
+                }),
+            ]);
+            left.next().unwrap().unwrap();
+            green::sleep(2 * SECOND);
+        });
+    });
+    assert_eq!(logs.len(), 1, "{logs:?}");
+    assert_contains(&logs[0].1, &["panicked: nobody asked", "nobody joined it"]);
+}
+
+#[test]
+fn a_thousand_results_are_each_given_once_whatever_the_order() {
+    explore(20, || {
+        let naps = (0..1000).map(|n| nap(ERAS[n % 3], n as u32 % 7));
+        let got: Vec<_> = as_completed(naps).map(Result::unwrap).collect();
+        let mut expected: Vec<_> = (0..1000).map(|n| n % 7).collect();
+        expected.sort_unstable();
+        assert_eq!(got, expected);
+    });
+}
+
+#[test]
+fn a_task_of_another_runtime_is_refused_and_not_waited_for() {
+    let other = Builder::new().build().unwrap();
+    let theirs = other.enter(|| green::spawn(|| 1));
+    run(|| {
+        let error = as_completed([theirs]).next().unwrap().unwrap_err();
+        assert_contains(&error.to_string(), &["belongs to another runtime"]);
+    });
+}
+
+#[test]
+fn a_deadlock_says_what_is_waited_for() {
+    let stuck = || green::spawn(|| green::wait(pending::<()>()));
+    let several = || as_completed([stuck(), stuck()]).next().is_some();
+    let report = Builder::new().try_run(several).unwrap_err().to_string();
+    assert_contains(&report, &["waits for the next of its tasks to end"]);
+    let one = || as_completed([stuck()]).next().is_some();
+    let report = Builder::new().try_run(one).unwrap_err().to_string();
+    assert_contains(&report, &["waits for task 2"]);
+}
+
+// race
+
+#[test]
+fn the_first_wins_and_the_losers_have_ended_when_it_returns() {
+    run(|| {
+        for era in ERAS {
+            let trace = Trace::new();
+            let start = time::now();
+            let losers = trace.clone();
+            let won = wait_in(era, move || {
+                race([3, 1, 2].map(|s| {
+                    let trace = losers.clone();
+                    spawn_running(era, move || {
+                        let goodbye = || {
+                            green::sleep(SECOND / 2);
+                            if s != 1 {
+                                trace.say("gone");
+                            }
+                        };
+                        green::finally(|| green::sleep(s * SECOND), goodbye);
+                        s
+                    })
+                }))
+            });
+            assert_eq!(won.join().unwrap().unwrap(), 1, "{era}");
+            assert_eq!(trace.take(), ["gone", "gone"], "{era}: their cleanup was waited for");
+            assert_eq!((time::now() - start), 2 * SECOND, "{era}");
+        }
+    });
+}
+
+#[test]
+fn a_failure_wins_too() {
+    run(|| {
+        let fails = green::spawn(|| -> u32 { panic!("first of all") });
+        let error = green::wait(race([nap(Era::Green, 1), fails])).unwrap_err();
+        assert_eq!(text(&*error.into_panic().unwrap()), "first of all");
+    });
+}
+
+#[test]
+fn a_race_of_none_is_refused() {
+    let text = panic_text(|| run(|| drop(race(Vec::<JoinHandle<()>>::new()))));
+    assert_contains(&text, &["a race of no tasks"]);
+}
+
+#[test]
+fn a_loser_that_panics_as_it_is_cancelled_is_logged() {
+    let logs = logged(|| {
+        run(|| {
+            let loser = green::spawn(|| {
+                green::finally(|| green::sleep(HOUR), || panic!("sore loser"));
+            });
+            green::wait(race([loser, green::spawn(|| green::sleep(SECOND))])).unwrap();
+        });
+    });
+    assert_eq!(logs.len(), 1, "{logs:?}");
+    assert_contains(&logs[0].1, &["sore loser", "nobody joined"]);
+}
+
+#[test]
+fn whoever_races_is_cancelled_and_all_racers_with_it() {
+    explore(50, || {
+        for era in ERAS {
+            let trace = Trace::new();
+            let racers = trace.clone();
+            let judge = wait_in(era, move || {
+                race([1, 2].map(|_| spawn_waiting(era, pending::<()>(), racers.at_drop("ended"))))
+            });
+            green::sleep(SECOND);
+            judge.cancel();
+            assert!(judge.join().unwrap_err().is_cancelled());
+            let_others_run();
+            assert_eq!(trace.take(), ["ended", "ended"], "{era}");
+        }
+    });
+}
+
+// try_gather
+
+#[test]
+fn values_come_in_the_order_of_the_handles() {
+    run(|| {
+        let naps = [2, 1, 3].map(|s| {
+            green::spawn(move || -> Fallible {
+                green::sleep(s * SECOND);
+                Ok(s)
+            })
+        });
+        assert_eq!(green::wait(try_gather(naps)).unwrap(), [2, 1, 3]);
+        let none: [JoinHandle<Fallible>; 0] = [];
+        assert_eq!(green::wait(try_gather(none)).unwrap(), [0; 0]);
+    });
+}
+
+#[test]
+fn the_first_error_in_time_stops_the_others_and_waits_for_them() {
+    run(|| {
+        for era in ERAS {
+            let trace = Trace::new();
+            let others = trace.clone();
+            let all = wait_in(era, move || {
+                try_gather([4, 3, 1, 2].map(|s| {
+                    let held = others.at_drop(format!("{s} ended"));
+                    spawn_running(era, move || -> io::Result<u32> {
+                        let _held = held;
+                        green::sleep(s * SECOND);
+                        if s < 3 { Err(io::Error::other(format!("error {s}"))) } else { Ok(s) }
+                    })
+                }))
+            });
+            let start = time::now();
+            assert_eq!(all.join().unwrap().unwrap_err().to_string(), "error 1", "{era}");
+            assert_eq!(since(start), 1, "{era}");
+            let mut ended = trace.take();
+            assert_eq!(ended.remove(0), "1 ended");
+            ended.sort_unstable();
+            assert_eq!(ended, ["2 ended", "3 ended", "4 ended"], "{era}");
+        }
+    });
+}
+
+#[test]
+fn a_panic_and_a_cancellation_are_errors_as_well() {
+    run(|| {
+        let panics = green::spawn(|| -> io::Result<()> { panic!("out of luck") });
+        let error = green::wait(try_gather([panics])).unwrap_err();
+        assert_contains(&error.to_string(), &["task 2", "panicked: out of luck"]);
+        let inner = error.into_inner().unwrap().downcast::<JoinError>().unwrap();
+        assert!(inner.is_panic());
+
+        let stops = green::spawn(|| -> Fallible { green::wait(pending()) });
+        stops.cancel();
+        assert!(green::wait(try_gather([stops])).unwrap_err().is_cancelled());
+    });
+}
+
+#[test]
+fn whoever_gathers_is_cancelled_and_all_tasks_with_it() {
+    run(|| {
+        let trace = Trace::new();
+        let held = trace.at_drop("ended");
+        let task = green::spawn(move || {
+            let slow = green::spawn(move || -> Fallible {
+                let _held = held;
+                green::wait(pending())
+            });
+            green::timeout(SECOND, || green::wait(try_gather([slow]))).unwrap_err()
+        });
+        task.join().unwrap();
+        let_others_run();
+        assert_eq!(trace.take(), ["ended"]);
+    });
+}
+
+// on_done
+
+#[test]
+fn callbacks_are_called_once_in_the_order_added_before_the_joiner_goes_on() {
+    run(|| {
+        for era in ERAS {
+            let trace = Trace::new();
+            let task = nap(era, 1);
+            for name in ["a", "b", "c"] {
+                let trace = trace.clone();
+                task.on_done(move |result| {
+                    trace.say(format!("{name} {}", result.as_ref().unwrap()));
+                });
+            }
+            let_others_run();
+            assert!(trace.take().is_empty());
+            assert_eq!(task.join().unwrap(), 1);
+            assert_eq!(trace.take(), ["a 1", "b 1", "c 1"], "{era}");
+        }
+    });
+}
+
+#[test]
+fn a_callback_is_called_although_nobody_keeps_the_handle() {
+    run(|| {
+        let trace = Trace::new();
+        let say = trace.clone();
+        let held = trace.at_drop("dropped");
+        let task = nap(Era::Green, 1);
+        task.on_done(move |_| {
+            let _held = held;
+            say.say("called");
+        });
+        drop(task);
+        green::sleep(2 * SECOND);
+        assert_eq!(trace.take(), ["called", "dropped"]);
+    });
+}
+
+#[test]
+fn added_to_a_task_that_is_done_it_is_called_at_once() {
+    run(|| {
+        let mut task = nap(Era::Green, 1);
+        green::sleep(2 * SECOND);
+        let seen = Rc::new(Cell::new(0));
+        let see = seen.clone();
+        task.on_done(move |result| see.set(*result.as_ref().unwrap()));
+        assert_eq!(seen.get(), 1);
+        green::wait(&mut task).unwrap();
+        let said = Rc::new(RefCell::new(String::new()));
+        let say = said.clone();
+        task.on_done(move |result| *say.borrow_mut() = result.as_ref().unwrap_err().to_string());
+        assert_contains(&said.borrow(), &["already taken"]);
+    });
+}
+
+#[test]
+fn one_that_a_callback_adds_is_called_after_those_that_were_added_before() {
+    run(|| {
+        let trace = Trace::new();
+        let task = Rc::new(nap(Era::Green, 1));
+        let (say, same) = (trace.clone(), Rc::downgrade(&task));
+        task.on_done(move |_| {
+            say.say("first");
+            let last = say.clone();
+            same.upgrade().unwrap().on_done(move |_| last.say("last"));
+        });
+        let say = trace.clone();
+        task.on_done(move |_| say.say("second"));
+        green::sleep(2 * SECOND);
+        assert_eq!(trace.take(), ["first", "second", "last"]);
+    });
+}
+
+#[test]
+fn a_panic_in_a_callback_stops_no_other_and_is_logged() {
+    let logs = logged(|| {
+        run(|| {
+            let trace = Trace::new();
+            let task = green::spawn(|| 7);
+            task.on_done(|_| panic!("bad callback"));
+            let say = trace.clone();
+            task.on_done(move |_| say.say("called"));
+            assert_eq!(task.join().unwrap(), 7, "its result is where it was");
+            assert_eq!(trace.take(), ["called"]);
+        });
+    });
+    assert_eq!(logs.len(), 1, "{logs:?}");
+    assert_contains(&logs[0].1, &["a callback at the end of task 2", "panicked: bad callback"]);
+}
+
+#[test]
+fn a_callback_may_spawn_and_must_not_wait() {
+    let logs = logged(|| {
+        run(|| {
+            let trace = Trace::new();
+            let task = green::spawn(|| ());
+            let say = trace.clone();
+            task.on_done(move |_| drop(green::spawn(move || say.say("spawned"))));
+            task.on_done(|_| green::yield_now());
+            task.join().unwrap();
+            let_others_run();
+            assert_eq!(trace.take(), ["spawned"]);
+        });
+    });
+    assert_eq!(logs.len(), 1, "{logs:?}");
+    assert_contains(&logs[0].1, &["a wait outside of any task"]);
+}
+
+#[test]
+fn callbacks_learn_of_a_cancellation_and_of_a_panic() {
+    run(|| {
+        for era in ERAS {
+            let trace = Trace::new();
+            let learn = |task: &JoinHandle<()>| {
+                let trace = trace.clone();
+                task.on_done(move |result| {
+                    let error = result.as_ref().unwrap_err();
+                    trace.say(format!("{} {}", error.is_cancelled(), error.is_panic()));
+                });
+            };
+            let stops = spawn_waiting(era, pending::<()>(), ());
+            learn(&stops);
+            let_others_run();
+            stops.cancel();
+            assert!(stops.join().unwrap_err().is_cancelled());
+            let panics = spawn_running(era, || panic!("oh"));
+            learn(&panics);
+            assert!(panics.join().unwrap_err().is_panic());
+            assert_eq!(trace.take(), ["true false", "false true"], "{era}");
+        }
+    });
+}
+
+#[test]
+fn callbacks_of_tasks_that_outlive_the_root_are_called_as_they_are_cancelled() {
+    let trace = Trace::new();
+    run(|| {
+        let task = future::spawn(pending::<()>());
+        let say = trace.clone();
+        task.on_done(move |result| say.say(result.as_ref().unwrap_err().to_string()));
+        let_others_run();
+    });
+    let said = trace.take();
+    assert_eq!(said.len(), 1);
+    assert_contains(&said[0], &["was cancelled"]);
+}
+
+// gather
+
+#[test]
+fn gather_waits_in_each_era_for_tasks_of_each() {
+    run(|| {
+        for era in ERAS {
+            let all = wait_in(era, || gather(ERAS.map(|era| nap(era, era as u32))));
+            let values: Vec<_> = all.join().unwrap().into_iter().map(Result::unwrap).collect();
+            assert_eq!(values, [0, 1, 2], "{era}");
+        }
+    });
+}
