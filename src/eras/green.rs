@@ -19,6 +19,7 @@
 //! });
 //! ```
 
+use std::cell::Cell;
 use std::future::IntoFuture;
 use std::mem::replace;
 use std::panic::{self, AssertUnwindSafe};
@@ -182,7 +183,9 @@ pub fn sleep(duration: Duration) {
 pub fn timeout<T>(limit: Duration, body: impl FnOnce() -> T) -> Result<T, Elapsed> {
     assert!(in_task(), "a time limit outside of any task: call it inside `wouldblock::run(|| ..)`");
     match now().checked_add(limit) {
-        Some(deadline) => cancel::Limit::hold(deadline, body).ok_or_else(|| Elapsed::new(limit)),
+        Some(deadline) => {
+            cancel::Limit::hold(&Cell::new(Some(deadline)), body).ok_or_else(|| Elapsed::new(limit))
+        }
         None => Ok(body()),
     }
 }

@@ -18,6 +18,7 @@
 //! While a stack unwinds, nothing suspends: the thread counts as panicking, for every task that would run
 //! meanwhile, and a second unwinding would abort the process without a word. So that says a word first.
 
+use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 use std::process;
 use std::ptr;
@@ -44,14 +45,15 @@ fn raise_or_limit() {
     check_cancelled();
     let now = now();
     let mut passed = None;
-    let mut limit = limits().cast::<Limit>();
+    let mut limit = limits().cast::<Limit<'_>>();
     // SAFETY: each limit lies in the frame of a `Limit::hold` further down this stack, which takes it
     // out of the list before it ends.
     while let Some(Limit { deadline, outer }) = unsafe { limit.as_ref() } {
-        if *deadline <= now {
+        let deadline = deadline.get();
+        if deadline.is_some_and(|deadline| deadline <= now) {
             passed = Some(limit); // The outermost that has passed is found last.
         }
-        here().said.limit(Some(*deadline));
+        here().said.limit(deadline);
         limit = *outer;
     }
     if let Some(boundary) = passed {
@@ -156,14 +158,15 @@ pub(crate) fn bounds() -> Bounds {
 }
 
 /// A time limit on whatever the running task does in a closure.
-pub(crate) struct Limit {
-    deadline: Instant,
-    outer: *const Limit,
+pub(crate) struct Limit<'a> {
+    /// Whoever moves it nearer wakes the task. `None`: not yet known.
+    deadline: &'a Cell<Option<Instant>>,
+    outer: *const Limit<'a>,
 }
 
-impl Limit {
+impl Limit<'_> {
     /// Runs `body`; `None` if it was unwound because `deadline` had passed.
-    pub(crate) fn hold<T>(deadline: Instant, body: impl FnOnce() -> T) -> Option<T> {
+    pub(crate) fn hold<T>(deadline: &Cell<Option<Instant>>, body: impl FnOnce() -> T) -> Option<T> {
         let outer = limits();
         let limit = Limit { deadline, outer: outer.cast() };
         let me = (&raw const limit).cast();

@@ -9,32 +9,19 @@ use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
-use std::task::Poll;
 
+use super::members::Members;
 use crate::join::{JoinError, JoinHandle};
 use crate::kernel::cancel;
 use crate::kernel::door;
-use crate::kernel::scheduler::{in_task, with_local};
-use crate::kernel::task::{Unwind, Wait, Waiter};
-use crate::kernel::waker;
+use crate::kernel::task::Unwind;
 
 /// Where tasks are spawned that may borrow whatever outlives the call of [`scope`].
 pub struct Scope<'scope, 'env: 'scope> {
-    pub(crate) shared: Rc<Shared>,
+    pub(crate) members: Rc<Members>,
     /// As std's: neither lifetime may shrink or grow.
     scope: PhantomData<&'scope mut &'scope ()>,
     env: PhantomData<&'env mut &'env ()>,
-}
-
-#[derive(Default)]
-pub(crate) struct Shared {
-    running: Cell<usize>,
-    /// Tasks that panicked and were not joined.
-    panicked: Cell<usize>,
-    cancelled: Cell<bool>,
-    waiter: Cell<Option<Waiter>>,
-    /// All that were spawned; those that are done are cleared out now and then.
-    handles: Cell<Vec<Rc<JoinHandle<()>>>>,
 }
 
 /// Opens a scope for tasks that borrow, and waits for all of them before it returns.
@@ -66,98 +53,23 @@ pub fn scope<'env, F, T>(body: F) -> T
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
 {
-    cancel::refuse_while_unwinding();
-    assert!(in_task(), "a scope outside of any task: call it inside `wouldblock::run(|| ..)`");
-    let _open = Open::enter();
-    let scope = Scope { shared: Rc::default(), scope: PhantomData, env: PhantomData };
-    let mut result = panic::catch_unwind(AssertUnwindSafe(|| body(&scope)));
-    if result.is_ok()
-        && let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| scope.shared.wait()))
-    {
-        result = Err(payload);
-    }
-    if result.is_err() {
-        scope.cancel();
-        let bomb = Bomb;
-        if scope.shared.running.get() > 0 {
-            cancel::shield(|| scope.shared.wait());
-        }
-        std::mem::forget(bomb);
-    }
-    match result {
-        Err(payload) => panic::resume_unwind(payload),
-        Ok(_) if scope.shared.panicked.get() > 0 => panic!("a scoped task panicked"),
-        Ok(value) => value,
-    }
-}
-
-/// Counts the open scopes of a task.
-struct Open;
-
-impl Open {
-    fn enter() -> Open {
-        with_local(|local| local.scopes.set(local.scopes.get() + 1));
-        Open
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        with_local(|local| local.scopes.set(local.scopes.get() - 1));
-    }
-}
-
-/// A scope that cannot wait for its tasks may not be left either: they borrow from what lies below.
-struct Bomb;
-
-impl Drop for Bomb {
-    fn drop(&mut self) {
-        eprintln!(
-            "wouldblock: a scope is left while its tasks run, where it cannot wait for them; aborting"
-        );
-        std::process::abort();
-    }
+    let members = Rc::new(Members::of(&"the tasks of its scope"));
+    let scope = Scope { members, scope: PhantomData, env: PhantomData };
+    let value = scope.members.enclose(|| body(&scope));
+    assert!(scope.members.panicked.get() == 0, "a scoped task panicked");
+    value
 }
 
 impl Scope<'_, '_> {
     /// Cancels all tasks of the scope, those to come as well.
     pub fn cancel(&self) {
-        self.shared.cancelled.set(true);
-        let handles = self.shared.handles.take();
-        handles.iter().for_each(|handle| handle.cancel());
-        self.shared.handles.set(handles);
-    }
-}
-
-impl Shared {
-    /// Waits until no task of the scope is left.
-    fn wait(&self) {
-        door::wait(poll_fn(|cx| match self.running.get() {
-            0 => Poll::Ready(()),
-            _ => {
-                self.waiter.set(Some(door::waiter(cx)));
-                door::leave(cx, Wait::named(&"the tasks of its scope"));
-                Poll::Pending
-            }
-        }));
-    }
-
-    fn keep(&self, handle: Rc<JoinHandle<()>>) {
-        if self.cancelled.get() {
-            handle.cancel();
-        }
-        let mut handles = self.handles.take();
-        if handles.len() == handles.capacity() {
-            handles.retain(|handle| !handle.is_finished());
-        }
-        handles.push(handle);
-        self.handles.set(handles);
+        self.members.cancel();
     }
 }
 
 impl fmt::Debug for Scope<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Scope({} tasks)", self.shared.running.get())
+        write!(f, "Scope({} tasks)", self.members.len())
     }
 }
 
@@ -173,22 +85,17 @@ pub(crate) struct Child<T, F> {
 }
 
 struct Presence {
-    shared: Rc<Shared>,
+    members: Rc<Members>,
     begun: bool,
 }
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        let shared = &self.shared;
+        let members = &self.members;
         if !self.begun && !cancel::is_cancelled() {
-            shared.panicked.set(shared.panicked.get() + 1); // There was no stack for it.
+            members.panicked.set(members.panicked.get() + 1); // There was no stack for it.
         }
-        shared.running.set(shared.running.get() - 1);
-        if shared.running.get() == 0
-            && let Some(waiter) = shared.waiter.take()
-        {
-            waker::wake_waiter(waiter);
-        }
+        members.leave();
     }
 }
 
@@ -203,7 +110,7 @@ impl<T, F: FnOnce() -> T> Child<T, F> {
             Ok(result) => value.set(Some(result)),
             Err(payload) => {
                 if !payload.is::<Unwind>() {
-                    presence.shared.panicked.set(presence.shared.panicked.get() + 1);
+                    presence.members.panicked.set(presence.members.panicked.get() + 1);
                 }
                 panic::resume_unwind(payload);
             }
@@ -218,8 +125,8 @@ impl<'scope> Scope<'scope, '_> {
         body: F,
     ) -> (Box<dyn FnOnce()>, Value<T>) {
         let value = Rc::new(Cell::new(None));
-        self.shared.running.set(self.shared.running.get() + 1);
-        let presence = Presence { shared: self.shared.clone(), begun: false };
+        self.members.enter();
+        let presence = Presence { members: self.members.clone(), begun: false };
         let child = Child { body, value: value.clone(), presence };
         let code: Box<dyn FnOnce() + 'scope> = Box::new(move || child.run());
         // SAFETY: only the lifetime changes. `scope` does not return or unwind before every `Presence` is
@@ -236,17 +143,16 @@ impl<'scope> Scope<'scope, '_> {
         handle: JoinHandle<()>,
         value: Value<T>,
     ) -> ScopedJoinHandle<'scope, T> {
-        let handle = Rc::new(handle);
-        self.shared.keep(handle.clone());
-        ScopedJoinHandle { handle, value, shared: self.shared.clone(), scope: PhantomData }
+        self.members.keep(handle.canceller());
+        ScopedJoinHandle { handle, value, members: self.members.clone(), scope: PhantomData }
     }
 }
 
 /// A task of a [`Scope`]. Dropping it detaches the task, which the scope still waits for.
 pub struct ScopedJoinHandle<'scope, T> {
-    handle: Rc<JoinHandle<()>>,
+    handle: JoinHandle<()>,
     value: Value<T>,
-    shared: Rc<Shared>,
+    members: Rc<Members>,
     scope: PhantomData<&'scope ()>,
 }
 
@@ -272,7 +178,7 @@ impl<T> ScopedJoinHandle<'_, T> {
             (Ok(()), None) => unreachable!("a task that returned has left its value"),
             (Err(error), _) => {
                 if error.is_panic() {
-                    self.shared.panicked.set(self.shared.panicked.get() - 1);
+                    self.members.panicked.set(self.members.panicked.get() - 1);
                 }
                 Err(error)
             }

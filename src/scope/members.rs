@@ -1,0 +1,162 @@
+//! Tasks that end before something else does: counted, cancelled together, and waited for together.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::panic::{self, AssertUnwindSafe};
+use std::task::{Context, Poll};
+
+use crate::join::Canceller;
+use crate::kernel::cancel;
+use crate::kernel::door;
+use crate::kernel::scheduler::{in_task, with_local};
+use crate::kernel::task::{Wait, Waiter};
+use crate::kernel::waker;
+
+pub(crate) struct Members {
+    /// What reports call them.
+    what: &'static &'static str,
+    running: Cell<usize>,
+    /// Those that panicked, where nobody has been told.
+    pub(crate) panicked: Cell<usize>,
+    cancelled: Cell<bool>,
+    waiter: Cell<Option<Waiter>>,
+    /// All that were spawned; those that are done are cleared out now and then.
+    tasks: Cell<Vec<Canceller>>,
+}
+
+impl Members {
+    pub(crate) fn of(what: &'static &'static str) -> Members {
+        Members {
+            what,
+            running: Cell::new(0),
+            panicked: Cell::new(0),
+            cancelled: Cell::new(false),
+            waiter: Cell::new(None),
+            tasks: Cell::default(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.running.get()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.running.get() == 0
+    }
+
+    /// One more, until it [`leave`](Members::leave)s.
+    pub(crate) fn enter(&self) {
+        self.running.set(self.running.get() + 1);
+    }
+
+    pub(crate) fn leave(&self) {
+        self.running.set(self.running.get() - 1);
+        if self.is_empty() {
+            self.wake();
+        }
+    }
+
+    /// Wakes whoever waits for them.
+    pub(crate) fn wake(&self) {
+        if let Some(waiter) = self.waiter.take() {
+            waker::wake_waiter(waiter);
+        }
+    }
+
+    /// Has `task` cancelled with the others.
+    pub(crate) fn keep(&self, task: Canceller) {
+        if self.cancelled.get() {
+            task.cancel();
+        }
+        let mut tasks = self.tasks.take();
+        if tasks.len() == tasks.capacity() {
+            tasks.retain(|task| !task.is_finished());
+        }
+        tasks.push(task);
+        self.tasks.set(tasks);
+    }
+
+    /// Cancels all, those to come as well.
+    pub(crate) fn cancel(&self) {
+        self.cancelled.set(true);
+        let tasks = self.tasks.take();
+        tasks.iter().for_each(Canceller::cancel);
+        self.tasks.set(tasks);
+    }
+
+    /// Has whoever polls woken when the last has left, or by [`wake`](Members::wake).
+    pub(crate) fn watch(&self, cx: &Context<'_>) {
+        self.waiter.set(Some(door::waiter(cx)));
+        door::leave(cx, Wait::named(self.what));
+    }
+
+    /// Ready when none is left.
+    pub(crate) fn poll_empty(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.is_empty() {
+            return Poll::Ready(());
+        }
+        self.watch(cx);
+        Poll::Pending
+    }
+
+    /// Waits until none is left.
+    pub(crate) fn wait(&self) {
+        door::wait(poll_fn(|cx| self.poll_empty(cx)));
+    }
+
+    /// Calls `body`, and returns or unwinds when none is left: they are cancelled if it unwinds, or if whoever
+    /// waits here does.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a task.
+    #[track_caller]
+    pub(crate) fn enclose<T>(&self, body: impl FnOnce() -> T) -> T {
+        cancel::refuse_while_unwinding();
+        assert!(in_task(), "a scope outside of any task: call it inside `wouldblock::run(|| ..)`");
+        let _open = Open::enter();
+        let mut result = panic::catch_unwind(AssertUnwindSafe(body));
+        if result.is_ok()
+            && let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| self.wait()))
+        {
+            result = Err(payload);
+        }
+        if result.is_err() {
+            self.cancel();
+            let bomb = Bomb;
+            if !self.is_empty() {
+                cancel::shield(|| self.wait());
+            }
+            std::mem::forget(bomb);
+        }
+        result.unwrap_or_else(|payload| panic::resume_unwind(payload))
+    }
+}
+
+/// Counts the open scopes of a task.
+struct Open;
+
+impl Open {
+    fn enter() -> Open {
+        with_local(|local| local.scopes.set(local.scopes.get() + 1));
+        Open
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        with_local(|local| local.scopes.set(local.scopes.get() - 1));
+    }
+}
+
+/// A scope that cannot wait for its tasks may not be left either: they borrow from what lies below.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        eprintln!(
+            "wouldblock: a scope is left while its tasks run, where it cannot wait for them; aborting"
+        );
+        std::process::abort();
+    }
+}
