@@ -225,6 +225,11 @@ impl JoinError {
         JoinError(Box::new(Failure { task, reason }))
     }
 
+    /// The task has no result, and is not to blame.
+    pub(crate) fn cancelled(task: Arc<Task>) -> JoinError {
+        JoinError::new(task, Reason::Cancelled)
+    }
+
     /// The handle was polled again after it had given the result.
     pub(crate) fn taken(task: Arc<Task>) -> JoinError {
         JoinError::new(task, Reason::Taken)

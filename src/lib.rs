@@ -305,6 +305,7 @@ pub mod time;
 pub use eras::{future, generator, green};
 pub use explore::explore;
 pub use group::{AsCompleted, Gather, Race, TryGather, as_completed, gather, race, try_gather};
+pub use group::{Failures, Group};
 pub use join::{JoinError, JoinHandle};
 pub use kernel::door::Waited;
 pub use kernel::reactor::SourceId;

@@ -9,12 +9,12 @@ use std::io;
 use std::rc::Rc;
 
 use util::{
-    ERAS, HOUR, SECOND, Trace, assert_contains, let_others_run, logged, panic_text, run,
+    Defer, ERAS, HOUR, SECOND, Trace, assert_contains, let_others_run, logged, panic_text, run,
     run_in_order, spawn_running, spawn_waiting, text,
 };
 use wouldblock::{
-    Builder, Era, JoinError, JoinHandle, as_completed, explore, future, gather, generator, green,
-    race, time, try_gather,
+    Builder, Era, Failures, Group, JoinError, JoinHandle, as_completed, explore, future, gather,
+    generator, green, race, time, try_gather,
 };
 
 type Fallible = Result<u32, JoinError>;
@@ -494,5 +494,402 @@ fn gather_waits_in_each_era_for_tasks_of_each() {
             let values: Vec<_> = all.join().unwrap().into_iter().map(Result::unwrap).collect();
             assert_eq!(values, [0, 1, 2], "{era}");
         }
+    });
+}
+
+// Group
+
+/// Adds three tasks to `group`, one of each era, that wait for ever and say when they have ended.
+fn add_waiting(group: &Group<JoinError>, trace: &Trace) {
+    let [a, b, c] = ["generator", "green", "future"].map(|era| trace.at_drop(era));
+    drop(group.spawn_generator(move |y| {
+        let _held = a;
+        y.wait(pending::<Result<(), _>>())
+    }));
+    drop(group.spawn_green(move || -> Result<(), _> {
+        let _held = b;
+        green::wait(pending())
+    }));
+    drop(group.spawn_future(async move {
+        let _held = c;
+        pending::<Result<(), _>>().await
+    }));
+}
+
+fn ended(trace: &Trace) -> usize {
+    let mut all = trace.take();
+    all.sort_unstable();
+    assert!(all.is_empty() || all == ["future", "generator", "green"], "{all:?}");
+    all.len()
+}
+
+/// Opens a group in each way: the green one, and the operation in each era.
+fn in_each_way<T: 'static>(
+    body: impl Fn(&Group<JoinError>) -> Result<T, JoinError> + Clone + 'static,
+    check: impl Fn(&str, Result<T, Failures<JoinError>>),
+) {
+    let green = body.clone();
+    check("run", green::spawn(move || Group::run(|group| green(group))).join().unwrap());
+    for era in ERAS {
+        let body = body.clone();
+        let opened = wait_in(era, move || Group::running(async move |group| body(group)));
+        check(&format!("running, in a {era} task"), opened.join().unwrap());
+    }
+}
+
+#[test]
+fn a_group_waits_for_all_its_tasks_and_returns_what_its_body_does() {
+    run(|| {
+        let start = time::now();
+        let trace = Trace::new();
+        let say = trace.clone();
+        let body = move |group: &Group<JoinError>| {
+            for s in 1..=3 {
+                let trace = say.clone();
+                drop(group.spawn_future(async move {
+                    time::sleep(s * SECOND).await;
+                    trace.say(s.to_string());
+                    Ok(())
+                }));
+            }
+            Ok("body")
+        };
+        in_each_way(body, |way, result| {
+            assert_eq!(result.unwrap(), "body", "{way}");
+            assert_eq!(trace.take(), ["1", "2", "3"], "{way}");
+        });
+        assert_eq!(since(start), 4 * 3);
+    });
+}
+
+#[test]
+fn the_first_failure_cancels_the_siblings_and_all_have_ended() {
+    run(|| {
+        let trace = Trace::new();
+        let siblings = trace.clone();
+        let body = move |group: &Group<JoinError>| {
+            add_waiting(group, &siblings);
+            drop(group.spawn_green(|| -> Result<(), _> {
+                green::sleep(SECOND);
+                panic!("first")
+            }));
+            Ok(())
+        };
+        in_each_way(body, |way, result| {
+            let errors: Vec<_> = result.unwrap_err().into_errors().collect();
+            assert_eq!(errors.len(), 1, "{way}: being cancelled is no failure");
+            assert_contains(&errors[0].to_string(), &["panicked: first"]);
+            assert_eq!(ended(&trace), 3, "{way}");
+        });
+    });
+}
+
+#[test]
+fn the_body_is_stopped_where_it_waits() {
+    run(|| {
+        let trace = Trace::new();
+        let fail = |group: &Group<io::Error>| {
+            drop(group.spawn_green(|| -> io::Result<()> {
+                green::sleep(SECOND);
+                Err(io::ErrorKind::BrokenPipe.into())
+            }));
+        };
+        let start = time::now();
+        let failures = Group::run(|group| {
+            fail(group);
+            let _held = trace.at_drop("body");
+            let inner = green::timeout(HOUR, || green::sleep(2 * HOUR));
+            inner.map_err(io::Error::from)
+        });
+        assert_eq!(failures.unwrap_err().errors().count(), 1);
+        for era in ERAS {
+            let held = trace.at_drop("body");
+            let opened = wait_in(era, move || {
+                Group::running(async move |group| {
+                    fail(group);
+                    let _held = held;
+                    time::sleep(HOUR).await;
+                    Ok(())
+                })
+            });
+            assert_eq!(opened.join().unwrap().unwrap_err().errors().count(), 1);
+        }
+        assert_eq!((since(start), trace.take().len()), (4, 4));
+        green::sleep(SECOND); // Whoever was stopped goes on as if nothing had been.
+    });
+}
+
+#[test]
+fn all_errors_are_kept_in_the_order_in_which_they_came() {
+    run(|| {
+        let failures = Group::run(|group: &Group<io::Error>| {
+            for s in [2, 1, 3] {
+                drop(group.spawn_green(move || -> io::Result<()> {
+                    let nap = || green::sleep(s * SECOND);
+                    // The later ones fail as they clean up.
+                    let failed = std::panic::catch_unwind(nap).is_err();
+                    if failed {
+                        panic!("cleanup {s}")
+                    } else {
+                        Err(io::Error::other(format!("{s}")))
+                    }
+                }));
+            }
+            Ok(())
+        })
+        .unwrap_err();
+        let text = failures.to_string();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 4, "{text}");
+        assert_eq!(lines[0], "3 tasks of a group failed");
+        assert_contains(lines[1], &["task 3 (green, spawned at tests/group.rs", "failed: 1"]);
+        let mut rest = [lines[2], lines[3]];
+        rest.sort_unstable();
+        assert_contains(rest[0], &["task 2 (green", "panicked: cleanup 2"]);
+        assert_contains(rest[1], &["task 4 (green", "panicked: cleanup 3"]);
+        assert_eq!(failures.errors().count(), 3);
+    });
+}
+
+#[test]
+fn a_body_that_fails_cancels_its_tasks_and_is_among_the_failures() {
+    run(|| {
+        let trace = Trace::new();
+        let siblings = trace.clone();
+        let body = move |group: &Group<JoinError>| -> Result<(), JoinError> {
+            add_waiting(group, &siblings);
+            let stopped = green::spawn(|| ());
+            stopped.cancel();
+            Err(stopped.join().unwrap_err())
+        };
+        in_each_way(body, |way, result| {
+            assert_contains(&result.unwrap_err().to_string(), &["failed: task", "was cancelled"]);
+            assert_eq!(ended(&trace), 3, "{way}");
+        });
+    });
+}
+
+#[test]
+fn a_handle_gives_the_value_and_of_a_failed_task_only_that_it_has_none() {
+    run(|| {
+        let mut failed = None;
+        let failures = Group::run(|group: &Group<JoinError>| {
+            assert_eq!(group.spawn_generator(|_| Ok(5)).join().unwrap(), 5);
+            failed = Some(group.spawn_green(|| -> Result<(), _> { panic!("told once") }));
+            Ok(())
+        });
+        assert_contains(&failures.unwrap_err().to_string(), &["task 3", "told once"]);
+        assert!(failed.unwrap().join().unwrap_err().is_cancelled());
+    });
+}
+
+#[test]
+fn a_task_that_is_cancelled_alone_is_no_failure() {
+    run(|| {
+        let result = Group::run(|group: &Group<JoinError>| {
+            let stops = group.spawn_future(pending::<Result<(), _>>());
+            let stays = group.spawn_green(|| {
+                green::sleep(SECOND);
+                Ok(7)
+            });
+            stops.cancel();
+            assert!(stops.join().unwrap_err().is_cancelled());
+            Ok(stays.join().unwrap())
+        });
+        assert_eq!(result.unwrap(), 7);
+    });
+}
+
+#[test]
+fn tasks_spawn_beside_themselves_until_the_group_is_over() {
+    run(|| {
+        let trace = Trace::new();
+        let mut kept = None;
+        let say = trace.clone();
+        Group::run(|group: &Group<JoinError>| {
+            kept = Some(group.clone());
+            let same = group.clone();
+            drop(group.spawn_green(move || {
+                green::sleep(SECOND);
+                drop(same.spawn_green(move || {
+                    green::sleep(SECOND);
+                    say.say("grandchild");
+                    Ok(())
+                }));
+                Ok(())
+            }));
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(trace.take(), ["grandchild"]);
+        let late = panic_text(|| drop(kept.unwrap().spawn_green(|| Ok(()))));
+        assert_contains(&late, &["a group that is over"]);
+    });
+}
+
+#[test]
+fn a_task_that_is_added_after_a_failure_does_not_begin() {
+    run(|| {
+        let failures = Group::run(|group: &Group<JoinError>| {
+            drop(group.spawn_green(|| -> Result<(), _> { panic!("early") }));
+            green::finally(
+                || green::sleep(HOUR),
+                || {
+                    let begun = Rc::new(Cell::new(false));
+                    let begin = begun.clone();
+                    let late = group.spawn_green(move || {
+                        begin.set(true);
+                        Ok(())
+                    });
+                    assert!(late.join().unwrap_err().is_cancelled() && !begun.get());
+                },
+            );
+            Ok(())
+        });
+        assert_eq!(failures.unwrap_err().errors().count(), 1);
+    });
+}
+
+#[test]
+fn whoever_opened_it_is_cancelled_and_nothing_outlives_it() {
+    explore(30, || {
+        for stage in 0..3 {
+            for era in ERAS {
+                let trace = Trace::new();
+                let members = trace.clone();
+                let opened = spawn_running(era, move || {
+                    let body = |group: &Group<JoinError>| {
+                        add_waiting(group, &members);
+                        for _ in 0..stage {
+                            green::sleep(SECOND);
+                        }
+                        Ok(())
+                    };
+                    let _after = Defer(|| assert_eq!(members.take().len(), 3));
+                    Group::run(body).unwrap();
+                });
+                green::sleep(SECOND);
+                let_others_run();
+                opened.cancel();
+                assert!(opened.join().unwrap_err().is_cancelled(), "{stage} {era}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_group_in_a_future_that_is_dropped_is_waited_for() {
+    explore(30, || {
+        let trace = Trace::new();
+        let members = trace.clone();
+        let group = |trace: Trace| {
+            Group::running(async move |group| {
+                add_waiting(group, &trace);
+                pending::<Result<(), JoinError>>().await
+            })
+        };
+        let opened = future::spawn(group(members));
+        green::sleep(SECOND);
+        opened.cancel();
+        assert!(opened.join().unwrap_err().is_cancelled());
+        assert_eq!(ended(&trace), 3, "when it has ended, so have they");
+
+        let limited = future::spawn(time::timeout(SECOND, group(trace.clone())));
+        assert!(limited.join().unwrap().is_err());
+        assert_eq!(ended(&trace), 3);
+
+        // Where a stack unwinds, they are cancelled, and end soon.
+        let limited = green::timeout(SECOND, || green::wait(group(trace.clone())));
+        assert!(limited.is_err());
+        let_others_run();
+        assert_eq!(ended(&trace), 3);
+    });
+}
+
+#[test]
+fn a_panic_of_the_body_comes_out_when_its_tasks_have_ended_and_their_failures_are_logged() {
+    let logs = logged(|| {
+        run(|| {
+            let trace = Trace::new();
+            let members = trace.clone();
+            let opened = green::spawn(move || {
+                Group::run(|group: &Group<JoinError>| -> Result<(), _> {
+                    add_waiting(group, &members);
+                    drop(group.spawn_green(|| -> Result<(), _> {
+                        green::finally(|| green::sleep(HOUR), || panic!("in cleanup"));
+                        Ok(())
+                    }));
+                    green::sleep(SECOND);
+                    panic!("in the body")
+                })
+                .unwrap();
+            });
+            assert_eq!(text(&*opened.join().unwrap_err().into_panic().unwrap()), "in the body");
+            assert_eq!(ended(&trace), 3);
+        });
+    });
+    assert_eq!(logs.len(), 1, "{logs:?}");
+    assert_contains(&logs[0].1, &["panicked: in cleanup", "a group that was given up"]);
+}
+
+#[test]
+fn cancel_ends_the_tasks_and_lets_the_body_go_on() {
+    run(|| {
+        let trace = Trace::new();
+        let result = Group::run(|group: &Group<JoinError>| {
+            add_waiting(group, &trace);
+            group.cancel();
+            green::sleep(SECOND);
+            Ok(1)
+        });
+        assert_eq!(result.unwrap(), 1);
+        assert_eq!(ended(&trace), 3);
+    });
+}
+
+#[test]
+fn a_group_outside_of_any_task_is_refused() {
+    let text = panic_text(|| Group::run(|_: &Group<JoinError>| Ok(())).unwrap());
+    assert_contains(&text, &["outside of any task"]);
+}
+
+#[test]
+fn a_deadlock_within_a_group_is_reported() {
+    let stuck = || {
+        Group::run(|group: &Group<JoinError>| {
+            drop(group.spawn_green(|| green::wait(pending::<Result<(), _>>())));
+            Ok(())
+        })
+        .unwrap();
+    };
+    let report = Builder::new().try_run(stuck).unwrap_err().to_string();
+    assert_contains(&report, &["waits for the tasks of its group"]);
+}
+
+#[test]
+fn nested_groups_fail_from_the_inside_out() {
+    run(|| {
+        let trace = Trace::new();
+        let outer = trace.clone();
+        let failures = Group::run(|group: &Group<Box<dyn std::error::Error>>| {
+            let held = outer.at_drop("sibling");
+            drop(group.spawn_green(move || {
+                let _held = held;
+                green::wait(pending::<Result<(), _>>())
+            }));
+            Group::run(|inner: &Group<io::Error>| {
+                drop(inner.spawn_green(|| -> io::Result<()> {
+                    green::sleep(SECOND);
+                    Err(io::Error::other("innermost"))
+                }));
+                green::wait(pending::<Result<(), _>>())
+            })?;
+            Ok(())
+        })
+        .unwrap_err();
+        let errors: Vec<_> = failures.into_errors().collect();
+        let inner = errors[0].downcast_ref::<Failures<io::Error>>().unwrap();
+        assert_eq!(inner.errors().next().unwrap().to_string(), "innermost");
+        assert_eq!((errors.len(), trace.take()), (1, vec!["sibling".to_owned()]));
     });
 }

@@ -39,6 +39,7 @@ const READING_ORDER: &[&str] = &[
     "runtime.rs",
     "task.rs",
     "time.rs",
+    "scope/members.rs",
     "scope/green.rs",
     "scope/future.rs",
     "scope/mod.rs",
@@ -50,6 +51,7 @@ const READING_ORDER: &[&str] = &[
     "group/tasks.rs",
     "group/gather.rs",
     "group/completed.rs",
+    "group/failing.rs",
     "group/mod.rs",
     "explore.rs",
     "offload.rs",
@@ -75,7 +77,7 @@ const READING_ORDER: &[&str] = &[
 const LONGEST_FILE: usize = 400;
 
 /// Lines of kernel and eras together: with their documentation, without blank lines and tests.
-const AN_EVENING: usize = 3600;
+const AN_EVENING: usize = 3650;
 
 #[test]
 fn files_import_only_what_is_read_before_them() {

@@ -1,0 +1,366 @@
+//! A group of tasks that fail together.
+//!
+//! It is a [scope](crate::green::scope) with a rule for failures. A scope's tasks may borrow, and a task that
+//! fails there is the business of whoever joins it. A group's tasks are of any era, and the failure of one is
+//! the end of all; what they failed with is kept for whoever opened the group.
+
+use std::cell::{Cell, RefCell};
+use std::fmt::{self, Debug, Display};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
+
+use crate::eras::{future, generator, green};
+use crate::join::{JoinError, JoinHandle};
+use crate::kernel::cancel;
+use crate::kernel::scheduler::{current, in_task, now};
+use crate::kernel::task::{Task, Wait};
+use crate::kernel::waker;
+use crate::pep342::Yielder;
+use crate::scope::members::Members;
+
+/// Tasks that fail together: the first one to fail has the others cancelled, and nothing outlives the group.
+///
+/// A task fails by returning an `Err` or by panicking; so does the body, the closure that opened the group.
+/// Then every other task of the group is cancelled, and the body too, where it waits; when all have ended,
+/// the group returns what each of them failed with. (Being cancelled is not a failure.) This is asyncio's
+/// `TaskGroup`, with its `ExceptionGroup` (PEP 654), and trio's nursery.
+///
+/// [`run`](Group::run) opens one the green way; in the other eras [`running`](Group::running) is the
+/// operation. A panic becomes an `E` by way of `From<JoinError>`, which [`JoinError`] itself,
+/// [`std::io::Error`] and `Box<dyn Error>` have.
+///
+/// ```
+/// use std::{io, time::Duration};
+/// use wouldblock::{Builder, Group, green, time};
+///
+/// Builder::new().virtual_clock().run(|| {
+///     let sum = Group::run(|group| {
+///         let a = group.spawn_green(|| Ok(1));
+///         let b = group.spawn_future(async { Ok(2) });
+///         let c = group.spawn_generator(|y| { y.yield_now(); io::Result::Ok(3) });
+///         Ok([a, b, c].map(|task| task.join().unwrap()).iter().sum::<i32>())
+///     });
+///     assert_eq!(sum.unwrap(), 6);
+///
+///     let failures = Group::<io::Error>::run(|group| {
+///         group.spawn_green(|| { green::sleep(Duration::from_secs(1)); Err::<(), _>(io::ErrorKind::NotFound.into()) });
+///         group.spawn_future(async { Ok(time::sleep(Duration::from_secs(3600)).await) });
+///         Ok(())
+///     }).unwrap_err();
+///     assert_eq!(failures.errors().map(io::Error::kind).collect::<Vec<_>>(), [io::ErrorKind::NotFound]);
+/// });
+/// ```
+///
+/// Its clones are the same group: a task may have one, and spawn beside itself.
+pub struct Group<E>(Rc<Shared<E>>);
+
+struct Shared<E> {
+    members: Members,
+    failures: RefCell<Vec<Failure<E>>>,
+    /// The task in which the group was opened the green way, and when its body is to be unwound.
+    owner: Option<Arc<Task>>,
+    stop: Cell<Option<Instant>>,
+    over: Cell<bool>,
+}
+
+struct Failure<E> {
+    /// `None`: the error says it.
+    task: Option<Arc<Task>>,
+    error: E,
+}
+
+impl<E: From<JoinError> + Display + 'static> Group<E> {
+    /// Opens a group, calls `body` with it, and returns what that returns when all tasks of the group have
+    /// ended: the green era's verb.
+    ///
+    /// # Errors
+    ///
+    /// All that a task, or `body`, failed with, in the order in which they did.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a task; and with whatever `body` panics with, when its tasks were cancelled and have ended.
+    ///
+    /// # Cancellation
+    ///
+    /// When the calling task is cancelled, or a time limit around this passes, all tasks of the group are
+    /// cancelled; the stack unwinds from here when they have ended. What they have failed with is logged.
+    #[track_caller]
+    pub fn run<T>(body: impl FnOnce(&Group<E>) -> Result<T, E>) -> Result<T, Failures<E>> {
+        let group = Group::new(current());
+        let shared = &group.0;
+        let _lost = Lost(&shared.failures);
+        let result = shared.members.enclose(|| {
+            let result = cancel::Limit::hold(&shared.stop, || body(&group));
+            shared.body_is_done(result)
+        });
+        shared.end(result)
+    }
+
+    /// An operation that opens a group, and is ready when `body` and all tasks of the group have ended.
+    ///
+    /// ```
+    /// use std::io;
+    /// use wouldblock::{Group, future, generator};
+    ///
+    /// wouldblock::run(|| {
+    ///     let task = generator::spawn(|y| y.wait(Group::running(async |group| {
+    ///         let task = group.spawn_green(|| io::Result::Ok("hello"));
+    ///         Ok(task.await.unwrap())
+    ///     })));
+    ///     assert_eq!(task.join().unwrap().unwrap(), "hello");
+    /// });
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Group::run).
+    ///
+    /// # Panics
+    ///
+    /// With whatever `body` panics with; its tasks are cancelled.
+    ///
+    /// # Cancellation
+    ///
+    /// `body` is dropped, and the tasks are cancelled; where this is dropped, by an async task that is
+    /// cancelled or by a `select`, it waits until they have ended. Where it is dropped because a stack unwinds,
+    /// which must not wait, they end in their next turns: greenlets and generators that may be cancelled
+    /// use [`run`](Group::run).
+    pub async fn running<T>(
+        body: impl AsyncFnOnce(&Group<E>) -> Result<T, E>,
+    ) -> Result<T, Failures<E>> {
+        let group = Group::new(None);
+        let shared = &group.0;
+        let _lost = Lost(&shared.failures);
+        let _closing = Closing(&shared.members);
+        let result = {
+            let mut body = pin!(body(&group));
+            poll_fn(|cx| match body.as_mut().poll(cx) {
+                Poll::Ready(result) => Poll::Ready(Some(result)),
+                Poll::Pending if shared.stop.get().is_some() => Poll::Ready(None),
+                Poll::Pending => {
+                    shared.members.watch(cx);
+                    Poll::Pending
+                }
+            })
+            .await
+        };
+        let result = shared.body_is_done(result);
+        poll_fn(|cx| shared.members.poll_empty(cx)).await;
+        shared.end(result)
+    }
+
+    fn new(owner: Option<Arc<Task>>) -> Group<E> {
+        Group(Rc::new(Shared {
+            members: Members::of(&"the tasks of its group"),
+            failures: RefCell::default(),
+            owner,
+            stop: Cell::new(None),
+            over: Cell::new(false),
+        }))
+    }
+
+    /// Starts a greenlet of the group.
+    ///
+    /// The handle gives its value. Whoever joins it after it has failed gets a [`JoinError`] that
+    /// [`is_cancelled`](JoinError::is_cancelled): what it failed with is told by the group.
+    ///
+    /// # Panics
+    ///
+    /// When the group is over, and as [`green::spawn`].
+    #[track_caller]
+    pub fn spawn_green<T: 'static>(
+        &self,
+        body: impl FnOnce() -> Result<T, E> + 'static,
+    ) -> JoinHandle<T> {
+        let shared = self.shared();
+        self.enter(green::spawn(move || shared.value_of(body())))
+    }
+
+    /// Starts a generator of the group: see [`spawn_green`](Group::spawn_green).
+    ///
+    /// # Panics
+    ///
+    /// As [`spawn_green`](Group::spawn_green).
+    #[track_caller]
+    pub fn spawn_generator<T: 'static>(
+        &self,
+        body: impl FnOnce(&Yielder<Wait>) -> Result<T, E> + 'static,
+    ) -> JoinHandle<T> {
+        let shared = self.shared();
+        self.enter(generator::spawn(move |y| shared.value_of(body(y))))
+    }
+
+    /// Starts a future of the group: see [`spawn_green`](Group::spawn_green).
+    ///
+    /// # Panics
+    ///
+    /// As [`spawn_green`](Group::spawn_green).
+    #[track_caller]
+    pub fn spawn_future<T: 'static>(
+        &self,
+        future: impl Future<Output = Result<T, E>> + 'static,
+    ) -> JoinHandle<T> {
+        let shared = self.shared();
+        self.enter(future::spawn(async move { shared.value_of(future.await) }))
+    }
+
+    #[track_caller]
+    fn shared(&self) -> Rc<Shared<E>> {
+        assert!(!self.0.over.get(), "a spawn in a group that is over");
+        self.0.clone()
+    }
+
+    fn enter<T: 'static>(&self, handle: JoinHandle<T>) -> JoinHandle<T> {
+        let (shared, task) = (self.0.clone(), handle.task.clone());
+        shared.members.enter();
+        shared.members.keep(handle.canceller());
+        handle.packet.at_end(&handle.task, move |packet| {
+            match packet.result.take() {
+                Some(Err(error)) if !error.is_cancelled() => {
+                    packet.result.set(Some(Err(JoinError::cancelled(task))));
+                    shared.fail(None, error.into());
+                }
+                result => packet.result.set(result),
+            }
+            shared.members.leave();
+        });
+        handle
+    }
+
+    /// Cancels all tasks of the group, those to come as well; the body goes on.
+    pub fn cancel(&self) {
+        self.0.members.cancel();
+    }
+}
+
+impl<E: From<JoinError> + Display + 'static> Shared<E> {
+    /// What a task's code has returned; unwinds the task if it has failed.
+    fn value_of<T>(&self, result: Result<T, E>) -> T {
+        match result {
+            Ok(value) => value,
+            Err(error) => {
+                self.fail(current(), error);
+                cancel::raise_cancelled()
+            }
+        }
+    }
+
+    fn fail(&self, task: Option<Arc<Task>>, error: E) {
+        self.failures.borrow_mut().push(Failure { task, error });
+        self.members.cancel();
+        if self.stop.replace(Some(now())).is_none() {
+            self.members.wake();
+            self.owner.iter().for_each(|owner| waker::wake(owner.clone()));
+        }
+    }
+
+    /// `None`: the body was stopped.
+    fn body_is_done<T>(&self, result: Option<Result<T, E>>) -> Option<T> {
+        match result? {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.fail(current(), error);
+                None
+            }
+        }
+    }
+
+    /// All have ended.
+    fn end<T>(&self, result: Option<T>) -> Result<T, Failures<E>> {
+        self.over.set(true);
+        let failures = self.failures.take();
+        match result {
+            Some(value) if failures.is_empty() => Ok(value),
+            _ => Err(Failures(failures)),
+        }
+    }
+}
+
+impl<E: Display> Display for Failure<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.task {
+            Some(task) => write!(f, "{task} failed: {}", self.error),
+            None => write!(f, "{}", self.error),
+        }
+    }
+}
+
+/// Logs the failures that nobody will get, because a stack unwinds or a future is dropped.
+struct Lost<'a, E: Display>(&'a RefCell<Vec<Failure<E>>>);
+
+impl<E: Display> Drop for Lost<'_, E> {
+    fn drop(&mut self) {
+        for failure in self.0.take() {
+            log::error!("{failure}, in a group that was given up");
+        }
+    }
+}
+
+/// Cancels the tasks of a group whose future is dropped, and waits for them where that can be.
+struct Closing<'a>(&'a Members);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.cancel();
+        if in_task() && !std::thread::panicking() && !self.0.is_empty() {
+            cancel::shield(|| self.0.wait());
+        }
+    }
+}
+
+impl<E> Clone for Group<E> {
+    fn clone(&self) -> Group<E> {
+        Group(self.0.clone())
+    }
+}
+
+impl<E> Debug for Group<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Group({} tasks)", self.0.members.len())
+    }
+}
+
+/// What the tasks of a [`Group`] failed with, at least one; in the order in which they did.
+///
+/// Prints as one line for each.
+pub struct Failures<E>(Vec<Failure<E>>);
+
+impl<E> Failures<E> {
+    /// The errors.
+    pub fn errors(&self) -> impl Iterator<Item = &E> {
+        self.0.iter().map(|failure| &failure.error)
+    }
+
+    /// The errors themselves.
+    pub fn into_errors(self) -> impl Iterator<Item = E> {
+        self.0.into_iter().map(|failure| failure.error)
+    }
+}
+
+impl<E: Display> Display for Failures<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.len() > 1 {
+            write!(f, "{} tasks of a group failed", self.0.len())?;
+        }
+        for failure in &self.0 {
+            if self.0.len() > 1 {
+                f.write_str("\n  ")?;
+            }
+            Display::fmt(failure, f)?;
+        }
+        Ok(())
+    }
+}
+
+impl<E: Display> Debug for Failures<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Failures({self})")
+    }
+}
+
+impl<E: Display> std::error::Error for Failures<E> {}
