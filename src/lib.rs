@@ -299,6 +299,7 @@ mod report;
 mod root;
 mod runtime;
 mod scope;
+pub mod sync;
 pub mod task;
 pub mod time;
 

@@ -8,16 +8,24 @@
 //!   cycle: task 2 → task 3 → task 2
 //! ```
 //!
+//! A cycle may lead through a lock, a queue and the like, which keep a [`Trail`] of the task that has last
+//! had its hands on them: `task 2 → a mutex (held by task 3, src/main.rs:10:9) → task 3 → task 2`.
+//!
 //! It is certain when no task is ready, asleep, waiting for a socket or for [`offload`](crate::offload())ed
 //! work, and nobody keeps a waker: then the run ends with it. Where somebody does keep a waker, which may
 //! be a channel of another crate, on this thread or another, it is a warning, given once, after ten seconds
 //! in which nothing moved.
 
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
+use std::marker::PhantomData;
+use std::panic::Location;
 
-use crate::kernel::scheduler::Scheduler;
-use crate::kernel::task::{Cause, Waiting};
+use slab::Slab;
+
+use crate::kernel::scheduler::{Scheduler, here};
+use crate::kernel::task::{Cause, Task, TrailKey, Wait, Waiting};
 
 /// Tasks wait for one another, and nothing can wake any of them. Prints as the report of all tasks, what
 /// each waits for, and the cycle, if there is one.
@@ -25,13 +33,16 @@ use crate::kernel::task::{Cause, Waiting};
 pub struct Deadlock {
     certain: bool,
     lines: Vec<String>,
-    cycle: Vec<u64>,
+    cycle: Vec<String>,
 }
 
 impl Deadlock {
     pub(crate) fn of(scheduler: &Scheduler, certain: bool) -> Deadlock {
+        let mut names = HashMap::new();
+        scheduler.each_task(|task| drop(names.insert(task.id, name(task))));
         let mut lines = Vec::new();
         let mut waits = HashMap::new();
+        let mut through = HashMap::new();
         scheduler.each_task(|task| {
             // SAFETY: the scheduler is this thread's, and so are its tasks.
             let waiting = unsafe { task.local() }.waiting.get();
@@ -50,11 +61,138 @@ impl Deadlock {
                     waits.insert(task.id, id);
                     format!("waits for task {id}")
                 }
+                Waiting::Parked(Cause::Trail(key)) => {
+                    let (text, whom) = tell(key, &names);
+                    waits.extend(whom.map(|whom| (task.id, whom)));
+                    let what = format!("waits for {text}");
+                    through.insert(task.id, text);
+                    what
+                }
             };
             lines.push(format!("{task} {what}"));
         });
-        Deadlock { certain, cycle: cycle(&waits), lines }
+        let mut drawn = Vec::new();
+        for id in cycle(&waits) {
+            drawn.push(format!("task {id}"));
+            drawn.extend(through.get(&id).cloned());
+        }
+        if let Some(first) = drawn.first() {
+            // The first task again is the end; what it waits for has been told.
+            let end = drawn.iter().rposition(|step| step == first).expect("a cycle is closed");
+            drawn.truncate(end + 1);
+        }
+        Deadlock { certain, lines, cycle: drawn }
     }
+}
+
+/// `task 3 "fetch"`
+fn name(task: &Task) -> String {
+    match &task.setup.name {
+        Some(name) => format!("task {} {name:?}", task.id),
+        None => format!("task {}", task.id),
+    }
+}
+
+/// What tasks wait for until some other task does something about it.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    /// "a mutex"
+    pub(crate) what: &'static str,
+    /// "held by": what the task has done whose trail this is.
+    pub(crate) how: &'static str,
+}
+
+/// Which task has last had its hands on something, and where in the source.
+///
+/// It is told to the reports only once somebody waits, so that it costs little until then.
+#[derive(Debug)]
+pub(crate) struct Trail {
+    kind: &'static Kind,
+    last: Cell<Option<Step>>,
+    key: Cell<Option<TrailKey>>,
+    stays: PhantomData<*const ()>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    task: u64,
+    site: Option<&'static Location<'static>>,
+}
+
+/// The trails of what somebody of this thread has waited for.
+#[derive(Default)]
+struct Trails {
+    told: Slab<Told>,
+    serial: u32,
+}
+
+struct Told {
+    serial: u32,
+    kind: &'static Kind,
+    last: Option<Step>,
+}
+
+thread_local! {
+    static TRAILS: RefCell<Trails> = RefCell::default();
+}
+
+impl Trail {
+    pub(crate) const fn new(kind: &'static Kind) -> Trail {
+        Trail { kind, last: Cell::new(None), key: Cell::new(None), stays: PhantomData }
+    }
+
+    /// The running task has its hands on it.
+    #[inline]
+    pub(crate) fn step(&self, site: Option<&'static Location<'static>>) {
+        // SAFETY: the task is alive while it is set.
+        let task = unsafe { here().task.get().as_ref() };
+        self.last.set(task.map(|task| Step { task: task.id, site }));
+        if let Some(key) = self.key.get() {
+            TRAILS.with_borrow_mut(|all| all.told[key.index as usize].last = self.last.get());
+        }
+    }
+
+    /// What to leave at the door when one waits for it.
+    pub(crate) fn wait(&self) -> Wait {
+        let key = self.key.get().unwrap_or_else(|| self.tell());
+        Wait { cause: Cause::Trail(key), ..Wait::PARKED }
+    }
+
+    #[cold]
+    fn tell(&self) -> TrailKey {
+        let key = TRAILS.with_borrow_mut(|all| {
+            all.serial = all.serial.wrapping_add(1);
+            let told = Told { serial: all.serial, kind: self.kind, last: self.last.get() };
+            let index = u32::try_from(all.told.insert(told)).expect("fewer than 2^32 trails");
+            TrailKey { index, serial: all.serial }
+        });
+        self.key.set(Some(key));
+        key
+    }
+}
+
+impl Drop for Trail {
+    fn drop(&mut self) {
+        if let Some(key) = self.key.get() {
+            // At the end of the thread, all may be gone already.
+            let _ = TRAILS.try_with(|all| all.borrow_mut().told.remove(key.index as usize));
+        }
+    }
+}
+
+/// The text of a trail, and the task that it leads to.
+fn tell(key: TrailKey, names: &HashMap<u64, String>) -> (String, Option<u64>) {
+    TRAILS.with_borrow(|all| {
+        let told = all.told.get(key.index as usize).filter(|told| told.serial == key.serial);
+        let Some(Told { kind: Kind { what, how }, last, .. }) = told else {
+            return ("something that is gone".into(), None);
+        };
+        let Some(Step { task, site }) = last else { return ((*what).into(), None) };
+        let who =
+            names.get(task).cloned().unwrap_or_else(|| format!("task {task}, which has ended"));
+        let site = site.map(|site| format!(", {site}")).unwrap_or_default();
+        (format!("{what} ({how} {who}{site})"), Some(*task))
+    })
 }
 
 /// The first cycle among those who wait for one another, closed (its end is its beginning); or nothing.
@@ -92,8 +230,7 @@ impl fmt::Display for Deadlock {
             write!(f, "\n  {line}")?;
         }
         if !self.cycle.is_empty() {
-            let cycle: Vec<_> = self.cycle.iter().map(|id| format!("task {id}")).collect();
-            write!(f, "\n  cycle: {}", cycle.join(" → "))?;
+            write!(f, "\n  cycle: {}", self.cycle.join(" → "))?;
         }
         Ok(())
     }

@@ -58,6 +58,15 @@ pub(crate) enum Cause {
     Task(u64),
     /// Something that has a name.
     Named(&'static &'static str),
+    /// Something on which a task has left its trail: see `report.rs`.
+    Trail(TrailKey),
+}
+
+/// Names a trail as long as there is one; afterwards it names nothing, for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TrailKey {
+    pub(crate) index: u32,
+    pub(crate) serial: u32,
 }
 
 /// What a waiting task waits for, in short: what is kept for reports.

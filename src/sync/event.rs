@@ -1,0 +1,144 @@
+//! A flag to wait for.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::line::Line;
+use super::wait_queue::Key;
+use crate::kernel::door;
+use crate::kernel::task::Wait;
+use crate::time::{Elapsed, timeout};
+
+/// Something that happens once, or until further notice: all who wait for it go on. (Python's `Event`.)
+///
+/// ```
+/// use std::rc::Rc;
+/// use wouldblock::{green, sync::Event};
+///
+/// wouldblock::run(|| {
+///     let ready = Rc::new(Event::new());
+///     let waits = ready.clone();
+///     let task = green::spawn(move || { waits.wait(); "ready" });
+///     green::yield_now();
+///     ready.set();
+///     assert_eq!(task.join().unwrap(), "ready");
+/// });
+/// ```
+#[derive(Debug)]
+pub struct Event {
+    is_set: Cell<bool>,
+    line: Line<()>,
+}
+
+impl Event {
+    /// One that has not been set.
+    pub const fn new() -> Event {
+        Event { is_set: Cell::new(false), line: Line::new() }
+    }
+
+    /// Wakes all who wait, in the order in which they came, and lets pass all who come, until it is
+    /// [cleared](Event::clear). Who waited by now goes on even if it is cleared at once.
+    pub fn set(&self) {
+        self.is_set.set(true);
+        self.line.grant_all();
+    }
+
+    /// Lets wait those who come from now on.
+    pub fn clear(&self) {
+        self.is_set.set(false);
+    }
+
+    /// Whether nobody needs to wait now.
+    pub fn is_set(&self) -> bool {
+        self.is_set.get()
+    }
+
+    /// Waits until it is set: the green era's way.
+    ///
+    /// # Blocking
+    ///
+    /// The task waits until somebody calls [`set`](Event::set). If it is set, the turn is not given up.
+    ///
+    /// # Panics
+    ///
+    /// If it would have to wait outside of a task.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
+    #[track_caller]
+    pub fn wait(&self) {
+        if !self.is_set() {
+            door::wait(self.waiting());
+        }
+    }
+
+    /// As [`wait`](Event::wait), for `limit` at most.
+    ///
+    /// # Errors
+    ///
+    /// [`Elapsed`], if the time has passed first.
+    ///
+    /// # Panics
+    ///
+    /// As [`wait`](Event::wait).
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
+    #[track_caller]
+    pub fn wait_timeout(&self, limit: Duration) -> Result<(), Elapsed> {
+        door::wait(timeout(limit, self.waiting()))
+    }
+
+    /// The operation behind [`wait`](Event::wait): `y.wait(event.waiting())`, `event.waiting().await`.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
+    pub fn waiting(&self) -> EventWaiting<'_> {
+        EventWaiting { event: self, place: None }
+    }
+}
+
+impl Default for Event {
+    fn default() -> Event {
+        Event::new()
+    }
+}
+
+/// See [`Event::waiting`].
+#[derive(Debug)]
+#[must_use = "an operation does nothing until it is waited for"]
+pub struct EventWaiting<'a> {
+    event: &'a Event,
+    place: Option<Key>,
+}
+
+impl Future for EventWaiting<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Event { is_set, line } = self.event;
+        let wait = || Wait::named(&"an event to be set");
+        if self.place.is_some() {
+            return line.poll(&mut self.place, cx, wait);
+        }
+        if is_set.get() {
+            return Poll::Ready(());
+        }
+        self.place = Some(line.stand(cx, wait(), ()));
+        Poll::Pending
+    }
+}
+
+impl Drop for EventWaiting<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.place {
+            self.event.line.leave(key);
+        }
+    }
+}

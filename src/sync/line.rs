@@ -1,0 +1,111 @@
+//! A [`WaitQueue`] of tasks: how an operation stands in it, is woken, and leaves.
+//!
+//! Nothing is borrowed while somebody is woken, or a waker or what somebody brought along is dropped: each
+//! of these may be anybody's code, and may come back.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::task::{Context, Poll};
+
+use super::wait_queue::{Key, WaitQueue};
+use crate::kernel::door;
+use crate::kernel::task::{Wait, Waiter};
+use crate::kernel::waker::wake_waiter;
+
+/// A line of those who wait, each of whom may bring something along: a message, the number of permits.
+pub(crate) struct Line<X>(RefCell<WaitQueue<Standing<X>>>);
+
+struct Standing<X> {
+    /// `None`: has been woken, and will look for itself.
+    waiter: Option<Waiter>,
+    brought: X,
+}
+
+impl<X> Line<X> {
+    pub(crate) const fn new() -> Line<X> {
+        Line(RefCell::new(WaitQueue::new()))
+    }
+
+    /// How many wait.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes a place at the end, for an operation that then returns `Pending`.
+    pub(crate) fn stand(&self, cx: &Context<'_>, wait: Wait, brought: X) -> Key {
+        let waiter = Some(door::waiter(cx));
+        door::leave(cx, wait);
+        self.0.borrow_mut().push(Standing { waiter, brought })
+    }
+
+    /// Ready once what the operation at `place` waits for is granted: then it has left.
+    pub(crate) fn poll(
+        &self,
+        place: &mut Option<Key>,
+        cx: &Context<'_>,
+        wait: impl FnOnce() -> Wait,
+    ) -> Poll<()> {
+        let key = place.expect("it stands in the line");
+        if self.0.borrow_mut().get_mut(key).is_none() {
+            self.leave(key);
+            *place = None;
+            return Poll::Ready(());
+        }
+        let waiter = Some(door::waiter(cx));
+        let _before =
+            self.0.borrow_mut().get_mut(key).map(|s| std::mem::replace(&mut s.waiter, waiter));
+        door::leave(cx, wait());
+        Poll::Pending
+    }
+
+    /// Grants the first what it waits for: `take` gets what it brought, and then it is woken. False: nobody
+    /// waits.
+    pub(crate) fn grant(&self, take: impl FnOnce(X)) -> bool {
+        let granted = self.0.borrow_mut().grant();
+        let Some(Standing { waiter, brought }) = granted else { return false };
+        take(brought);
+        waiter.map(wake_waiter);
+        true
+    }
+
+    /// Gives up the place at `key`: what was brought there, or `None` if it was granted.
+    pub(crate) fn leave(&self, key: Key) -> Option<X> {
+        let left = self.0.borrow_mut().leave(key);
+        left.map(|standing| standing.brought)
+    }
+
+    /// Wakes all, to look for themselves; each keeps its place until it has.
+    pub(crate) fn wake_all(&self) {
+        let mut waiters = Vec::new();
+        self.0.borrow_mut().each(|standing| waiters.extend(standing.waiter.take()));
+        waiters.into_iter().for_each(wake_waiter);
+    }
+}
+
+impl<X: Copy> Line<X> {
+    /// What the first has brought.
+    pub(crate) fn first(&self) -> Option<X> {
+        self.0.borrow().first().map(|standing| standing.brought)
+    }
+}
+
+impl Line<()> {
+    /// Grants all who wait now, the first first.
+    pub(crate) fn grant_all(&self) {
+        for _ in 0..self.len() {
+            self.grant(drop);
+        }
+    }
+}
+
+impl<X> fmt::Debug for Line<X> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} waiting", self.len())
+    }
+}

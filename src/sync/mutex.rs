@@ -1,0 +1,293 @@
+//! A lock that tasks wait for without stopping the thread.
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::fmt;
+use std::future::Future;
+use std::ops::{Deref, DerefMut};
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::line::Line;
+use super::wait_queue::Key;
+use crate::kernel::door;
+use crate::report::{Kind, Trail};
+use crate::time::{Elapsed, timeout};
+
+/// [`std::sync::Mutex`] for the tasks of one thread: one task at a time has what is inside, and the others wait
+/// for it without stopping the thread.
+///
+/// On one thread, a `RefCell` will do as long as nobody waits while it is borrowed. A mutex is for what must
+/// stay as it is *across* waits: a connection in the middle of a request, a file that is being rewritten.
+///
+/// ```
+/// use std::rc::Rc;
+/// use wouldblock::{future, gather, generator, green, sync::Mutex};
+///
+/// wouldblock::run(|| {
+///     let account = Rc::new(Mutex::new(0));
+///     let [a, b, c] = [account.clone(), account.clone(), account.clone()];
+///     let tasks = [
+///         generator::spawn(move |y| { let mut sum = y.wait(a.locking()); y.yield_now(); *sum += 1 }),
+///         green::spawn(move || { let mut sum = b.lock(); green::yield_now(); *sum += 1 }),
+///         future::spawn(async move { let mut sum = c.locking().await; future::yield_now().await; *sum += 1 }),
+///     ];
+///     green::wait(gather(tasks));
+///     assert_eq!(*account.lock(), 3);
+/// });
+/// ```
+///
+/// **It is fair.** Unlocking hands the lock to whoever has waited longest, and nobody overtakes.
+///
+/// **It is not poisoned.** A guard that is dropped while its stack unwinds, because the task was cancelled or
+/// panicked, unlocks; so `lock` gives the guard itself, and code that is moved here from std loses an
+/// `unwrap`. What a cancelled task leaves half done is for its destructors, or
+/// [`green::finally`](crate::green::finally), to put right before the guard is dropped.
+///
+/// A task that locks twice waits for itself. The report of the deadlock says so.
+///
+/// It stays on its thread; between threads, use another crate's channel or lock:
+///
+/// ```compile_fail,E0277
+/// fn send<T: Send>() {}
+/// send::<wouldblock::sync::Mutex<i32>>();
+/// ```
+#[derive(Default)]
+pub struct Mutex<T: ?Sized> {
+    lock: Lock,
+    value: RefCell<T>,
+}
+
+/// Whether it is locked, by whom, and who waits.
+struct Lock {
+    /// Stays true while it is handed from one to the next.
+    locked: Cell<bool>,
+    line: Line<()>,
+    trail: Trail,
+}
+
+const KIND: Kind = Kind { what: "a mutex", how: "held by" };
+
+impl<T> Mutex<T> {
+    /// An unlocked mutex around `value`.
+    pub const fn new(value: T) -> Mutex<T> {
+        let lock = Lock { locked: Cell::new(false), line: Line::new(), trail: Trail::new(&KIND) };
+        Mutex { lock, value: RefCell::new(value) }
+    }
+
+    /// What was inside.
+    pub fn into_inner(self) -> T {
+        self.value.into_inner()
+    }
+}
+
+impl<T: ?Sized> Mutex<T> {
+    /// Waits for the lock: the green era's way, under std's name.
+    ///
+    /// # Blocking
+    ///
+    /// The task waits until everybody who came before has unlocked. A lock that is free is taken without
+    /// giving up the turn.
+    ///
+    /// # Panics
+    ///
+    /// If it would have to wait outside of a task.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost: a lock that was just handed over goes to the next in line.
+    #[inline]
+    #[track_caller]
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        let site = Location::caller();
+        match self.lock_now(site) {
+            Some(guard) => guard,
+            None => door::wait(self.locking_at(site)),
+        }
+    }
+
+    /// The lock, if it is free.
+    #[inline]
+    #[track_caller]
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        self.lock_now(Location::caller())
+    }
+
+    /// As [`lock`](Mutex::lock), for `limit` at most.
+    ///
+    /// # Errors
+    ///
+    /// [`Elapsed`], if the time has passed first. A lock that is handed over by then wins.
+    ///
+    /// # Panics
+    ///
+    /// As [`lock`](Mutex::lock).
+    ///
+    /// # Cancellation
+    ///
+    /// As [`lock`](Mutex::lock).
+    #[track_caller]
+    pub fn lock_timeout(&self, limit: Duration) -> Result<MutexGuard<'_, T>, Elapsed> {
+        door::wait(timeout(limit, self.locking()))
+    }
+
+    /// The operation behind [`lock`](Mutex::lock): `y.wait(mutex.locking())`, `mutex.locking().await`.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
+    #[track_caller]
+    pub fn locking(&self) -> Locking<'_, T> {
+        self.locking_at(Location::caller())
+    }
+
+    /// What is inside, of which nobody else has a borrow.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.value.get_mut()
+    }
+
+    fn locking_at(&self, site: &'static Location<'static>) -> Locking<'_, T> {
+        Locking { mutex: self, site, place: None }
+    }
+
+    #[inline]
+    fn lock_now(&self, site: &'static Location<'static>) -> Option<MutexGuard<'_, T>> {
+        (!self.lock.locked.replace(true)).then(|| self.locked(site))
+    }
+
+    /// The guard of whoever has been given the lock.
+    #[inline]
+    fn locked(&self, site: &'static Location<'static>) -> MutexGuard<'_, T> {
+        self.lock.trail.step(Some(site));
+        MutexGuard { mutex: self, value: self.value.borrow_mut(), _lock: Unlock(&self.lock) }
+    }
+}
+
+impl Lock {
+    /// Hands the lock to the next in line.
+    #[inline]
+    fn unlock(&self) {
+        if self.line.is_empty() || !self.line.grant(drop) {
+            self.locked.set(false);
+        }
+    }
+}
+
+impl Default for Lock {
+    fn default() -> Lock {
+        Mutex::new(()).lock
+    }
+}
+
+impl<T> From<T> for Mutex<T> {
+    fn from(value: T) -> Mutex<T> {
+        Mutex::new(value)
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Mutex");
+        match self.value.try_borrow() {
+            Ok(value) => shown.field("value", &&*value),
+            Err(_) => shown.field("value", &format_args!("<locked>")),
+        };
+        shown.field("line", &self.lock.line).finish()
+    }
+}
+
+/// See [`Mutex::locking`].
+#[must_use = "an operation does nothing until it is waited for"]
+pub struct Locking<'a, T: ?Sized> {
+    mutex: &'a Mutex<T>,
+    site: &'static Location<'static>,
+    place: Option<Key>,
+}
+
+impl<'a, T: ?Sized> Future for Locking<'a, T> {
+    type Output = MutexGuard<'a, T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<MutexGuard<'a, T>> {
+        let (mutex, site) = (self.mutex, self.site);
+        let Lock { line, trail, .. } = &mutex.lock;
+        if self.place.is_some() {
+            return line.poll(&mut self.place, cx, || trail.wait()).map(|()| mutex.locked(site));
+        }
+        if let Some(guard) = mutex.lock_now(site) {
+            return Poll::Ready(guard);
+        }
+        self.place = Some(line.stand(cx, trail.wait(), ()));
+        Poll::Pending
+    }
+}
+
+impl<T: ?Sized> Drop for Locking<'_, T> {
+    fn drop(&mut self) {
+        let lock = &self.mutex.lock;
+        if let Some(key) = self.place.take()
+            && lock.line.leave(key).is_none()
+        {
+            lock.unlock(); // It was handed over to somebody who no longer wants it.
+        }
+    }
+}
+
+impl<T: ?Sized> fmt::Debug for Locking<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Locking").field("waits", &self.place.is_some()).finish()
+    }
+}
+
+/// The lock, held: gives what is inside of the [`Mutex`], and unlocks when it is dropped, which never waits.
+#[must_use = "dropping the guard unlocks the mutex"]
+pub struct MutexGuard<'a, T: ?Sized> {
+    // The order is that in which they are dropped: nobody is woken while the value is still borrowed.
+    value: RefMut<'a, T>,
+    _lock: Unlock<'a>,
+    mutex: &'a Mutex<T>,
+}
+
+impl<'a, T: ?Sized> MutexGuard<'a, T> {
+    /// Whose guard it is.
+    pub(super) fn mutex(&self) -> &'a Mutex<T> {
+        self.mutex
+    }
+}
+
+struct Unlock<'a>(&'a Lock);
+
+impl Drop for Unlock<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.unlock();
+    }
+}
+
+impl<T: ?Sized> Deref for MutexGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for MutexGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<T: ?Sized + fmt::Display> fmt::Display for MutexGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}

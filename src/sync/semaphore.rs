@@ -1,0 +1,258 @@
+//! A number of permits, handed out in the order in which they were asked for.
+
+use std::cell::Cell;
+use std::fmt;
+use std::future::Future;
+use std::mem;
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::line::Line;
+use super::wait_queue::Key;
+use crate::kernel::door;
+use crate::report::{Kind, Trail};
+use crate::time::{Elapsed, timeout};
+
+/// So many tasks at a time, and no more: a limit on what a server, a disk or an API is asked for at once.
+/// (gevent's and asyncio's `Semaphore`, tokio's in its names.)
+///
+/// ```
+/// use std::{rc::Rc, time::Duration};
+/// use wouldblock::{gather, green, sync::Semaphore, time};
+///
+/// wouldblock::Builder::new().virtual_clock().run(|| {
+///     let start = time::now();
+///     let two_at_a_time = Rc::new(Semaphore::new(2));
+///     let tasks = (0..6).map(|_| {
+///         let semaphore = two_at_a_time.clone();
+///         green::spawn(move || {
+///             let _permit = semaphore.acquire(); // given back when it is dropped
+///             green::sleep(Duration::from_secs(1));
+///         })
+///     });
+///     green::wait(gather(tasks));
+///     assert_eq!(time::now() - start, Duration::from_secs(3));
+/// });
+/// ```
+///
+/// **It is fair.** Whoever asks while others wait, waits behind them, even if there are permits for it: who
+/// wants many is not starved by those who want one.
+pub struct Semaphore {
+    free: Cell<usize>,
+    /// Each brings the number of permits it wants.
+    line: Line<usize>,
+    trail: Trail,
+}
+
+const KIND: Kind = Kind { what: "a semaphore", how: "last acquired by" };
+
+impl Semaphore {
+    /// A semaphore with so many permits.
+    pub const fn new(permits: usize) -> Semaphore {
+        Semaphore { free: Cell::new(permits), line: Line::new(), trail: Trail::new(&KIND) }
+    }
+
+    /// Waits for a permit: the green era's way.
+    ///
+    /// # Blocking
+    ///
+    /// The task waits until there is one and everybody who came before has been served. One that is free is
+    /// taken without giving up the turn.
+    ///
+    /// # Panics
+    ///
+    /// If it would have to wait outside of a task.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost: a permit that was just handed over goes to the next in line.
+    #[inline]
+    #[track_caller]
+    pub fn acquire(&self) -> Permit<'_> {
+        self.acquire_many(1)
+    }
+
+    /// As [`acquire`](Semaphore::acquire), for `permits` at once.
+    ///
+    /// # Panics
+    ///
+    /// As [`acquire`](Semaphore::acquire).
+    ///
+    /// # Cancellation
+    ///
+    /// As [`acquire`](Semaphore::acquire).
+    #[inline]
+    #[track_caller]
+    pub fn acquire_many(&self, permits: usize) -> Permit<'_> {
+        match self.try_acquire_many(permits) {
+            Some(permit) => permit,
+            None => door::wait(self.acquiring_many(permits)),
+        }
+    }
+
+    /// A permit, if one is free and nobody waits for it.
+    #[inline]
+    #[track_caller]
+    pub fn try_acquire(&self) -> Option<Permit<'_>> {
+        self.try_acquire_many(1)
+    }
+
+    /// As [`try_acquire`](Semaphore::try_acquire), for `permits` at once.
+    #[inline]
+    #[track_caller]
+    pub fn try_acquire_many(&self, permits: usize) -> Option<Permit<'_>> {
+        let site = Location::caller(); // Here: in a closure, it would be the closure's.
+        self.take(permits).then(|| self.acquired(permits, site))
+    }
+
+    /// As [`acquire`](Semaphore::acquire), for `limit` at most.
+    ///
+    /// # Errors
+    ///
+    /// [`Elapsed`], if the time has passed first. A permit that is handed over by then wins.
+    ///
+    /// # Panics
+    ///
+    /// As [`acquire`](Semaphore::acquire).
+    ///
+    /// # Cancellation
+    ///
+    /// As [`acquire`](Semaphore::acquire).
+    #[track_caller]
+    pub fn acquire_timeout(&self, limit: Duration) -> Result<Permit<'_>, Elapsed> {
+        door::wait(timeout(limit, self.acquiring()))
+    }
+
+    /// The operation behind [`acquire`](Semaphore::acquire): `y.wait(semaphore.acquiring())`,
+    /// `semaphore.acquiring().await`.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
+    #[track_caller]
+    pub fn acquiring(&self) -> Acquiring<'_> {
+        self.acquiring_many(1)
+    }
+
+    /// The operation behind [`acquire_many`](Semaphore::acquire_many).
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
+    #[track_caller]
+    pub fn acquiring_many(&self, permits: usize) -> Acquiring<'_> {
+        Acquiring { semaphore: self, permits, site: Location::caller(), place: None }
+    }
+
+    /// Adds permits: those that were [forgotten](Permit::forget), or new ones.
+    ///
+    /// # Panics
+    ///
+    /// At more than `usize::MAX` permits.
+    #[inline]
+    pub fn release(&self, permits: usize) {
+        let free = self.free.get().checked_add(permits);
+        self.free.set(free.expect("a semaphore of more than usize::MAX permits"));
+        self.serve();
+    }
+
+    /// How many permits are free. (They may all be meant for one who wants more of them.)
+    pub fn available(&self) -> usize {
+        self.free.get()
+    }
+
+    #[inline]
+    fn take(&self, permits: usize) -> bool {
+        let enough = self.free.get() >= permits && self.line.is_empty();
+        if enough {
+            self.free.set(self.free.get() - permits);
+        }
+        enough
+    }
+
+    /// Serves those first in line, as far as the permits go.
+    #[inline]
+    fn serve(&self) {
+        while let Some(permits) = self.line.first()
+            && let Some(left) = self.free.get().checked_sub(permits)
+        {
+            self.free.set(left);
+            self.line.grant(|_| ());
+        }
+    }
+
+    #[inline]
+    fn acquired(&self, permits: usize, site: &'static Location<'static>) -> Permit<'_> {
+        self.trail.step(Some(site));
+        Permit { semaphore: self, permits }
+    }
+}
+
+impl fmt::Debug for Semaphore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Semaphore");
+        shown.field("available", &self.free.get()).field("line", &self.line).finish()
+    }
+}
+
+/// See [`Semaphore::acquiring`].
+#[derive(Debug)]
+#[must_use = "an operation does nothing until it is waited for"]
+pub struct Acquiring<'a> {
+    semaphore: &'a Semaphore,
+    permits: usize,
+    site: &'static Location<'static>,
+    place: Option<Key>,
+}
+
+impl<'a> Future for Acquiring<'a> {
+    type Output = Permit<'a>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Permit<'a>> {
+        let Acquiring { semaphore, permits, site, .. } = *self;
+        let Semaphore { line, trail, .. } = semaphore;
+        if self.place.is_some() {
+            let granted = line.poll(&mut self.place, cx, || trail.wait());
+            return granted.map(|()| semaphore.acquired(permits, site));
+        }
+        if semaphore.take(permits) {
+            return Poll::Ready(semaphore.acquired(permits, site));
+        }
+        self.place = Some(line.stand(cx, trail.wait(), permits));
+        Poll::Pending
+    }
+}
+
+impl Drop for Acquiring<'_> {
+    fn drop(&mut self) {
+        let Some(key) = self.place.take() else { return };
+        match self.semaphore.line.leave(key) {
+            None => self.semaphore.release(self.permits), // Granted to somebody who no longer wants them.
+            Some(_) => self.semaphore.serve(),            // Whoever wants less stood behind it.
+        }
+    }
+}
+
+/// One or more permits of a [`Semaphore`], given back when it is dropped, which never waits.
+#[derive(Debug)]
+#[must_use = "dropping the permit gives it back"]
+pub struct Permit<'a> {
+    semaphore: &'a Semaphore,
+    permits: usize,
+}
+
+impl Permit<'_> {
+    /// Does not give it back: [`Semaphore::release`] may, from elsewhere.
+    pub fn forget(self) {
+        mem::forget(self);
+    }
+}
+
+impl Drop for Permit<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.semaphore.release(self.permits);
+    }
+}

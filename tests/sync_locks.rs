@@ -1,0 +1,794 @@
+//! `Mutex`, `Condvar`, `Semaphore`, `Event` and `Barrier`: who is served in which order, what becomes of what
+//! was handed to somebody who is cancelled or has run out of time, and what a deadlock's report says of them.
+
+mod util;
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use futures::FutureExt;
+use futures::stream::{FuturesUnordered, StreamExt};
+use util::{
+    Defer, ERAS, HOUR, MS, SECOND, Trace, assert_contains, in_child, let_others_run, run,
+    run_in_order, spawn_waiting,
+};
+use wouldblock::sync::{Barrier, Condvar, Event, Mutex, Semaphore};
+use wouldblock::{Builder, Era, JoinHandle, explore, future, gather, green, task, time};
+
+/// Polls with a waker that wakes nobody.
+fn poll<F: Future + Unpin>(operation: &mut F) -> Poll<F::Output> {
+    Pin::new(operation).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[track_caller]
+fn all<T>(tasks: impl IntoIterator<Item = JoinHandle<T>>) -> Vec<T> {
+    green::wait(gather(tasks)).into_iter().map(|result| result.unwrap()).collect()
+}
+
+/// A task of `era` that is first in line for the mutex's lock, says `what` once it has it, and keeps it for a
+/// turn.
+fn locker(era: Era, mutex: &Rc<Mutex<Trace>>, what: impl Into<String>) -> JoinHandle<()> {
+    let (mutex, what) = (mutex.clone(), what.into());
+    let code = async move {
+        let trace = mutex.locking().await;
+        trace.say(&what);
+        future::yield_now().await;
+        trace.say(what);
+    };
+    spawn_waiting(era, code, ())
+}
+
+#[track_caller]
+fn deadlock(root: impl FnOnce()) -> String {
+    let result = Builder::new().virtual_clock().round_robin().try_run(root);
+    result.expect_err("a deadlock").to_string()
+}
+
+// Mutex.
+
+#[test]
+fn a_mutex_is_handed_over_in_the_order_of_arrival_in_all_eras() {
+    run_in_order(|| {
+        let mutex = Rc::new(Mutex::new(Trace::new()));
+        let guard = mutex.lock();
+        let names = ["a", "b", "c", "d", "e", "f"];
+        let tasks =
+            names.iter().zip(ERAS.iter().cycle()).map(|(name, era)| locker(*era, &mutex, *name));
+        let tasks: Vec<_> = tasks.collect();
+        let_others_run();
+        drop(guard);
+        // Nobody overtakes those in line.
+        assert!(mutex.try_lock().is_none());
+        mutex.lock().say("last");
+        all(tasks);
+        let twice: Vec<_> = names.iter().flat_map(|name| [*name, *name]).chain(["last"]).collect();
+        assert_eq!(mutex.lock().take(), twice);
+    });
+}
+
+#[test]
+fn a_free_mutex_is_taken_without_a_turn_and_outside_of_tasks_too() {
+    let mut mutex = Mutex::new(1);
+    *mutex.lock() += 1;
+    *mutex.try_lock().unwrap() += 1;
+    assert_eq!(format!("{mutex:?}"), "Mutex { value: 3, line: 0 waiting }");
+    let guard = mutex.lock();
+    assert!(mutex.try_lock().is_none());
+    assert_eq!(
+        format!("{guard} {guard:?} {mutex:?}"),
+        "3 3 Mutex { value: <locked>, line: 0 waiting }"
+    );
+    drop(guard);
+    *mutex.get_mut() += 1;
+    assert_eq!(mutex.into_inner(), 4);
+
+    let turns = run_in_order(|| {
+        let mutex = Mutex::from(());
+        (0..10).for_each(|_| drop(mutex.lock()));
+        wouldblock::stats().turns
+    });
+    assert_eq!(turns, 1);
+}
+
+#[test]
+fn locking_again_at_once_waits_behind_the_others() {
+    run_in_order(|| {
+        let mutex = Rc::new(Mutex::new(Trace::new()));
+        let tasks = ["a", "b"].map(|name| {
+            let mutex = mutex.clone();
+            green::spawn(move || {
+                for _ in 0..3 {
+                    let trace = mutex.lock();
+                    trace.say(name);
+                    green::yield_now();
+                }
+            })
+        });
+        all(tasks);
+        assert_eq!(mutex.lock().take(), ["a", "b", "a", "b", "a", "b"]);
+    });
+}
+
+#[test]
+fn a_lock_that_was_handed_to_somebody_who_is_gone_goes_to_the_next() {
+    run_in_order(|| {
+        let mutex = Rc::new(Mutex::new(Trace::new()));
+        let guard = mutex.lock();
+        let (mut first, mut second) = (mutex.locking(), mutex.locking());
+        assert!(poll(&mut first).is_pending() && poll(&mut second).is_pending());
+        let third = locker(Era::Green, &mutex, "third");
+        green::yield_now();
+        drop(guard); // Handed to the first, who has not seen it,
+        drop(first); // and never will: to the second,
+        drop(second); // to the third.
+        third.join().unwrap();
+        assert_eq!(mutex.lock().take(), ["third", "third"]);
+        let mut alone = mutex.locking();
+        let guard = mutex.lock();
+        assert!(poll(&mut alone).is_pending());
+        drop(guard);
+        drop(alone);
+        assert!(mutex.try_lock().is_some(), "there was no next");
+    });
+}
+
+/// Cancelled before its first turn, in the line, when the lock was just handed over, and when it has it.
+#[test]
+fn whoever_is_cancelled_at_any_point_leaves_the_lock_to_the_next() {
+    for era in ERAS {
+        for turns in 0..6 {
+            run_in_order(|| {
+                let mutex = Rc::new(Mutex::new(Trace::new()));
+                let guard = mutex.lock();
+                let cancelled = locker(era, &mutex, "cancelled");
+                let next = locker(era, &mutex, "next");
+                let mut guard = Some(guard);
+                for turn in 0..turns {
+                    if turn == 2 {
+                        guard = None;
+                    }
+                    green::yield_now();
+                }
+                cancelled.cancel();
+                drop(guard);
+                drop(cancelled.join());
+                next.join().unwrap();
+                let trace = mutex.try_lock().expect("all have unlocked").take();
+                assert_eq!(trace[trace.len() - 2..], ["next", "next"], "{era}, {turns}");
+            });
+        }
+    }
+}
+
+#[test]
+fn whoever_runs_out_of_time_leaves_the_line() {
+    for era in ERAS {
+        run_in_order(|| {
+            let mutex = Rc::new(Mutex::new(Trace::new()));
+            let guard = mutex.lock();
+            let waits = mutex.clone();
+            let limited = async move { time::timeout(SECOND, waits.locking()).await.is_err() };
+            let limited = spawn_waiting(era, limited, ());
+            let patient = locker(era, &mutex, "patient");
+            assert!(limited.join().unwrap(), "{era}");
+            let elapsed = mutex.lock_timeout(SECOND).map(drop).unwrap_err();
+            assert_eq!(elapsed.to_string(), "timed out after 1s");
+            drop(guard);
+            patient.join().unwrap();
+            assert!(mutex.lock_timeout(SECOND).is_ok());
+        });
+    }
+}
+
+/// At the very moment in which the time has passed, the lock is unlocked: it is not lost, whoever gets it.
+#[test]
+fn a_lock_that_comes_when_the_time_has_passed_is_not_lost() {
+    let outcomes = RefCell::new(Vec::new());
+    explore(200, || {
+        let mutex = Rc::new(Mutex::new(()));
+        let holds = mutex.clone();
+        let holder = green::spawn(move || {
+            let _guard = holds.lock();
+            green::sleep(SECOND);
+        });
+        let waits = mutex.clone();
+        let limited = green::spawn(move || {
+            green::sleep(MS);
+            waits.lock_timeout(SECOND - MS).is_ok()
+        });
+        holder.join().unwrap();
+        outcomes.borrow_mut().push(limited.join().unwrap());
+        assert!(mutex.try_lock().is_some());
+    });
+    let outcomes = outcomes.borrow(); // A single one, if a seed was given.
+    assert!(outcomes.len() == 1 || [true, false].iter().all(|either| outcomes.contains(either)));
+}
+
+#[test]
+fn a_panic_and_a_cancellation_unlock_and_poison_nothing() {
+    run_in_order(|| {
+        let mutex = Rc::new(Mutex::new(1));
+        for cancel in [false, true] {
+            let holds = mutex.clone();
+            let holder = green::spawn(move || {
+                let mut guard = holds.lock();
+                *guard += 1;
+                green::sleep(SECOND);
+                panic!("as it was meant to");
+            });
+            let waits = mutex.clone();
+            let waiter = green::spawn(move || *waits.lock());
+            green::yield_now();
+            if cancel {
+                holder.cancel();
+            }
+            let before = *mutex.lock(); // Unlocked by the unwinding stack, with others in line.
+            assert_eq!(waiter.join().unwrap(), before);
+            assert_eq!(holder.join().unwrap_err().is_cancelled(), cancel);
+        }
+        assert_eq!(*mutex.lock(), 3);
+    });
+}
+
+/// A destructor may unlock and lock what is free; having to wait in it aborts, with the crate's own words.
+#[test]
+fn a_destructor_locks_what_is_free_while_the_stack_unwinds() {
+    run_in_order(|| {
+        let mutex = Rc::new(Mutex::new(1));
+        let locks = mutex.clone();
+        let task = green::spawn(move || {
+            let _cleanup = Defer(|| *locks.lock() += 1);
+            green::sleep(HOUR);
+        });
+        green::yield_now();
+        task.cancel();
+        assert!(task.join().is_err());
+        assert_eq!(*mutex.lock(), 2);
+    });
+    let ended = in_child(|| {
+        run_in_order(|| {
+            let mutex = Rc::new(Mutex::new(1));
+            let locks = mutex.clone();
+            let task = green::spawn(move || {
+                let _cleanup = Defer(|| *locks.lock() += 1);
+                green::sleep(HOUR);
+            });
+            green::yield_now();
+            let _guard = mutex.lock();
+            task.cancel();
+            drop(task.join());
+        });
+    });
+    ended.assert_killed_by(libc::SIGABRT);
+    ended.assert_says(&["has to wait in a destructor while its stack unwinds"]);
+}
+
+#[test]
+fn a_guard_may_be_moved_to_another_task() {
+    run_in_order(|| {
+        let mutex: &'static Mutex<i32> = Box::leak(Box::new(Mutex::new(1)));
+        let guard = green::spawn(|| mutex.lock()).join().unwrap();
+        assert!(mutex.try_lock().is_none());
+        green::spawn(move || drop(guard)).join().unwrap();
+        assert!(mutex.try_lock().is_some());
+    });
+}
+
+#[test]
+fn several_of_one_task_wait_in_one_line() {
+    run_in_order(|| {
+        let mutex = Mutex::new(Vec::new());
+        let hold = |n| {
+            let mutex = &mutex;
+            async move {
+                let mut guard = mutex.locking().await;
+                future::yield_now().await;
+                guard.push(n);
+            }
+        };
+        let mut together: FuturesUnordered<_> = (0..5).map(hold).collect();
+        while green::wait(together.next()).is_some() {}
+        assert_eq!(*mutex.lock(), [0, 1, 2, 3, 4]);
+    });
+}
+
+/// A waker of another crate's may do anything while it is called: here, it polls at once.
+#[test]
+fn a_waker_may_come_back_while_it_is_called() {
+    thread_local!(static OPERATION: RefCell<Option<Pin<Box<dyn Future<Output = ()>>>>> = RefCell::default());
+    struct Eager;
+    impl std::task::Wake for Eager {
+        fn wake(self: std::sync::Arc<Self>) {
+            let mut operation = OPERATION.take().expect("it is woken once");
+            assert!(poll(&mut operation).is_ready());
+        }
+    }
+    let mutex = Rc::new(Mutex::new(0));
+    let guard = mutex.lock();
+    let locks = mutex.clone();
+    let mut operation = Box::pin(async move { *locks.locking().await += 1 });
+    let waker = Waker::from(std::sync::Arc::new(Eager));
+    assert!(operation.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    OPERATION.set(Some(operation));
+    drop(guard);
+    assert_eq!(*mutex.lock(), 1);
+}
+
+#[test]
+fn the_report_names_the_holder_and_draws_the_cycle_through_two_mutexes() {
+    let line = line!();
+    let text = deadlock(|| {
+        let [a, b] = [(); 2].map(|()| Rc::new(Mutex::new(())));
+        let tasks = [("A", a.clone(), b.clone()), ("B", b, a)].map(|(name, first, second)| {
+            task::Builder::new().name(name).spawn_green(move || {
+                let _first = first.lock();
+                green::yield_now();
+                let _second = second.lock();
+            })
+        });
+        all(tasks);
+    });
+    let (first, spawn) = (line + 5, line + 4);
+    let file = file!();
+    let held = |by| format!("a mutex (held by task {by}, {file}:{first}:36)");
+    let (by_a, by_b) = (held("2 \"A\""), held("3 \"B\""));
+    let expected = [
+        format!("\n  task 2 \"A\" (green, spawned at {file}:{spawn}:45) waits for {by_b}\n"),
+        format!("\n  task 3 \"B\" (green, spawned at {file}:{spawn}:45) waits for {by_a}\n"),
+        format!("\n  cycle: task 2 → {by_b} → task 3 → {by_a} → task 2"),
+    ];
+    assert_contains(&text, &expected.each_ref().map(String::as_str));
+}
+
+#[test]
+fn a_task_that_locks_twice_is_reported_as_waiting_for_itself() {
+    for era in ERAS {
+        let text = deadlock(|| {
+            let mutex = Rc::new(Mutex::new(()));
+            let twice = async move {
+                let _once = mutex.locking().await;
+                drop(mutex.locking().await);
+            };
+            spawn_waiting(era, twice, ()).join().unwrap();
+        });
+        let [_, cycle] = text.split("\n  cycle: ").collect::<Vec<_>>()[..] else {
+            panic!("{text}")
+        };
+        assert!(
+            cycle.starts_with("task 2 → a mutex (held by task 2, tests/sync_locks.rs:"),
+            "{text}"
+        );
+        assert!(cycle.ends_with(") → task 2"), "{text}");
+    }
+}
+
+/// The holder is whoever has it when the report is made, not when somebody began to wait.
+#[test]
+fn the_report_tells_the_present_holder() {
+    let text = deadlock(|| {
+        let mutex = Rc::new(Mutex::new(()));
+        let tasks = ["first", "second", "third"].map(|name| {
+            let mutex = mutex.clone();
+            task::Builder::new().name(name).spawn_green(move || {
+                let _guard = mutex.lock();
+                green::yield_now();
+                if name == "second" {
+                    green::wait(std::future::pending::<()>());
+                }
+            })
+        });
+        all(tasks);
+    });
+    assert_contains(&text, &["task 4 \"third\"", "waits for a mutex (held by task 3 \"second\", "]);
+    let text = deadlock(|| {
+        let mutex = Rc::new(Mutex::new(()));
+        let forgets = mutex.clone();
+        green::spawn(move || std::mem::forget(forgets.lock())).join().unwrap();
+        drop(mutex.lock());
+    });
+    assert_contains(
+        &text,
+        &["waits for a mutex (held by task 2, which has ended, tests/sync_locks.rs:"],
+    );
+}
+
+// Semaphore.
+
+#[test]
+fn permits_go_to_those_who_came_first_whatever_they_want() {
+    run_in_order(|| {
+        let semaphore = Rc::new(Semaphore::new(3));
+        let trace = Trace::new();
+        let all_three = semaphore.acquire_many(3);
+        let tasks = [("two", 2), ("three", 3), ("one", 1)].into_iter().zip(ERAS).map(
+            |((name, permits), era)| {
+                let (semaphore, trace) = (semaphore.clone(), trace.clone());
+                let code = async move {
+                    let _permit = semaphore.acquiring_many(permits).await;
+                    trace.say(name);
+                    future::yield_now().await;
+                };
+                spawn_waiting(era, code, ())
+            },
+        );
+        let tasks: Vec<_> = tasks.collect();
+        let_others_run();
+        drop(all_three);
+        assert_eq!(semaphore.available(), 1, "kept for the one who wants three");
+        assert!(semaphore.try_acquire().is_none(), "nobody overtakes");
+        all(tasks);
+        assert_eq!(trace.take(), ["two", "three", "one"]);
+        assert_eq!(semaphore.available(), 3);
+        assert_eq!(format!("{semaphore:?}"), "Semaphore { available: 3, line: 0 waiting }");
+    });
+}
+
+#[test]
+fn at_most_so_many_at_a_time() {
+    run(|| {
+        let semaphore = Rc::new(Semaphore::new(3));
+        let (now, most) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+        let tasks = (0..30).map(|n| {
+            let (semaphore, now, most) = (semaphore.clone(), now.clone(), most.clone());
+            let code = async move {
+                let _permit = semaphore.acquiring().await;
+                now.set(now.get() + 1);
+                most.set(most.get().max(now.get()));
+                time::sleep(MS * (n % 7)).await;
+                now.set(now.get() - 1);
+            };
+            spawn_waiting(ERAS[n as usize % 3], code, ())
+        });
+        all(tasks);
+        assert_eq!((now.get(), most.get(), semaphore.available()), (0, 3, 3));
+    });
+}
+
+#[test]
+fn forgotten_permits_are_gone_until_they_are_released() {
+    let semaphore = Semaphore::new(2);
+    semaphore.acquire().forget();
+    assert_eq!(semaphore.available(), 1);
+    assert!(semaphore.try_acquire_many(2).is_none());
+    semaphore.release(2);
+    assert_eq!(semaphore.available(), 3);
+    let text = util::panic_text(|| semaphore.release(usize::MAX));
+    assert_eq!(text, "a semaphore of more than usize::MAX permits");
+}
+
+#[test]
+fn when_one_who_wants_many_gives_up_those_behind_are_served() {
+    run_in_order(|| {
+        let semaphore = Rc::new(Semaphore::new(1));
+        let waits = semaphore.clone();
+        let many = green::spawn(move || drop(waits.acquire_many(5)));
+        let waits = semaphore.clone();
+        let one = green::spawn(move || drop(waits.acquire()));
+        let_others_run();
+        assert!(!one.is_finished());
+        many.cancel();
+        one.join().unwrap();
+        assert_eq!(semaphore.available(), 1);
+        assert!(semaphore.acquire_timeout(SECOND).is_ok());
+        let _one = semaphore.acquire();
+        assert!(semaphore.acquire_timeout(SECOND).is_err());
+    });
+}
+
+/// Tasks of all eras that take, keep and give back permits, of which some give up, run out of time, are
+/// cancelled or dropped at any point: at the end, all permits are there, and never was one too many.
+#[test]
+fn permits_are_conserved_whatever_becomes_of_those_who_wait() {
+    explore(1000, || {
+        const PERMITS: usize = 3;
+        let semaphore = Rc::new(Semaphore::new(PERMITS));
+        let taken = Rc::new(Cell::new(0));
+        let tasks: Vec<_> = (0..9)
+            .map(|n| {
+                let (semaphore, taken) = (semaphore.clone(), taken.clone());
+                let code = async move {
+                    let wanted = 1 + n % PERMITS;
+                    let chosen = async {
+                        let acquired =
+                            time::timeout(MS * 2, semaphore.acquiring_many(wanted)).await;
+                        let Ok(_permit) = acquired else { return };
+                        taken.set(taken.get() + wanted);
+                        let _given = Defer(|| taken.set(taken.get() - wanted));
+                        assert!(taken.get() <= PERMITS);
+                        time::sleep(MS).await;
+                    };
+                    // Another choice, which wins now and then when a permit was just granted.
+                    let other = async {
+                        for _ in 0..n {
+                            future::yield_now().await;
+                        }
+                        std::future::pending::<()>().await;
+                    };
+                    futures_lite::future::or(chosen, other).await;
+                };
+                spawn_waiting(ERAS[n % 3], code, ())
+            })
+            .collect();
+        for (n, task) in tasks.iter().enumerate() {
+            if n % 4 == 1 {
+                green::yield_now();
+                task.cancel();
+            }
+        }
+        for task in tasks {
+            drop(task.join());
+        }
+        assert_eq!((taken.get(), semaphore.available()), (0, PERMITS));
+    });
+}
+
+/// Operations granted and dropped unseen, in every order.
+#[test]
+fn permits_that_were_granted_and_not_seen_are_passed_on() {
+    for order in 0..6 {
+        let semaphore = Semaphore::new(1);
+        let permit = semaphore.acquire();
+        let mut waiting: Vec<_> = (0..3).map(|_| semaphore.acquiring()).collect();
+        assert!(waiting.iter_mut().all(|operation| poll(operation).is_pending()));
+        drop(permit);
+        drop(waiting.remove(order % 3));
+        drop(waiting.remove(order / 3));
+        assert!(semaphore.try_acquire().is_none());
+        let last = poll(&mut waiting[0]);
+        assert!(matches!(last, Poll::Ready(_)), "{order}");
+        drop(last);
+        assert_eq!(semaphore.available(), 1, "{order}");
+    }
+}
+
+#[test]
+fn the_report_tells_who_has_last_acquired_a_permit() {
+    let text = deadlock(|| {
+        let semaphore = Rc::new(Semaphore::new(1));
+        let takes = semaphore.clone();
+        let holder = task::Builder::new().name("holder").spawn_green(move || {
+            let _permit = takes.acquire();
+            green::wait(std::future::pending::<()>());
+        });
+        green::yield_now();
+        drop(semaphore.acquire());
+        holder.join().unwrap();
+    });
+    let expected = "task 1 \"root\" (green, spawned at tests/sync_locks.rs:";
+    assert_contains(
+        &text,
+        &[expected, "waits for a semaphore (last acquired by task 2 \"holder\", tests/"],
+    );
+}
+
+// Event.
+
+#[test]
+fn an_event_lets_all_go_on_and_all_who_come_until_it_is_cleared() {
+    run_in_order(|| {
+        let event = Rc::new(Event::new());
+        let trace = Trace::new();
+        let waiter = |era: Era| {
+            let (event, trace) = (event.clone(), trace.clone());
+            let code = async move {
+                event.waiting().await;
+                trace.say(era.to_string());
+            };
+            spawn_waiting(era, code, ())
+        };
+        let early = ERAS.map(waiter);
+        let_others_run();
+        assert!(trace.take().is_empty() && !event.is_set());
+        event.set();
+        event.clear(); // Who waits by now goes on all the same.
+        all(early);
+        assert_eq!(trace.take(), ["generator", "green", "future"]);
+        let late = ERAS.map(waiter);
+        let_others_run();
+        assert!(trace.take().is_empty());
+        event.set();
+        event.set();
+        all(late);
+        let turns = wouldblock::stats().turns;
+        event.wait();
+        assert!(event.is_set() && event.wait_timeout(SECOND).is_ok());
+        assert_eq!(wouldblock::stats().turns, turns);
+        event.clear();
+        assert!(event.wait_timeout(SECOND).is_err());
+    });
+}
+
+#[test]
+fn an_event_forgets_those_who_have_given_up() {
+    let event = Event::default();
+    let mut waiting = [event.waiting(), event.waiting(), event.waiting()];
+    assert!(waiting.iter_mut().all(|operation| poll(operation).is_pending()));
+    let [first, mut second, third] = waiting;
+    drop(first);
+    event.set();
+    drop(third);
+    assert!(poll(&mut second).is_ready());
+    assert_eq!(format!("{event:?}"), "Event { is_set: Cell { value: true }, line: 0 waiting }");
+    let text = deadlock(|| Event::new().wait());
+    assert_contains(&text, &["waits for an event to be set"]);
+}
+
+// Barrier.
+
+#[test]
+fn a_barrier_opens_for_so_many_in_all_eras_and_again_for_the_next() {
+    run(|| {
+        let barrier = Rc::new(Barrier::new(3));
+        let rounds = Rc::new(Cell::new([0; 4]));
+        let leaders = ERAS.map(|era| {
+            let (barrier, rounds) = (barrier.clone(), rounds.clone());
+            let code = async move {
+                let mut led = 0;
+                for round in 0..4 {
+                    let mut arrived = rounds.get();
+                    arrived[round] += 1;
+                    rounds.set(arrived);
+                    led += usize::from(barrier.waiting().await.is_leader());
+                    assert_eq!(rounds.get()[round], 3);
+                }
+                led
+            };
+            spawn_waiting(era, code, ())
+        });
+        assert_eq!(all(leaders).iter().sum::<usize>(), 4, "one leader in each round");
+    });
+    assert!(Barrier::new(0).waiting().now_or_never().unwrap().is_leader());
+    assert!(Barrier::new(1).waiting().now_or_never().unwrap().is_leader());
+}
+
+#[test]
+fn who_is_cancelled_at_a_barrier_has_not_come() {
+    run_in_order(|| {
+        let barrier = Rc::new(Barrier::new(2));
+        let waiter = || {
+            let barrier = barrier.clone();
+            green::spawn(move || barrier.wait().is_leader())
+        };
+        let cancelled = waiter();
+        green::yield_now();
+        cancelled.cancel();
+        assert!(cancelled.join().is_err());
+        let two = [waiter(), waiter()];
+        assert_eq!(all(two), [false, true]);
+        let mut unseen = barrier.waiting();
+        assert!(poll(&mut unseen).is_pending());
+        assert!(barrier.wait().is_leader());
+        drop(unseen); // It had opened: nothing is owed to the next round.
+        assert!(poll(&mut barrier.waiting()).is_pending());
+    });
+    let text = deadlock(|| assert!(Barrier::new(2).wait().is_leader()));
+    assert_contains(&text, &["waits for the others at a barrier"]);
+}
+
+// Condvar.
+
+#[test]
+fn a_condvar_wakes_one_or_all_in_the_order_of_arrival() {
+    run_in_order(|| {
+        let shared = Rc::new((Mutex::new(Trace::new()), Condvar::new()));
+        let waiter = |era: Era| {
+            let shared = shared.clone();
+            let code = async move {
+                let (mutex, condvar) = &*shared;
+                let guard = mutex.locking().await;
+                let trace = condvar.waiting(guard).await;
+                future::yield_now().await;
+                trace.say(era.to_string());
+            };
+            spawn_waiting(era, code, ())
+        };
+        let tasks: Vec<_> = ERAS.into_iter().chain(ERAS).map(waiter).collect();
+        let_others_run();
+        let (mutex, condvar) = &*shared;
+        condvar.notify_one();
+        let_others_run();
+        assert_eq!(mutex.lock().take(), ["generator"]);
+        condvar.notify_all();
+        all(tasks);
+        assert_eq!(mutex.lock().take(), ["green", "future", "generator", "green", "future"]);
+        condvar.notify_one(); // Kept for nobody.
+        let (_guard, result) = condvar.wait_timeout(mutex.lock(), SECOND);
+        assert!(result.timed_out());
+    });
+}
+
+#[test]
+fn a_condvar_gives_up_the_lock_and_takes_it_again() {
+    run_in_order(|| {
+        let shared = Rc::new((Mutex::new(0), Condvar::new()));
+        let waits = shared.clone();
+        let waiter = green::spawn(move || {
+            let (mutex, condvar) = &*waits;
+            *condvar.wait_while(mutex.lock(), |n| *n < 3)
+        });
+        let (mutex, condvar) = &*shared;
+        for n in 1..=3 {
+            green::yield_now();
+            let mut guard = mutex.lock();
+            assert!(!waiter.is_finished());
+            *guard = n;
+            condvar.notify_one();
+            let_others_run(); // Notified, but the lock is ours.
+            assert!(!waiter.is_finished());
+        }
+        assert_eq!(waiter.join().unwrap(), 3);
+        let waits = shared.clone();
+        let notified = green::spawn(move || {
+            let (mutex, condvar) = &*waits;
+            condvar.wait_timeout(mutex.lock(), SECOND).1.timed_out()
+        });
+        green::yield_now();
+        condvar.notify_one();
+        assert!(!notified.join().unwrap());
+    });
+}
+
+/// Notified, and cancelled before it has seen it, or while it waits for the lock.
+#[test]
+fn a_notification_of_somebody_who_is_gone_goes_to_the_next() {
+    for seen in [false, true] {
+        run_in_order(|| {
+            let shared = Rc::new((Mutex::new(()), Condvar::new()));
+            let (mutex, condvar) = &*shared;
+            let mut first = condvar.waiting(mutex.lock());
+            assert!(poll(&mut first).is_pending());
+            let waits = shared.clone();
+            let second = green::spawn(move || drop(waits.1.wait(waits.0.lock())));
+            let_others_run();
+            let guard = mutex.lock();
+            condvar.notify_one();
+            if seen {
+                assert!(poll(&mut first).is_pending(), "it waits for the lock");
+            }
+            drop(first);
+            drop(guard);
+            second.join().unwrap();
+        });
+    }
+    let text = deadlock(|| drop(Condvar::new().wait(Mutex::new(()).lock())));
+    assert_contains(&text, &["waits for a condition variable to be notified"]);
+}
+
+#[test]
+fn no_notification_is_lost_among_those_who_are_cancelled() {
+    explore(500, || {
+        let shared = Rc::new((Mutex::new(0), Condvar::new()));
+        let takers: Vec<_> = (0..6)
+            .map(|n| {
+                let shared = shared.clone();
+                let code = async move {
+                    let (mutex, condvar) = &*shared;
+                    let mut items = mutex.locking().await;
+                    while *items == 0 {
+                        items = condvar.waiting(items).await;
+                    }
+                    *items -= 1;
+                };
+                spawn_waiting(ERAS[n % 3], code, ())
+            })
+            .collect();
+        let (mutex, condvar) = &*shared;
+        for taker in &takers[..3] {
+            *mutex.lock() += 1;
+            condvar.notify_one();
+            taker.cancel();
+            green::yield_now();
+        }
+        time_passes();
+        let done = takers.iter().filter(|taker| taker.is_finished()).count();
+        assert!(done == 6 || *mutex.lock() == 0, "somebody sleeps beside an item");
+    });
+}
+
+/// As long as anybody has something to do.
+fn time_passes() {
+    green::sleep(MS);
+}
