@@ -16,16 +16,17 @@
 //! be a channel of another crate, on this thread or another, it is a warning, given once, after ten seconds
 //! in which nothing moved.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::Location;
 
-use slab::Slab;
-
 use crate::kernel::scheduler::{Scheduler, here};
-use crate::kernel::task::{Cause, Task, TrailKey, Wait, Waiting};
+use crate::kernel::task::{Cause, Task, Wait, Waiting};
+use crate::kernel::trail::{self, Step, TrailKey};
+
+pub(crate) use crate::kernel::trail::Kind;
 
 /// Tasks wait for one another, and nothing can wake any of them. Prints as the report of all tasks, what
 /// each waits for, and the cycle, if there is one.
@@ -87,19 +88,10 @@ impl Deadlock {
 
 /// `task 3 "fetch"`
 fn name(task: &Task) -> String {
-    match &task.setup.name {
+    match &task.name {
         Some(name) => format!("task {} {name:?}", task.id),
         None => format!("task {}", task.id),
     }
-}
-
-/// What tasks wait for until some other task does something about it.
-#[derive(Debug)]
-pub(crate) struct Kind {
-    /// "a mutex"
-    pub(crate) what: &'static str,
-    /// "held by": what the task has done whose trail this is.
-    pub(crate) how: &'static str,
 }
 
 /// Which task has last had its hands on something, and where in the source.
@@ -111,29 +103,6 @@ pub(crate) struct Trail {
     last: Cell<Option<Step>>,
     key: Cell<Option<TrailKey>>,
     stays: PhantomData<*const ()>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Step {
-    task: u64,
-    site: Option<&'static Location<'static>>,
-}
-
-/// The trails of what somebody of this thread has waited for.
-#[derive(Default)]
-struct Trails {
-    told: Slab<Told>,
-    serial: u32,
-}
-
-struct Told {
-    serial: u32,
-    kind: &'static Kind,
-    last: Option<Step>,
-}
-
-thread_local! {
-    static TRAILS: RefCell<Trails> = RefCell::default();
 }
 
 impl Trail {
@@ -148,7 +117,7 @@ impl Trail {
         let task = unsafe { here().task.get().as_ref() };
         self.last.set(task.map(|task| Step { task: task.id, site }));
         if let Some(key) = self.key.get() {
-            TRAILS.with_borrow_mut(|all| all.told[key.index as usize].last = self.last.get());
+            trail::tell_again(key, self.last.get());
         }
     }
 
@@ -160,12 +129,7 @@ impl Trail {
 
     #[cold]
     fn tell(&self) -> TrailKey {
-        let key = TRAILS.with_borrow_mut(|all| {
-            all.serial = all.serial.wrapping_add(1);
-            let told = Told { serial: all.serial, kind: self.kind, last: self.last.get() };
-            let index = u32::try_from(all.told.insert(told)).expect("fewer than 2^32 trails");
-            TrailKey { index, serial: all.serial }
-        });
+        let key = trail::tell(self.kind, self.last.get());
         self.key.set(Some(key));
         key
     }
@@ -174,25 +138,20 @@ impl Trail {
 impl Drop for Trail {
     fn drop(&mut self) {
         if let Some(key) = self.key.get() {
-            // At the end of the thread, all may be gone already.
-            let _ = TRAILS.try_with(|all| all.borrow_mut().told.remove(key.index as usize));
+            trail::forget(key);
         }
     }
 }
 
 /// The text of a trail, and the task that it leads to.
 fn tell(key: TrailKey, names: &HashMap<u64, String>) -> (String, Option<u64>) {
-    TRAILS.with_borrow(|all| {
-        let told = all.told.get(key.index as usize).filter(|told| told.serial == key.serial);
-        let Some(Told { kind: Kind { what, how }, last, .. }) = told else {
-            return ("something that is gone".into(), None);
-        };
-        let Some(Step { task, site }) = last else { return ((*what).into(), None) };
-        let who =
-            names.get(task).cloned().unwrap_or_else(|| format!("task {task}, which has ended"));
-        let site = site.map(|site| format!(", {site}")).unwrap_or_default();
-        (format!("{what} ({how} {who}{site})"), Some(*task))
-    })
+    let Some((Kind { what, how }, last)) = trail::told(key) else {
+        return ("something that is gone".into(), None);
+    };
+    let Some(Step { task, site }) = last else { return ((*what).into(), None) };
+    let who = names.get(&task).cloned().unwrap_or_else(|| format!("task {task}, which has ended"));
+    let site = site.map(|site| format!(", {site}")).unwrap_or_default();
+    (format!("{what} ({how} {who}{site})"), Some(task))
 }
 
 /// The first cycle among those who wait for one another, closed (its end is its beginning); or nothing.

@@ -23,6 +23,7 @@ const READING_ORDER: &[&str] = &[
     "kernel/queue.rs",
     "kernel/timers.rs",
     "kernel/reactor.rs",
+    "kernel/trail.rs",
     "kernel/task.rs",
     "kernel/watch.rs",
     "kernel/table.rs",
@@ -85,7 +86,7 @@ const READING_ORDER: &[&str] = &[
 const LONGEST_FILE: usize = 400;
 
 /// Lines of kernel and eras together: with their documentation, without blank lines and tests.
-const AN_EVENING: usize = 3650;
+const AN_EVENING: usize = 3900;
 
 #[test]
 fn files_import_only_what_is_read_before_them() {

@@ -10,6 +10,7 @@
 //! | `queue.rs` | who is ready, in which order |
 //! | `timers.rs` | deadlines and the clock |
 //! | `reactor.rs` | sockets and the kernel's readiness |
+//! | `trail.rs` | who has a lock, for reports |
 //! | `task.rs` | what a task is, its states, its result, what it waits for |
 //! | `watch.rs` | telling them |
 //! | `table.rs` | all tasks that are not done |
@@ -32,5 +33,6 @@ pub(crate) mod stack;
 pub(crate) mod table;
 pub(crate) mod task;
 pub(crate) mod timers;
+pub(crate) mod trail;
 pub(crate) mod waker;
 pub(crate) mod watch;

@@ -28,6 +28,7 @@ use super::inbox::{Flag, Inbox};
 use super::observe::Era;
 use super::reactor::{Shared, SourceId, Ticket};
 use super::timers::TimerKey;
+use super::trail::TrailKey;
 
 /// What a coroutine waits for: what a task leaves at the door, and what a [`Generator`] of the first era
 /// hands to whoever resumes it.
@@ -58,15 +59,8 @@ pub(crate) enum Cause {
     Task(u64),
     /// Something that has a name.
     Named(&'static &'static str),
-    /// Something on which a task has left its trail: see `report.rs`.
+    /// Something on which a task has left its trail.
     Trail(TrailKey),
-}
-
-/// Names a trail as long as there is one; afterwards it names nothing, for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TrailKey {
-    pub(crate) index: u32,
-    pub(crate) serial: u32,
 }
 
 /// What a waiting task waits for, in short: what is kept for reports.

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::observe::{By, Event, Observer, Reason, What};
 use super::task::{Cause, Task, Wait, WaitKind};
+use super::trail;
 
 /// Whoever watches a run, if somebody does.
 pub(crate) struct Watch {
@@ -49,6 +50,9 @@ pub(crate) fn waits(wait: &Wait) -> What<'static> {
         (WaitKind::Until(_), _) => Reason::Time,
         (_, Cause::Task(id)) => Reason::Task(id),
         (_, Cause::Named(name)) => Reason::Named(name),
+        (_, Cause::Trail(key)) => {
+            trail::told(key).map_or(Reason::Waker, |t| Reason::Named(t.0.what))
+        }
         (_, Cause::Waker) => Reason::Waker,
     };
     What::Waits { reason, deadline: wait.ends() }

@@ -1,0 +1,76 @@
+//! What is known of the locks, queues and the like that tasks wait for: what each is, and which task has last
+//! had its hands on it. Told to reports and observers only once somebody waits for it.
+
+use std::cell::RefCell;
+use std::panic::Location;
+
+use slab::Slab;
+
+/// Names a trail as long as there is one; afterwards it names nothing, for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TrailKey {
+    index: u32,
+    serial: u32,
+}
+
+/// What tasks wait for until some other task does something about it.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    /// "a mutex"
+    pub(crate) what: &'static str,
+    /// "held by": what the task has done whose trail this is.
+    pub(crate) how: &'static str,
+}
+
+/// Who has had their hands on it, and where in the source.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Step {
+    pub(crate) task: u64,
+    pub(crate) site: Option<&'static Location<'static>>,
+}
+
+/// The trails of what somebody of this thread has waited for.
+#[derive(Default)]
+struct Trails {
+    told: Slab<Told>,
+    serial: u32,
+}
+
+struct Told {
+    serial: u32,
+    kind: &'static Kind,
+    last: Option<Step>,
+}
+
+thread_local! {
+    static TRAILS: RefCell<Trails> = RefCell::default();
+}
+
+/// Somebody waits for it, for the first time.
+pub(crate) fn tell(kind: &'static Kind, last: Option<Step>) -> TrailKey {
+    TRAILS.with_borrow_mut(|all| {
+        all.serial = all.serial.wrapping_add(1);
+        let told = Told { serial: all.serial, kind, last };
+        let index = u32::try_from(all.told.insert(told)).expect("fewer than 2^32 trails");
+        TrailKey { index, serial: all.serial }
+    })
+}
+
+/// Another task has its hands on it.
+pub(crate) fn tell_again(key: TrailKey, last: Option<Step>) {
+    TRAILS.with_borrow_mut(|all| all.told[key.index as usize].last = last);
+}
+
+/// It is gone.
+pub(crate) fn forget(key: TrailKey) {
+    // At the end of the thread, all may be gone already.
+    let _ = TRAILS.try_with(|all| all.borrow_mut().told.remove(key.index as usize));
+}
+
+/// What was told; `None` if it is gone.
+pub(crate) fn told(key: TrailKey) -> Option<(&'static Kind, Option<Step>)> {
+    TRAILS.with_borrow(|all| {
+        let told = all.told.get(key.index as usize).filter(|told| told.serial == key.serial)?;
+        Some((told.kind, told.last))
+    })
+}
