@@ -302,6 +302,7 @@ mod scope;
 pub mod sync;
 pub mod task;
 pub mod time;
+mod watchdog;
 
 pub use eras::{future, generator, green};
 pub use explore::explore;

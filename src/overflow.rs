@@ -105,7 +105,7 @@ unsafe extern "C" fn handler(
 
 fn explain(stack: &RunningStack) {
     let mut text = Text { bytes: [0; 1024], used: 0 };
-    let task = here().task.get();
+    let task = here().pulse.task();
     // SAFETY: the task is alive while it is set.
     let task = unsafe { task.as_ref() };
     let _ = text.write_str("\nwouldblock: stack overflow in ");

@@ -56,13 +56,13 @@ impl Deadlock {
                     format!("waits to write to descriptor {}", id.fd())
                 }
                 Waiting::Time => "sleeps".into(),
-                Waiting::Parked(Cause::Waker) => "waits for somebody to wake it".into(),
-                Waiting::Parked(Cause::Named(what)) => format!("waits for {what}"),
-                Waiting::Parked(Cause::Task(id)) => {
+                Waiting::Waker => "waits for somebody to wake it".into(),
+                Waiting::Named(what) => format!("waits for {what}"),
+                Waiting::Task(id) => {
                     waits.insert(task.id, id);
                     format!("waits for task {id}")
                 }
-                Waiting::Parked(Cause::Trail(key)) => {
+                Waiting::Trail(key) => {
                     let (text, whom) = tell(key, &names);
                     waits.extend(whom.map(|whom| (task.id, whom)));
                     let what = format!("waits for {text}");
@@ -114,7 +114,7 @@ impl Trail {
     #[inline]
     pub(crate) fn step(&self, site: Option<&'static Location<'static>>) {
         // SAFETY: the task is alive while it is set.
-        let task = unsafe { here().task.get().as_ref() };
+        let task = unsafe { here().pulse.task().as_ref() };
         self.last.set(task.map(|task| Step { task: task.id, site }));
         if let Some(key) = self.key.get() {
             trail::tell_again(key, self.last.get());

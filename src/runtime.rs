@@ -5,7 +5,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::join::{JoinHandle, Promise};
 use crate::kernel::cancel;
@@ -17,6 +17,7 @@ use crate::kernel::task::{Body, Setup, State};
 use crate::kernel::timers::Clock;
 use crate::overflow;
 use crate::report::Deadlock;
+use crate::watchdog;
 
 pub use crate::kernel::observe::Era;
 
@@ -37,6 +38,7 @@ pub struct Builder {
     virtual_clock: bool,
     order: Order,
     observer: Option<Rc<dyn Observer>>,
+    watchdog: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +59,13 @@ impl Builder {
     /// The defaults: 256 KiB of stack for each task (1 MiB in a debug build), the machine's clock.
     pub fn new() -> Builder {
         let order = Order::Environment;
-        Builder { stack_size: stack::DEFAULT_SIZE, virtual_clock: false, order, observer: None }
+        Builder {
+            stack_size: stack::DEFAULT_SIZE,
+            virtual_clock: false,
+            order,
+            observer: None,
+            watchdog: Some(watchdog::LIMIT),
+        }
     }
 
     /// The usable bytes of each task's stack, rounded up to whole pages. Memory is only reserved: a page
@@ -109,6 +117,17 @@ impl Builder {
         self
     }
 
+    /// How long a task may keep the thread before a warning says so, by the machine's clock; `None`: as long
+    /// as it likes. At first, 100 ms.
+    ///
+    /// The warning is logged while the task still keeps the thread, with the task's name, where it was spawned
+    /// and where it last gave up its turn; and another when it has given the thread back. A runtime that is
+    /// driven by hand is not watched.
+    pub fn watchdog(mut self, limit: Option<Duration>) -> Builder {
+        self.watchdog = limit;
+        self
+    }
+
     /// A runtime to be driven by hand, turn by turn: for students, tests, and other event loops.
     ///
     /// # Errors
@@ -142,6 +161,7 @@ impl Builder {
     ) -> Result<(), Deadlock> {
         cancel::refuse_while_unwinding();
         refuse_nesting();
+        let _watching = self.watchdog.map(watchdog::watch);
         let runtime =
             self.build().unwrap_or_else(|e| panic!("cannot make an event queue (epoll): {e}"));
         let scheduler = &runtime.scheduler;
@@ -180,6 +200,7 @@ impl fmt::Debug for Builder {
             .field("virtual_clock", &self.virtual_clock)
             .field("order", &self.order)
             .field("observed", &self.observer.is_some())
+            .field("watchdog", &self.watchdog)
             .finish()
     }
 }
@@ -339,7 +360,7 @@ pub(crate) fn fiber<T>(promise: &Promise<T>) -> Option<Fiber> {
 /// As [`fiber`], for one poll of a future: mostly the one that the poll before has left.
 #[inline]
 pub(crate) fn poll_fiber() -> Option<Fiber> {
-    let task = here().task.get();
+    let task = here().pulse.task();
     Scheduler::with(|scheduler| {
         // SAFETY: the task is alive while it is set, and this is its home thread.
         let (scheduler, task) = (scheduler?, unsafe { task.as_ref() }?);
@@ -356,7 +377,7 @@ pub(crate) fn poll_fiber() -> Option<Fiber> {
 /// Leaves the fiber of a poll that is over for the next one.
 #[inline]
 pub(crate) fn end_poll(fiber: Fiber) {
-    let task = here().task.get();
+    let task = here().pulse.task();
     let dropped = Scheduler::with(|scheduler| {
         // SAFETY: as in `poll_fiber`.
         let (Some(scheduler), Some(task)) = (scheduler, unsafe { task.as_ref() }) else {

@@ -138,7 +138,10 @@ impl<Y: From<Wait> + 'static, S: 'static> Yielder<Y, S> {
         loop {
             match door::poll_said(operation.as_mut()) {
                 Ok(value) => return value,
-                Err(wait) => self.yield_wait(wait.into()),
+                Err(wait) => {
+                    door::leaves();
+                    self.yield_wait(wait.into());
+                }
             }
         }
     }
@@ -154,6 +157,7 @@ impl<Y: From<Wait> + 'static, S: 'static> Yielder<Y, S> {
     /// When the generator is closed, the stack unwinds from here.
     #[track_caller]
     pub fn yield_now(&self) {
+        door::leaves();
         drop(self.yield_(Wait::new(WaitKind::Turn).into()));
     }
 }

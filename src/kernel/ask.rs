@@ -9,7 +9,7 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use super::observe::By;
-use super::scheduler::Scheduler;
+use super::scheduler::{Scheduler, here};
 use super::task::Waiter;
 
 /// Turns between two questions to the operating system, at most, and the time they should take.
@@ -39,10 +39,16 @@ impl Scheduler {
     pub(super) fn ask(&self, timeout: Option<Duration>, idle: bool) -> bool {
         let before = Instant::now();
         let mut woken = Vec::new();
-        let rung = match self.reactor.borrow_mut().poll(timeout, &mut woken) {
-            Ok(rung) => rung,
-            Err(e) => panic!("the kernel refuses to tell which sockets are ready: {e}"),
-        };
+        let sleeps = timeout != Some(Duration::ZERO);
+        if sleeps {
+            here().pulse.sleeps();
+        }
+        let polled = self.reactor.borrow_mut().poll(timeout, &mut woken);
+        if sleeps {
+            here().pulse.is_up();
+        }
+        let rung = polled
+            .unwrap_or_else(|e| panic!("the kernel refuses to tell which sockets are ready: {e}"));
         let mut any = rung || !woken.is_empty();
         self.watch.by.set(By::Socket);
         for waiter in woken {

@@ -19,6 +19,7 @@
 
 use std::future::{Future, IntoFuture};
 use std::mem::ManuallyDrop;
+use std::panic::Location;
 use std::pin::{Pin, pin};
 use std::ptr;
 use std::task::{Context, Poll, Waker};
@@ -26,7 +27,7 @@ use std::task::{Context, Poll, Waker};
 use super::cancel;
 use super::coroutine;
 use super::reactor::{Direction, SourceId, Ticket};
-use super::scheduler::{Here, Scheduler, current, here, in_task};
+use super::scheduler::{Here, Scheduler, current, here, in_task, with_local};
 use super::task::{Wait, WaitKind, Waiter};
 use super::timers::TimerKey;
 use super::waker::{NOBODY, VTABLE};
@@ -35,7 +36,7 @@ use super::waker::{NOBODY, VTABLE};
 /// nobody, with which an operation still says what it waits for.
 #[inline]
 fn own_waker() -> ManuallyDrop<Waker> {
-    let task = here().task.get();
+    let task = here().pulse.task();
     if task.is_null() {
         // SAFETY: the vtable does nothing with the data.
         return ManuallyDrop::new(unsafe { Waker::new(ptr::null(), &NOBODY) });
@@ -49,7 +50,7 @@ fn own_waker() -> ManuallyDrop<Waker> {
 /// Whether `waker` is that of the code that is running, so that its wait can be left at the door.
 #[inline]
 fn is_own(waker: &Waker) -> bool {
-    let task = here().task.get();
+    let task = here().pulse.task();
     let vtable = if task.is_null() { &NOBODY } else { &VTABLE };
     ptr::eq(waker.data(), task.cast()) && ptr::eq(waker.vtable(), vtable)
 }
@@ -121,7 +122,7 @@ impl Nested {
             false => Nested(None),
             true => {
                 here.polling.set(false);
-                Nested(Some((here.said.get((0, 0)), here.turn.get())))
+                Nested(Some((here.said.get((0, 0)), here.pulse.turn())))
             }
         }
     }
@@ -134,7 +135,7 @@ impl Drop for Nested {
             let here = here();
             here.polling.set(true);
             here.said.put(said);
-            if here.turn.get() != turn {
+            if here.pulse.turn() != turn {
                 here.said.kind.set(WaitKind::Turn);
             }
         }
@@ -153,7 +154,9 @@ pub(crate) fn poll_said<F: Future>(op: Pin<&mut F>) -> Result<F::Output, Wait> {
 /// The running task, and how often it has been woken.
 fn sayer() -> (u64, u32) {
     // SAFETY: the task is alive while it is set, and this is its home thread.
-    unsafe { here().task.get().as_ref().map_or((0, 0), |task| (task.id, task.local().wakes.get())) }
+    unsafe {
+        here().pulse.task().as_ref().map_or((0, 0), |task| (task.id, task.local().wakes.get()))
+    }
 }
 
 /// Waits for `op`: the verb of the green era.
@@ -185,11 +188,13 @@ const OUTSIDE: &str = "a wait outside of any task: there is nothing to suspend. 
 #[inline(always)] // See `suspend_base`.
 #[track_caller]
 pub(crate) fn suspend() {
-    let task = here().task.get();
+    let task = here().pulse.task();
     assert!(!task.is_null(), "{OUTSIDE}");
     cancel::refuse_while_unwinding();
     // SAFETY: the task is alive while it is set, and this is its home thread.
-    cancel::check(unsafe { (*task).local() });
+    let local = unsafe { (*task).local() };
+    cancel::check(local);
+    local.leaves(Location::caller());
     coroutine::suspend_base();
 }
 
@@ -200,6 +205,14 @@ pub(crate) fn pause(wait: Wait) {
     let _nested = Nested::enter();
     here().said.put(wait);
     suspend();
+}
+
+/// The running task gives up its turn at the caller's, by returning to its era's driver.
+#[inline]
+#[track_caller]
+pub(crate) fn leaves() {
+    let site = Location::caller();
+    with_local(|local| local.leaves(site));
 }
 
 /// Leaves `wait` at the door for a task that suspends by returning to its era's driver.

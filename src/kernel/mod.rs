@@ -12,6 +12,7 @@
 //! | `reactor.rs` | sockets and the kernel's readiness |
 //! | `trail.rs` | who has a lock, for reports |
 //! | `task.rs` | what a task is, its states, its result, what it waits for |
+//! | `pulse.rs` | what the watchdog may see |
 //! | `watch.rs` | telling them |
 //! | `table.rs` | all tasks that are not done |
 //! | `scheduler.rs` | the run queue and the loop |
@@ -26,6 +27,7 @@ pub(crate) mod coroutine;
 pub(crate) mod door;
 pub(crate) mod inbox;
 pub(crate) mod observe;
+pub(crate) mod pulse;
 pub(crate) mod queue;
 pub(crate) mod reactor;
 pub(crate) mod scheduler;

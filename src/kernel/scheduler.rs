@@ -30,6 +30,7 @@ use std::time::{Duration, Instant};
 use super::coroutine::{Fiber, Switch};
 use super::inbox::Inbox;
 use super::observe::{By, Observer, Outcome, What};
+use super::pulse::Pulse;
 use super::queue::Queue;
 use super::reactor::{Direction, Reactor, SourceId};
 use super::table::Table;
@@ -94,13 +95,12 @@ pub(crate) struct Counters {
 /// What this thread is doing. The address of the task and of its scheduler are valid while they are set.
 pub(crate) struct Here {
     pub(crate) scheduler: Cell<*const Scheduler>,
-    pub(crate) task: Cell<*const Task>,
+    /// Whose turn it is, and which.
+    pub(crate) pulse: Pulse,
     /// What the running coroutine has said so far that it will wait for. Whoever suspends says it anew.
     pub(crate) said: Said,
     /// An operation is being polled: what is said belongs to it.
     pub(crate) polling: Cell<bool>,
-    /// Counts the turns, to tell one from the next.
-    pub(crate) turn: Cell<u32>,
     /// Socket operations that may still succeed in this turn.
     pub(crate) budget: Cell<u32>,
 }
@@ -109,10 +109,9 @@ thread_local! {
     static HERE: Here = const {
         Here {
             scheduler: Cell::new(ptr::null()),
-            task: Cell::new(ptr::null()),
+            pulse: Pulse::new(),
             said: Said::nothing(),
             polling: Cell::new(false),
-            turn: Cell::new(0),
             budget: Cell::new(0),
         }
     };
@@ -129,7 +128,7 @@ pub(crate) fn here() -> &'static Here {
 
 /// The task whose turn it is, if one has its turn on this thread.
 pub(crate) fn current() -> Option<Arc<Task>> {
-    let task = here().task.get();
+    let task = here().pulse.task();
     if task.is_null() {
         return None;
     }
@@ -144,19 +143,19 @@ pub(crate) fn current() -> Option<Arc<Task>> {
 #[inline]
 fn running<'a>() -> Option<&'a Task> {
     // SAFETY: `turn` holds an `Arc` of the task while it is set; the callers below let go of it at once.
-    unsafe { here().task.get().as_ref() }
+    unsafe { here().pulse.task().as_ref() }
 }
 
 /// Whether a task has its turn on this thread, so that there is something to suspend.
 #[inline]
 pub(crate) fn in_task() -> bool {
-    !here().task.get().is_null()
+    !here().pulse.task().is_null()
 }
 
 /// The home part of the task whose turn it is.
 #[inline]
 pub(crate) fn with_local<R>(f: impl FnOnce(&Local) -> R) -> Option<R> {
-    let task = here().task.get();
+    let task = here().pulse.task();
     // SAFETY: the pointer is valid while it is set (`turn`), which happens on the task's home thread only.
     unsafe { task.as_ref().map(|task| f(task.local())) }
 }
@@ -339,12 +338,12 @@ impl Scheduler {
         let local = unsafe { task.local() };
         local.state.set(State::Running);
         local.turns.set(local.turns.get().wrapping_add(1));
-        here.task.set(&raw const *task);
+        here.pulse.set_task(&raw const *task);
         here.budget.set(BUDGET);
-        here.turn.set(here.turn.get().wrapping_add(1));
+        here.pulse.next_turn();
         // SAFETY: the loop gives one turn at a time, and no task runs the loop.
         let switch = unsafe { local.turn() };
-        here.task.set(ptr::null());
+        here.pulse.set_task(ptr::null());
         if switch == Switch::Finished {
             self.finish(&task);
         } else if here.said.is_turn() || local.state.get() == State::Woken {
@@ -459,6 +458,7 @@ impl Scheduler {
     fn finish(&self, task: &Arc<Task>) {
         // SAFETY: the task has just had its turn on this thread.
         let local = unsafe { task.local() };
+        here().pulse.let_go();
         local.state.set(State::Done);
         local.stack.set(0);
         self.counters.finished.set(self.counters.finished.get() + 1);

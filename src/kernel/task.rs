@@ -17,9 +17,10 @@ use std::cell::{Cell, UnsafeCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::Location;
+use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::Instant;
 
@@ -71,7 +72,12 @@ pub(crate) enum Waiting {
     Read(SourceId),
     Write(SourceId),
     Time,
-    Parked(Cause),
+    /// Whoever has a waker.
+    Waker,
+    /// The end of a task.
+    Task(u64),
+    Named(&'static &'static str),
+    Trail(TrailKey),
 }
 
 /// What must happen before a coroutine should be resumed.
@@ -108,12 +114,15 @@ impl Wait {
     }
 
     pub(crate) fn in_short(&self) -> Waiting {
-        match self.kind {
-            WaitKind::Turn => Waiting::No,
-            WaitKind::Readable(id) => Waiting::Read(id),
-            WaitKind::Writable(id) => Waiting::Write(id),
-            WaitKind::Until(_) => Waiting::Time,
-            WaitKind::Parked => Waiting::Parked(self.cause),
+        match (self.kind, self.cause) {
+            (WaitKind::Turn, _) => Waiting::No,
+            (WaitKind::Readable(id), _) => Waiting::Read(id),
+            (WaitKind::Writable(id), _) => Waiting::Write(id),
+            (WaitKind::Until(_), _) => Waiting::Time,
+            (WaitKind::Parked, Cause::Waker) => Waiting::Waker,
+            (WaitKind::Parked, Cause::Task(id)) => Waiting::Task(id),
+            (WaitKind::Parked, Cause::Named(what)) => Waiting::Named(what),
+            (WaitKind::Parked, Cause::Trail(key)) => Waiting::Trail(key),
         }
     }
 
@@ -256,6 +265,8 @@ pub(crate) struct Local {
     /// How often a wait has been answered by unwinding.
     pub(crate) raised: Cell<u16>,
     pub(crate) waiting: Cell<Waiting>,
+    /// Where in the source it last gave up its turn, if that was on a stack.
+    left: AtomicPtr<Location<'static>>,
     /// Where the scheduler keeps it in its table.
     pub(crate) slot: Cell<u32>,
     pub(crate) timer: Cell<Option<TimerKey>>,
@@ -312,11 +323,12 @@ impl Task {
             since: Cell::new(0),
             raised: Cell::new(0),
             waiting: Cell::new(Waiting::No),
+            left: AtomicPtr::new(ptr::null_mut()),
             slot: Cell::new(u32::MAX),
             timer: Cell::new(None),
             ticket: Cell::new(None),
             joiner: Cell::new(None),
-            limits: Cell::new(std::ptr::null()),
+            limits: Cell::new(ptr::null()),
             stack: Cell::new(0),
             extras: Cell::new(None),
             body: UnsafeCell::new(Some(body)),
@@ -333,6 +345,12 @@ impl Task {
     #[inline]
     pub(crate) unsafe fn local(&self) -> &Local {
         &self.local
+    }
+
+    /// Where in the source it last gave up its turn, if that was on a stack. From any thread.
+    pub(crate) fn left(&self) -> Option<&'static Location<'static>> {
+        // SAFETY: only `leaves` stores there, what lives for ever.
+        unsafe { self.local.left.load(Ordering::Relaxed).as_ref() }
     }
 
     /// From another thread: asks the home thread to wake the task.
@@ -352,6 +370,12 @@ impl Task {
 }
 
 impl Local {
+    /// The task gives up its turn there.
+    #[inline]
+    pub(crate) fn leaves(&self, site: &'static Location<'static>) {
+        self.left.store(ptr::from_ref(site).cast_mut(), Ordering::Relaxed);
+    }
+
     /// Gives the task its turn.
     ///
     /// # Safety

@@ -1,0 +1,220 @@
+//! The watchdog: who keeps the thread is named while they do, and again when they have given it back.
+
+mod support;
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use support::*;
+use wouldblock::net::TcpListener;
+use wouldblock::{Builder, future, green, task};
+
+/// Soon, so that the tests are.
+const LIMIT: Duration = Duration::from_millis(20);
+
+/// What the watchdog has said. One test at a time: it is one thread of the process.
+static SAID: (Mutex<Vec<String>>, Condvar) = (Mutex::new(Vec::new()), Condvar::new());
+
+struct Recorder;
+
+impl Log for Recorder {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= Level::Warn
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        SAID.0.lock().unwrap().push(record.args().to_string());
+        SAID.1.notify_all();
+    }
+
+    fn flush(&self) {}
+}
+
+/// Nobody else's warnings come between this test's.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        log::set_logger(&Recorder).expect("no other logger in a test");
+        log::set_max_level(LevelFilter::Warn);
+    });
+    let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    SAID.0.lock().unwrap().clear();
+    one
+}
+
+/// What was said of the task with this name. (On a busy machine, any task may seem to keep the thread.)
+fn said_of(name: &str) -> Vec<String> {
+    let name = format!("{name:?}");
+    let said = SAID.0.lock().unwrap();
+    said.iter().filter(|text| text.contains(&name)).cloned().collect()
+}
+
+/// Blocks this thread until so much has been said of the task with this name.
+fn await_said(name: &str, count: usize) {
+    while said_of(name).len() < count {
+        let said = SAID.0.lock().unwrap();
+        drop(SAID.1.wait_timeout(said, MS).unwrap());
+    }
+}
+
+/// A task of the name `name` that keeps the thread until it has been told of.
+fn greedy(name: &'static str) -> wouldblock::JoinHandle<()> {
+    task::Builder::new().name(name).spawn_green(move || await_said(name, 1))
+}
+
+/// Lets others have the thread until so much has been said.
+fn let_it_be_said(name: &'static str, count: usize) {
+    green::wait(wouldblock::offload(move || await_said(name, count)));
+}
+
+/// What is said of a task that keeps the thread by `keep`, which returns when it has been told of.
+#[track_caller]
+fn keeping(keep: impl FnOnce() + 'static) -> Vec<String> {
+    let _alone = alone();
+    Builder::new().watchdog(Some(LIMIT)).run(|| {
+        let spawned = task::Builder::new().name("greedy").spawn_green(|| {
+            green::yield_now();
+            keep();
+        });
+        spawned.join().unwrap();
+        let_it_be_said("greedy", 2);
+    });
+    said_of("greedy")
+}
+
+#[track_caller]
+fn assert_told_of_greedy(said: &[String]) {
+    let [first, second] = said else { panic!("two warnings are due: {said:?}") };
+    let who = r#"task 2 "greedy" (green, spawned at tests/watchdog.rs"#;
+    assert!(first.starts_with(who), "{first}");
+    assert!(first.contains("has kept the thread for 0.0"), "{first}");
+    assert!(first.contains("and still does; no other task can run"), "{first}");
+    assert!(first.contains("It last gave up its turn at tests/watchdog.rs"), "{first}");
+    assert!(first.contains("`offload` the work"), "{first}");
+    assert!(second.starts_with(who) && second.contains("gave the thread back after"), "{second}");
+}
+
+#[test]
+fn a_task_that_sleeps_the_threads_sleep_is_told_of_once_and_when_it_is_over() {
+    let said = keeping(|| {
+        while said_of("greedy").is_empty() {
+            thread::sleep(Duration::from_millis(1));
+        }
+    });
+    assert_told_of_greedy(&said);
+}
+
+#[test]
+fn a_task_that_waits_for_a_lock_of_stds_is_told_of() {
+    let said = keeping(|| {
+        let lock = Arc::new(Mutex::new(()));
+        let (held, holds) = std::sync::mpsc::channel();
+        let theirs = lock.clone();
+        let holder = thread::spawn(move || {
+            let _held = theirs.lock().unwrap();
+            held.send(()).unwrap();
+            await_said("greedy", 1);
+        });
+        holds.recv().unwrap();
+        drop(lock.lock().unwrap());
+        holder.join().unwrap();
+    });
+    assert_told_of_greedy(&said);
+}
+
+#[test]
+fn a_task_that_spins_is_told_of() {
+    let said = keeping(|| while said_of("greedy").is_empty() {});
+    assert_told_of_greedy(&said);
+}
+
+#[test]
+fn the_other_eras_are_told_of_too() {
+    let _alone = alone();
+    Builder::new().watchdog(Some(LIMIT)).run(|| {
+        let future = task::Builder::new().name("future").spawn_future(async {
+            future::yield_now().await;
+            await_said("future", 1);
+        });
+        future.join().unwrap();
+        let generator = task::Builder::new().name("generator").spawn_generator(|y| {
+            y.yield_now();
+            await_said("generator", 1);
+        });
+        generator.join().unwrap();
+    });
+    let said = said_of("future").swap_remove(0);
+    assert!(said.starts_with(r#"task 2 "future" (future, spawned at"#), "{said}");
+    assert!(said.contains("It has not given up its turn on a stack yet"), "{said}");
+    let said = said_of("generator").swap_remove(0);
+    assert!(said.starts_with(r#"task 3 "generator" (generator, spawned at"#), "{said}");
+    assert!(said.contains("It last gave up its turn at tests/watchdog.rs"), "{said}");
+}
+
+#[test]
+fn each_stall_is_told_of_once_and_its_end_too_when_the_run_ends_with_it() {
+    let _alone = alone();
+    let names = ["first", "second", "third"];
+    Builder::new().watchdog(Some(LIMIT)).run(|| {
+        for name in names {
+            greedy(name).join().unwrap();
+        }
+    });
+    for name in names {
+        let said = said_of(name);
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(said[0].contains("has kept the thread"), "{said:?}");
+        assert!(said[1].contains("gave the thread back"), "{said:?}");
+    }
+}
+
+#[test]
+fn runs_of_several_threads_are_watched_at_once() {
+    let _alone = alone();
+    let both = |name: &'static str, other: &'static str| {
+        thread::spawn(move || {
+            Builder::new().watchdog(Some(LIMIT)).run(|| {
+                let task = task::Builder::new().name(name).spawn_green(move || {
+                    await_said(name, 1);
+                    await_said(other, 1);
+                });
+                task.join().unwrap();
+            });
+        })
+    };
+    let threads = [both("ann", "bob"), both("bob", "ann")];
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+#[test]
+fn waiting_is_not_keeping_the_thread() {
+    let _alone = alone();
+    Builder::new().watchdog(Some(LIMIT)).run(|| {
+        let waiting = task::Builder::new().name("waiting").spawn_green(|| {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            // Longer than the limit, in the kernel's sleep, for a socket that nobody connects to.
+            assert!(green::timeout(3 * LIMIT, || listener.accept()).is_err());
+        });
+        waiting.join().unwrap();
+    });
+    // Of its turns, one might seem long on a busy machine; but nobody sleeps three limits in a turn.
+    assert!(said_of("waiting").iter().all(|text| text.contains("0.0")), "{:?}", said_of("waiting"));
+}
+
+#[test]
+fn without_a_watchdog_nothing_is_said() {
+    let _alone = alone();
+    Builder::new().watchdog(None).run(|| {
+        let unwatched = task::Builder::new().name("unwatched").spawn_green(|| {
+            // Another run, which is watched, is told of before this turn is over.
+            let run = || Builder::new().watchdog(Some(LIMIT)).run(|| greedy("watched").join());
+            thread::spawn(run).join().unwrap().unwrap();
+        });
+        unwatched.join().unwrap();
+    });
+    assert!(!said_of("watched").is_empty());
+    assert!(said_of("unwatched").is_empty());
+}
