@@ -482,7 +482,7 @@ fn when_one_who_wants_many_gives_up_those_behind_are_served() {
 /// cancelled or dropped at any point: at the end, all permits are there, and never was one too many.
 #[test]
 fn permits_are_conserved_whatever_becomes_of_those_who_wait() {
-    explore(1000, || {
+    explore(3000, || {
         const PERMITS: usize = 3;
         let semaphore = Rc::new(Semaphore::new(PERMITS));
         let taken = Rc::new(Cell::new(0));
@@ -759,7 +759,7 @@ fn a_notification_of_somebody_who_is_gone_goes_to_the_next() {
 
 #[test]
 fn no_notification_is_lost_among_those_who_are_cancelled() {
-    explore(500, || {
+    explore(1000, || {
         let shared = Rc::new((Mutex::new(0), Condvar::new()));
         let takers: Vec<_> = (0..6)
             .map(|n| {

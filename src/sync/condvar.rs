@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -118,7 +119,7 @@ impl Condvar {
         let baton = door::wait(timeout(limit, self.notified(guard))).ok();
         let timed_out = baton.is_none();
         let guard = mutex.lock();
-        baton.map(Baton::used);
+        mem::forget(baton);
         (guard, WaitTimeoutResult(timed_out))
     }
 
@@ -192,12 +193,6 @@ impl<T: ?Sized> Drop for Notified<'_, T> {
 /// A notification, passed on if whoever has it is gone before it has got the lock back.
 struct Baton<'a>(&'a Condvar);
 
-impl Baton<'_> {
-    fn used(self) {
-        std::mem::forget(self);
-    }
-}
-
 impl Drop for Baton<'_> {
     fn drop(&mut self) {
         self.0.notify_one();
@@ -220,7 +215,7 @@ impl<'a, T: ?Sized> Future for CondvarWaiting<'a, T> {
             self.baton = Some(ready!(Pin::new(&mut self.notified).poll(cx)));
         }
         let guard = ready!(Pin::new(&mut self.locking).poll(cx));
-        self.baton.take().map(Baton::used);
+        mem::forget(self.baton.take());
         Poll::Ready(guard)
     }
 }

@@ -70,7 +70,9 @@ impl<X> Line<X> {
         let granted = self.0.borrow_mut().grant();
         let Some(Standing { waiter, brought }) = granted else { return false };
         take(brought);
-        waiter.map(wake_waiter);
+        if let Some(waiter) = waiter {
+            wake_waiter(waiter);
+        }
         true
     }
 

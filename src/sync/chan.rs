@@ -1,0 +1,391 @@
+//! What channels and queues are made of: a buffer, a line of those who put, a line of those who take.
+//!
+//! ```text
+//!   putters, each with its item             buffer                      getters
+//!     [e] [f] ─── room: moves in ──▶ [d] [c] │ [b] [a] ─── granted ──▶  (R) (S)
+//!                                     free      promised
+//! ```
+//!
+//! An item that comes while somebody waits for one is *promised*: it stays in the buffer, so that the order is
+//! kept, but belongs to those who have been granted one. Should one of them be gone before it takes its item,
+//! the promise goes to the next in line. A waiting putter has brought its item along; whoever makes room moves
+//! it in, and that ends the put.
+//!
+//! While somebody waits to take, there is no free item and nobody waits to put, but for a capacity of 0: then
+//! an item goes from the one straight to the other.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::line::Line;
+use super::wait_queue::Key;
+use crate::kernel::door;
+use crate::report::{Kind, Trail};
+use crate::time::timeout;
+
+pub(crate) struct Chan<T> {
+    items: RefCell<VecDeque<T>>,
+    /// How many of the items belong to getters who have been granted one.
+    promised: Cell<usize>,
+    capacity: usize,
+    /// How many items have ever been accepted.
+    accepted: Cell<u64>,
+    /// Nobody may put any more.
+    refuses: Cell<bool>,
+    /// Nobody will ever put again: once it is empty, it stays so.
+    ended: Cell<bool>,
+    putters: Line<T>,
+    getters: Line<()>,
+    /// Of those who have put, for the getters, and the other way round.
+    put: Trail,
+    got: Trail,
+}
+
+impl<T> Chan<T> {
+    pub(crate) const fn new(capacity: usize, kinds: &'static [Kind; 2]) -> Chan<T> {
+        Chan {
+            items: RefCell::new(VecDeque::new()),
+            promised: Cell::new(0),
+            capacity,
+            accepted: Cell::new(0),
+            refuses: Cell::new(false),
+            ended: Cell::new(false),
+            putters: Line::new(),
+            getters: Line::new(),
+            put: Trail::new(&kinds[0]),
+            got: Trail::new(&kinds[1]),
+        }
+    }
+
+    /// Items that are nobody's yet.
+    pub(crate) fn len(&self) -> usize {
+        self.items.borrow().len() - self.promised.get()
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    pub(crate) fn accepted(&self) -> u64 {
+        self.accepted.get()
+    }
+
+    pub(crate) fn ended(&self) -> bool {
+        self.ended.get()
+    }
+
+    pub(crate) fn refuses(&self) -> bool {
+        self.refuses.get()
+    }
+
+    #[inline]
+    pub(crate) fn try_put(&self, item: T) -> Result<(), TrySendError<T>> {
+        if self.refuses.get() {
+            return Err(TrySendError::Disconnected(item));
+        }
+        let awaited = !self.getters.is_empty();
+        if !awaited && self.len() >= self.capacity {
+            return Err(TrySendError::Full(item));
+        }
+        self.put.step(None);
+        self.accept(item);
+        if awaited {
+            self.promise();
+        }
+        Ok(())
+    }
+
+    #[inline]
+    pub(crate) fn try_get(&self) -> Result<T, TryRecvError> {
+        match self.take() {
+            Some(item) => Ok(item),
+            None if self.ended.get() => Err(TryRecvError::Disconnected),
+            None => Err(TryRecvError::Empty),
+        }
+    }
+
+    pub(crate) fn sending(&self, item: T) -> Sending<'_, T> {
+        Sending { chan: self, item: Some(item), place: None }
+    }
+
+    pub(crate) fn receiving(&self) -> Receiving<'_, T> {
+        Receiving { chan: self, place: None }
+    }
+
+    /// The green era's put.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn put(&self, item: T) -> Result<(), SendError<T>> {
+        match self.try_put(item) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Disconnected(item)) => Err(SendError(item)),
+            Err(TrySendError::Full(item)) => door::wait(self.sending(item)),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn put_timeout(&self, item: T, limit: Duration) -> Result<(), SendTimeoutError<T>> {
+        let mut sending = self.sending(item);
+        match door::wait(timeout(limit, &mut sending)) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(SendError(item))) => Err(SendTimeoutError::Disconnected(item)),
+            Err(_) => Err(SendTimeoutError::Timeout(sending.give_back().expect("it waited"))),
+        }
+    }
+
+    /// The green era's get.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn get(&self) -> Result<T, RecvError> {
+        match self.try_get() {
+            Ok(item) => Ok(item),
+            Err(TryRecvError::Disconnected) => Err(RecvError),
+            Err(TryRecvError::Empty) => door::wait(self.receiving()),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn get_timeout(&self, limit: Duration) -> Result<T, RecvTimeoutError> {
+        match door::wait(timeout(limit, self.receiving())) {
+            Ok(Ok(item)) => Ok(item),
+            Ok(Err(RecvError)) => Err(RecvTimeoutError::Disconnected),
+            Err(_) => Err(RecvTimeoutError::Timeout),
+        }
+    }
+
+    /// Accepts nothing any more: whoever waits to put gets its item back.
+    pub(crate) fn refuse(&self) {
+        self.refuses.set(true);
+        self.putters.wake_all();
+    }
+
+    /// Gives what is there, and nothing after that.
+    pub(crate) fn end(&self) {
+        self.ended.set(true);
+        self.getters.wake_all();
+    }
+
+    /// Takes out whatever is nobody's yet.
+    pub(crate) fn clear(&self) -> VecDeque<T> {
+        self.items.borrow_mut().split_off(self.promised.get())
+    }
+
+    #[inline]
+    fn accept(&self, item: T) {
+        self.accepted.set(self.accepted.get() + 1);
+        self.items.borrow_mut().push_back(item);
+    }
+
+    /// Grants an item that is nobody's to the first who waits for one, if anybody does.
+    fn promise(&self) {
+        self.getters.grant(|()| self.promised.set(self.promised.get() + 1));
+    }
+
+    /// Takes what is nobody's, and lets the first who waits move into the room that this makes.
+    #[inline]
+    fn take(&self) -> Option<T> {
+        let pop = || self.items.borrow_mut().pop_front();
+        let mut item = if self.len() > 0 { pop() } else { None };
+        if !self.putters.is_empty()
+            && !self.refuses.get()
+            && (item.is_none() || self.len() < self.capacity)
+        {
+            self.putters.grant(|next| {
+                self.accept(next);
+                item = item.take().or_else(pop); // The oldest, though it had been promised: this one is there now.
+            });
+        }
+        if item.is_some() {
+            self.got.step(None);
+        }
+        item
+    }
+
+    /// Takes what was promised.
+    fn take_promised(&self) -> T {
+        self.promised.set(self.promised.get() - 1);
+        self.got.step(None);
+        self.items.borrow_mut().pop_front().expect("what is promised is there")
+    }
+}
+
+impl<T> fmt::Debug for Chan<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Chan");
+        shown.field("len", &self.len()).field("putters", &self.putters);
+        shown.field("getters", &self.getters).finish()
+    }
+}
+
+/// Puts an item into a channel or queue: see [`Sender::sending`](super::channel::Sender::sending) and
+/// [`Queue::putting`](super::Queue::putting).
+///
+/// Wait for `&mut` of it to get the item back if it was not sent: see [`give_back`](Sending::give_back).
+#[must_use = "an operation does nothing until it is waited for"]
+pub struct Sending<'a, T> {
+    chan: &'a Chan<T>,
+    /// Until it is in the line, or in the buffer.
+    item: Option<T>,
+    place: Option<Key>,
+}
+
+impl<T> Sending<'_, T> {
+    /// The item, if it has not been sent.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wouldblock::{green, sync::channel, time};
+    ///
+    /// wouldblock::run(|| {
+    ///     let (sender, _receiver) = channel::bounded(0);
+    ///     let mut sending = sender.sending("hello");
+    ///     assert!(green::wait(time::timeout(Duration::from_millis(1), &mut sending)).is_err());
+    ///     assert_eq!(sending.give_back(), Some("hello"));
+    /// });
+    /// ```
+    pub fn give_back(mut self) -> Option<T> {
+        self.item.take().or_else(|| self.leave())
+    }
+
+    fn leave(&mut self) -> Option<T> {
+        self.place.take().and_then(|key| self.chan.putters.leave(key))
+    }
+}
+
+impl<T> Unpin for Sending<'_, T> {}
+
+impl<T> Future for Sending<'_, T> {
+    type Output = Result<(), SendError<T>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let chan = self.chan;
+        if self.place.is_none() {
+            return match chan.try_put(self.item.take().expect("polled until it is ready")) {
+                Ok(()) => Poll::Ready(Ok(())),
+                Err(TrySendError::Disconnected(item)) => Poll::Ready(Err(SendError(item))),
+                Err(TrySendError::Full(item)) => {
+                    self.place = Some(chan.putters.stand(cx, chan.got.wait(), item));
+                    Poll::Pending
+                }
+            };
+        }
+        if chan.refuses.get() {
+            return Poll::Ready(self.leave().map_or(Ok(()), |item| Err(SendError(item))));
+        }
+        let sent = chan.putters.poll(&mut self.place, cx, || chan.got.wait());
+        sent.map(|()| {
+            chan.put.step(None);
+            Ok(())
+        })
+    }
+}
+
+impl<T> Drop for Sending<'_, T> {
+    fn drop(&mut self) {
+        drop(self.leave());
+    }
+}
+
+impl<T> fmt::Debug for Sending<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sending").field("waits", &self.place.is_some()).finish()
+    }
+}
+
+/// Takes an item out of a channel or queue: see [`Receiver::receiving`](super::channel::Receiver::receiving)
+/// and [`Queue::getting`](super::Queue::getting).
+#[must_use = "an operation does nothing until it is waited for"]
+pub struct Receiving<'a, T> {
+    chan: &'a Chan<T>,
+    place: Option<Key>,
+}
+
+impl<T> Receiving<'_, T> {
+    /// True if an item had been promised.
+    fn leave(&mut self) -> bool {
+        self.place.take().is_some_and(|key| self.chan.getters.leave(key).is_none())
+    }
+}
+
+impl<T> Future for Receiving<'_, T> {
+    type Output = Result<T, RecvError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let chan = self.chan;
+        if self.place.is_none() {
+            return match chan.try_get() {
+                Ok(item) => Poll::Ready(Ok(item)),
+                Err(TryRecvError::Disconnected) => Poll::Ready(Err(RecvError)),
+                Err(TryRecvError::Empty) => {
+                    self.place = Some(chan.getters.stand(cx, chan.put.wait(), ()));
+                    Poll::Pending
+                }
+            };
+        }
+        if chan.ended.get() {
+            return Poll::Ready(self.leave().then(|| chan.take_promised()).ok_or(RecvError));
+        }
+        let granted = chan.getters.poll(&mut self.place, cx, || chan.put.wait());
+        granted.map(|()| Ok(chan.take_promised()))
+    }
+}
+
+impl<T> Drop for Receiving<'_, T> {
+    fn drop(&mut self) {
+        if self.leave() {
+            self.chan.promised.set(self.chan.promised.get() - 1);
+            self.chan.promise();
+        }
+    }
+}
+
+impl<T> fmt::Debug for Receiving<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiving").field("waits", &self.place.is_some()).finish()
+    }
+}
+
+/// What was not sent in time, or not at all, given back. (crossbeam-channel's; std has none.)
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum SendTimeoutError<T> {
+    /// The time has passed, and there was no room.
+    Timeout(T),
+    /// Nobody receives any more.
+    Disconnected(T),
+}
+
+impl<T> SendTimeoutError<T> {
+    /// What was not sent.
+    pub fn into_inner(self) -> T {
+        match self {
+            SendTimeoutError::Timeout(item) | SendTimeoutError::Disconnected(item) => item,
+        }
+    }
+}
+
+impl<T> fmt::Debug for SendTimeoutError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SendTimeoutError::Timeout(_) => "Timeout(..)",
+            SendTimeoutError::Disconnected(_) => "Disconnected(..)",
+        })
+    }
+}
+
+impl<T> fmt::Display for SendTimeoutError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SendTimeoutError::Timeout(_) => "timed out sending on a full channel",
+            SendTimeoutError::Disconnected(_) => "sending on a closed channel",
+        })
+    }
+}
+
+impl<T> Error for SendTimeoutError<T> {}

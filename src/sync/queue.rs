@@ -1,0 +1,310 @@
+//! A queue of work that knows when all of it has been done.
+
+use std::cell::Cell;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::chan::{Chan, Receiving, SendTimeoutError, Sending};
+use super::channel::{RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError};
+use super::line::Line;
+use super::wait_queue::Key;
+use crate::kernel::door;
+use crate::kernel::task::Wait;
+use crate::report::Kind;
+
+/// Python's `Queue` (of `queue`, `gevent.queue`, `asyncio`): one object for both ends, a count of what is not
+/// done yet, and a shutdown.
+///
+/// ```
+/// use std::rc::Rc;
+/// use wouldblock::{green, sync::Queue};
+///
+/// wouldblock::run(|| {
+///     let queue = Rc::new(Queue::bounded(4));
+///     for _ in 0..3 {
+///         let queue = queue.clone();
+///         drop(green::spawn(move || while let Ok(job) = queue.get() {
+///             let _: i32 = job;
+///             green::yield_now(); // the work
+///             queue.task_done();
+///         }));
+///     }
+///     for job in 0..10 {
+///         queue.put(job).unwrap();
+///     }
+///     queue.join(); // all ten are done
+///     queue.shutdown(); // the three workers return
+/// });
+/// ```
+pub struct Queue<T> {
+    chan: Chan<T>,
+    done: Cell<u64>,
+    joiners: Line<()>,
+}
+
+const KINDS: [Kind; 2] = [
+    Kind { what: "an item of a queue", how: "last put into by" },
+    Kind { what: "room in a queue", how: "last got from by" },
+];
+
+impl<T> Queue<T> {
+    /// A queue that holds `capacity` items; then putters wait. With 0, a put is over when somebody has been
+    /// given the item. (In Python, 0 means any number.)
+    pub const fn bounded(capacity: usize) -> Queue<T> {
+        Queue { chan: Chan::new(capacity, &KINDS), done: Cell::new(0), joiners: Line::new() }
+    }
+
+    /// A queue that holds any number of items.
+    pub const fn unbounded() -> Queue<T> {
+        Queue::bounded(usize::MAX)
+    }
+
+    /// Puts an item in, and waits while there is no room: the green era's way.
+    ///
+    /// # Errors
+    ///
+    /// The queue is shut down. The error has the item.
+    ///
+    /// # Blocking
+    ///
+    /// The task waits until there is room and all who came before have put. Where there is room, the turn is
+    /// not given up.
+    ///
+    /// # Panics
+    ///
+    /// If it would have to wait outside of a task.
+    ///
+    /// # Cancellation
+    ///
+    /// The item, if it has not been put, is dropped.
+    #[inline]
+    #[track_caller]
+    pub fn put(&self, item: T) -> Result<(), SendError<T>> {
+        self.chan.put(item)
+    }
+
+    /// Puts an item in if there is room, or somebody waits for one.
+    ///
+    /// # Errors
+    ///
+    /// There is no room, or the queue is shut down. The error has the item.
+    #[inline]
+    pub fn try_put(&self, item: T) -> Result<(), TrySendError<T>> {
+        self.chan.try_put(item)
+    }
+
+    /// As [`put`](Queue::put), for `limit` at most.
+    ///
+    /// # Errors
+    ///
+    /// The time has passed first, or the queue is shut down. The error has the item.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a task.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`put`](Queue::put).
+    #[track_caller]
+    pub fn put_timeout(&self, item: T, limit: Duration) -> Result<(), SendTimeoutError<T>> {
+        self.chan.put_timeout(item, limit)
+    }
+
+    /// The operation behind [`put`](Queue::put): `y.wait(queue.putting(item))`, `queue.putting(item).await`.
+    ///
+    /// # Cancellation
+    ///
+    /// The item, if it has not been put, is dropped; [`Sending::give_back`] saves it.
+    pub fn putting(&self, item: T) -> Sending<'_, T> {
+        self.chan.sending(item)
+    }
+
+    /// Takes an item out, and waits while there is none: the green era's way.
+    ///
+    /// # Errors
+    ///
+    /// The queue is shut down, and empty.
+    ///
+    /// # Blocking
+    ///
+    /// The task waits until there is an item and all who came before have theirs. Where there is one, the
+    /// turn is not given up.
+    ///
+    /// # Panics
+    ///
+    /// If it would have to wait outside of a task.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost: an item that was just handed over goes to the next in line, or stays in the queue.
+    #[inline]
+    #[track_caller]
+    pub fn get(&self) -> Result<T, RecvError> {
+        self.chan.get()
+    }
+
+    /// Takes an item out if there is one that is nobody's yet.
+    ///
+    /// # Errors
+    ///
+    /// There is none; or none any more, since the queue is shut down.
+    #[inline]
+    pub fn try_get(&self) -> Result<T, TryRecvError> {
+        self.chan.try_get()
+    }
+
+    /// As [`get`](Queue::get), for `limit` at most. Who has run out of time has taken nothing.
+    ///
+    /// # Errors
+    ///
+    /// The time has passed first; or the queue is shut down, and empty.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a task.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`get`](Queue::get).
+    #[track_caller]
+    pub fn get_timeout(&self, limit: Duration) -> Result<T, RecvTimeoutError> {
+        self.chan.get_timeout(limit)
+    }
+
+    /// The operation behind [`get`](Queue::get): `y.wait(queue.getting())`, `queue.getting().await`.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`get`](Queue::get).
+    pub fn getting(&self) -> Receiving<'_, T> {
+        self.chan.receiving()
+    }
+
+    /// Says that the work on an item that was got is done.
+    ///
+    /// # Panics
+    ///
+    /// If it is called more often than there were items.
+    #[track_caller]
+    pub fn task_done(&self) {
+        assert!(self.unfinished() > 0, "task_done() is called more often than there were items");
+        self.finish(1);
+    }
+
+    /// How many items were put in, and are not [done](Queue::task_done) yet.
+    pub fn unfinished(&self) -> u64 {
+        self.chan.accepted() - self.done.get()
+    }
+
+    /// Waits until all that was put in is [done](Queue::task_done): the green era's way.
+    ///
+    /// # Blocking
+    ///
+    /// The task waits until nothing is [unfinished](Queue::unfinished). If that is so, the turn is not given
+    /// up.
+    ///
+    /// # Panics
+    ///
+    /// If it would have to wait outside of a task.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
+    #[track_caller]
+    pub fn join(&self) {
+        if self.unfinished() > 0 {
+            door::wait(self.joining());
+        }
+    }
+
+    /// The operation behind [`join`](Queue::join): `y.wait(queue.joining())`, `queue.joining().await`.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
+    pub fn joining(&self) -> Joining<'_, T> {
+        Joining { queue: self, place: None }
+    }
+
+    /// Refuses items from now on, and lets take out what is there; whoever waits, to put or to get, gets an
+    /// error, with the item.
+    pub fn shutdown(&self) {
+        self.chan.refuse();
+        self.chan.end();
+    }
+
+    /// Refuses items from now on, and gives those that are there, which count as done.
+    ///
+    /// Whoever has been handed an item by now still gets it.
+    pub fn shutdown_now(&self) -> Vec<T> {
+        self.shutdown();
+        let items = self.chan.clear();
+        self.finish(items.len() as u64);
+        items.into()
+    }
+
+    /// How many items are in the queue.
+    pub fn len(&self) -> usize {
+        self.chan.len()
+    }
+
+    /// Whether nothing is in the queue.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn finish(&self, items: u64) {
+        self.done.set(self.done.get() + items);
+        if self.unfinished() == 0 {
+            self.joiners.grant_all();
+        }
+    }
+}
+
+impl<T> fmt::Debug for Queue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Queue({} items, {} unfinished)", self.len(), self.unfinished())
+    }
+}
+
+/// See [`Queue::joining`].
+#[must_use = "an operation does nothing until it is waited for"]
+pub struct Joining<'a, T> {
+    queue: &'a Queue<T>,
+    place: Option<Key>,
+}
+
+impl<T> Future for Joining<'_, T> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Queue { joiners, .. } = self.queue;
+        let wait = || Wait::named(&"the items of a queue to be done");
+        if self.place.is_some() {
+            return joiners.poll(&mut self.place, cx, wait);
+        }
+        if self.queue.unfinished() == 0 {
+            return Poll::Ready(());
+        }
+        self.place = Some(joiners.stand(cx, wait(), ()));
+        Poll::Pending
+    }
+}
+
+impl<T> Drop for Joining<'_, T> {
+    fn drop(&mut self) {
+        if let Some(key) = self.place {
+            self.queue.joiners.leave(key);
+        }
+    }
+}
+
+impl<T> fmt::Debug for Joining<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Joining").field("waits", &self.place.is_some()).finish()
+    }
+}

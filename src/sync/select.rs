@@ -1,0 +1,151 @@
+//! Waiting for whichever of several operations is ready first.
+
+use std::cell::Cell;
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::kernel::scheduler::Scheduler;
+
+/// What came first of a [`select`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Either<A, B> {
+    /// The first operation's output.
+    First(A),
+    /// The second operation's output.
+    Second(B),
+}
+
+/// An operation that is ready with whichever of the two is ready first; the other is dropped.
+///
+/// If both are ready, it is chance which is taken, so that neither starves; with
+/// [`Builder::seed`](crate::Builder::seed) too, the same choices come again in the next run. For three, `select`
+/// a `select`; for any number of one type, [`select_all`].
+///
+/// ```
+/// use wouldblock::sync::{Either, Event, channel, select};
+/// use wouldblock::{green, task};
+///
+/// wouldblock::run(|| {
+///     let (sender, receiver) = channel::unbounded();
+///     let stop = Event::new();
+///     sender.send("job").unwrap();
+///     let mut done = Vec::new();
+///     while let Either::First(Ok(job)) = green::wait(select(receiver.receiving(), stop.waiting())) {
+///         done.push(job);
+///         stop.set();
+///     }
+///     assert_eq!(done, ["job"]);
+/// });
+/// ```
+///
+/// # Cancellation
+///
+/// Both are dropped. What is lost then, and when one is not chosen, is what each says under this heading: of
+/// what receives, locks or acquires, nothing. To keep an operation for the next time, select over `&mut` of it.
+pub fn select<A: IntoFuture, B: IntoFuture>(
+    first: A,
+    second: B,
+) -> Select<A::IntoFuture, B::IntoFuture> {
+    Select { first: first.into_future(), second: second.into_future() }
+}
+
+/// See [`select`].
+#[derive(Debug)]
+#[must_use = "an operation does nothing until it is waited for"]
+pub struct Select<A, B> {
+    first: A,
+    second: B,
+}
+
+impl<A: Future, B: Future> Future for Select<A, B> {
+    type Output = Either<A::Output, B::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // SAFETY: neither is moved out of its place, here or anywhere else.
+        let (mut first, mut second) = unsafe {
+            let this = self.get_unchecked_mut();
+            (Pin::new_unchecked(&mut this.first), Pin::new_unchecked(&mut this.second))
+        };
+        let start = draw(2);
+        for n in start..start + 2 {
+            let polled = match n % 2 {
+                0 => first.as_mut().poll(cx).map(Either::First),
+                _ => second.as_mut().poll(cx).map(Either::Second),
+            };
+            if polled.is_ready() {
+                return polled;
+            }
+        }
+        Poll::Pending
+    }
+}
+
+/// As [`select`], for any number of operations: gives the index of the one that was ready first, and its
+/// output. With none, it is never ready.
+///
+/// ```
+/// use wouldblock::{green, sync::{channel, select_all}};
+///
+/// wouldblock::run(|| {
+///     let channels: Vec<_> = (0..3).map(|_| channel::unbounded()).collect();
+///     channels[1].0.send("hello").unwrap();
+///     let receiving = channels.iter().map(|(_, receiver)| receiver.receiving());
+///     assert_eq!(green::wait(select_all(receiving)), (1, Ok("hello")));
+/// });
+/// ```
+///
+/// # Cancellation
+///
+/// As [`select`].
+pub fn select_all<O: IntoFuture>(
+    operations: impl IntoIterator<Item = O>,
+) -> SelectAll<O::IntoFuture> {
+    let operations = operations.into_iter().map(|operation| Box::pin(operation.into_future()));
+    SelectAll(operations.collect())
+}
+
+/// See [`select_all`].
+#[must_use = "an operation does nothing until it is waited for"]
+pub struct SelectAll<F>(Vec<Pin<Box<F>>>);
+
+impl<F: Future> Future for SelectAll<F> {
+    type Output = (usize, F::Output);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let (before, after) = match self.0.len() {
+            0 => return Poll::Pending,
+            n => self.0.split_at_mut(draw(n)),
+        };
+        let start = before.len();
+        let in_turn = after.iter_mut().zip(start..).chain(before.iter_mut().zip(0..));
+        for (operation, index) in in_turn {
+            if let Poll::Ready(output) = operation.as_mut().poll(cx) {
+                return Poll::Ready((index, output));
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl<F> fmt::Debug for SelectAll<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SelectAll({} operations)", self.0.len())
+    }
+}
+
+/// A number below `n` by chance; the same ones come in each run.
+fn draw(n: usize) -> usize {
+    thread_local! {
+        /// Of which scheduler, and the last number.
+        static CHANCE: Cell<(Option<u32>, u64)> = const { Cell::new((None, 0)) };
+    }
+    let run = Scheduler::with(|scheduler| scheduler.map(|scheduler| scheduler.id));
+    let (of, last) = CHANCE.get();
+    let mut x = if of == run { last } else { 0 };
+    // Knuth's generator; its upper half is the better one.
+    x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    CHANCE.set((run, x));
+    (x >> 33) as usize % n
+}

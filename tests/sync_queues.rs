@@ -1,0 +1,734 @@
+//! Channels, `oneshot`, `Queue` and `select`: each item is received once and in order, whatever becomes of
+//! those who wait; how they close; what a deadlock's report says of them.
+
+mod util;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::future::{Future, pending, ready};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use util::{
+    AtDrop, ERAS, HOUR, MS, SECOND, Trace, assert_contains, let_others_run, panic_text, run,
+    run_in_order, spawn_waiting,
+};
+use wouldblock::sync::channel::{
+    self, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError,
+    TrySendError,
+};
+use wouldblock::sync::{Either, Event, Mutex, Queue, oneshot, select, select_all};
+use wouldblock::{Builder, Era, JoinHandle, explore, future, gather, green, task, time};
+
+/// Polls with a waker that wakes nobody.
+fn poll<F: Future + Unpin>(operation: &mut F) -> Poll<F::Output> {
+    Pin::new(operation).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[track_caller]
+fn all<T>(tasks: impl IntoIterator<Item = JoinHandle<T>>) -> Vec<T> {
+    green::wait(gather(tasks)).into_iter().map(|result| result.unwrap()).collect()
+}
+
+#[track_caller]
+fn deadlock(root: impl FnOnce()) -> String {
+    let result = Builder::new().virtual_clock().round_robin().try_run(root);
+    result.expect_err("a deadlock").to_string()
+}
+
+/// A task of `era` that sends all of `items`.
+fn sender<T: 'static>(
+    era: Era,
+    sender: Sender<T>,
+    items: impl IntoIterator<Item = T> + 'static,
+) -> JoinHandle<()> {
+    let code = async move {
+        for item in items {
+            sender.sending(item).await.expect("somebody receives");
+        }
+    };
+    spawn_waiting(era, code, ())
+}
+
+/// A task of `era` that receives until there is nothing any more.
+fn receiver<T: 'static>(era: Era, receiver: Receiver<T>) -> JoinHandle<Vec<T>> {
+    let code = async move {
+        let mut items = Vec::new();
+        while let Ok(item) = receiver.receiving().await {
+            items.push(item);
+        }
+        items
+    };
+    spawn_waiting(era, code, ())
+}
+
+// Channels.
+
+#[test]
+fn what_is_sent_arrives_once_and_in_order_between_any_two_eras() {
+    for capacity in [0, 1, 7, usize::MAX] {
+        for (from, to) in ERAS.iter().flat_map(|from| ERAS.map(|to| (*from, to))) {
+            run(|| {
+                let (tx, rx) = channel::bounded(capacity);
+                let sends = sender(from, tx, 0..20);
+                let received = receiver(to, rx).join().unwrap();
+                assert!(received.iter().copied().eq(0..20), "{from} to {to}: {received:?}");
+                sends.join().unwrap();
+            });
+        }
+    }
+}
+
+#[test]
+fn a_sender_waits_when_the_channel_is_full() {
+    run_in_order(|| {
+        let (tx, rx) = channel::bounded(2);
+        assert_eq!((tx.capacity(), rx.capacity(), tx.is_empty()), (Some(2), Some(2), true));
+        tx.send(1).unwrap();
+        tx.send(2).unwrap();
+        assert_eq!(tx.try_send(3), Err(TrySendError::Full(3)));
+        let waits = sender(Era::Green, tx.clone(), [3, 4]);
+        let_others_run();
+        assert!(!waits.is_finished());
+        assert_eq!((tx.len(), rx.len()), (2, 2), "what waits is not in the channel");
+        assert_eq!(rx.recv(), Ok(1));
+        assert_eq!(rx.len(), 2, "the next has moved in");
+        assert_eq!(tx.try_send(5), Err(TrySendError::Full(5)), "nobody overtakes");
+        assert_eq!(rx.try_iter().collect::<Vec<_>>(), [2, 3]);
+        waits.join().unwrap();
+        assert_eq!(rx.try_iter().collect::<Vec<_>>(), [4]);
+        assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
+        let (unbounded, _rx) = channel::unbounded::<()>();
+        assert_eq!(unbounded.capacity(), None);
+    });
+}
+
+#[test]
+fn a_channel_without_room_is_where_both_meet() {
+    run_in_order(|| {
+        let (tx, rx) = channel::bounded(0);
+        assert_eq!(tx.try_send(0), Err(TrySendError::Full(0)));
+        assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
+        let sends = sender(Era::Future, tx.clone(), [1, 2]);
+        let_others_run();
+        assert!(!sends.is_finished() && rx.is_empty());
+        assert_eq!(rx.try_recv(), Ok(1));
+        assert_eq!(rx.recv(), Ok(2));
+        sends.join().unwrap();
+        let receives = {
+            let rx = rx.clone();
+            green::spawn(move || rx.recv())
+        };
+        green::yield_now();
+        assert_eq!(tx.try_send(3), Ok(()), "somebody waits for it");
+        assert_eq!(tx.try_send(4), Err(TrySendError::Full(4)));
+        assert_eq!(receives.join().unwrap(), Ok(3));
+    });
+}
+
+#[test]
+fn receivers_and_senders_are_served_in_the_order_of_arrival() {
+    run_in_order(|| {
+        let (tx, rx) = channel::bounded(1);
+        let one = |era| {
+            let rx = rx.clone();
+            spawn_waiting(era, async move { rx.receiving().await.unwrap() }, ())
+        };
+        let receivers = ERAS.map(one);
+        let_others_run();
+        for n in 0..3 {
+            assert_eq!(tx.try_send(n), Ok(()));
+        }
+        assert_eq!(rx.try_recv(), Err(TryRecvError::Empty), "these are promised");
+        assert_eq!(all(receivers), [0, 1, 2]);
+        tx.send(0).unwrap();
+        let senders = [1, 2, 3].map(|n| sender(ERAS[n % 3], tx.clone(), [n]));
+        let_others_run();
+        assert_eq!(rx.iter().take(4).collect::<Vec<_>>(), [0, 1, 2, 3]);
+        all(senders);
+    });
+}
+
+/// A generator, a greenlet and a future in one line, and one of each that is cancelled in it.
+#[test]
+fn whoever_is_cancelled_while_it_receives_leaves_the_items_to_the_others() {
+    for turns in 0..6 {
+        run_in_order(|| {
+            let (tx, rx) = channel::unbounded();
+            let tasks: Vec<_> =
+                ERAS.iter().chain(&ERAS).map(|era| receiver(*era, rx.clone())).collect();
+            for n in 0..turns {
+                green::yield_now();
+                tx.send(n).unwrap();
+            }
+            tasks[..3].iter().for_each(JoinHandle::cancel);
+            for n in turns..10 {
+                tx.send(n).unwrap();
+            }
+            drop(tx);
+            let taken = tasks.into_iter().filter_map(|task| task.join().ok()).flatten();
+            let last = taken.filter(|n| *n >= turns).collect::<BTreeSet<_>>();
+            assert!(last.len() as i32 == 10 - turns, "{turns}: {last:?}");
+        });
+    }
+}
+
+#[test]
+fn an_item_that_was_promised_to_somebody_who_is_gone_goes_to_the_next() {
+    for capacity in [0, 1, 5] {
+        let (tx, rx) = channel::bounded(capacity);
+        let [mut a, mut b, mut c] = [rx.receiving(), rx.receiving(), rx.receiving()];
+        assert!(
+            poll(&mut a).is_pending() && poll(&mut b).is_pending() && poll(&mut c).is_pending()
+        );
+        tx.try_send(1).unwrap();
+        tx.try_send(2).unwrap();
+        drop(a); // It was promised the first: now b and c have one each.
+        assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
+        assert_eq!(poll(&mut b), Poll::Ready(Ok(1)), "the order is kept");
+        drop(c);
+        assert_eq!(rx.try_recv(), Ok(2), "nobody waits: it stays in the channel");
+    }
+}
+
+#[test]
+fn a_send_that_is_given_up_gives_its_item_back_or_drops_it_once() {
+    let trace = Trace::new();
+    let (tx, rx) = channel::bounded::<AtDrop>(1);
+    tx.try_send(trace.at_drop("first")).unwrap();
+    let mut sending = ["dropped", "given back", "sent", "never polled"].map(|what| {
+        let mut sending = tx.sending(trace.at_drop(what));
+        assert!(what == "never polled" || poll(&mut sending).is_pending());
+        Some(sending)
+    });
+    drop(sending[0].take());
+    assert_eq!(trace.take(), ["dropped"]);
+    let back = sending[1].take().unwrap().give_back();
+    assert!(trace.take().is_empty());
+    drop(back);
+    assert_eq!(trace.take(), ["given back"]);
+    drop(rx.try_recv().unwrap());
+    assert_eq!(trace.take(), ["first"]);
+    assert!(sending[2].take().unwrap().give_back().is_none(), "it has moved in");
+    drop(sending);
+    assert_eq!(trace.take(), ["never polled"]);
+    drop(rx);
+    assert_eq!(trace.take(), ["sent"]);
+    assert!(tx.try_send(trace.at_drop("too late")).is_err());
+    assert_eq!(trace.take(), ["too late"]);
+}
+
+#[test]
+fn time_limits_give_the_item_back_and_take_none() {
+    run_in_order(|| {
+        let (tx, rx) = channel::bounded(1);
+        assert_eq!(rx.recv_timeout(SECOND), Err(RecvTimeoutError::Timeout));
+        tx.send_timeout(1, SECOND).unwrap();
+        assert_eq!(tx.send_timeout(2, SECOND), Err(SendTimeoutError::Timeout(2)));
+        assert_eq!(rx.recv_timeout(SECOND), Ok(1));
+        // Who has run out of time does not take what comes later.
+        let limited = {
+            let rx = rx.clone();
+            green::spawn(move || rx.recv_timeout(SECOND))
+        };
+        green::sleep(2 * SECOND);
+        tx.send(3).unwrap();
+        assert_eq!(limited.join().unwrap(), Err(RecvTimeoutError::Timeout));
+        assert_eq!(rx.len(), 1);
+        let late = sender(Era::Green, tx.clone(), [4]);
+        green::sleep(SECOND);
+        assert_eq!(rx.recv(), Ok(3));
+        late.join().unwrap();
+        let (full, other) = (tx.clone(), rx.clone());
+        drop((rx, other));
+        assert_eq!(full.send_timeout(5, SECOND), Err(SendTimeoutError::Disconnected(5)));
+        let error = SendTimeoutError::Timeout(6);
+        assert_eq!((format!("{error} {error:?}"), error.into_inner()), {
+            ("timed out sending on a full channel Timeout(..)".into(), 6)
+        });
+    });
+}
+
+#[test]
+fn with_the_last_sender_gone_receivers_get_the_rest_and_then_an_error() {
+    for era in ERAS {
+        run_in_order(|| {
+            let (tx, rx) = channel::bounded(5);
+            let waiting = receiver(era, rx.clone());
+            let_others_run();
+            let other = tx.clone();
+            tx.send(1).unwrap();
+            drop(tx);
+            let_others_run();
+            assert!(!waiting.is_finished() && !rx.is_disconnected());
+            other.send(2).unwrap();
+            other.send(3).unwrap();
+            drop(other);
+            assert!(rx.is_disconnected());
+            assert_eq!(waiting.join().unwrap(), [1, 2, 3]);
+            assert_eq!(rx.recv(), Err(RecvError));
+            assert_eq!(rx.try_recv(), Err(TryRecvError::Disconnected));
+            assert_eq!(rx.recv_timeout(SECOND), Err(RecvTimeoutError::Disconnected));
+            assert_eq!(rx.into_iter().next(), None);
+        });
+    }
+}
+
+#[test]
+fn with_the_last_receiver_gone_senders_get_their_items_back() {
+    for era in ERAS {
+        run_in_order(|| {
+            let trace = Trace::new();
+            let (tx, rx) = channel::bounded(1);
+            tx.send((0, trace.at_drop("in the channel"))).unwrap();
+            let waits = tx.clone();
+            let item = trace.at_drop("waiting");
+            let code = async move { waits.sending((1, item)).await.unwrap_err().0 };
+            let waiting = spawn_waiting(era, code, ());
+            let_others_run();
+            let other = rx.clone();
+            drop(rx);
+            assert!(!tx.is_disconnected());
+            drop(other);
+            assert!(tx.is_disconnected());
+            assert_eq!(trace.take(), ["in the channel"]);
+            let (n, item) = waiting.join().unwrap();
+            assert!(n == 1 && trace.take().is_empty());
+            drop(item);
+            assert_eq!(tx.send((2, trace.at_drop("late"))).unwrap_err().0.0, 2);
+            assert!(matches!(
+                tx.try_send((3, trace.at_drop("later"))),
+                Err(TrySendError::Disconnected((3, _)))
+            ));
+            assert_eq!(trace.take(), ["waiting", "late", "later"]);
+        });
+    }
+}
+
+/// An item may own an end of its own channel.
+#[test]
+fn dropping_what_is_in_a_channel_may_use_the_channel() {
+    struct Looks(Sender<Looks>, Trace);
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            assert!(self.0.is_disconnected() && self.0.is_empty());
+            self.1.say("dropped");
+        }
+    }
+    let trace = Trace::new();
+    let (tx, rx) = channel::unbounded();
+    assert!(tx.try_send(Looks(tx.clone(), trace.clone())).is_ok());
+    drop((tx, rx));
+    assert_eq!(trace.take(), ["dropped"]);
+}
+
+/// Senders and receivers of all eras; some give up, are cancelled, or choose something else. Whatever was
+/// sent is received exactly once, and what one sender sent, in order.
+#[test]
+fn each_item_is_received_once_and_in_order_whatever_the_order_of_turns() {
+    for capacity in [0, 1, 4] {
+        explore(1000, || {
+            let (tx, rx) = channel::bounded(capacity);
+            let sent: Rc<RefCell<Vec<(usize, u32)>>> = Rc::default();
+            let received: Rc<RefCell<Vec<(usize, u32)>>> = Rc::default();
+            let senders: Vec<_> = (0..3)
+                .map(|who| {
+                    let (tx, sent) = (tx.clone(), sent.clone());
+                    let code = async move {
+                        for n in 0..6 {
+                            let mut sending = tx.sending((who, n));
+                            let limit = MS * (1 + n % 2);
+                            match time::timeout(limit, &mut sending).await {
+                                Ok(result) => {
+                                    result.unwrap();
+                                    sent.borrow_mut().push((who, n));
+                                }
+                                Err(_) => assert_eq!(sending.give_back(), Some((who, n))),
+                            }
+                        }
+                    };
+                    spawn_waiting(ERAS[who], code, ())
+                })
+                .collect();
+            let receivers: Vec<_> = (0..3)
+                .map(|who| {
+                    let (rx, received) = (rx.clone(), received.clone());
+                    let code = async move {
+                        for turn in 0.. {
+                            let other = async {
+                                for _ in 0..turn % 3 {
+                                    future::yield_now().await;
+                                }
+                            };
+                            match select(rx.receiving(), Box::pin(other)).await {
+                                Either::First(Ok(item)) => received.borrow_mut().push(item),
+                                Either::First(Err(RecvError)) => break,
+                                Either::Second(()) => time::sleep(MS).await,
+                            }
+                        }
+                    };
+                    spawn_waiting(ERAS[who], code, ())
+                })
+                .collect();
+            drop(tx);
+            all(senders);
+            receivers[0].cancel(); // Takes nothing along.
+            for (who, task) in receivers.into_iter().enumerate() {
+                assert!(task.join().is_ok() || who == 0);
+            }
+            received.borrow_mut().extend(rx.try_iter());
+            let (sent, received) = (sent.take(), received.take());
+            for who in 0..3 {
+                let of = |items: &[(usize, u32)]| -> Vec<_> {
+                    items.iter().filter(|(from, _)| *from == who).map(|(_, n)| *n).collect()
+                };
+                assert_eq!(of(&received), of(&sent), "of sender {who}");
+            }
+            assert_eq!(sent.len(), received.len());
+        });
+    }
+}
+
+// oneshot.
+
+#[test]
+fn a_oneshot_carries_one_value_in_all_eras() {
+    for era in ERAS {
+        run_in_order(|| {
+            let (tx, rx) = oneshot::channel();
+            let waiting = spawn_waiting(era, rx, ());
+            let_others_run();
+            assert!(!waiting.is_finished() && !tx.is_disconnected());
+            tx.send(7).unwrap();
+            assert_eq!(waiting.join().unwrap(), Ok(7));
+            let (tx, rx) = oneshot::channel::<()>();
+            let waiting = spawn_waiting(era, rx, ());
+            let_others_run();
+            drop(tx);
+            assert_eq!(waiting.join().unwrap(), Err(RecvError));
+        });
+    }
+}
+
+#[test]
+fn a_oneshot_that_nobody_wants_gives_the_value_back() {
+    run_in_order(|| {
+        let (tx, mut rx) = oneshot::channel();
+        assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
+        assert_eq!(rx.recv_timeout(SECOND), Err(RecvTimeoutError::Timeout));
+        drop(green::spawn(move || tx.send(1).unwrap()));
+        assert_eq!(rx.recv_timeout(SECOND), Ok(1));
+        assert_eq!(rx.recv_timeout(SECOND), Err(RecvTimeoutError::Disconnected));
+        let (tx, rx) = oneshot::channel();
+        let cancelled = green::spawn(move || rx.recv());
+        green::yield_now();
+        cancelled.cancel();
+        assert!(cancelled.join().is_err() && tx.is_disconnected());
+        assert_eq!(tx.send(2), Err(SendError(2)));
+        let trace = Trace::new();
+        let (tx, rx) = oneshot::channel();
+        assert!(tx.send(trace.at_drop("unread")).is_ok());
+        drop(rx);
+        assert_eq!(trace.take(), ["unread"]);
+    });
+    let text = deadlock(|| {
+        let (_tx, rx) = oneshot::channel::<()>();
+        rx.recv().unwrap();
+    });
+    assert_contains(&text, &["waits for the answer of a oneshot"]);
+}
+
+// Queue.
+
+#[test]
+fn a_queue_is_joined_when_all_its_items_are_done() {
+    for era in ERAS {
+        run_in_order(|| {
+            let queue = Rc::new(Queue::bounded(2));
+            let worker = queue.clone();
+            let work = async move {
+                let mut done = Vec::new();
+                while let Ok(item) = worker.getting().await {
+                    time::sleep(SECOND).await;
+                    done.push(item);
+                    worker.task_done();
+                }
+                done
+            };
+            let worker = spawn_waiting(era, work, ());
+            queue.join(); // Nothing yet.
+            let start = time::now();
+            for n in 0..5 {
+                queue.put(n).unwrap();
+            }
+            let joins = queue.clone();
+            let joined = spawn_waiting(era, async move { joins.joining().await }, ());
+            queue.join();
+            joined.join().unwrap();
+            assert_eq!((time::now() - start, queue.unfinished()), (5 * SECOND, 0));
+            assert_eq!(format!("{queue:?}"), "Queue(0 items, 0 unfinished)");
+            queue.shutdown();
+            assert_eq!(worker.join().unwrap(), [0, 1, 2, 3, 4]);
+        });
+    }
+    let queue = Queue::unbounded();
+    queue.put(()).unwrap();
+    queue.task_done();
+    assert!(panic_text(|| queue.task_done()).contains("called more often than there were items"));
+}
+
+/// As asyncio's of 3.13: what is there may be taken, putters get an error.
+#[test]
+fn a_queue_that_is_shut_down_gives_what_is_there() {
+    for era in ERAS {
+        run_in_order(|| {
+            let queue = Rc::new(Queue::bounded(2));
+            queue.put(1).unwrap();
+            queue.put(2).unwrap();
+            let putter = queue.clone();
+            let waiting = spawn_waiting(era, async move { putter.putting(3).await }, ());
+            let_others_run();
+            queue.shutdown();
+            assert_eq!(queue.put(4), Err(SendError(4)));
+            assert_eq!(queue.try_put(5), Err(TrySendError::Disconnected(5)));
+            assert_eq!(queue.put_timeout(6, SECOND), Err(SendTimeoutError::Disconnected(6)));
+            assert_eq!((queue.get(), queue.try_get()), (Ok(1), Ok(2)));
+            assert_eq!(waiting.join().unwrap(), Err(SendError(3)), "it never moved in");
+            assert_eq!(queue.get(), Err(RecvError));
+            assert_eq!(queue.try_get(), Err(TryRecvError::Disconnected));
+            assert_eq!(queue.get_timeout(SECOND), Err(RecvTimeoutError::Disconnected));
+            assert_eq!(queue.unfinished(), 2);
+        });
+    }
+}
+
+#[test]
+fn a_queue_that_is_shut_down_now_gives_back_what_is_there_and_wakes_all() {
+    for era in ERAS {
+        run_in_order(|| {
+            let queue = Rc::new(Queue::<()>::unbounded());
+            let gets = queue.clone();
+            let gets = spawn_waiting(era, async move { gets.getting().await }, ());
+            let_others_run();
+            assert!(queue.shutdown_now().is_empty());
+            assert_eq!(gets.join().unwrap(), Err(RecvError));
+
+            let queue = Rc::new(Queue::unbounded());
+            queue.put(1).unwrap();
+            queue.put(2).unwrap();
+            assert_eq!(queue.get(), Ok(1));
+            let joins = queue.clone();
+            let joins = spawn_waiting(era, async move { joins.joining().await }, ());
+            let_others_run();
+            assert_eq!(queue.shutdown_now(), [2]);
+            assert_eq!(queue.unfinished(), 1);
+            assert!(!joins.is_finished());
+            queue.task_done();
+            joins.join().unwrap();
+        });
+    }
+}
+
+#[test]
+fn time_limits_of_a_queue() {
+    run_in_order(|| {
+        let queue = Queue::bounded(1);
+        assert_eq!(queue.get_timeout(SECOND), Err(RecvTimeoutError::Timeout));
+        queue.put_timeout(1, SECOND).unwrap();
+        assert_eq!(queue.put_timeout(2, SECOND), Err(SendTimeoutError::Timeout(2)));
+        assert_eq!((queue.len(), queue.is_empty(), queue.unfinished()), (1, false, 1));
+        assert_eq!(queue.get_timeout(SECOND), Ok(1));
+    });
+}
+
+// select.
+
+#[test]
+fn the_first_that_is_ready_is_chosen_in_all_eras() {
+    for era in ERAS {
+        run_in_order(|| {
+            let (tx, rx) = channel::unbounded();
+            let code = async move {
+                let first = select(rx.receiving(), time::sleep(SECOND)).await;
+                let second = select(time::sleep(HOUR), rx.receiving()).await;
+                let third = select(select(pending::<()>(), rx.receiving()), ready(())).await;
+                (first, second, third)
+            };
+            let task = spawn_waiting(era, code, ());
+            green::sleep(2 * SECOND);
+            tx.send(1).unwrap();
+            let (first, second, third) = task.join().unwrap();
+            assert_eq!(first, Either::Second(()));
+            assert_eq!(second, Either::Second(Ok(1)));
+            assert_eq!(third, Either::Second(()));
+        });
+    }
+}
+
+#[test]
+fn neither_of_two_that_are_always_ready_starves() {
+    let choices = || {
+        run_in_order(|| {
+            let choose = |_| green::wait(select(ready(()), ready(()))) == Either::First(());
+            (0..1000).map(choose).collect::<Vec<_>>()
+        })
+    };
+    let chosen = choices();
+    let first = chosen.iter().filter(|first| **first).count();
+    assert!((400..600).contains(&first), "{first} of 1000");
+    assert_eq!(choices(), chosen, "the next run chooses alike");
+    let mut counts = [0; 3];
+    (0..900).for_each(|_| counts[green_free(select_all([ready(()), ready(()), ready(())])).0] += 1);
+    assert!(counts.iter().all(|count| (200..400).contains(count)), "{counts:?}");
+}
+
+/// An operation that is ready at once, outside of any task.
+#[track_caller]
+fn green_free<F: Future + Unpin>(mut operation: F) -> F::Output {
+    match poll(&mut operation) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("it has to wait"),
+    }
+}
+
+#[test]
+fn what_is_not_chosen_has_taken_nothing() {
+    run_in_order(|| {
+        let channels: Vec<_> = (0..4).map(|_| channel::unbounded()).collect();
+        for (n, (tx, _)) in channels.iter().enumerate() {
+            tx.send(n).unwrap();
+        }
+        let mut taken: Vec<_> = (0..4)
+            .map(|_| {
+                let receiving = channels.iter().map(|(_, rx)| rx.receiving());
+                let (index, item) = green::wait(select_all(receiving));
+                assert_eq!(item, Ok(index));
+                index
+            })
+            .collect();
+        taken.sort_unstable();
+        assert_eq!(taken, [0, 1, 2, 3]);
+
+        // Both become ready while it waits; then one is chosen, and the other keeps its item.
+        let waits = select_two(&channels[0].1, &channels[1].1);
+        green::yield_now();
+        channels[0].0.send(0).unwrap();
+        channels[1].0.send(1).unwrap();
+        let first = waits.join().unwrap();
+        assert_eq!(channels[1 - first].1.try_recv(), Ok(1 - first));
+        assert!(channels[first].1.is_empty());
+        assert!(poll(&mut select_all(Vec::<std::future::Pending<()>>::new())).is_pending());
+    });
+}
+
+fn select_two(first: &Receiver<usize>, second: &Receiver<usize>) -> JoinHandle<usize> {
+    let (first, second) = (first.clone(), second.clone());
+    green::spawn(move || match green::wait(select(first.receiving(), second.receiving())) {
+        Either::First(item) | Either::Second(item) => item.unwrap(),
+    })
+}
+
+#[test]
+fn an_operation_may_be_kept_for_the_next_select() {
+    run_in_order(|| {
+        let (tx, rx) = channel::bounded(0);
+        let stop = Event::new();
+        let receives = green::spawn(move || {
+            green::sleep(2 * SECOND);
+            rx.recv()
+        });
+        let mut sending = tx.sending(7);
+        assert_eq!(green::wait(select(&mut sending, time::sleep(SECOND))), Either::Second(()));
+        assert_eq!(green::wait(select(stop.waiting(), &mut sending)), Either::Second(Ok(())));
+        assert_eq!(receives.join().unwrap(), Ok(7));
+    });
+}
+
+// Reports.
+
+/// The cycle of the crate's design: A → mutex → B → queue → A.
+#[test]
+fn the_cycle_is_drawn_through_a_mutex_and_a_queue() {
+    let text = deadlock(|| {
+        let (mutex, queue) = (Rc::new(Mutex::new(())), Rc::new(Queue::unbounded()));
+        let (locks, puts) = (mutex.clone(), queue.clone());
+        let a = task::Builder::new().name("A").spawn_green(move || {
+            puts.put(1).unwrap();
+            green::yield_now();
+            green::yield_now();
+            let _guard = locks.lock();
+            puts.put(2).unwrap();
+        });
+        let b = task::Builder::new().name("B").spawn_green(move || {
+            let _guard = mutex.lock();
+            while queue.get().is_ok() {}
+        });
+        all([a, b]);
+    });
+    let (mutex, queue) = (
+        "a mutex (held by task 3 \"B\", tests/sync_queues.rs:",
+        "an item of a queue (last put into by task 2 \"A\")",
+    );
+    let [_, cycle] = text.split("\n  cycle: ").collect::<Vec<_>>()[..] else { panic!("{text}") };
+    assert!(cycle.starts_with(&format!("task 2 → {mutex}")), "{text}");
+    assert!(cycle.ends_with(&format!(") → task 3 → {queue} → task 2")), "{text}");
+}
+
+#[test]
+fn the_report_tells_who_was_last_at_the_other_end() {
+    let text = deadlock(|| {
+        let (tx, rx) = channel::bounded(1);
+        let receives = task::Builder::new().name("slow").spawn_green(move || {
+            rx.recv().unwrap();
+            green::wait(pending::<()>());
+            drop(rx);
+        });
+        for n in 0.. {
+            tx.send(n).unwrap();
+            green::yield_now();
+        }
+        receives.join().unwrap();
+    });
+    assert_contains(
+        &text,
+        &["waits for room in a channel (last received from by task 2 \"slow\")"],
+    );
+    let text = deadlock(|| {
+        let (tx, rx) = channel::unbounded::<()>();
+        assert_eq!(rx.recv(), Ok(()));
+        drop(tx);
+    });
+    assert!(text.ends_with("waits for an item of a channel"), "{text}");
+    let text = deadlock(|| {
+        let queue = Queue::unbounded();
+        queue.put(()).unwrap();
+        queue.join();
+    });
+    assert_contains(&text, &["waits for the items of a queue to be done"]);
+}
+
+/// What is waited for may be gone by the time of the report, when somebody else has dropped the operation.
+#[test]
+fn the_report_survives_what_it_tells_of() {
+    let text = deadlock(|| {
+        type Operation = Pin<Box<dyn Future<Output = ()>>>;
+        let operation: Rc<Cell<Option<Operation>>> = Rc::default();
+        let polls = operation.clone();
+        drop(green::spawn(move || {
+            green::wait(std::future::poll_fn(|cx| {
+                let Some(mut operation) = polls.take() else { return Poll::Pending };
+                let poll = operation.as_mut().poll(cx);
+                polls.set(Some(operation));
+                poll
+            }));
+        }));
+        let (tx, rx) = channel::unbounded::<()>();
+        operation.set(Some(Box::pin(async move { rx.receiving().await.unwrap() })));
+        let_others_run();
+        drop((operation.take(), tx));
+        let (_tx, other) = channel::unbounded::<()>();
+        assert_eq!(other.recv(), Ok(()));
+    });
+    assert_contains(&text, &["waits for something that is gone", "waits for an item of a channel"]);
+}
