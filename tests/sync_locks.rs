@@ -15,8 +15,9 @@ use util::{
     Defer, ERAS, HOUR, MS, SECOND, Trace, assert_contains, in_child, let_others_run, run,
     run_in_order, spawn_waiting,
 };
+use wouldblock::generator::{Generator, GeneratorState, Yielder};
 use wouldblock::sync::{Barrier, Condvar, Event, Mutex, Semaphore};
-use wouldblock::{Builder, Era, JoinHandle, explore, future, gather, green, task, time};
+use wouldblock::{Builder, Era, JoinHandle, Wait, explore, future, gather, green, task, time};
 
 /// Polls with a waker that wakes nobody.
 fn poll<F: Future + Unpin>(operation: &mut F) -> Poll<F::Output> {
@@ -315,6 +316,53 @@ fn a_waker_may_come_back_while_it_is_called() {
     OPERATION.set(Some(operation));
     drop(guard);
     assert_eq!(*mutex.lock(), 1);
+}
+
+/// The last poll counts: an operation may be begun by one task and waited for by another.
+#[test]
+fn an_operation_wakes_whoever_has_polled_it_last() {
+    for era in ERAS {
+        run_in_order(|| {
+            let mutex: &'static Mutex<i32> = Box::leak(Box::new(Mutex::new(1)));
+            let guard = mutex.lock();
+            let mut operation = mutex.locking();
+            assert!(poll(&mut operation).is_pending());
+            let task = spawn_waiting(era, async { *operation.await }, ());
+            let_others_run();
+            drop(guard);
+            assert_eq!(task.join().unwrap(), 1);
+        });
+    }
+}
+
+#[test]
+fn a_generator_that_is_resumed_by_hand_waits_for_a_lock() {
+    run_in_order(|| {
+        let mutex = Rc::new(Mutex::new(1));
+        let (locks, guard) = (mutex.clone(), mutex.lock());
+        let mut generator = Generator::new(move |y: &Yielder<Wait>| *y.wait(locks.locking()) += 1);
+        let task = green::spawn(move || {
+            while let GeneratorState::Yielded(wait) = generator.resume() {
+                green::wait(wait);
+            }
+        });
+        let_others_run();
+        drop(guard);
+        task.join().unwrap();
+        assert_eq!(*mutex.lock(), 2);
+    });
+}
+
+#[test]
+fn tasks_of_two_runtimes_of_one_thread_share_a_mutex() {
+    let mutex = Rc::new(Mutex::new(Trace::new()));
+    let runtimes = [(); 2].map(|()| Builder::new().virtual_clock().build().unwrap());
+    let tasks = [0, 1].map(|n| runtimes[n].enter(|| locker(Era::Green, &mutex, n.to_string())));
+    for _ in 0..10 {
+        runtimes.iter().for_each(|runtime| while runtime.turn() {});
+    }
+    assert!(tasks.iter().all(JoinHandle::is_finished));
+    assert_eq!(mutex.lock().take(), ["0", "0", "1", "1"]);
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod server;
 mod spawn;
 mod svg;
 mod switch;
+mod sync;
 mod timers;
 mod yields;
 
@@ -60,12 +61,13 @@ struct Case {
     big: bool,
 }
 
-const BENCHES: [&Bench; 7] = [
+const BENCHES: [&Bench; 8] = [
     &switch::BENCH,
     &yields::BENCH,
     &spawn::BENCH,
     &memory::BENCH,
     &timers::BENCH,
+    &sync::BENCH,
     &echo::BENCH,
     &download::BENCH,
 ];
@@ -77,7 +79,7 @@ const OURS: &str = "wouldblock-";
 #[derive(Parser)]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 struct Cli {
-    /// Which benches to run: switch, yield, spawn, memory, timers, echo, download; all if none is named.
+    /// Which benches to run: switch, yield, spawn, memory, timers, sync, echo, download; all if none.
     #[arg(value_name = "BENCH")]
     benches: Vec<String>,
     /// Only these peers, beside wouldblock itself; `none` for no peers.

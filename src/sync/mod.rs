@@ -14,7 +14,7 @@
 //!
 //! The second column is the green era's, in straight-line code. The third is for all: `y.wait(mutex.locking())`
 //! in a generator, `mutex.locking().await` in a future, `wait(select(a, b))` for whichever is ready first
-//! ([`select`]).
+//! ([`select()`]).
 //!
 //! What holds for each of them:
 //!
