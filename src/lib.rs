@@ -54,6 +54,9 @@
 //! | time limit | `y.wait(timeout(d, op))` | `green::timeout(d, \|\| ..)` | `timeout(d, op).await` |
 //! | read a file | `y.wait(offload(\|\| std::fs::read(p)))` | `fs::read(p)` | `offload(\|\| std::fs::read(p)).await` |
 //! | blocking work | `y.wait(offload(f))` | `wait(offload(f))` | `offload(f).await` |
+//! | take a lock | `y.wait(mutex.locking())` | `mutex.lock()` ([`sync`]) | `mutex.locking().await` |
+//! | get a message | `y.wait(receiver.receiving())` | `receiver.recv()` | `receiver.receiving().await` |
+//! | the first of two | `y.wait(select(a, b))` | `wait(select(a, b))` | `select(a, b).await` |
 //! | tasks that borrow | | `green::scope(\|s\| ..)` | `future::scope(async \|s\| ..)` |
 //! | cancel: `handle.cancel()` | the generator is closed | the stack unwinds | the future is dropped |
 //!
@@ -62,7 +65,7 @@
 //! ```
 //! # use std::{io, io::ErrorKind::WouldBlock, net::SocketAddr, time::Duration};
 //! # use wouldblock::{gather, generator::{self, Generator, Yielder}, green, net::{TcpListener, TcpStream}};
-//! # use wouldblock::{offload, time::{sleep, timeout}, Wait};
+//! # use wouldblock::{offload, sync::{Either, Mutex, channel, select}, time::{sleep, timeout}, Wait};
 //! # const MS: Duration = Duration::from_millis(1);
 //! # fn greeter() -> io::Result<SocketAddr> {
 //! #     let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -95,6 +98,10 @@
 //!         assert!(y.wait(timeout(MS, sleep(60_000 * MS))).is_err());
 //!         assert!(y.wait(offload(|| std::fs::read("Cargo.toml"))).is_ok());
 //!         assert_eq!(y.wait(offload(|| 6 * 7)), 42);
+//!         let (mutex, (sender, receiver)) = (Mutex::new(6), channel::bounded(1));
+//!         y.wait(sender.sending(*y.wait(mutex.locking()))).unwrap();
+//!         assert_eq!(y.wait(receiver.receiving()), Ok(6));
+//!         assert_eq!(y.wait(select(receiver.receiving(), sleep(MS))), Either::Second(()));
 //!         let tasks = (0..3).map(|n| generator::spawn(move |_| n));
 //!         y.wait(gather(tasks)).into_iter().map(Result::unwrap).sum::<i32>()
 //!     });
@@ -108,7 +115,7 @@
 //! ```
 //! # use std::{io, net::SocketAddr, time::Duration};
 //! # use wouldblock::{fs, gather, green, net::{TcpListener, TcpStream}};
-//! # use wouldblock::{offload, time::{sleep, timeout}, Wait};
+//! # use wouldblock::{offload, sync::{Either, Mutex, channel, select}, time::{sleep, timeout}, Wait};
 //! # const MS: Duration = Duration::from_millis(1);
 //! # fn greeter() -> io::Result<SocketAddr> {
 //! #     let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -135,6 +142,10 @@
 //!         assert!(green::timeout(MS, || green::sleep(60_000 * MS)).is_err());
 //!         assert!(fs::read("Cargo.toml").is_ok());
 //!         assert_eq!(wait(offload(|| 6 * 7)), 42);
+//!         let (mutex, (sender, receiver)) = (Mutex::new(6), channel::bounded(1));
+//!         sender.send(*mutex.lock()).unwrap();
+//!         assert_eq!(receiver.recv(), Ok(6));
+//!         assert_eq!(wait(select(receiver.receiving(), sleep(MS))), Either::Second(()));
 //!         let tasks = (0..3).map(|n| green::spawn(move || n));
 //!         wait(gather(tasks)).into_iter().map(Result::unwrap).sum::<i32>()
 //!     });
@@ -148,7 +159,7 @@
 //! ```
 //! # use std::{io, net::SocketAddr, time::Duration};
 //! # use wouldblock::{future, gather, green, net::{TcpListener, TcpStream}};
-//! # use wouldblock::{offload, time::{sleep, timeout}, Wait};
+//! # use wouldblock::{offload, sync::{Either, Mutex, channel, select}, time::{sleep, timeout}, Wait};
 //! # const MS: Duration = Duration::from_millis(1);
 //! # fn greeter() -> io::Result<SocketAddr> {
 //! #     let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -175,6 +186,10 @@
 //!         assert!(timeout(MS, sleep(60_000 * MS)).await.is_err());
 //!         assert!(offload(|| std::fs::read("Cargo.toml")).await.is_ok());
 //!         assert_eq!(offload(|| 6 * 7).await, 42);
+//!         let (mutex, (sender, receiver)) = (Mutex::new(6), channel::bounded(1));
+//!         sender.sending(*mutex.locking().await).await.unwrap();
+//!         assert_eq!(receiver.receiving().await, Ok(6));
+//!         assert_eq!(select(receiver.receiving(), sleep(MS)).await, Either::Second(()));
 //!         let tasks = (0..3).map(|n| future::spawn(async move { n }));
 //!         gather(tasks).await.into_iter().map(Result::unwrap).sum::<i32>()
 //!     });

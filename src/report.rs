@@ -75,12 +75,7 @@ impl Deadlock {
         let mut drawn = Vec::new();
         for id in cycle(&waits) {
             drawn.push(format!("task {id}"));
-            drawn.extend(through.get(&id).cloned());
-        }
-        if let Some(first) = drawn.first() {
-            // The first task again is the end; what it waits for has been told.
-            let end = drawn.iter().rposition(|step| step == first).expect("a cycle is closed");
-            drawn.truncate(end + 1);
+            drawn.extend(through.remove(&id)); // Once: the end of a cycle is its beginning.
         }
         Deadlock { certain, lines, cycle: drawn }
     }

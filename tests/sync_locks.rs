@@ -187,25 +187,32 @@ fn whoever_runs_out_of_time_leaves_the_line() {
 /// At the very moment in which the time has passed, the lock is unlocked: it is not lost, whoever gets it.
 #[test]
 fn a_lock_that_comes_when_the_time_has_passed_is_not_lost() {
-    let outcomes = RefCell::new(Vec::new());
-    explore(200, || {
-        let mutex = Rc::new(Mutex::new(()));
-        let holds = mutex.clone();
-        let holder = green::spawn(move || {
-            let _guard = holds.lock();
-            green::sleep(SECOND);
+    for unwinds in [false, true] {
+        let outcomes = RefCell::new(Vec::new());
+        explore(200, || {
+            let mutex = Rc::new(Mutex::new(()));
+            let holds = mutex.clone();
+            let holder = green::spawn(move || {
+                let _guard = holds.lock();
+                green::sleep(SECOND);
+            });
+            let waits = mutex.clone();
+            let limited = green::spawn(move || {
+                green::sleep(MS);
+                match unwinds {
+                    true => green::timeout(SECOND - MS, || drop(waits.lock())).is_ok(),
+                    false => waits.lock_timeout(SECOND - MS).is_ok(),
+                }
+            });
+            holder.join().unwrap();
+            outcomes.borrow_mut().push(limited.join().unwrap());
+            assert!(mutex.try_lock().is_some());
         });
-        let waits = mutex.clone();
-        let limited = green::spawn(move || {
-            green::sleep(MS);
-            waits.lock_timeout(SECOND - MS).is_ok()
-        });
-        holder.join().unwrap();
-        outcomes.borrow_mut().push(limited.join().unwrap());
-        assert!(mutex.try_lock().is_some());
-    });
-    let outcomes = outcomes.borrow(); // A single one, if a seed was given.
-    assert!(outcomes.len() == 1 || [true, false].iter().all(|either| outcomes.contains(either)));
+        let outcomes = outcomes.borrow(); // A single one, if a seed was given.
+        assert!(
+            outcomes.len() == 1 || [true, false].iter().all(|either| outcomes.contains(either))
+        );
+    }
 }
 
 #[test]
@@ -656,6 +663,7 @@ fn an_event_forgets_those_who_have_given_up() {
     assert!(waiting.iter_mut().all(|operation| poll(operation).is_pending()));
     let [first, mut second, third] = waiting;
     drop(first);
+    assert_eq!(format!("{event:?}"), "Event { is_set: Cell { value: false }, line: 2 waiting }");
     event.set();
     drop(third);
     assert!(poll(&mut second).is_ready());
@@ -776,6 +784,20 @@ fn a_condvar_gives_up_the_lock_and_takes_it_again() {
         green::yield_now();
         condvar.notify_one();
         assert!(!notified.join().unwrap());
+    });
+}
+
+#[test]
+fn one_notification_is_for_one_also_with_a_time_limit() {
+    run_in_order(|| {
+        let shared = Rc::new((Mutex::new(()), Condvar::new()));
+        let waiters = [(); 3].map(|()| {
+            let shared = shared.clone();
+            green::spawn(move || shared.1.wait_timeout(shared.0.lock(), SECOND).1.timed_out())
+        });
+        let_others_run();
+        shared.1.notify_one();
+        assert_eq!(all(waiters), [false, true, true]);
     });
 }
 

@@ -8,8 +8,10 @@ use std::collections::BTreeSet;
 use std::future::{Future, pending, ready};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use futures::FutureExt;
 use util::{
     AtDrop, ERAS, HOUR, MS, SECOND, Trace, assert_contains, let_others_run, panic_text, run,
     run_in_order, spawn_waiting,
@@ -18,7 +20,9 @@ use wouldblock::sync::channel::{
     self, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError,
     TrySendError,
 };
-use wouldblock::sync::{Either, Event, Mutex, Queue, oneshot, select, select_all};
+use wouldblock::sync::{
+    Barrier, Condvar, Either, Event, Mutex, Queue, Semaphore, oneshot, select, select_all,
+};
 use wouldblock::{Builder, Era, JoinHandle, explore, future, gather, green, task, time};
 
 /// Polls with a waker that wakes nobody.
@@ -189,6 +193,59 @@ fn an_item_that_was_promised_to_somebody_who_is_gone_goes_to_the_next() {
         assert_eq!(poll(&mut b), Poll::Ready(Ok(1)), "the order is kept");
         drop(c);
         assert_eq!(rx.try_recv(), Ok(2), "nobody waits: it stays in the channel");
+    }
+}
+
+/// Who was promised an item and is gone leaves one more in the channel than it has room for.
+#[test]
+fn nobody_moves_in_while_a_channel_is_over_full() {
+    let (tx, rx) = channel::bounded(1);
+    let mut gone = rx.receiving();
+    assert!(poll(&mut gone).is_pending());
+    (tx.try_send(1).unwrap(), tx.try_send(2).unwrap());
+    drop(gone);
+    let mut waits = tx.sending(3);
+    assert!(poll(&mut waits).is_pending());
+    assert_eq!((rx.len(), rx.try_recv(), rx.len()), (2, Ok(1), 1));
+    assert!(poll(&mut waits).is_pending());
+    assert_eq!((rx.try_recv(), rx.len()), (Ok(2), 1));
+    assert_eq!(poll(&mut waits), Poll::Ready(Ok(())));
+}
+
+#[test]
+fn an_operation_that_is_dropped_lets_go_of_its_waker() {
+    struct Nobody;
+    impl std::task::Wake for Nobody {
+        fn wake(self: Arc<Self>) {}
+    }
+    let counted = Arc::new(Nobody);
+    let waker = Waker::from(counted.clone());
+    let (full, empty) = (Queue::bounded(0), Queue::<()>::unbounded());
+    let (locked, event, barrier, condvar) =
+        (Mutex::new(()), Event::new(), Barrier::new(2), Condvar::new());
+    let (semaphore, (_tx, rx), unlocked) =
+        (Semaphore::new(0), oneshot::channel::<()>(), Mutex::new(()));
+    let done = Queue::unbounded();
+    done.put(()).unwrap();
+    let _guard = locked.lock();
+    let operations: Vec<Pin<Box<dyn Future<Output = ()> + '_>>> = vec![
+        Box::pin(locked.locking().map(drop)),
+        Box::pin(condvar.waiting(unlocked.lock()).map(drop)),
+        Box::pin(semaphore.acquiring().map(drop)),
+        Box::pin(event.waiting()),
+        Box::pin(barrier.waiting().map(|_| ())),
+        Box::pin(full.putting(()).map(drop)),
+        Box::pin(empty.getting().map(drop)),
+        Box::pin(done.joining()),
+        Box::pin(rx.map(drop)),
+    ];
+    for (n, mut operation) in operations.into_iter().enumerate() {
+        for _ in 0..2 {
+            assert!(operation.as_mut().poll(&mut Context::from_waker(&waker)).is_pending(), "{n}");
+            assert_eq!(Arc::strong_count(&counted), 3, "{n}");
+        }
+        drop(operation);
+        assert_eq!(Arc::strong_count(&counted), 2, "{n}");
     }
 }
 
@@ -527,6 +584,24 @@ fn a_queue_that_is_shut_down_now_gives_back_what_is_there_and_wakes_all() {
             queue.task_done();
             joins.join().unwrap();
         });
+    }
+}
+
+#[test]
+fn what_was_handed_over_before_a_shutdown_is_received() {
+    for now in [false, true] {
+        let queue = Queue::unbounded();
+        let [mut waits, mut waits_too] = [queue.getting(), queue.getting()];
+        assert!(poll(&mut waits).is_pending() && poll(&mut waits_too).is_pending());
+        queue.put(1).unwrap();
+        if now {
+            assert!(queue.shutdown_now().is_empty());
+        } else {
+            queue.shutdown();
+        }
+        assert_eq!(poll(&mut waits_too), Poll::Ready(Err(RecvError)));
+        assert_eq!(poll(&mut waits), Poll::Ready(Ok(1)));
+        assert_eq!(queue.unfinished(), 1);
     }
 }
 

@@ -47,7 +47,7 @@ impl Barrier {
     ///
     /// # Panics
     ///
-    /// If it would have to wait outside of a task.
+    /// Outside of a task.
     ///
     /// # Cancellation
     ///

@@ -239,7 +239,7 @@ impl<T> Receiver<T> {
         self.0.chan.receiving()
     }
 
-    /// Waits for each item in turn, the green era's way, until the last sender is gone.
+    /// Waits for each item in turn, as [`recv`](Receiver::recv) does, until the last sender is gone.
     pub fn iter(&self) -> Iter<'_, T> {
         Iter(self)
     }

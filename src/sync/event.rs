@@ -84,7 +84,7 @@ impl Event {
     ///
     /// # Panics
     ///
-    /// As [`wait`](Event::wait).
+    /// Outside of a task.
     ///
     /// # Cancellation
     ///

@@ -122,7 +122,7 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// # Panics
     ///
-    /// As [`lock`](Mutex::lock).
+    /// Outside of a task.
     ///
     /// # Cancellation
     ///

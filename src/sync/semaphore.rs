@@ -115,7 +115,7 @@ impl Semaphore {
     ///
     /// # Panics
     ///
-    /// As [`acquire`](Semaphore::acquire).
+    /// Outside of a task.
     ///
     /// # Cancellation
     ///
