@@ -45,6 +45,8 @@ pub(crate) struct Scheduler {
     pub(crate) home: Arc<Home>,
     pub(crate) clock: Clock,
     pub(crate) stack_size: u32,
+    /// What all chance in this run comes from.
+    pub(crate) seed: u64,
     pub(crate) counters: Counters,
     /// The stack that futures are polled on, one after the other, of the run's stack size.
     pub(crate) polls: Cell<Option<Fiber>>,
@@ -197,6 +199,7 @@ impl Scheduler {
             looked: Cell::new(0),
             clock,
             stack_size,
+            seed: seed.unwrap_or(0),
             counters: Counters::default(),
             polls: Cell::new(None),
             queue: Queue::new(seed),
