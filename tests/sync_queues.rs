@@ -202,7 +202,8 @@ fn nobody_moves_in_while_a_channel_is_over_full() {
     let (tx, rx) = channel::bounded(1);
     let mut gone = rx.receiving();
     assert!(poll(&mut gone).is_pending());
-    (tx.try_send(1).unwrap(), tx.try_send(2).unwrap());
+    tx.try_send(1).unwrap();
+    tx.try_send(2).unwrap();
     drop(gone);
     let mut waits = tx.sending(3);
     assert!(poll(&mut waits).is_pending());
@@ -653,6 +654,12 @@ fn neither_of_two_that_are_always_ready_starves() {
     let first = chosen.iter().filter(|first| **first).count();
     assert!((400..600).contains(&first), "{first} of 1000");
     assert_eq!(choices(), chosen, "the next run chooses alike");
+    let firsts = RefCell::new(BTreeSet::new());
+    explore(20, || {
+        let choice = green::wait(select(ready(()), ready(())));
+        firsts.borrow_mut().insert(choice == Either::First(()));
+    });
+    assert!(firsts.borrow().len() == 2 || std::env::var("WOULDBLOCK_SEED").is_ok());
     let mut counts = [0; 3];
     (0..900).for_each(|_| counts[green_free(select_all([ready(()), ready(()), ready(())])).0] += 1);
     assert!(counts.iter().all(|count| (200..400).contains(count)), "{counts:?}");
@@ -768,6 +775,35 @@ fn the_report_tells_who_was_last_at_the_other_end() {
     assert_contains(
         &text,
         &["waits for room in a channel (last received from by task 2 \"slow\")"],
+    );
+    // Also if they had to wait for it.
+    let text = deadlock(|| {
+        let (tx, rx) = channel::bounded(0);
+        let sends = tx.clone();
+        let _sends = green::spawn(move || sends.send(1));
+        green::yield_now();
+        while rx.recv().is_ok() {
+            let_others_run();
+        }
+        drop(tx);
+    });
+    assert_contains(
+        &text,
+        &["waits for an item of a channel (last sent to by task 2, which has ended)"],
+    );
+    let text = deadlock(|| {
+        let (tx, rx) = channel::bounded(0);
+        let receives = rx.clone();
+        let _receives = green::spawn(move || receives.recv());
+        green::yield_now();
+        while tx.send(1).is_ok() {
+            let_others_run();
+        }
+        drop(rx);
+    });
+    assert_contains(
+        &text,
+        &["waits for room in a channel (last received from by task 2, which has ended)"],
     );
     let text = deadlock(|| {
         let (tx, rx) = channel::unbounded::<()>();

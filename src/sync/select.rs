@@ -19,8 +19,8 @@ pub enum Either<A, B> {
 
 /// An operation that is ready with whichever of the two is ready first; the other is dropped.
 ///
-/// If both are ready, it is chance which is taken, so that neither starves; with
-/// [`Builder::seed`](crate::Builder::seed) too, the same choices come again in the next run. For three, `select`
+/// If both are ready, it is chance which is taken, so that neither starves; the same choices come again in the
+/// next run, and others with another [`Builder::seed`](crate::Builder::seed). For three, `select`
 /// a `select`; for any number of one type, [`select_all`].
 ///
 /// ```
@@ -135,17 +135,17 @@ impl<F> fmt::Debug for SelectAll<F> {
     }
 }
 
-/// A number below `n` by chance; the same ones come in each run.
+/// A number below `n` by chance; with the same seed, the same ones come in each run.
 fn draw(n: usize) -> usize {
     thread_local! {
         /// Of which scheduler, and the last number.
-        static CHANCE: Cell<(Option<u32>, u64)> = const { Cell::new((None, 0)) };
+        static CHANCE: Cell<(u32, u64)> = const { Cell::new((u32::MAX, 0)) };
     }
-    let run = Scheduler::with(|scheduler| scheduler.map(|scheduler| scheduler.id));
+    let (run, seed) = Scheduler::with(|s| s.map_or((u32::MAX, 0), |s| (s.id, s.seed)));
     let (of, last) = CHANCE.get();
-    let mut x = if of == run { last } else { 0 };
     // Knuth's generator; its upper half is the better one.
-    x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    let x = if of == run { last } else { seed };
+    let x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     CHANCE.set((run, x));
     (x >> 33) as usize % n
 }
