@@ -308,6 +308,34 @@ fn time_limits_give_the_item_back_and_take_none() {
     });
 }
 
+/// At the very moment in which the time has passed, the item comes: it is received, or stays where it was.
+#[test]
+fn an_item_that_comes_when_the_time_has_passed_is_not_lost() {
+    for capacity in [0, 1] {
+        let outcomes = RefCell::new(BTreeSet::new());
+        explore(300, || {
+            let (tx, rx) = channel::bounded(capacity);
+            let receives = rx.clone();
+            let receives = green::spawn(move || receives.recv_timeout(SECOND));
+            let sends = green::spawn(move || {
+                green::sleep(SECOND);
+                tx.send_timeout(7, MS)
+            });
+            let (received, sent) = (receives.join().unwrap(), sends.join().unwrap());
+            match (received, sent) {
+                (Ok(7), Ok(())) => assert!(rx.is_empty()),
+                (Err(RecvTimeoutError::Timeout), Ok(())) => assert_eq!(rx.try_recv(), Ok(7)),
+                (Err(RecvTimeoutError::Timeout), Err(SendTimeoutError::Timeout(7))) => {
+                    assert!(rx.is_empty());
+                }
+                other => panic!("{other:?}"),
+            }
+            outcomes.borrow_mut().insert(received.is_ok());
+        });
+        assert!(outcomes.borrow().len() == 2 || std::env::var("WOULDBLOCK_SEED").is_ok());
+    }
+}
+
 #[test]
 fn with_the_last_sender_gone_receivers_get_the_rest_and_then_an_error() {
     for era in ERAS {

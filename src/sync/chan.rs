@@ -11,8 +11,8 @@
 //! the promise goes to the next in line. A waiting putter has brought its item along; whoever makes room moves
 //! it in, and that ends the put.
 //!
-//! While somebody waits to take, there is no free item and nobody waits to put, but for a capacity of 0: then
-//! an item goes from the one straight to the other.
+//! While somebody waits to take, there is no free item and nobody waits to put. With a capacity of 0, an item
+//! only moves in when somebody takes one.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -213,14 +213,6 @@ impl<T> Chan<T> {
         self.promised.set(self.promised.get() - 1);
         self.got.step(None);
         self.items.borrow_mut().pop_front().expect("what is promised is there")
-    }
-}
-
-impl<T> fmt::Debug for Chan<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = f.debug_struct("Chan");
-        shown.field("len", &self.len()).field("putters", &self.putters);
-        shown.field("getters", &self.getters).finish()
     }
 }
 

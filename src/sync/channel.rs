@@ -42,7 +42,8 @@ const KINDS: [Kind; 2] = [
 
 /// A channel that holds `capacity` items; then senders wait.
 ///
-/// With a capacity of 0, a send is over when a receiver has been given the item.
+/// With a capacity of 0, a send is over when the item has been handed to a receiver. Should that one be cancelled
+/// before its next turn, the item goes to the next receiver, or waits in the channel for one.
 pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let (senders, receivers) = (Cell::new(1), Cell::new(1));
     let shared = Rc::new(Shared { chan: Chan::new(capacity, &KINDS), senders, receivers });
