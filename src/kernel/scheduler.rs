@@ -369,6 +369,9 @@ impl Scheduler {
         local.since.set(self.looked.get());
         if self.watch.is_on() {
             self.tell(&task, waits(&wait));
+            if local.state.get() != State::Waiting {
+                return; // Who was told has woken it.
+            }
         }
         if let Some(end) = wait.ends() {
             let tick = self.clock.tick_after(end);
@@ -430,10 +433,10 @@ impl Scheduler {
             State::Ready | State::Woken | State::Done => {}
             State::Running => local.state.set(State::Woken),
             State::Waiting => {
+                local.state.set(State::Ready); // First: who is told may wake it too.
                 if self.watch.is_on() {
                     self.tell(&task, What::Woken(self.who()));
                 }
-                local.state.set(State::Ready);
                 // These are the task itself, so that dropping them runs no foreign code.
                 if let Some(key) = local.timer.take() {
                     drop(self.timers.borrow_mut().remove(key));
