@@ -14,35 +14,29 @@ use crate::kernel::stack::page_size;
 /// Tells the process it was made in from its copies.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Original {
-    page: *mut u32,
+    mark: &'static AtomicU32,
     process: u32,
 }
 
 impl Original {
     pub(crate) fn here() -> Original {
-        static PAGE: OnceLock<usize> = OnceLock::new();
-        let page = *PAGE.get_or_init(map_page);
+        static MARK: OnceLock<&AtomicU32> = OnceLock::new();
+        let mark = *MARK.get_or_init(map_mark);
         let process = std::process::id();
-        let original = Original { page: page as *mut u32, process };
         // Threads of one process write the same; a copy's page was wiped, and what it writes is another
         // number.
-        original.mark().store(process, Ordering::Relaxed);
-        original
+        mark.store(process, Ordering::Relaxed);
+        Original { mark, process }
     }
 
     #[inline]
     pub(crate) fn is_copied(self) -> bool {
-        self.mark().load(Ordering::Relaxed) != self.process
-    }
-
-    #[inline]
-    fn mark(&self) -> &AtomicU32 {
-        // SAFETY: the page is mapped for ever, and only looked at here.
-        unsafe { AtomicU32::from_ptr(self.page) }
+        self.mark.load(Ordering::Relaxed) != self.process
     }
 }
 
-fn map_page() -> usize {
+/// A word on a page of its own.
+fn map_mark() -> &'static AtomicU32 {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     // SAFETY: a new anonymous mapping touches no memory of ours.
     let page = unsafe {
@@ -54,5 +48,6 @@ fn map_page() -> usize {
     unsafe {
         libc::madvise(page, page_size(), libc::MADV_WIPEONFORK);
     }
-    page as usize
+    // SAFETY: the page is mapped for ever, filled with zeros, and looked at through this only.
+    unsafe { AtomicU32::from_ptr(page.cast()) }
 }

@@ -1105,6 +1105,31 @@ fn a_copy_that_has_run_something_of_its_own_still_may_not_go_on_with_the_origina
     assert!(child.status.success(), "{}", stderr(&child));
 }
 
+/// As a server does that forks: the copy closes what it does not need. The queue of events is still shared.
+#[test]
+fn a_forked_off_copy_that_closes_a_socket_takes_no_event_from_the_original() {
+    if is_child() {
+        return bounded(|| {
+            let (ours, theirs) = after_a_short_read();
+            // SAFETY: the copy closes a socket, and leaves by `_exit`.
+            let pid = unsafe { libc::fork() };
+            if pid == 0 {
+                drop(ours);
+                // SAFETY: ends this process, and nothing of the original's.
+                unsafe { libc::_exit(7) };
+            }
+            assert_eq!(status_of(pid), Some(7));
+            let reader = green::spawn(move || (&ours).read(&mut [0; 64]).unwrap());
+            settle();
+            send(&theirs, b"y");
+            assert_eq!(join(reader), 1);
+        });
+    }
+    let test = "a_forked_off_copy_that_closes_a_socket_takes_no_event_from_the_original";
+    let child = in_child(test, &[]);
+    assert!(child.status.success(), "{}", stderr(&child));
+}
+
 #[test]
 fn a_forked_off_process_may_run_something_of_its_own() {
     if is_child() {

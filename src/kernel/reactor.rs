@@ -32,6 +32,8 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
+use crate::fork::Original;
+
 /// Names a registered socket: its slot here, which generation of the slot, and its descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SourceId {
@@ -127,6 +129,7 @@ pub(crate) struct Shared {
     bell: mio::Waker,
     /// Slots whose sockets were closed on other threads.
     released: Mutex<Vec<SourceId>>,
+    original: Original,
 }
 
 const BELL: Token = Token(usize::MAX);
@@ -145,7 +148,8 @@ impl<W> Reactor<W> {
         let poll = Poll::new()?;
         let bell = mio::Waker::new(poll.registry(), BELL)?;
         let registry = poll.registry().try_clone()?;
-        let shared = Arc::new(Shared { registry, bell, released: Mutex::default() });
+        let (released, original) = (Mutex::default(), Original::here());
+        let shared = Arc::new(Shared { registry, bell, released, original });
         let events = Events::with_capacity(1024);
         Ok(Reactor {
             poll,
@@ -434,6 +438,9 @@ impl Source {
         let others = std::mem::take(&mut *self.others());
         for Home { shared, id } in first.into_iter().chain(others) {
             let Some(shared) = shared.upgrade() else { continue };
+            if shared.original.is_copied() {
+                continue; // The kernel's event queue is the parent's, which still waits for the socket.
+            }
             // It fails if the descriptor was closed behind our back: then the kernel has forgotten it.
             let _ = shared.registry.deregister(&mut SourceFd(&self.fd));
             match &mut here {

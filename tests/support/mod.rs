@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::env;
 use std::fmt::Debug;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::{Command, Output};
@@ -155,6 +155,19 @@ pub fn may_open(wanted: u64) -> bool {
 #[track_caller]
 pub fn send(mut stream: &net::TcpStream, bytes: &[u8]) {
     stream.write_all(bytes).expect("the other end reads");
+}
+
+/// In a task: a connection as from [`half_pair`], of which the last read has taken less than it asked for.
+pub fn after_a_short_read() -> (TcpStream, net::TcpStream) {
+    let (ours, theirs) = half_pair();
+    let poked = theirs.try_clone().expect("another descriptor");
+    let poke = green::spawn(move || {
+        settle();
+        send(&poked, b"x");
+    });
+    assert_eq!((&ours).read(&mut [0; 64]).expect("a byte"), 1);
+    join(poke);
+    (ours, theirs)
 }
 
 /// An address on loopback that refuses connections for as long as the socket that is given with it lives.
