@@ -11,7 +11,7 @@ use std::net::{
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use support::*;
 use wouldblock::generator::Yielder;
@@ -244,6 +244,27 @@ fn is_idle_tells_an_open_silent_connection() {
         drop(theirs);
         assert!(!ours.is_idle(), "closed");
     });
+}
+
+/// Whoever asks in a turn that takes long does not get the answer of its beginning.
+#[test]
+fn is_idle_notices_what_has_come_since_the_turn_began() {
+    bounded(|| {
+        let (ours, theirs) = after_a_short_read();
+        drop(theirs);
+        let begin = Instant::now();
+        while ours.is_idle() {
+            assert!(begin.elapsed() < Duration::from_secs(30), "it is closed");
+        }
+    });
+}
+
+/// A short read saves the next one where somebody would wait for the event, and nowhere else.
+#[test]
+fn after_a_short_read_in_a_run_a_read_outside_of_it_gets_what_is_there() {
+    let (ours, theirs) = bounded(after_a_short_read);
+    send(&theirs, b"y");
+    assert_eq!(ours.try_read(&mut [0; 64]).unwrap(), 1);
 }
 
 #[test]

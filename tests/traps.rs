@@ -114,6 +114,44 @@ fn a_socket_that_would_have_to_wait_while_unwinding_is_an_error() {
 }
 
 #[test]
+fn reading_from_a_socket_while_unwinding_gets_what_is_there_also_after_a_short_read() {
+    bounded(|| {
+        let log = Log::new();
+        let inside = log.clone();
+        let task = green::spawn(move || {
+            let (ours, theirs) = after_a_short_read();
+            send(&theirs, b"y");
+            let _finally = Finally(|| {
+                inside.push((&ours).read(&mut [0; 64]).map_err(|e| e.to_string()));
+            });
+            panic!("the reason");
+        });
+        assert!(task.join().is_err_and(|e| e.is_panic()));
+        assert_eq!(log.take(), [Ok(1)]);
+    });
+}
+
+#[test]
+fn a_socket_that_is_ready_is_so_while_unwinding_also_when_the_turns_share_is_spent() {
+    if is_child() {
+        return bounded(|| {
+            let (ours, theirs) = half_pair();
+            send(&theirs, &[0; 100]);
+            let task = green::spawn(move || {
+                green::wait(ours.readable()).unwrap();
+                let _finally = Finally(|| green::wait(ours.readable()).unwrap());
+                while ours.try_read(&mut [0]).is_ok() {}
+                panic!("the reason");
+            });
+            assert!(task.join().is_err_and(|e| e.is_panic()));
+        });
+    }
+    let test = "a_socket_that_is_ready_is_so_while_unwinding_also_when_the_turns_share_is_spent";
+    let child = in_child(test, &[]);
+    assert!(child.status.success(), "{}", stderr(&child));
+}
+
+#[test]
 fn other_tasks_do_not_see_a_panic_of_one() {
     bounded(|| {
         let watcher = green::spawn(|| {

@@ -16,6 +16,9 @@ use super::task::Waiter;
 const LONGEST_STRIDE: u32 = 64;
 const STRIDE_TIME: Duration = Duration::from_micros(200);
 
+/// For how long what the operating system said is taken to be so still.
+const LATELY: Duration = Duration::from_millis(1);
+
 impl Scheduler {
     /// Asks, unless the longest stride was still a short time.
     pub(super) fn ask_in_time(&self) {
@@ -26,6 +29,11 @@ impl Scheduler {
         } else {
             self.ask(Some(Duration::ZERO), false);
         }
+    }
+
+    /// Whether the operating system was asked lately. (Not so in a turn that takes long.)
+    pub(crate) fn has_just_asked(&self) -> bool {
+        self.asked.get().elapsed() < LATELY
     }
 
     /// Without waiting: makes ready whoever should be. False: nobody.

@@ -14,10 +14,10 @@ use std::task::{Context, Poll, ready};
 use std::thread;
 use std::time::Duration;
 
-use super::socket::{Readiness, Socket};
+use super::socket::{Readiness, Socket, can_suspend, spent};
 use crate::kernel::door;
 use crate::kernel::reactor::Direction;
-use crate::kernel::scheduler::{here, in_task};
+use crate::kernel::scheduler::in_task;
 use crate::time;
 
 /// A socket of std's in the kernel's non-blocking mode, with the modes of the green era.
@@ -104,7 +104,7 @@ impl<S: AsRawFd> Inner<S> {
             return self.socket.blocking_io(direction, self.limit(direction).get(), call);
         }
         match self.socket.try_io(direction, &mut call) {
-            Err(e) if would_block(&e) && in_task() && !thread::panicking() => {
+            Err(e) if would_block(&e) && can_suspend() => {
                 door::yield_now(); // Who asks again and again is to starve nobody.
                 self.socket.try_io(direction, call)
             }
@@ -191,11 +191,6 @@ where
 
 pub(super) fn would_block(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
-}
-
-/// Whether the task has had its share of this turn, so that it would block on anything.
-pub(super) fn spent() -> bool {
-    in_task() && here().budget.get() == 0
 }
 
 /// A time limit that may be set through a shared reference, in nanoseconds; 0 is none.

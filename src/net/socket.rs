@@ -6,7 +6,8 @@
 //! try, and never about the wait: the wait ends by the kernel's event, which comes for whatever arrives
 //! after the read. Where no further event is to come, the guess is not made: after the end of the stream
 //! (bytes and end may come as one event), and once there were urgent data (a read stops at their mark). Nor
-//! is it made after a read of more than [`SHORT`]: in the middle of a large body, more has come meanwhile.
+//! is it made after a read of more than [`SHORT`]: in the middle of a large body, more has come meanwhile. Nor
+//! where nobody will wait for the event: outside of a task, and while a stack unwinds.
 
 use std::fmt;
 use std::future::Future;
@@ -67,16 +68,16 @@ impl<S: AsRawFd> Socket<S> {
         direction: Direction,
         mut call: impl FnMut(&S) -> io::Result<R>,
     ) -> Attempt<R> {
-        // While a stack unwinds, its task cannot give up its turn.
-        let in_task = in_task() && !std::thread::panicking();
-        if in_task && here().budget.get() == 0 {
+        if spent() {
             return Attempt::Spent;
         }
-        let drained = direction == Direction::Read && self.drained.load(Ordering::Relaxed);
-        if drained {
+        let can_suspend = can_suspend();
+        if direction == Direction::Read && self.drained.load(Ordering::Relaxed) {
             self.drained.store(false, Ordering::Relaxed);
-            count_would_block();
-            return Attempt::WouldBlock;
+            if can_suspend {
+                count_would_block();
+                return Attempt::WouldBlock;
+            }
         }
         loop {
             match call(&self.io) {
@@ -87,7 +88,7 @@ impl<S: AsRawFd> Socket<S> {
                     return Attempt::WouldBlock;
                 }
                 result => {
-                    if in_task {
+                    if can_suspend {
                         let budget = &here().budget;
                         budget.set(budget.get() - 1);
                     }
@@ -107,7 +108,8 @@ impl<S: AsRawFd> Socket<S> {
 
     /// Whether the reactor of this thread would know if anything had come, and nothing has.
     pub(super) fn is_quiet(&self) -> bool {
-        self.with_reactor(Reactor::is_quiet).unwrap_or(false)
+        let knows = Scheduler::with(|scheduler| scheduler.is_some_and(Scheduler::has_just_asked));
+        knows && self.with_reactor(Reactor::is_quiet).unwrap_or(false)
     }
 
     /// Calls `f` if the socket is registered with this thread's reactor.
@@ -270,7 +272,7 @@ impl Future for Readiness<'_> {
     type Output = io::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if in_task() && here().budget.get() == 0 {
+        if spent() {
             return door::another_turn(cx);
         }
         if Scheduler::with(|scheduler| scheduler.is_none()) {
@@ -303,6 +305,16 @@ impl Readiness<'_> {
 
 const NO_SCHEDULER: &str =
     "waiting for a socket's readiness needs a scheduler, or a generator that is resumed by hand";
+
+/// Whether there is a task that can be suspended: none can while its stack unwinds.
+pub(super) fn can_suspend() -> bool {
+    in_task() && !std::thread::panicking()
+}
+
+/// Whether the task has had its share of this turn, so that it would block on anything.
+pub(super) fn spent() -> bool {
+    can_suspend() && here().budget.get() == 0
+}
 
 fn count_would_block() {
     Scheduler::with(|scheduler| {

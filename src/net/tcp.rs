@@ -155,8 +155,7 @@ impl TcpStream {
     }
 
     /// Whether the connection is still there and silent: the other side has neither closed it nor sent
-    /// anything. Never waits. (In a run, as far as the kernel has told by now: what has come in the last
-    /// fraction of a millisecond may not be known yet.)
+    /// anything. Never waits. (In a run, what has come in the last millisecond may not be known yet.)
     pub fn is_idle(&self) -> bool {
         self.inner.is_quiet() || self.inner.std().peek(&mut [0]).is_err_and(|e| would_block(&e))
     }

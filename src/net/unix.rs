@@ -19,9 +19,9 @@ use futures_io::{AsyncRead, AsyncWrite};
 pub use std::os::unix::net::SocketAddr;
 
 use super::datagram::datagram;
-use super::inner::{Inner, Pauses, limits, pause, socket, spent, stds, three_eras, would_block};
+use super::inner::{Inner, Pauses, limits, pause, socket, stds, three_eras, would_block};
 use super::listener::{AtLimit, listener, unless_aborted};
-use super::socket::Readiness;
+use super::socket::{Readiness, spent};
 use super::stream::{connecting, receive, send, send_vectored, stream, total};
 use crate::eras::future::yield_now;
 use crate::kernel::door;
