@@ -21,6 +21,7 @@ impl<S: AsyncRead + AsyncWrite> Stream for S {}
 pub async fn connect(job: &Job<'_>) -> Result<HyperIo, Error> {
     let target = &job.target;
     let stream = TcpStream::connecting((target.host.as_str(), target.port)).await?;
+    stream.set_nodelay(true)?; // or TLS's last word delays the request by 40 ms
     let stream: Pin<Box<dyn Stream>> = match target.https {
         false => Box::pin(stream),
         true => {
