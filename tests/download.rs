@@ -547,6 +547,9 @@ fn the_server_serves_others() {
     );
     assert!(ask(host, "GET", "/other").starts_with(b"HTTP/1.1 404 "));
     assert!(ask(host, "POST", &get).starts_with(b"HTTP/1.1 405 "));
+    let mut endless = TcpStream::connect(host).expect("it listens");
+    let mut lines = (0..1024).map(|_| endless.write_all(&[b'x'; 64 * 1024]));
+    assert!(lines.any(|written| written.is_err()), "it took 64 MiB of a request's first line");
 
     let folder = Folder::new();
     fs::write(folder.path().join("list"), &server.said).expect("a file");

@@ -21,6 +21,9 @@ use crate::tls::Identity;
 /// How often it sends a piece, in each second.
 const PIECES: u32 = 64;
 
+/// It reads no more of a request, in bytes.
+const LONGEST_REQUEST: u64 = 64 * 1024;
+
 pub struct Server {
     listener: TcpListener,
     pub address: SocketAddr,
@@ -108,13 +111,13 @@ impl Site {
 
     /// Answers one request, after which the connection is closed.
     fn answer(&self, stream: impl Read + Write) -> io::Result<()> {
-        let mut stream = BufReader::new(stream);
+        let mut stream = BufReader::new(stream).take(LONGEST_REQUEST);
         let (mut request, mut line) = (String::new(), String::new());
         stream.read_line(&mut request)?;
         while stream.read_line(&mut line)? > 2 {
             line.clear(); // a header; the empty line after the last is CR and LF
         }
-        let stream = stream.get_mut();
+        let stream = stream.get_mut().get_mut();
         green::sleep(Duration::from_millis(self.options.latency.into()));
 
         let (method, path) = request.split_once(' ').unwrap_or_default();
