@@ -132,7 +132,7 @@ fn failing_urls_do_not_stop_the_others() {
     let (refusing, _kept) = refusing();
 
     // Each way has its own library, with its own words for the cause.
-    let failing: [(String, &[&str]); 26] = [
+    let failing: [(String, &[&str]); 27] = [
         (here("missing.bin"), &["HTTP status 404 Not Found"]),
         (here("broken.bin"), &["HTTP status 500 Internal Server Error"]),
         (format!("http://{refusing}/refused.bin"), &["Connection refused"]),
@@ -145,7 +145,8 @@ fn failing_urls_do_not_stop_the_others() {
         ("http://127.0.0.1:99999/port.bin".into(), &["no port in the URL, but :99999"]),
         (format!("http://me:secret@{server}/user.bin"), &["a user name in the URL"]),
         ("http:///nowhere.bin".into(), &["not a URL"]),
-        (here(""), &["no file name in the URL: it ends in a slash"]),
+        (here(""), &["no file name in the URL: nothing follows the host or the last slash"]),
+        (here("a b"), &["not a URL: it has a blank, which is written %20"]),
         (here("a/%2e%2e"), &["no file name in the URL: \"..\" is a directory"]),
         (here("."), &["no file name in the URL: \".\" is a directory"]),
         (here("..%2Foutside.bin"), &["\"../outside.bin\" in the URL would leave the directory"]),
@@ -293,7 +294,7 @@ fn a_file_name_may_be_as_long_as_the_system_allows() {
 #[test]
 fn redirects_are_followed_and_the_name_is_the_one_asked_for() {
     let server = server();
-    for name in ["moved.bin", "moved-here.bin", "folder/moved-beside.bin"] {
+    for name in ["moved.bin", "moved-here.bin", "folder/moved-beside.bin", "moved-from.bin"] {
         let name = format!("http://{server}/{name}");
         for way in WAYS {
             let folder = Folder::new();
@@ -403,7 +404,7 @@ fn a_body_larger_than_what_is_written_at_once_is_whole() {
 fn urls_come_from_a_file_with_comments_and_bad_lines() {
     let server = server();
     let list = format!(
-        "# a list\n\n  http://{server}/whole.bin \r\nnonsense\nhttp://{server}/\nhttp://{server}/empty.bin"
+        "\u{feff}http://{server}/whole.bin \r\n# a list\n\nnonsense\nhttp://{server}/\nhttp://{server}/empty.bin"
     );
     let folder = Folder::new();
     fs::write(folder.path().join("list.txt"), list).expect("a file");
@@ -860,6 +861,9 @@ fn answer(path: &str, stream: &mut TcpStream) -> io::Result<()> {
             stream.write_all(moved(&format!("http://{server}/whole.bin")).as_bytes())
         }
         "/moved-here.bin" => stream.write_all(moved("/folder/moved-beside.bin").as_bytes()),
+        "/moved-from.bin" => {
+            stream.write_all(moved("whole.bin?from=http://127.0.0.1/moved-from.bin").as_bytes())
+        }
         "/folder/moved-beside.bin" => stream.write_all(moved("../whole.bin").as_bytes()),
         "/folder/../whole.bin" => answer("/whole.bin", stream), // as it is asked for; ureq resolves the dots
         "/round-and-round.bin" => stream.write_all(moved(path).as_bytes()),

@@ -30,7 +30,7 @@ impl<E: Cause + 'static> From<E> for Error {
 /// What a status says other than that the body is the file.
 pub fn check(status: u16, location: Option<&[u8]>) -> Result<(), Error> {
     let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
-    let words = format!("HTTP status {status} {}", reason.unwrap_or_default());
+    let words = format!("HTTP status {status} {}", reason.unwrap_or("(unknown)"));
     match (status, location) {
         (200, _) => Ok(()),
         (301 | 302 | 303 | 307 | 308, Some(location)) => {

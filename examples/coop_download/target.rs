@@ -17,7 +17,10 @@ pub struct Target {
 
 impl Target {
     pub fn of(url: &str) -> Result<Target, String> {
-        let uri: Uri = url.parse().map_err(|e| format!("not a URL: {e}"))?;
+        let uri: Uri = url.parse().map_err(|e| match url.contains(' ') {
+            true => "not a URL: it has a blank, which is written %20".to_owned(),
+            false => format!("not a URL: {e}"),
+        })?;
         let https = match uri.scheme_str() {
             Some("http") => false,
             Some("https") => true,
@@ -54,7 +57,7 @@ impl Target {
         let name = String::from_utf8(decoded(last))
             .map_err(|_| format!("the file name {last} in the URL is not UTF-8"))?;
         match &*name {
-            "" => Err("no file name in the URL: it ends in a slash".into()),
+            "" => Err("no file name in the URL: nothing follows the host or the last slash".into()),
             "." | ".." => Err(format!("no file name in the URL: {name:?} is a directory")),
             _ if name.contains(['/', '\\']) => {
                 Err(format!("the file name {name:?} in the URL would leave the directory"))
@@ -70,7 +73,8 @@ impl Target {
     pub fn redirected(&self, location: &str) -> Result<Target, String> {
         let scheme = if self.https { "https" } else { "http" };
         let path = self.path.split('?').next().unwrap_or_default();
-        let url = if location.contains("://") {
+        let start = location.split(['/', '?', '#']).next().unwrap_or_default();
+        let url = if start.contains(':') {
             location.to_owned()
         } else if location.starts_with("//") {
             format!("{scheme}:{location}")

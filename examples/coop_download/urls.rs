@@ -52,6 +52,7 @@ fn listed(file: &Path) -> Result<Vec<Address>, String> {
     };
     let bytes = read.map_err(|e| format!("cannot read the URLs in {name}: {e}"))?;
     let text = String::from_utf8_lossy(&bytes);
+    let text = text.trim_start_matches('\u{feff}'); // the mark that Windows begins a text with
     let lines = text.lines().map(str::trim).zip(1..);
     let lines = lines.filter(|(line, _)| !line.is_empty() && !line.starts_with('#'));
     let address = |(line, number): (&str, u32)| Address {
