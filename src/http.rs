@@ -85,6 +85,12 @@
 //! A default stack is enough: an https request with gzip touches 56 KiB of its 256 KiB in a release build, and
 //! 124 KiB of its 1 MiB in a debug build. (Without gzip, 36 KiB in a release build; http, 20.)
 //!
+//! # Bodies that break off
+//!
+//! A body that announces no length ends with its connection. Should that be reset, or TLS end without its last
+//! word, reading fails with an error that has the connection's own inside. (ureq on sockets of its own gives
+//! what has come for the whole.)
+//!
 //! # Cancellation
 //!
 //! A request that is cancelled, or whose time is up, closes its connection. The server may have got the request,
@@ -142,7 +148,7 @@ pub fn agent_with(config: Config) -> Agent {
     let connector = ().chain(Refuse).chain(ConnectProxyConnector::default()).chain(Connect);
     #[cfg(feature = "rustls")]
     let connector = connector.chain(Tls::default());
-    Agent::with_parts(config, connector, Resolve)
+    Agent::with_parts(config, connector.chain(Strict), Resolve)
 }
 
 /// ureq's `Agent::config_builder()`, set up for [many connections](self#many-connections): smaller buffers, a
@@ -368,6 +374,55 @@ impl<In: Transport> Connector<In> for Tls {
             }
             other => other,
         })
+    }
+}
+
+/// Last in the chain: tells ureq of a connection that breaks in words that it does not take for an end.
+#[derive(Debug)]
+struct Strict;
+
+impl<In: Transport> Connector<In> for Strict {
+    type Out = Strictly<In>;
+
+    fn connect(
+        &self,
+        _: &ConnectionDetails<'_>,
+        chained: Option<In>,
+    ) -> Result<Option<Self::Out>, Error> {
+        Ok(chained.map(Strictly))
+    }
+}
+
+#[derive(Debug)]
+struct Strictly<T>(T);
+
+impl<T: Transport> Transport for Strictly<T> {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.0.buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, limit: NextTimeout) -> Result<(), Error> {
+        self.0.transmit_output(amount, limit)
+    }
+
+    fn await_input(&mut self, limit: NextTimeout) -> Result<bool, Error> {
+        use io::ErrorKind::{ConnectionAborted, ConnectionReset, UnexpectedEof};
+        self.0.await_input(limit).map_err(|error| match error {
+            Error::Io(e)
+                if matches!(e.kind(), ConnectionAborted | ConnectionReset | UnexpectedEof) =>
+            {
+                Error::Io(io::Error::other(e))
+            }
+            other => other,
+        })
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.0.is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.0.is_tls()
     }
 }
 

@@ -132,7 +132,7 @@ fn failing_urls_do_not_stop_the_others() {
     let (refusing, _kept) = refusing();
 
     // Each way has its own library, with its own words for the cause.
-    let failing: [(String, &[&str]); 27] = [
+    let failing: [(String, &[&str]); 28] = [
         (here("missing.bin"), &["HTTP status 404 Not Found"]),
         (here("broken.bin"), &["HTTP status 500 Internal Server Error"]),
         (format!("http://{refusing}/refused.bin"), &["Connection refused"]),
@@ -155,7 +155,8 @@ fn failing_urls_do_not_stop_the_others() {
         (here("latin-%e9.bin"), &["latin-%e9.bin in the URL is not UTF-8"]),
         (here("elsewhere/whole.bin"), &["another URL is saved as ./whole.bin"]),
         (here("short.bin"), &["the body ended after 40 of 100 bytes"]),
-        (here("reset.bin"), &["reset", "isconnected"]),
+        (here("reset.bin"), &["Connection reset by peer"]),
+        (here("reset-without-length.bin"), &["Connection reset by peer"]),
         (here("closed.bin"), &["connection was closed", "connection closed", "disconnected"]),
         (here("not-a-length.bin"), &["ontent-", "not a number"]),
         (here("two-lengths.bin"), &["ontent-"]),
@@ -843,6 +844,10 @@ fn answer(path: &str, stream: &mut TcpStream) -> io::Result<()> {
         "/reset.bin" => {
             stream.write_all(&[ok(100), body[..40].into()].concat())?;
             socket2::SockRef::from(&*stream).set_linger(Some(Duration::ZERO)) // closing it resets it
+        }
+        "/reset-without-length.bin" => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nhalf")?;
+            socket2::SockRef::from(&*stream).set_linger(Some(Duration::ZERO))
         }
         "/closed.bin" => Ok(()),
         "/not-a-length.bin" => {

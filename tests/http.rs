@@ -5,7 +5,7 @@ mod server;
 mod support;
 
 use std::cell::Cell;
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Write};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -23,6 +23,11 @@ fn agent() -> Agent {
 
 fn get(agent: &Agent, url: &str) -> Result<String, Error> {
     agent.get(url).call()?.body_mut().read_to_string()
+}
+
+/// The error that an error has inside.
+fn cause(error: &io::Error) -> Option<ErrorKind> {
+    error.get_ref()?.downcast_ref::<io::Error>().map(io::Error::kind)
 }
 
 // Where an agent may be used.
@@ -250,6 +255,27 @@ fn a_body_without_a_length_ends_with_the_connection() {
     bounded(|| {
         let server = Server::here();
         assert_eq!(get(&agent(), &server.url("/until-the-end")).unwrap(), "all of it");
+    });
+}
+
+#[test]
+fn a_body_without_a_length_does_not_end_with_a_reset() {
+    bounded(|| {
+        let (listener, address) = listener();
+        let server = green::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 512]).unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nhalf").unwrap();
+            stream
+        });
+        let response = agent().get(format!("http://{address}/")).call().unwrap();
+        let mut body = response.into_body().into_reader();
+        body.read_exact(&mut [0; 4]).unwrap();
+        let stream = server.join().unwrap();
+        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(stream);
+        let error = body.read_to_end(&mut Vec::new()).unwrap_err();
+        assert_eq!(cause(&error), Some(ErrorKind::ConnectionReset), "{error:?}");
     });
 }
 

@@ -114,6 +114,25 @@ fn bodies_end_as_http_says() {
     });
 }
 
+/// Anybody on the way can end a TCP connection, though not TLS.
+#[test]
+fn a_body_without_a_length_ends_with_tls_and_not_before() {
+    bounded(|| {
+        let (listener, address) = listener();
+        let server = green::spawn(move || {
+            let mut stream = accept_tls(&listener);
+            let _ = stream.read(&mut [0; 512]).unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nhalf").unwrap(); // and no goodbye
+        });
+        let response = agent().get(format!("https://{address}/")).call().unwrap();
+        let mut body = Vec::new();
+        let error = response.into_body().into_reader().read_to_end(&mut body).unwrap_err();
+        assert_eq!(body, b"half");
+        assert!(error.to_string().contains("close_notify"), "{error}");
+        server.join().unwrap();
+    });
+}
+
 #[test]
 fn a_redirect_leads_from_http_to_https() {
     bounded(|| {
