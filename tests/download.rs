@@ -656,6 +656,18 @@ fn being_asked_to_end_is_as_ctrl_c() {
     assert!(names(folder.path()).is_empty());
 }
 
+#[test]
+fn ctrl_c_ends_the_reading_of_urls() {
+    let folder = Folder::new();
+    let mut child = start_example("coop_download", &["--urls", "-"], folder.path());
+    let mut list = child.stdin.take().expect("a pipe");
+    list.write_all(&[b'#'; 1 << 20]).expect("more than a pipe holds, so it reads");
+    interrupt(&child);
+    drop(list);
+    let status = child.wait().expect("it ends");
+    assert_eq!(status.signal(), Some(libc::SIGINT), "{status}");
+}
+
 /// std's `connect` cannot be called off.
 #[test]
 fn a_second_ctrl_c_kills_at_once() {

@@ -67,6 +67,7 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
         _ if arguments.verbose => LevelFilter::Debug,
         _ => LevelFilter::Info,
     });
+    let named = urls::named(arguments)?; // before Ctrl-C is ours: nothing is under way yet
     interrupt::listen().map_err(|e| format!("cannot listen for Ctrl-C: {e}"))?;
     if let Some(address) = &arguments.serve {
         serve(Server::bind(address, &pictures::paint_all(), &arguments.server)?)?;
@@ -75,7 +76,7 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
 
     let options = &arguments.options;
     let mut trust = options.cacert.as_deref().map_or(Ok(Trust::mozilla()), Trust::file)?;
-    let (addresses, pictures) = match urls::named(arguments)? {
+    let (addresses, pictures) = match named {
         Some(addresses) => (addresses, Vec::new()),
         None => {
             let pictures = pictures::paint_all();
