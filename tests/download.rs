@@ -5,9 +5,11 @@ mod common;
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -123,6 +125,19 @@ fn the_json_has_the_promised_shape() {
             assert!(if saved { error.is_null() } else { error.is_string() }, "{file}");
         }
     }
+}
+
+#[test]
+fn the_json_is_whole_though_a_path_is_not_unicode() {
+    let url = format!("http://{}/whole.bin", server());
+    let out = OsStr::from_bytes(b"\xff");
+    let folder = Folder::new();
+    let arguments = ["--json", "--out"].map(OsStr::new).into_iter().chain([out, url.as_ref()]);
+    let child = start_example("coop_download", &arguments.collect::<Vec<_>>(), folder.path());
+    let ran = ran(child);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert_eq!(json(&ran)["styles"][0]["files"][0]["path"], "\u{fffd}/whole.bin");
+    assert_eq!(names(&folder.path().join(out)), ["whole.bin"]);
 }
 
 #[test]

@@ -61,7 +61,7 @@ pub fn json(ways: &[Way]) -> String {
     let file = |file: &Done| {
         json!({
             "url": file.url,
-            "path": file.file,
+            "path": file.file.as_ref().map(|file| file.to_string_lossy()), // JSON has no other
             "bytes": file.outcome.as_ref().copied().unwrap_or(0),
             "seconds": file.seconds,
             "attempts": file.attempts,

@@ -1,6 +1,7 @@
 //! What the tests of the examples share: a built example, a folder that goes away, and an HTTP server.
 
 use std::env;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -26,7 +27,7 @@ pub fn run_example(name: &str, arguments: &[&str], folder: &Path) -> Ran {
 
 /// Starts an example in `folder`, with what it prints kept for [`ran`].
 #[track_caller]
-pub fn start_example(name: &str, arguments: &[&str], folder: &Path) -> Child {
+pub fn start_example<A: AsRef<OsStr>>(name: &str, arguments: &[A], folder: &Path) -> Child {
     // Cargo names no examples to tests; but this is target/PROFILE/deps/TEST, and examples are built in
     // target/PROFILE/examples.
     let test = env::current_exe().expect("the path of this test");
