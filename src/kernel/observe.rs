@@ -51,7 +51,15 @@ impl fmt::Display for Era {
 /// ```
 pub trait Observer {
     /// Something has happened. This is called in the middle of the scheduler's work, often: it should be
-    /// quick, and may neither wait nor spawn nor panic.
+    /// quick.
+    ///
+    /// It is called outside of any task, so that it can neither wait nor spawn: both panic. It may wake tasks,
+    /// but is not told what it does itself.
+    ///
+    /// # Panics
+    ///
+    /// If this panics, the run goes on: that is logged as an error, and the observer is told nothing any
+    /// more.
     fn observe(&self, event: &Event<'_>);
 }
 

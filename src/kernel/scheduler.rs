@@ -249,6 +249,11 @@ impl Scheduler {
         self.home.outside.load(Ordering::Acquire) > 0
     }
 
+    /// Whether an observer is at work.
+    pub(crate) fn is_telling(&self) -> bool {
+        self.watch.telling.get()
+    }
+
     /// Whether new tasks are refused.
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.get()
@@ -404,13 +409,17 @@ impl Scheduler {
     /// A task of this scheduler is to stop where it waits.
     pub(crate) fn tell_cancelled(&self, task: &Task) {
         // SAFETY: as in `wake`.
-        if self.watch.is_on() && !unsafe { task.local() }.cancelled.get() {
+        let local = unsafe { task.local() };
+        if self.watch.is_on() && !local.cancelled.get() && local.state.get() != State::Done {
             self.tell(task, What::Cancelled(self.who()));
         }
     }
 
     fn tell(&self, task: &Task, what: What<'_>) {
+        // The observer is in no task's turn: it would suspend the task in the middle of our work.
+        let running = here().task.replace(ptr::null());
         self.watch.tell(self.clock.now(), task.id, what);
+        here().task.set(running);
     }
 
     /// The task whose turn it is has come to an end without a value.

@@ -1,6 +1,7 @@
 //! The scheduler's end of the hooks: who watches, and how what happens is put for them.
 
 use std::cell::Cell;
+use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -11,13 +12,18 @@ use super::trail;
 /// Whoever watches a run, if somebody does.
 pub(crate) struct Watch {
     observer: Option<Rc<dyn Observer>>,
+    /// It is being told something.
+    pub(crate) telling: Cell<bool>,
+    /// It has panicked, and is told nothing any more.
+    broken: Cell<bool>,
     /// Who is at work while no task has its turn.
     pub(crate) by: Cell<By>,
 }
 
 impl Watch {
     pub(crate) fn new(observer: Option<Rc<dyn Observer>>) -> Watch {
-        Watch { observer, by: Cell::new(By::Outside) }
+        let by = Cell::new(By::Outside);
+        Watch { observer, telling: Cell::new(false), broken: Cell::new(false), by }
     }
 
     #[inline]
@@ -25,10 +31,21 @@ impl Watch {
         self.observer.is_some()
     }
 
+    /// What an observer does itself, while it is told something, it is not told. Its panic ends here: it would
+    /// unwind through the middle of the scheduler's work, or through whichever task is at work.
     #[cold]
     pub(crate) fn tell(&self, at: Instant, task: u64, what: What<'_>) {
-        if let Some(observer) = &self.observer {
-            observer.observe(&Event::new(at, task, what));
+        let Some(observer) = &self.observer else { return };
+        if self.broken.get() || self.telling.replace(true) {
+            return;
+        }
+        let event = Event::new(at, task, what);
+        let told = panic::catch_unwind(AssertUnwindSafe(|| observer.observe(&event)));
+        self.telling.set(false);
+        if let Err(payload) = told {
+            std::mem::forget(payload); // Its destructor may panic too.
+            self.broken.set(true);
+            log::error!("the observer of this run has panicked, and is told nothing any more");
         }
     }
 }
