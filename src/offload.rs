@@ -14,7 +14,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
+use crate::kernel::door;
 use crate::kernel::scheduler::Scheduler;
+use crate::kernel::task::Wait;
 use crate::kernel::waker::Outside;
 
 /// An operation that gives what `work` returns, run on another thread. The work begins at once, whether or
@@ -64,7 +66,11 @@ impl<T> Future for Offload<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         let outside = Mutex::new(Scheduler::with(Outside::of));
         let waker = Waker::from(Arc::new(Awaited { waker: cx.waker().clone(), outside }));
-        Pin::new(&mut self.0).poll(&mut Context::from_waker(&waker))
+        let polled = Pin::new(&mut self.0).poll(&mut Context::from_waker(&waker));
+        if polled.is_pending() {
+            door::leave(cx, Wait::named(&"work on another thread")); // for whoever asks
+        }
+        polled
     }
 }
 

@@ -28,7 +28,7 @@ use super::cancel;
 use super::coroutine;
 use super::reactor::{Direction, SourceId, Ticket};
 use super::scheduler::{Here, Scheduler, current, here, in_task, with_local};
-use super::task::{Wait, WaitKind, Waiter};
+use super::task::{Cause, Wait, WaitKind, Waiter};
 use super::timers::TimerKey;
 use super::waker::{NOBODY, VTABLE};
 
@@ -66,7 +66,9 @@ pub(crate) fn leave(cx: &Context<'_>, wait: Wait) -> bool {
     match (said.kind.get(), wait.kind) {
         (WaitKind::Parked, _) => {
             said.limit(wait.deadline);
-            said.put(Wait { deadline: said.deadline.get(), ..wait });
+            // What only has a time limit is still awaited.
+            let cause = if wait.cause == Cause::Waker { said.cause.get() } else { wait.cause };
+            said.put(Wait { deadline: said.deadline.get(), cause, ..wait });
         }
         (_, WaitKind::Readable(_) | WaitKind::Writable(_)) => return false,
         (_, WaitKind::Turn) => said.kind.set(WaitKind::Turn), // Soonest of all.

@@ -417,9 +417,10 @@ impl Scheduler {
 
     fn tell(&self, task: &Task, what: What<'_>) {
         // The observer is in no task's turn: it would suspend the task in the middle of our work.
-        let running = here().task.replace(ptr::null());
+        let running = here().pulse.task();
+        here().pulse.set_task(ptr::null());
         self.watch.tell(self.clock.now(), task.id, what);
-        here().task.set(running);
+        here().pulse.set_task(running);
     }
 
     /// The task whose turn it is has come to an end without a value.

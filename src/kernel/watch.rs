@@ -64,7 +64,7 @@ pub(crate) fn waits(wait: &Wait) -> What<'static> {
     let reason = match (wait.kind, wait.cause) {
         (WaitKind::Readable(id), _) => Reason::Readable(id.fd()),
         (WaitKind::Writable(id), _) => Reason::Writable(id.fd()),
-        (WaitKind::Until(_), _) => Reason::Time,
+        (WaitKind::Until(_), Cause::Waker) => Reason::Time,
         (_, Cause::Task(id)) => Reason::Task(id),
         (_, Cause::Named(name)) => Reason::Named(name),
         (_, Cause::Trail(key)) => {
