@@ -1,72 +1,399 @@
-//! What a run tells whoever watches it: each task's life, in order, and whatever the watcher does meanwhile.
+//! What an observer is told: each kind of event, in order, in each era; and what an observer may do.
 
 mod support;
+mod util;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
+use std::sync::mpsc;
 use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
 
-use support::*;
+use futures::channel::oneshot;
+use log::Level;
+use support::{Log, half_pair, join, send};
+use util::{ERAS, HOUR, MS, SECOND, logged, panic_text, spawn_running, spawn_waiting};
 use wouldblock::observe::{By, Event, Observer, Outcome, Reason, What};
-use wouldblock::{Builder, future, generator, task};
+use wouldblock::time::{sleep, timeout};
+use wouldblock::{Builder, future, gather, green, offload, task};
 
-/// Keeps what happened to each task.
-struct Keep(Log<(u64, String)>);
+/// Writes down in words what it is told.
+#[derive(Clone)]
+struct Recorder {
+    said: Log<String>,
+    start: Rc<Cell<Option<Instant>>>,
+}
 
-impl Observer for Keep {
+impl Observer for Recorder {
     fn observe(&self, event: &Event<'_>) {
+        let start = self.start.get().unwrap_or(event.at);
+        self.start.set(Some(start));
+        let by = |by: By| match by {
+            By::Task(id) => format!("by task {id}"),
+            By::Socket => "by a socket".into(),
+            By::Time => "by the clock".into(),
+            By::Outside => "from outside".into(),
+            other => panic!("{other:?} is new"),
+        };
         let what = match event.what {
             What::Spawned { name, era, parent, .. } => {
-                format!("spawned {} {era} by {parent:?}", name.unwrap_or("-"))
+                let name = name.map(|name| format!(" {name:?}")).unwrap_or_default();
+                let parent = parent.map(|id| format!(" by task {id}")).unwrap_or_default();
+                format!("spawned{name} ({era}){parent}")
             }
             What::Turn => "turn".into(),
             What::Yields => "yields".into(),
-            What::Waits { reason: Reason::Time, .. } => "waits for the time".into(),
-            What::Waits { reason: Reason::Task(id), .. } => format!("waits for {id}"),
-            What::Woken(By::Time) => "woken by the time".into(),
-            What::Woken(By::Task(id)) => format!("woken by {id}"),
-            What::Cancelled(By::Task(id)) => format!("cancelled by {id}"),
-            What::Ends(Outcome::Returned) => "returned".into(),
-            What::Ends(Outcome::Panicked) => "panicked".into(),
-            What::Ends(Outcome::Cancelled) => "cancelled".into(),
-            ref other => format!("{other:?}"),
+            What::Waits { reason, deadline, .. } => {
+                let reason = match reason {
+                    Reason::Readable(fd) => format!("to read {fd}"),
+                    Reason::Writable(fd) => format!("to write {fd}"),
+                    Reason::Time => "for time".into(),
+                    Reason::Task(id) => format!("for task {id}"),
+                    Reason::Named(name) => format!("for {name}"),
+                    Reason::Waker => "to be woken".into(),
+                    other => panic!("{other:?} is new"),
+                };
+                let until = deadline.map(|at| format!(" until {:?}", at - start));
+                format!("waits {reason}{}", until.unwrap_or_default())
+            }
+            What::Woken(who) => format!("woken {}", by(who)),
+            What::Cancelled(who) => format!("cancelled {}", by(who)),
+            What::Ends(Outcome::Returned) => "returns".into(),
+            What::Ends(outcome) => format!("ends: {outcome:?}").to_lowercase(),
+            ref other => panic!("{other:?} is new"),
         };
-        self.0.push((event.task, what));
+        self.said.push(format!("{} {what}", event.task));
+    }
+}
+
+/// What an observer is told of a run on a virtual clock.
+#[track_caller]
+fn told<T>(root: impl FnOnce() -> T) -> Vec<String> {
+    let recorder = Recorder { said: Log::new(), start: Rc::default() };
+    Builder::new().virtual_clock().round_robin().observe(recorder.clone()).run(root);
+    recorder.said.take()
+}
+
+/// The same, of one task.
+#[track_caller]
+fn told_of<T>(task: u64, root: impl FnOnce() -> T) -> Vec<String> {
+    let prefix = format!("{task} ");
+    let all = told(root);
+    all.iter().filter_map(|said| said.strip_prefix(&prefix)).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_task_is_followed_from_its_spawn_to_its_end() {
+    for era in ERAS {
+        let told = told(|| spawn_waiting(era, sleep(SECOND), ()).join().unwrap());
+        let expected = [
+            "1 spawned \"root\" (green)".to_owned(),
+            "1 turn".into(),
+            format!("2 spawned ({era}) by task 1"),
+            "1 waits for task 2".into(),
+            "2 turn".into(),
+            "2 waits for time until 1s".into(),
+            "2 woken by the clock".into(),
+            "2 turn".into(),
+            "2 returns".into(),
+            "1 woken by task 2".into(),
+            "1 turn".into(),
+            "1 returns".into(),
+        ];
+        assert_eq!(told, expected);
     }
 }
 
 #[test]
-fn the_life_of_each_task_is_told_in_order() {
-    let log = Log::new();
-    Builder::new().virtual_clock().round_robin().observe(Keep(log.clone())).run(|| {
-        let named = task::Builder::new().name("sleeper").spawn_generator(|y| {
-            y.yield_now();
-            y.wait(wouldblock::time::sleep(MS));
-        });
-        let panics = future::spawn(async { panic!("the reason") });
-        let waits = generator::spawn(|y| y.wait(std::future::pending::<()>()));
-        join(named);
-        waits.cancel();
-        assert!(waits.join().is_err());
-        assert!(panics.join().is_err());
-    });
-    let events = log.take();
-    let of = |task| -> Vec<_> {
-        events.iter().filter(|(id, _)| *id == task).map(|(_, what)| what.as_str()).collect()
+fn a_task_that_only_lets_the_others_run_yields() {
+    for era in ERAS {
+        let told = told_of(2, || spawn_running(era, green::yield_now).join().unwrap());
+        assert_eq!(told[1..], ["turn", "yields", "turn", "returns"]);
+    }
+}
+
+#[test]
+fn a_wake_in_a_turn_of_its_own_is_a_yield() {
+    let wakes_itself = || {
+        let mut woken = false;
+        poll_fn(move |cx| match std::mem::replace(&mut woken, true) {
+            true => Poll::Ready(()),
+            false => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+        })
     };
-    let root = ["spawned root green by None", "turn", "waits for 2", "woken by 2", "turn"];
-    let root = [&root[..], &["waits for 4", "woken by 4", "turn", "returned"]].concat();
-    assert_eq!(of(1), root);
-    let sleeper = ["spawned sleeper generator by Some(1)", "turn", "yields", "turn"];
-    let sleeper =
-        [&sleeper[..], &["waits for the time", "woken by the time", "turn", "returned"]].concat();
-    assert_eq!(of(2), sleeper);
-    assert_eq!(of(3), ["spawned - future by Some(1)", "turn", "panicked"]);
-    let waits =
-        ["spawned - generator by Some(1)", "turn", "Waits { reason: Waker, deadline: None }"];
-    let waits = [&waits[..], &["cancelled by 1", "woken by 1", "turn", "cancelled"]].concat();
-    assert_eq!(of(4), waits);
+    for era in ERAS {
+        let told = told_of(2, || spawn_waiting(era, wakes_itself(), ()).join().unwrap());
+        assert_eq!(told[1..], ["turn", "yields", "turn", "returns"]);
+    }
+}
+
+#[test]
+fn a_wake_by_another_task() {
+    for era in ERAS {
+        let told = told_of(2, || {
+            let (sender, receiver) = oneshot::channel();
+            let task = spawn_waiting(era, receiver, ());
+            green::yield_now();
+            sender.send(()).unwrap();
+            task.join().unwrap().unwrap();
+        });
+        let expected = ["turn", "waits to be woken", "woken by task 1", "turn", "returns"];
+        assert_eq!(told[1..], expected);
+    }
+}
+
+#[test]
+fn a_wake_by_a_socket_to_read() {
+    for era in ERAS {
+        let mut fd = 0;
+        let told = told_of(2, || {
+            let (stream, theirs) = half_pair();
+            fd = stream.as_raw_fd();
+            let reads = async move { stream.readable().await.map(|()| stream) };
+            let task = spawn_waiting(era, reads, ());
+            green::yield_now();
+            send(&theirs, b"x");
+            task.join().unwrap().unwrap();
+        });
+        let waits = format!("waits to read {fd}");
+        assert_eq!(told[1..], ["turn", &waits, "woken by a socket", "turn", "returns"]);
+    }
+}
+
+#[test]
+fn a_wake_by_a_socket_to_write() {
+    for era in ERAS {
+        let told = told_of(2, || {
+            let (stream, theirs) = half_pair();
+            theirs.set_nonblocking(true).unwrap();
+            while stream.try_write(&[0; 1 << 16]).is_ok() {}
+            let writes = async move { stream.writable().await.map(|()| stream) };
+            let task = spawn_waiting(era, writes, ());
+            green::yield_now();
+            let mut buffer = vec![0; 1 << 16];
+            while !task.is_finished() {
+                let _ = std::io::Read::read(&mut &theirs, &mut buffer);
+                green::yield_now();
+            }
+        });
+        assert!(told[2].starts_with("waits to write "), "{told:?}");
+        assert_eq!(told[3..], ["woken by a socket", "turn", "returns"]);
+    }
+}
+
+#[test]
+fn a_wake_by_another_thread() {
+    for era in ERAS {
+        let told = told_of(2, || {
+            let (sender, receiver) = mpsc::channel::<()>();
+            let task = spawn_waiting(era, offload(move || receiver.recv()), ());
+            green::yield_now();
+            sender.send(()).unwrap();
+            task.join().unwrap().unwrap();
+        });
+        let expected =
+            ["turn", "waits for work on another thread", "woken from outside", "turn", "returns"];
+        assert_eq!(told[1..], expected);
+    }
+}
+
+#[test]
+fn a_time_limit_is_told_with_what_it_limits() {
+    for era in ERAS {
+        let told = told_of(3, || {
+            let slow = green::spawn(|| green::sleep(HOUR));
+            let limited = spawn_waiting(era, timeout(SECOND, slow), ());
+            limited.join().unwrap().expect_err("an hour is longer than a second");
+        });
+        let waits = "waits for task 2 until 1s";
+        assert_eq!(told[1..], ["turn", waits, "woken by the clock", "turn", "returns"]);
+    }
+    let told = told_of(1, || {
+        let slow = green::spawn(|| green::sleep(HOUR));
+        green::timeout(SECOND, || slow.join().unwrap()).unwrap_err();
+    });
+    assert_eq!(told[2..4], ["waits for task 2 until 1s", "woken by the clock"]);
+}
+
+#[test]
+fn a_scope_is_waited_for_by_name() {
+    let told = told_of(1, || green::scope(|s| drop(s.spawn(|| green::sleep(MS)))));
+    assert_eq!(told[2..4], ["waits for the tasks of its scope", "woken by task 2"]);
+}
+
+#[test]
+fn a_cancellation_is_told_once() {
+    for era in ERAS {
+        let told = told_of(2, || {
+            let task = spawn_waiting(era, sleep(HOUR), ());
+            green::yield_now();
+            task.cancel();
+            task.cancel();
+            while !task.is_finished() {
+                green::yield_now();
+            }
+            task.cancel();
+            assert!(task.join().unwrap_err().is_cancelled());
+        });
+        let waits = "waits for time until 3600s";
+        let cancelled = ["cancelled by task 1", "woken by task 1", "turn", "ends: cancelled"];
+        assert_eq!(told[1..3], ["turn", waits]);
+        assert_eq!(told[3..], cancelled);
+    }
+}
+
+#[test]
+fn a_task_cancelled_before_its_first_turn_has_one_to_end_in() {
+    for era in ERAS {
+        let told = told_of(2, || {
+            let task = spawn_waiting(era, sleep(HOUR), ());
+            task.cancel();
+            task.join().unwrap_err();
+        });
+        assert_eq!(told[1..], ["cancelled by task 1", "turn", "ends: cancelled"]);
+    }
+}
+
+#[test]
+fn what_is_left_at_the_end_is_cancelled_from_outside() {
+    for era in ERAS {
+        let told = told(|| {
+            drop(spawn_waiting(era, sleep(HOUR), ()));
+            drop(spawn_waiting(era, sleep(HOUR), ()));
+            green::yield_now();
+        });
+        let end = told.iter().position(|said| said == "1 returns").unwrap();
+        let expected = [
+            "2 cancelled from outside",
+            "3 cancelled from outside",
+            "3 woken from outside",
+            "3 turn",
+            "3 ends: cancelled",
+            "2 woken from outside",
+            "2 turn",
+            "2 ends: cancelled",
+        ];
+        assert_eq!(told[end + 1..], expected);
+    }
+}
+
+#[test]
+fn a_panic_is_told_as_the_outcome() {
+    for era in ERAS {
+        let told = told_of(2, || {
+            let dies = spawn_running(era, || -> () { panic!("on purpose") });
+            assert!(dies.join().unwrap_err().is_panic());
+        });
+        assert_eq!(told[1..], ["turn", "ends: panicked"]);
+    }
+}
+
+#[test]
+fn a_runtime_driven_by_hand_is_watched_too() {
+    let recorder = Recorder { said: Log::new(), start: Rc::default() };
+    let runtime = Builder::new().round_robin().observe(recorder.clone()).build().unwrap();
+    runtime.enter(|| drop(task::Builder::new().name("ann").spawn_green(green::yield_now)));
+    while runtime.turn() {}
+    let expected = ["1 spawned \"ann\" (green)", "1 turn", "1 yields", "1 turn", "1 returns"];
+    assert_eq!(recorder.said.take(), expected);
+}
+
+#[test]
+fn each_turn_is_told_under_load() {
+    const TASKS: usize = 100;
+    const TURNS: usize = 10;
+    let told = told(|| {
+        let task = |n| spawn_running(ERAS[n % 3], || (1..TURNS).for_each(|_| green::yield_now()));
+        green::wait(gather((0..TASKS).map(task)));
+    });
+    let turns = |id: usize| told.iter().filter(|said| **said == format!("{id} turn")).count();
+    assert!((2..2 + TASKS).all(|id| turns(id) == TURNS));
+}
+
+/// Calls a closure for each event.
+struct Calls<F>(F);
+
+impl<F: Fn(&Event<'_>)> Observer for Calls<F> {
+    fn observe(&self, event: &Event<'_>) {
+        self.0(event);
+    }
+}
+
+#[test]
+fn an_observer_that_panics_is_told_nothing_more_and_the_run_goes_on() {
+    let told = Rc::new(Cell::new(0));
+    let count = told.clone();
+    let observer = Calls(move |_: &Event<'_>| {
+        count.set(count.get() + 1);
+        assert!(count.get() < 3, "on purpose");
+    });
+    let logged = logged(|| {
+        let value = Builder::new().virtual_clock().observe(observer).run(|| {
+            let tasks = ERAS.map(|era| spawn_waiting(era, sleep(SECOND), ()));
+            green::wait(gather(tasks)).into_iter().filter(Result::is_ok).count()
+        });
+        assert_eq!(value, 3);
+    });
+    assert_eq!(told.get(), 3);
+    let message = "the observer of this run has panicked, and is told nothing any more";
+    assert_eq!(logged, [(Level::Error, message.to_owned())]);
+}
+
+#[test]
+fn an_observer_can_neither_spawn_nor_wait() {
+    let said = Log::new();
+    let log = said.clone();
+    let observer = Calls(move |_: &Event<'_>| {
+        log.push(panic_text(|| green::spawn(|| ())));
+        log.push(panic_text(|| green::sleep(MS)));
+        log.push(panic_text(|| wouldblock::run(|| ())));
+    });
+    Builder::new().observe(observer).run(green::yield_now);
+    let said = said.take();
+    assert_eq!(said.len(), 3 * 5, "{said:?}"); // spawned, turn, yields, turn, returns
+    for said in said.chunks(3) {
+        assert!(said[0].starts_with("spawn in an observer"), "{}", said[0]);
+        assert!(said[1].starts_with("a wait outside of any task"), "{}", said[1]);
+        assert!(said[2].starts_with("`run` inside of `run`"), "{}", said[2]);
+    }
+}
+
+#[test]
+fn an_observer_may_wake_tasks_and_is_not_told_that_it_does() {
+    let (sender, receiver) = async_channel::unbounded();
+    let said = Log::new();
+    let log = said.clone();
+    let observer = Calls(move |event: &Event<'_>| {
+        log.push(format!("{} {:?}", event.task, event.what));
+        if event.task == 2 && matches!(event.what, What::Ends(_)) {
+            sender.try_send("task 2 has ended").expect("there is room");
+        }
+    });
+    let message = Builder::new().round_robin().observe(observer).run(|| {
+        drop(green::spawn(green::yield_now));
+        green::wait(receiver.recv()).unwrap()
+    });
+    assert_eq!(message, "task 2 has ended");
+    let root: Vec<_> = said.take().into_iter().filter(|said| said.starts_with("1 ")).collect();
+    assert_eq!(root.iter().filter(|said| said.contains("Waits")).count(), 1, "{root:?}");
+    assert!(!root.iter().any(|said| said.contains("Woken")), "{root:?}");
+}
+
+#[test]
+fn times_are_those_of_the_runs_clock() {
+    let times = Log::new();
+    let log = times.clone();
+    let observer = Calls(move |event: &Event<'_>| log.push(event.at));
+    Builder::new().virtual_clock().observe(observer).run(|| green::sleep(HOUR));
+    let times = times.take();
+    let passed =
+        times.windows(2).map(|two| two[1] - two[0]).filter(|passed| *passed > Duration::ZERO);
+    assert_eq!(passed.collect::<Vec<_>>(), [HOUR]);
 }
 
 /// Wakes one task at each event, and counts how often that is told and how many turns there are.
