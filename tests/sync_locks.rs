@@ -12,22 +12,12 @@ use std::task::{Context, Poll, Waker};
 use futures::FutureExt;
 use futures::stream::{FuturesUnordered, StreamExt};
 use util::{
-    Defer, ERAS, HOUR, MS, SECOND, Trace, assert_contains, in_child, let_others_run, run,
-    run_in_order, spawn_waiting,
+    Defer, ERAS, HOUR, MS, SECOND, Trace, all, assert_contains, deadlock_text, in_child,
+    let_others_run, poll_once, run, run_in_order, spawn_waiting,
 };
 use wouldblock::generator::{Generator, GeneratorState, Yielder};
 use wouldblock::sync::{Barrier, Condvar, Event, Mutex, Semaphore};
-use wouldblock::{Builder, Era, JoinHandle, Wait, explore, future, gather, green, task, time};
-
-/// Polls with a waker that wakes nobody.
-fn poll<F: Future + Unpin>(operation: &mut F) -> Poll<F::Output> {
-    Pin::new(operation).poll(&mut Context::from_waker(Waker::noop()))
-}
-
-#[track_caller]
-fn all<T>(tasks: impl IntoIterator<Item = JoinHandle<T>>) -> Vec<T> {
-    green::wait(gather(tasks)).into_iter().map(|result| result.unwrap()).collect()
-}
+use wouldblock::{Builder, Era, JoinHandle, Wait, explore, future, green, task, time};
 
 /// A task of `era` that is first in line for the mutex's lock, says `what` once it has it, and keeps it for a
 /// turn.
@@ -40,12 +30,6 @@ fn locker(era: Era, mutex: &Rc<Mutex<Trace>>, what: impl Into<String>) -> JoinHa
         trace.say(what);
     };
     spawn_waiting(era, code, ())
-}
-
-#[track_caller]
-fn deadlock(root: impl FnOnce()) -> String {
-    let result = Builder::new().virtual_clock().round_robin().try_run(root);
-    result.expect_err("a deadlock").to_string()
 }
 
 // Mutex.
@@ -119,7 +103,7 @@ fn a_lock_that_was_handed_to_somebody_who_is_gone_goes_to_the_next() {
         let mutex = Rc::new(Mutex::new(Trace::new()));
         let guard = mutex.lock();
         let (mut first, mut second) = (mutex.locking(), mutex.locking());
-        assert!(poll(&mut first).is_pending() && poll(&mut second).is_pending());
+        assert!(poll_once(&mut first).is_pending() && poll_once(&mut second).is_pending());
         let third = locker(Era::Green, &mutex, "third");
         green::yield_now();
         drop(guard); // Handed to the first, who has not seen it,
@@ -129,7 +113,7 @@ fn a_lock_that_was_handed_to_somebody_who_is_gone_goes_to_the_next() {
         assert_eq!(mutex.lock().take(), ["third", "third"]);
         let mut alone = mutex.locking();
         let guard = mutex.lock();
-        assert!(poll(&mut alone).is_pending());
+        assert!(poll_once(&mut alone).is_pending());
         drop(guard);
         drop(alone);
         assert!(mutex.try_lock().is_some(), "there was no next");
@@ -311,7 +295,7 @@ fn a_waker_may_come_back_while_it_is_called() {
     impl std::task::Wake for Eager {
         fn wake(self: std::sync::Arc<Self>) {
             let mut operation = OPERATION.take().expect("it is woken once");
-            assert!(poll(&mut operation).is_ready());
+            assert!(poll_once(&mut operation).is_ready());
         }
     }
     let mutex = Rc::new(Mutex::new(0));
@@ -333,7 +317,7 @@ fn an_operation_wakes_whoever_has_polled_it_last() {
             let mutex: &'static Mutex<i32> = Box::leak(Box::new(Mutex::new(1)));
             let guard = mutex.lock();
             let mut operation = mutex.locking();
-            assert!(poll(&mut operation).is_pending());
+            assert!(poll_once(&mut operation).is_pending());
             let task = spawn_waiting(era, async { *operation.await }, ());
             let_others_run();
             drop(guard);
@@ -375,7 +359,7 @@ fn tasks_of_two_runtimes_of_one_thread_share_a_mutex() {
 #[test]
 fn the_report_names_the_holder_and_draws_the_cycle_through_two_mutexes() {
     let line = line!();
-    let text = deadlock(|| {
+    let text = deadlock_text(|| {
         let [a, b] = [(); 2].map(|()| Rc::new(Mutex::new(())));
         let tasks = [("A", a.clone(), b.clone()), ("B", b, a)].map(|(name, first, second)| {
             task::Builder::new().name(name).spawn_green(move || {
@@ -401,7 +385,7 @@ fn the_report_names_the_holder_and_draws_the_cycle_through_two_mutexes() {
 #[test]
 fn a_task_that_locks_twice_is_reported_as_waiting_for_itself() {
     for era in ERAS {
-        let text = deadlock(|| {
+        let text = deadlock_text(|| {
             let mutex = Rc::new(Mutex::new(()));
             let twice = async move {
                 let _once = mutex.locking().await;
@@ -423,7 +407,7 @@ fn a_task_that_locks_twice_is_reported_as_waiting_for_itself() {
 /// The holder is whoever has it when the report is made, not when somebody began to wait.
 #[test]
 fn the_report_tells_the_present_holder() {
-    let text = deadlock(|| {
+    let text = deadlock_text(|| {
         let mutex = Rc::new(Mutex::new(()));
         let tasks = ["first", "second", "third"].map(|name| {
             let mutex = mutex.clone();
@@ -438,7 +422,7 @@ fn the_report_tells_the_present_holder() {
         all(tasks);
     });
     assert_contains(&text, &["task 4 \"third\"", "waits for a mutex (held by task 3 \"second\", "]);
-    let text = deadlock(|| {
+    let text = deadlock_text(|| {
         let mutex = Rc::new(Mutex::new(()));
         let forgets = mutex.clone();
         green::spawn(move || std::mem::forget(forgets.lock())).join().unwrap();
@@ -587,12 +571,12 @@ fn permits_that_were_granted_and_not_seen_are_passed_on() {
         let semaphore = Semaphore::new(1);
         let permit = semaphore.acquire();
         let mut waiting: Vec<_> = (0..3).map(|_| semaphore.acquiring()).collect();
-        assert!(waiting.iter_mut().all(|operation| poll(operation).is_pending()));
+        assert!(waiting.iter_mut().all(|operation| poll_once(operation).is_pending()));
         drop(permit);
         drop(waiting.remove(order % 3));
         drop(waiting.remove(order / 3));
         assert!(semaphore.try_acquire().is_none());
-        let last = poll(&mut waiting[0]);
+        let last = poll_once(&mut waiting[0]);
         assert!(matches!(last, Poll::Ready(_)), "{order}");
         drop(last);
         assert_eq!(semaphore.available(), 1, "{order}");
@@ -601,7 +585,7 @@ fn permits_that_were_granted_and_not_seen_are_passed_on() {
 
 #[test]
 fn the_report_tells_who_has_last_acquired_a_permit() {
-    let text = deadlock(|| {
+    let text = deadlock_text(|| {
         let semaphore = Rc::new(Semaphore::new(1));
         let takes = semaphore.clone();
         let holder = task::Builder::new().name("holder").spawn_green(move || {
@@ -660,15 +644,15 @@ fn an_event_lets_all_go_on_and_all_who_come_until_it_is_cleared() {
 fn an_event_forgets_those_who_have_given_up() {
     let event = Event::default();
     let mut waiting = [event.waiting(), event.waiting(), event.waiting()];
-    assert!(waiting.iter_mut().all(|operation| poll(operation).is_pending()));
+    assert!(waiting.iter_mut().all(|operation| poll_once(operation).is_pending()));
     let [first, mut second, third] = waiting;
     drop(first);
     assert_eq!(format!("{event:?}"), "Event { is_set: Cell { value: false }, line: 2 waiting }");
     event.set();
     drop(third);
-    assert!(poll(&mut second).is_ready());
+    assert!(poll_once(&mut second).is_ready());
     assert_eq!(format!("{event:?}"), "Event { is_set: Cell { value: true }, line: 0 waiting }");
-    let text = deadlock(|| Event::new().wait());
+    let text = deadlock_text(|| Event::new().wait());
     assert_contains(&text, &["waits for an event to be set"]);
 }
 
@@ -715,12 +699,12 @@ fn who_is_cancelled_at_a_barrier_has_not_come() {
         let two = [waiter(), waiter()];
         assert_eq!(all(two), [false, true]);
         let mut unseen = barrier.waiting();
-        assert!(poll(&mut unseen).is_pending());
+        assert!(poll_once(&mut unseen).is_pending());
         assert!(barrier.wait().is_leader());
         drop(unseen); // It had opened: nothing is owed to the next round.
-        assert!(poll(&mut barrier.waiting()).is_pending());
+        assert!(poll_once(&mut barrier.waiting()).is_pending());
     });
-    let text = deadlock(|| assert!(Barrier::new(2).wait().is_leader()));
+    let text = deadlock_text(|| assert!(Barrier::new(2).wait().is_leader()));
     assert_contains(&text, &["waits for the others at a barrier"]);
 }
 
@@ -809,21 +793,21 @@ fn a_notification_of_somebody_who_is_gone_goes_to_the_next() {
             let shared = Rc::new((Mutex::new(()), Condvar::new()));
             let (mutex, condvar) = &*shared;
             let mut first = condvar.waiting(mutex.lock());
-            assert!(poll(&mut first).is_pending());
+            assert!(poll_once(&mut first).is_pending());
             let waits = shared.clone();
             let second = green::spawn(move || drop(waits.1.wait(waits.0.lock())));
             let_others_run();
             let guard = mutex.lock();
             condvar.notify_one();
             if seen {
-                assert!(poll(&mut first).is_pending(), "it waits for the lock");
+                assert!(poll_once(&mut first).is_pending(), "it waits for the lock");
             }
             drop(first);
             drop(guard);
             second.join().unwrap();
         });
     }
-    let text = deadlock(|| drop(Condvar::new().wait(Mutex::new(()).lock())));
+    let text = deadlock_text(|| drop(Condvar::new().wait(Mutex::new(()).lock())));
     assert_contains(&text, &["waits for a condition variable to be notified"]);
 }
 

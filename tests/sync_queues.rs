@@ -13,8 +13,8 @@ use std::task::{Context, Poll, Waker};
 
 use futures::FutureExt;
 use util::{
-    AtDrop, ERAS, HOUR, MS, SECOND, Trace, assert_contains, let_others_run, panic_text, run,
-    run_in_order, spawn_waiting,
+    AtDrop, ERAS, HOUR, MS, SECOND, Trace, all, assert_contains, deadlock_text, let_others_run,
+    panic_text, poll_once, run, run_in_order, spawn_waiting,
 };
 use wouldblock::sync::channel::{
     self, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError,
@@ -23,23 +23,7 @@ use wouldblock::sync::channel::{
 use wouldblock::sync::{
     Barrier, Condvar, Either, Event, Mutex, Queue, Semaphore, oneshot, select, select_all,
 };
-use wouldblock::{Builder, Era, JoinHandle, explore, future, gather, green, task, time};
-
-/// Polls with a waker that wakes nobody.
-fn poll<F: Future + Unpin>(operation: &mut F) -> Poll<F::Output> {
-    Pin::new(operation).poll(&mut Context::from_waker(Waker::noop()))
-}
-
-#[track_caller]
-fn all<T>(tasks: impl IntoIterator<Item = JoinHandle<T>>) -> Vec<T> {
-    green::wait(gather(tasks)).into_iter().map(|result| result.unwrap()).collect()
-}
-
-#[track_caller]
-fn deadlock(root: impl FnOnce()) -> String {
-    let result = Builder::new().virtual_clock().round_robin().try_run(root);
-    result.expect_err("a deadlock").to_string()
-}
+use wouldblock::{Era, JoinHandle, explore, future, green, task, time};
 
 /// A task of `era` that sends all of `items`.
 fn sender<T: 'static>(
@@ -184,13 +168,15 @@ fn an_item_that_was_promised_to_somebody_who_is_gone_goes_to_the_next() {
         let (tx, rx) = channel::bounded(capacity);
         let [mut a, mut b, mut c] = [rx.receiving(), rx.receiving(), rx.receiving()];
         assert!(
-            poll(&mut a).is_pending() && poll(&mut b).is_pending() && poll(&mut c).is_pending()
+            poll_once(&mut a).is_pending()
+                && poll_once(&mut b).is_pending()
+                && poll_once(&mut c).is_pending()
         );
         tx.try_send(1).unwrap();
         tx.try_send(2).unwrap();
         drop(a); // It was promised the first: now b and c have one each.
         assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
-        assert_eq!(poll(&mut b), Poll::Ready(Ok(1)), "the order is kept");
+        assert_eq!(poll_once(&mut b), Poll::Ready(Ok(1)), "the order is kept");
         drop(c);
         assert_eq!(rx.try_recv(), Ok(2), "nobody waits: it stays in the channel");
     }
@@ -201,16 +187,16 @@ fn an_item_that_was_promised_to_somebody_who_is_gone_goes_to_the_next() {
 fn nobody_moves_in_while_a_channel_is_over_full() {
     let (tx, rx) = channel::bounded(1);
     let mut gone = rx.receiving();
-    assert!(poll(&mut gone).is_pending());
+    assert!(poll_once(&mut gone).is_pending());
     tx.try_send(1).unwrap();
     tx.try_send(2).unwrap();
     drop(gone);
     let mut waits = tx.sending(3);
-    assert!(poll(&mut waits).is_pending());
+    assert!(poll_once(&mut waits).is_pending());
     assert_eq!((rx.len(), rx.try_recv(), rx.len()), (2, Ok(1), 1));
-    assert!(poll(&mut waits).is_pending());
+    assert!(poll_once(&mut waits).is_pending());
     assert_eq!((rx.try_recv(), rx.len()), (Ok(2), 1));
-    assert_eq!(poll(&mut waits), Poll::Ready(Ok(())));
+    assert_eq!(poll_once(&mut waits), Poll::Ready(Ok(())));
 }
 
 #[test]
@@ -257,7 +243,7 @@ fn a_send_that_is_given_up_gives_its_item_back_or_drops_it_once() {
     tx.try_send(trace.at_drop("first")).unwrap();
     let mut sending = ["dropped", "given back", "sent", "never polled"].map(|what| {
         let mut sending = tx.sending(trace.at_drop(what));
-        assert!(what == "never polled" || poll(&mut sending).is_pending());
+        assert!(what == "never polled" || poll_once(&mut sending).is_pending());
         Some(sending)
     });
     drop(sending[0].take());
@@ -518,7 +504,7 @@ fn a_oneshot_that_nobody_wants_gives_the_value_back() {
         drop(rx);
         assert_eq!(trace.take(), ["unread"]);
     });
-    let text = deadlock(|| {
+    let text = deadlock_text(|| {
         let (_tx, rx) = oneshot::channel::<()>();
         rx.recv().unwrap();
     });
@@ -621,15 +607,15 @@ fn what_was_handed_over_before_a_shutdown_is_received() {
     for now in [false, true] {
         let queue = Queue::unbounded();
         let [mut waits, mut waits_too] = [queue.getting(), queue.getting()];
-        assert!(poll(&mut waits).is_pending() && poll(&mut waits_too).is_pending());
+        assert!(poll_once(&mut waits).is_pending() && poll_once(&mut waits_too).is_pending());
         queue.put(1).unwrap();
         if now {
             assert!(queue.shutdown_now().is_empty());
         } else {
             queue.shutdown();
         }
-        assert_eq!(poll(&mut waits_too), Poll::Ready(Err(RecvError)));
-        assert_eq!(poll(&mut waits), Poll::Ready(Ok(1)));
+        assert_eq!(poll_once(&mut waits_too), Poll::Ready(Err(RecvError)));
+        assert_eq!(poll_once(&mut waits), Poll::Ready(Ok(1)));
         assert_eq!(queue.unfinished(), 1);
     }
 }
@@ -696,7 +682,7 @@ fn neither_of_two_that_are_always_ready_starves() {
 /// An operation that is ready at once, outside of any task.
 #[track_caller]
 fn green_free<F: Future + Unpin>(mut operation: F) -> F::Output {
-    match poll(&mut operation) {
+    match poll_once(&mut operation) {
         Poll::Ready(output) => output,
         Poll::Pending => panic!("it has to wait"),
     }
@@ -728,7 +714,7 @@ fn what_is_not_chosen_has_taken_nothing() {
         let first = waits.join().unwrap();
         assert_eq!(channels[1 - first].1.try_recv(), Ok(1 - first));
         assert!(channels[first].1.is_empty());
-        assert!(poll(&mut select_all(Vec::<std::future::Pending<()>>::new())).is_pending());
+        assert!(poll_once(&mut select_all(Vec::<std::future::Pending<()>>::new())).is_pending());
     });
 }
 
@@ -760,7 +746,7 @@ fn an_operation_may_be_kept_for_the_next_select() {
 /// The cycle of the crate's design: A → mutex → B → queue → A.
 #[test]
 fn the_cycle_is_drawn_through_a_mutex_and_a_queue() {
-    let text = deadlock(|| {
+    let text = deadlock_text(|| {
         let (mutex, queue) = (Rc::new(Mutex::new(())), Rc::new(Queue::unbounded()));
         let (locks, puts) = (mutex.clone(), queue.clone());
         let a = task::Builder::new().name("A").spawn_green(move || {
@@ -787,7 +773,7 @@ fn the_cycle_is_drawn_through_a_mutex_and_a_queue() {
 
 #[test]
 fn the_report_tells_who_was_last_at_the_other_end() {
-    let text = deadlock(|| {
+    let text = deadlock_text(|| {
         let (tx, rx) = channel::bounded(1);
         let receives = task::Builder::new().name("slow").spawn_green(move || {
             rx.recv().unwrap();
@@ -805,7 +791,7 @@ fn the_report_tells_who_was_last_at_the_other_end() {
         &["waits for room in a channel (last received from by task 2 \"slow\")"],
     );
     // Also if they had to wait for it.
-    let text = deadlock(|| {
+    let text = deadlock_text(|| {
         let (tx, rx) = channel::bounded(0);
         let sends = tx.clone();
         let _sends = green::spawn(move || sends.send(1));
@@ -819,7 +805,7 @@ fn the_report_tells_who_was_last_at_the_other_end() {
         &text,
         &["waits for an item of a channel (last sent to by task 2, which has ended)"],
     );
-    let text = deadlock(|| {
+    let text = deadlock_text(|| {
         let (tx, rx) = channel::bounded(0);
         let receives = rx.clone();
         let _receives = green::spawn(move || receives.recv());
@@ -833,13 +819,13 @@ fn the_report_tells_who_was_last_at_the_other_end() {
         &text,
         &["waits for room in a channel (last received from by task 2, which has ended)"],
     );
-    let text = deadlock(|| {
+    let text = deadlock_text(|| {
         let (tx, rx) = channel::unbounded::<()>();
         assert_eq!(rx.recv(), Ok(()));
         drop(tx);
     });
     assert!(text.ends_with("waits for an item of a channel"), "{text}");
-    let text = deadlock(|| {
+    let text = deadlock_text(|| {
         let queue = Queue::unbounded();
         queue.put(()).unwrap();
         queue.join();
@@ -850,7 +836,7 @@ fn the_report_tells_who_was_last_at_the_other_end() {
 /// What is waited for may be gone by the time of the report, when somebody else has dropped the operation.
 #[test]
 fn the_report_survives_what_it_tells_of() {
-    let text = deadlock(|| {
+    let text = deadlock_text(|| {
         type Operation = Pin<Box<dyn Future<Output = ()>>>;
         let operation: Rc<Cell<Option<Operation>>> = Rc::default();
         let polls = operation.clone();

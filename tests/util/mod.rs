@@ -6,16 +6,18 @@
 use std::any::{Any, type_name};
 use std::cell::{Cell, RefCell};
 use std::env;
-use std::future::IntoFuture;
+use std::future::{Future, IntoFuture};
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{self, AssertUnwindSafe};
+use std::pin::Pin;
 use std::process::{self, Command, ExitStatus, Stdio};
 use std::rc::Rc;
 use std::sync::{Condvar, Mutex, Once};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use wouldblock::{Builder, Era, JoinHandle, future, generator, green};
+use wouldblock::{Builder, Era, JoinHandle, future, gather, generator, green};
 
 pub const MS: Duration = Duration::from_millis(1);
 pub const SECOND: Duration = Duration::from_secs(1);
@@ -72,6 +74,24 @@ pub fn let_others_run() {
     for _ in 0..4 {
         green::yield_now();
     }
+}
+
+/// Waits for tasks that are expected to succeed, and gives what they returned.
+#[track_caller]
+pub fn all<T>(tasks: impl IntoIterator<Item = JoinHandle<T>>) -> Vec<T> {
+    green::wait(gather(tasks)).into_iter().map(|result| result.unwrap()).collect()
+}
+
+/// Polls once, with a waker that wakes nobody.
+pub fn poll_once<F: Future + Unpin>(operation: &mut F) -> Poll<F::Output> {
+    Pin::new(operation).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// What is said of the deadlock that `root` is to run into.
+#[track_caller]
+pub fn deadlock_text(root: impl FnOnce()) -> String {
+    let result = Builder::new().virtual_clock().round_robin().try_run(root);
+    result.expect_err("a deadlock").to_string()
 }
 
 /// What happened, in order. Its clones are the same trace.
