@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::future::{Future, pending, ready};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Waker};
 
 use futures::FutureExt;
@@ -459,6 +459,42 @@ fn each_item_is_received_once_and_in_order_whatever_the_order_of_turns() {
             }
             assert_eq!(sent.len(), received.len());
         });
+    }
+}
+
+/// Where nobody waits, std's own channel is the model.
+#[test]
+fn without_waiting_a_channel_answers_as_std_s_does() {
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = move |below: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % below
+    };
+    for round in 0..2_000 {
+        let capacity = round % 4;
+        let ((tx, rx), (std_tx, std_rx)) =
+            (channel::bounded(capacity), mpsc::sync_channel(capacity));
+        let (mut senders, mut std_senders) = (vec![tx], vec![std_tx]);
+        let (mut receiver, mut std_receiver) = (Some(rx), Some(std_rx));
+        for n in 0..20 {
+            match (next(10), senders.last(), &receiver) {
+                (0..4, Some(tx), _) => {
+                    assert_eq!(tx.try_send(n), std_senders.last().unwrap().try_send(n));
+                }
+                (4..7, _, Some(rx)) => {
+                    assert_eq!(rx.try_recv(), std_receiver.as_ref().unwrap().try_recv());
+                }
+                (7, Some(tx), _) => {
+                    senders.push(tx.clone());
+                    std_senders.push(std_senders[0].clone());
+                }
+                (8, ..) => drop((senders.pop(), std_senders.pop())),
+                (_, _, Some(_)) if next(5) == 0 => drop((receiver.take(), std_receiver.take())),
+                _ => {}
+            }
+        }
     }
 }
 

@@ -74,7 +74,7 @@ impl Condvar {
     ///
     /// The lock is given up. A notification that was meant for this task goes to the next in line.
     #[track_caller]
-    pub fn wait<'a, T: ?Sized>(&'a self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+    pub fn wait<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
         door::wait(self.waiting(guard))
     }
 
@@ -89,7 +89,7 @@ impl Condvar {
     /// As [`wait`](Condvar::wait).
     #[track_caller]
     pub fn wait_while<'a, T: ?Sized>(
-        &'a self,
+        &self,
         mut guard: MutexGuard<'a, T>,
         mut condition: impl FnMut(&mut T) -> bool,
     ) -> MutexGuard<'a, T> {
@@ -111,7 +111,7 @@ impl Condvar {
     /// As [`wait`](Condvar::wait).
     #[track_caller]
     pub fn wait_timeout<'a, T: ?Sized>(
-        &'a self,
+        &self,
         guard: MutexGuard<'a, T>,
         limit: Duration,
     ) -> (MutexGuard<'a, T>, WaitTimeoutResult) {
@@ -130,12 +130,15 @@ impl Condvar {
     ///
     /// As [`wait`](Condvar::wait).
     #[track_caller]
-    pub fn waiting<'a, T: ?Sized>(&'a self, guard: MutexGuard<'a, T>) -> CondvarWaiting<'a, T> {
+    pub fn waiting<'c, 'a, T: ?Sized>(
+        &'c self,
+        guard: MutexGuard<'a, T>,
+    ) -> CondvarWaiting<'c, 'a, T> {
         let locking = guard.mutex().locking();
         CondvarWaiting { notified: self.notified(guard), baton: None, locking }
     }
 
-    fn notified<'a, T: ?Sized>(&'a self, guard: MutexGuard<'a, T>) -> Notified<'a, T> {
+    fn notified<'c, 'a, T: ?Sized>(&'c self, guard: MutexGuard<'a, T>) -> Notified<'c, 'a, T> {
         Notified { condvar: self, guard: Some(guard), place: None }
     }
 }
@@ -158,16 +161,16 @@ impl WaitTimeoutResult {
 }
 
 /// The first half of a wait: unlocks, and is ready with the notification.
-struct Notified<'a, T: ?Sized> {
-    condvar: &'a Condvar,
+struct Notified<'c, 'a, T: ?Sized> {
+    condvar: &'c Condvar,
     guard: Option<MutexGuard<'a, T>>,
     place: Option<Key>,
 }
 
-impl<'a, T: ?Sized> Future for Notified<'a, T> {
-    type Output = Baton<'a>;
+impl<'c, T: ?Sized> Future for Notified<'c, '_, T> {
+    type Output = Baton<'c>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Baton<'a>> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Baton<'c>> {
         let condvar = self.condvar;
         let wait = || Wait::named(&"a condition variable to be notified");
         if self.place.is_some() {
@@ -180,7 +183,7 @@ impl<'a, T: ?Sized> Future for Notified<'a, T> {
     }
 }
 
-impl<T: ?Sized> Drop for Notified<'_, T> {
+impl<T: ?Sized> Drop for Notified<'_, '_, T> {
     fn drop(&mut self) {
         if let Some(key) = self.place.take()
             && self.condvar.line.leave(key).is_none()
@@ -191,7 +194,7 @@ impl<T: ?Sized> Drop for Notified<'_, T> {
 }
 
 /// A notification, passed on if whoever has it is gone before it has got the lock back.
-struct Baton<'a>(&'a Condvar);
+struct Baton<'c>(&'c Condvar);
 
 impl Drop for Baton<'_> {
     fn drop(&mut self) {
@@ -201,13 +204,13 @@ impl Drop for Baton<'_> {
 
 /// See [`Condvar::waiting`].
 #[must_use = "an operation does nothing until it is waited for"]
-pub struct CondvarWaiting<'a, T: ?Sized> {
-    notified: Notified<'a, T>,
-    baton: Option<Baton<'a>>,
+pub struct CondvarWaiting<'c, 'a, T: ?Sized> {
+    notified: Notified<'c, 'a, T>,
+    baton: Option<Baton<'c>>,
     locking: Locking<'a, T>,
 }
 
-impl<'a, T: ?Sized> Future for CondvarWaiting<'a, T> {
+impl<'a, T: ?Sized> Future for CondvarWaiting<'_, 'a, T> {
     type Output = MutexGuard<'a, T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<MutexGuard<'a, T>> {
@@ -220,7 +223,7 @@ impl<'a, T: ?Sized> Future for CondvarWaiting<'a, T> {
     }
 }
 
-impl<T: ?Sized> fmt::Debug for CondvarWaiting<'_, T> {
+impl<T: ?Sized> fmt::Debug for CondvarWaiting<'_, '_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CondvarWaiting").field("notified", &self.baton.is_some()).finish()
     }
