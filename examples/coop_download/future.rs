@@ -63,5 +63,6 @@ async fn download(job: &Job<'_>) -> Result<u64, Error> {
     if hyper_io::has_surplus(connection.await?) {
         return Err(part.too_long());
     }
-    offload(part.finish()?).await
+    offload(part.rest()?).await?;
+    part.finish()
 }

@@ -61,7 +61,8 @@ fn download(y: &Yielder<Wait>, job: &Job<'_>) -> Result<u64, Error> {
         }
     }
     let mut body = response.into_body()?;
-    y.wait(offload(body.finish()?))
+    y.wait(offload(body.rest()?))?;
+    body.finish()
 }
 
 fn write_all(

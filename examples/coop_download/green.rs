@@ -50,7 +50,8 @@ fn download(agent: &ureq::Agent, job: &Job<'_>) -> Result<u64, Error> {
             green::wait(offload(write))?;
         }
     }
-    green::wait(offload(part.finish()?))
+    green::wait(offload(part.rest()?))?;
+    part.finish()
 }
 
 /// As the other ways do, it asks the server itself, for the file as it is, and sees the status first.

@@ -88,20 +88,21 @@ impl Part {
         Error::Lasting(format!("the body is longer than{length} announced"))
     }
 
-    /// What writes the rest and gives the file its name; it returns the number of bytes.
-    pub fn finish(&mut self) -> Result<impl FnOnce() -> Result<u64, Error> + Send + use<>, Error> {
+    /// What writes the rest, unless less has come in than was announced.
+    pub fn rest(&mut self) -> Result<impl FnOnce() -> Result<(), Error> + Send + use<>, Error> {
         if let Some(length) = self.length.filter(|length| self.taken < *length) {
             let taken = self.taken;
             return Err(Error::Passing(format!("the body ended after {taken} of {length} bytes")));
         }
-        let write = self.write();
-        // Should the task be cancelled meanwhile, the temporary name is gone, or the file was whole first.
-        let (from, to, taken) = (self.temporary.to_path_buf(), self.path.clone(), self.taken);
-        Ok(move || {
-            write()?;
-            std::fs::rename(from, &to).map_err(|e| cannot_write(&to, &e))?;
-            Ok(taken)
-        })
+        Ok(self.write())
+    }
+
+    /// Gives the file its name, when all is written, and returns the number of bytes. This is done where it is
+    /// called, with no wait in which Ctrl-C could come: a file that is there is one that is reported.
+    pub fn finish(self) -> Result<u64, Error> {
+        let Part { temporary, path, taken, .. } = self;
+        temporary.persist(&path).map_err(|e| cannot_write(&path, &e.error))?;
+        Ok(taken)
     }
 
     fn write(&mut self) -> impl FnOnce() -> Result<(), Error> + Send + use<> {

@@ -32,5 +32,6 @@ fn download(job: &Job<'_>) -> Result<u64, Error> {
         }
     }
     let mut body = response.into_body()?;
-    body.finish()?()
+    body.rest()?()?;
+    body.finish()
 }
