@@ -259,11 +259,40 @@ fn is_idle_notices_what_has_come_since_the_turn_began() {
     });
 }
 
+/// What has come meanwhile (over loopback, at once) shows that nobody has looked; and the wait is for it.
+#[test]
+fn after_a_short_read_the_next_try_is_spared_and_the_wait_is_not() {
+    bounded(|| {
+        let (ours, theirs) = after_a_short_read();
+        send(&theirs, b"y");
+        let spared = ours.try_read(&mut [0; 64]);
+        assert_eq!(spared.unwrap_err().kind(), ErrorKind::WouldBlock);
+        green::wait(ours.readable()).unwrap();
+        assert_eq!(ours.try_read(&mut [0; 64]).unwrap(), 1);
+    });
+}
+
+/// In the middle of a large body, more has come meanwhile.
+#[test]
+fn after_a_short_read_of_much_the_next_one_is_made() {
+    bounded(|| {
+        let (ours, theirs) = after_a_short_read();
+        send(&theirs, &[0; 20_000]);
+        let mut buf = vec![0; 100_000];
+        while ours.peek(&mut buf).unwrap() < 20_000 {}
+        assert_eq!((&ours).read(&mut buf).unwrap(), 20_000);
+        send(&theirs, b"y");
+        while ours.is_idle() {}
+        assert_eq!(ours.try_read(&mut buf).unwrap(), 1);
+    });
+}
+
 /// A short read saves the next one where somebody would wait for the event, and nowhere else.
 #[test]
 fn after_a_short_read_in_a_run_a_read_outside_of_it_gets_what_is_there() {
     let (ours, theirs) = bounded(after_a_short_read);
     send(&theirs, b"y");
+    while ours.is_idle() {}
     assert_eq!(ours.try_read(&mut [0; 64]).unwrap(), 1);
 }
 

@@ -121,6 +121,7 @@ fn reading_from_a_socket_while_unwinding_gets_what_is_there_also_after_a_short_r
         let task = green::spawn(move || {
             let (ours, theirs) = after_a_short_read();
             send(&theirs, b"y");
+            while ours.is_idle() {}
             let _finally = Finally(|| {
                 inside.push((&ours).read(&mut [0; 64]).map_err(|e| e.to_string()));
             });

@@ -445,6 +445,10 @@ macro_rules! three_eras {
         ///
         /// The socket's.
         ///
+        /// # Panics
+        ///
+        /// Where [`Readiness`] does.
+        ///
         /// # Cancellation
         ///
         /// Nothing is lost.

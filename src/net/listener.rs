@@ -111,6 +111,10 @@ macro_rules! listener {
             ///
             /// As [`accept`](Self::accept).
             ///
+            /// # Panics
+            ///
+            /// Where [`Readiness`] does.
+            ///
             /// # Cancellation
             ///
             /// Nothing is lost: the connection stays in the listener's queue.

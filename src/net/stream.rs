@@ -52,6 +52,8 @@ macro_rules! stream {
             ///
             /// `WouldBlock`, when nothing is there yet: wait for [`readable`](Self::readable). The same
             /// when the task has had its share of this turn; the wait then only gives the others theirs.
+            /// In a task, the first try after a read of TCP that took less than it asked for is answered so
+            /// without a look: the wait is then for what has come since.
             pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
                 let read = self.inner.attempt(Direction::Read, |mut s| s.read(buf));
                 self.note(read, buf.len())
@@ -97,6 +99,10 @@ macro_rules! stream {
             /// # Errors
             ///
             /// Those of the connection; never `WouldBlock`.
+            ///
+            /// # Panics
+            ///
+            /// On a thread without a scheduler, when it is not ready.
             pub fn poll_read(
                 &self,
                 cx: &mut Context<'_>,
@@ -110,6 +116,10 @@ macro_rules! stream {
             /// many bytes of `buf` are, afterwards. For traits that read into such (tokio's, hyper's).
             ///
             /// # Errors
+            ///
+            /// As [`poll_read`](Self::poll_read).
+            ///
+            /// # Panics
             ///
             /// As [`poll_read`](Self::poll_read).
             pub fn poll_read_uninit(
@@ -127,12 +137,17 @@ macro_rules! stream {
             /// # Errors
             ///
             /// Those of the connection; never `WouldBlock`.
+            ///
+            /// # Panics
+            ///
+            /// As [`poll_read`](Self::poll_read).
             pub fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
                 self.inner.poll(cx, Direction::Write, |s| send(s, buf))
             }
 
             stds! {
-                /// Closes one or both directions. Whoever waits for what it ends is woken.
+                /// Closes one or both directions. Whoever waits for what it ends is woken. (Who waits for
+                /// room in a Unix socket is so only if both end: of its writing alone the kernel says nothing.)
                 fn shutdown(how: Shutdown);
             }
         }

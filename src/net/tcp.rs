@@ -142,6 +142,10 @@ impl TcpStream {
     ///
     /// As [`connect`](TcpStream::connect).
     ///
+    /// # Panics
+    ///
+    /// Where [`Readiness`] does.
+    ///
     /// # Cancellation
     ///
     /// The attempt is given up.

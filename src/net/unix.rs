@@ -373,7 +373,8 @@ impl UnixDatagram {
     stds! {
         /// As [`connect`](UnixDatagram::connect), to an address, which may be an abstract one.
         fn connect_addr(address: &SocketAddr);
-        /// Closes one or both directions. Whoever waits for what it ends is woken.
+        /// Closes one or both directions. Whoever waits for what it ends is woken. (Who waits for room is so
+        /// only if both end: of its sending alone the kernel says nothing.)
         fn shutdown(how: Shutdown);
     }
 }
