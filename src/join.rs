@@ -352,6 +352,7 @@ impl<T> Promise<T> {
 
     /// There is no stack for the task: that is its result.
     pub(crate) fn no_stack(&self, task: Arc<Task>, error: io::Error) {
+        drop_values(&task);
         self.0.result.set(Some(Err(JoinError::new(task, Reason::NoStack(error)))));
         note(Outcome::Panicked);
     }
@@ -377,15 +378,20 @@ impl<T> Promise<T> {
         self.0.result.set(Some(result));
         // A panic in these destructors has been reported by the hook, and there is nobody to get it.
         let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(self)));
-        // SAFETY: code runs on its task's home thread.
-        let local = unsafe { task.local() };
-        // A destructor may ask for another value, and so make it.
-        while let Some(value) = local.if_extras(|extras| extras.values.pop()) {
-            let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(value)));
-        }
+        drop_values(&task);
         if let Some(failure) = failure {
             note(failure);
         }
+    }
+}
+
+/// Drops the values that the running task has for itself.
+fn drop_values(task: &Task) {
+    // SAFETY: the task runs, so this is its home thread.
+    let local = unsafe { task.local() };
+    // A destructor may ask for another value, and so make it.
+    while let Some(value) = local.if_extras(|extras| extras.values.pop()) {
+        let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(value)));
     }
 }
 

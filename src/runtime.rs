@@ -11,9 +11,9 @@ use crate::join::{JoinHandle, Promise};
 use crate::kernel::cancel;
 use crate::kernel::coroutine::{self, Fiber, as_root};
 use crate::kernel::observe::Observer;
-use crate::kernel::scheduler::{Progress, Scheduler, current, here, in_task};
+use crate::kernel::scheduler::{Progress, Scheduler, current, here, in_task, with_local};
 use crate::kernel::stack;
-use crate::kernel::task::{Body, Setup, State};
+use crate::kernel::task::{Body, Extras, Setup, State, Value};
 use crate::kernel::timers::Clock;
 use crate::overflow;
 use crate::report::Deadlock;
@@ -328,6 +328,7 @@ pub(crate) fn launch<T: 'static, B: Body + 'static>(
 ) -> JoinHandle<T> {
     let promise = Promise::new();
     let packet = promise.0.clone();
+    let values = inherited();
     let task = Scheduler::with(|scheduler| {
         let scheduler = scheduler.unwrap_or_else(|| {
             panic!("spawn outside of a run: call it inside `wouldblock::run(|| ..)`")
@@ -339,7 +340,24 @@ pub(crate) fn launch<T: 'static, B: Body + 'static>(
         }
         scheduler.spawn(setup, Box::new(body(promise)))
     });
+    if !values.is_empty() {
+        // SAFETY: the task was just spawned on this thread.
+        unsafe { task.local() }.extras(|extras| extras.values = values);
+    }
     JoinHandle { task, packet }
+}
+
+/// Copies of the running task's values, for a task that it spawns.
+fn inherited() -> Vec<Value> {
+    let copied = |extras: &mut Extras| {
+        extras.values.iter().filter(|value| value.copy.is_some()).cloned().collect::<Vec<_>>()
+    };
+    let mut values = with_local(|local| local.if_extras(copied)).unwrap_or_default();
+    // Only now does code of the user's run.
+    for Value { value, copy, .. } in &mut values {
+        *value = copy.expect("those without were left out")(&**value);
+    }
+    values
 }
 
 /// A fiber for the running task; where the kernel has no room for a stack, that is the task's result.

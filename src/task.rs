@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use crate::kernel::scheduler::{self, Scheduler, with_local};
 use crate::kernel::stack;
-use crate::kernel::task::{self, Extras, Setup};
+use crate::kernel::task::{self, Extras, Setup, Value};
 use crate::runtime::Era;
 
 /// How a task is set up, in the manner of [`std::thread::Builder`]; the three `spawn`s are
@@ -143,24 +143,70 @@ impl fmt::Debug for Task {
 
 /// A value that each task has for itself: made by [`task_local!`](crate::task_local).
 ///
-/// It is made when a task first asks for it, and dropped when the task ends, on the task's own stack.
+/// It is made when a task first asks for it, and dropped when the task ends, on the task's own stack. One
+/// that is declared as `inherited` begins as a copy of what it is, at the spawn, in the task that spawns.
 #[derive(Debug)]
 pub struct TaskLocal<T: 'static> {
-    #[doc(hidden)]
-    pub initial: fn() -> T,
+    initial: fn() -> T,
+    copy: Option<fn(&dyn Any) -> Rc<dyn Any>>,
 }
 
 /// Declares a [`TaskLocal`], in the manner of `thread_local!`: `task_local! { static NAME: Type = value; }`.
+///
+/// `inherited static` declares one of which each task begins with a copy (a [`Clone`]) of the value in the
+/// task that spawned it, if there is one. Neither sees what the other sets afterwards. (Python's
+/// `contextvars`, PEP 567.) For a value that all of them share, use an [`Rc`].
+///
+/// ```
+/// use wouldblock::{green, task_local};
+///
+/// task_local! {
+///     /// Whose request it is: known to all tasks that work on it.
+///     inherited static USER: &'static str = "nobody";
+///     static STEPS: u32 = 0;
+/// }
+///
+/// wouldblock::run(|| {
+///     USER.set("ann");
+///     STEPS.set(7);
+///     let task = green::spawn(|| (USER.with(|user| *user), STEPS.with(|steps| *steps)));
+///     USER.set("bob");
+///     assert_eq!(task.join().unwrap(), ("ann", 0));
+/// });
+/// ```
 #[macro_export]
 macro_rules! task_local {
-    ($($(#[$attribute:meta])* $visibility:vis static $name:ident: $type:ty = $initial:expr;)*) => {$(
+    () => {};
+    ($(#[$attribute:meta])* $visibility:vis inherited static $name:ident: $type:ty = $initial:expr; $($rest:tt)*) => {
         $(#[$attribute])*
         $visibility static $name: $crate::task::TaskLocal<$type> =
-            $crate::task::TaskLocal { initial: || $initial };
-    )*};
+            $crate::task::TaskLocal::inherited(|| $initial);
+        $crate::task_local! { $($rest)* }
+    };
+    ($(#[$attribute:meta])* $visibility:vis static $name:ident: $type:ty = $initial:expr; $($rest:tt)*) => {
+        $(#[$attribute])*
+        $visibility static $name: $crate::task::TaskLocal<$type> =
+            $crate::task::TaskLocal::new(|| $initial);
+        $crate::task_local! { $($rest)* }
+    };
+}
+
+impl<T: Clone + 'static> TaskLocal<T> {
+    #[doc(hidden)]
+    pub const fn inherited(initial: fn() -> T) -> TaskLocal<T> {
+        let copy = |value: &dyn Any| -> Rc<dyn Any> {
+            Rc::new(value.downcast_ref::<T>().expect("a value of this static").clone())
+        };
+        TaskLocal { initial, copy: Some(copy) }
+    }
 }
 
 impl<T: 'static> TaskLocal<T> {
+    #[doc(hidden)]
+    pub const fn new(initial: fn() -> T) -> TaskLocal<T> {
+        TaskLocal { initial, copy: None }
+    }
+
     /// Calls `f` with the value of the running task.
     ///
     /// # Panics
@@ -184,7 +230,8 @@ impl<T: 'static> TaskLocal<T> {
 
     fn get(&'static self) -> Rc<T> {
         let found = self.extras(|extras| {
-            extras.values.iter().find(|(key, _)| *key == self.key()).map(|(_, value)| value.clone())
+            let found = extras.values.iter().find(|value| value.key == self.key());
+            found.map(|found| found.value.clone())
         });
         let value = found.unwrap_or_else(|| {
             let value: Rc<dyn Any> = Rc::new((self.initial)());
@@ -196,10 +243,10 @@ impl<T: 'static> TaskLocal<T> {
 
     fn put(&'static self, value: Rc<dyn Any>) -> Option<Rc<dyn Any>> {
         self.extras(|Extras { values, .. }| {
-            match values.iter_mut().find(|(key, _)| *key == self.key()) {
-                Some((_, old)) => Some(std::mem::replace(old, value)),
+            match values.iter_mut().find(|value| value.key == self.key()) {
+                Some(old) => Some(std::mem::replace(&mut old.value, value)),
                 None => {
-                    values.push((self.key(), value));
+                    values.push(Value { key: self.key(), value, copy: self.copy });
                     None
                 }
             }

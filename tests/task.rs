@@ -12,7 +12,9 @@ use util::{
     Defer, ERAS, HOUR, SECOND, Trace, assert_contains, in_child, let_others_run, logged,
     panic_text, run, run_in_order, spawn_running, spawn_waiting,
 };
-use wouldblock::{Builder, Era, JoinHandle, future, generator, green, task, task_local, time};
+use wouldblock::{
+    Builder, Era, Group, JoinHandle, future, generator, green, task, task_local, time,
+};
 
 fn me() -> task::Task {
     task::current().expect("a task runs")
@@ -336,6 +338,90 @@ fn a_value_may_ask_for_another_when_it_is_dropped() {
         });
         task.join().unwrap();
         assert_eq!(trace.take(), ["last"]);
+    });
+}
+
+task_local! {
+    inherited static USER: String = "nobody".to_owned();
+    /// Between two that are.
+    static OWN: Cell<u32> = Cell::new(0);
+    inherited static DEPTH: Cell<u32> = Cell::new(0);
+}
+
+#[test]
+fn an_inherited_value_begins_as_a_copy_of_what_it_was_at_the_spawn() {
+    run(|| {
+        USER.set("ann".into());
+        OWN.with(|own| own.set(7));
+        for (era, depth) in ERAS.into_iter().zip(1..) {
+            DEPTH.with(|own| own.set(depth));
+            let child = spawn_running(era, || {
+                let seen = (USER.with(String::clone), OWN.with(Cell::get), DEPTH.with(Cell::get));
+                USER.set("child".into());
+                DEPTH.with(|own| own.set(100));
+                let grandchild = green::spawn(|| (USER.with(String::clone), DEPTH.with(Cell::get)));
+                assert_eq!(grandchild.join().unwrap(), ("child".into(), 100));
+                seen
+            });
+            USER.set("later".into());
+            assert_eq!(child.join().unwrap(), ("ann".into(), 0, depth), "{era}");
+            assert_eq!(USER.with(String::clone), "later");
+            USER.set("ann".into());
+        }
+        assert_eq!(DEPTH.with(Cell::get), 3, "a copy, although it can be changed in place");
+    });
+}
+
+#[test]
+fn who_was_given_no_value_gives_none_on_and_outside_of_a_task_there_is_none_to_give() {
+    run(|| {
+        let child = green::spawn(|| USER.with(String::clone));
+        assert_eq!(child.join().unwrap(), "nobody");
+    });
+    let runtime = Builder::new().build().unwrap();
+    let seen = Rc::new(RefCell::new(String::new()));
+    let see = seen.clone();
+    drop(runtime.enter(|| green::spawn(move || see.replace(USER.with(String::clone)))));
+    while runtime.turn() {}
+    assert_eq!(*seen.borrow(), "nobody");
+}
+
+#[test]
+fn scoped_tasks_and_those_of_a_group_inherit_too() {
+    run(|| {
+        USER.set("ann".into());
+        let user = || USER.with(String::clone);
+        assert_eq!(green::scope(|s| s.spawn(user).join().unwrap()), "ann");
+        let group = Group::run(|g: &Group<wouldblock::JoinError>| {
+            Ok(g.spawn_future(async move { Ok(user()) }).join().unwrap())
+        });
+        assert_eq!(group.unwrap(), "ann");
+    });
+}
+
+/// Says how often it was copied, and asks for another value while it is.
+struct Copied(Trace);
+
+impl Clone for Copied {
+    fn clone(&self) -> Copied {
+        self.0.say(format!("copied for {}", USER.with(String::clone)));
+        Copied(self.0.clone())
+    }
+}
+
+#[test]
+fn copies_are_made_by_the_task_that_spawns_and_dropped_with_theirs() {
+    task_local! { inherited static KEPT: Option<(Copied, Rc<util::AtDrop>)> = None; }
+    run(|| {
+        let trace = Trace::new();
+        USER.set("ann".into());
+        KEPT.set(Some((Copied(trace.clone()), Rc::new(trace.at_drop("dropped")))));
+        let never_begins = green::spawn(|| unreachable!("it is cancelled first"));
+        assert_eq!(trace.take(), ["copied for ann"]);
+        never_begins.cancel();
+        assert!(never_begins.join().is_err_and(|e: wouldblock::JoinError| e.is_cancelled()));
+        let copies = KEPT.with(|kept| Rc::strong_count(&kept.as_ref().unwrap().1));
+        assert_eq!(copies, 1, "what was copied for it is gone with it");
     });
 }
 

@@ -286,10 +286,20 @@ pub(crate) struct Local {
 /// What few tasks have: behind one pointer.
 #[derive(Default)]
 pub(crate) struct Extras {
-    /// Task-local values, by the address of their static.
-    pub(crate) values: Vec<(usize, Rc<dyn Any>)>,
+    /// Task-local values.
+    pub(crate) values: Vec<Value>,
     /// What is called when the task is done, in this order.
     pub(crate) callbacks: VecDeque<Callback>,
+}
+
+/// A value that the task has for itself.
+#[derive(Clone)]
+pub(crate) struct Value {
+    /// The address of the static that it is the value of.
+    pub(crate) key: usize,
+    pub(crate) value: Rc<dyn Any>,
+    /// How tasks that this one spawns get theirs, if they do.
+    pub(crate) copy: Option<fn(&dyn Any) -> Rc<dyn Any>>,
 }
 
 /// It is called on the scheduler's own stack, and does not panic.
