@@ -108,13 +108,10 @@ impl<T> JoinHandle<T> {
     {
         let task = self.task.clone();
         self.packet.at_end(&self.task, move |packet| {
-            let result =
-                packet.result.take().unwrap_or_else(|| Err(JoinError::taken(task.clone())));
+            let result = packet.result.take().unwrap_or_else(|| Err(JoinError::taken(task)));
             let called = panic::catch_unwind(AssertUnwindSafe(|| callback(&result)));
             packet.result.set(Some(result));
-            if let Err(payload) = called {
-                log::error!("a callback at the end of {task} panicked: {}", message(&*payload));
-            }
+            called.unwrap_or_else(|payload| panic::resume_unwind(payload));
         });
     }
 
@@ -206,7 +203,8 @@ pub struct JoinError(Box<Failure>);
 
 /// Behind a pointer, so that a result has no room to keep for a failure that seldom comes.
 struct Failure {
-    task: Arc<Task>,
+    /// `None`: there never was one.
+    task: Option<Arc<Task>>,
     reason: Reason,
 }
 
@@ -222,7 +220,12 @@ enum Reason {
 
 impl JoinError {
     fn new(task: Arc<Task>, reason: Reason) -> JoinError {
-        JoinError(Box::new(Failure { task, reason }))
+        JoinError(Box::new(Failure { task: Some(task), reason }))
+    }
+
+    /// The run has ended before the task could be spawned.
+    pub(crate) fn never_began() -> JoinError {
+        JoinError(Box::new(Failure { task: None, reason: Reason::Cancelled }))
     }
 
     /// The task has no result, and is not to blame.
@@ -273,14 +276,17 @@ impl JoinError {
             Reason::Panicked(payload) => {
                 Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner))
             }
-            reason => Err(JoinError::new(self.0.task, reason)),
+            reason => Err(JoinError(Box::new(Failure { reason, ..*self.0 }))),
         }
     }
 }
 
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let task = &self.0.task;
+        let Some(task) = &self.0.task else {
+            return f
+                .write_str("a task that another thread ordered never began: the run has ended");
+        };
         match &self.0.reason {
             Reason::Cancelled => write!(f, "{task} was cancelled"),
             Reason::Panicked(payload) => {
@@ -329,19 +335,24 @@ pub(crate) struct Packet<T> {
 }
 
 impl<T> Packet<T> {
-    /// Has `call`, which does not panic, called when the task is done, at once if it is.
-    pub(crate) fn at_end(self: &Rc<Self>, task: &Task, call: impl FnOnce(&Self) + 'static)
+    /// Has `call` called when the task is done, at once if it is. Its panic is logged.
+    pub(crate) fn at_end(self: &Rc<Self>, task: &Arc<Task>, call: impl FnOnce(&Self) + 'static)
     where
         T: 'static,
     {
+        let (packet, of) = (self.clone(), task.clone());
+        let call = move || {
+            if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| call(&packet))) {
+                log::error!("a callback at the end of {of} panicked: {}", message(&*payload));
+            }
+        };
         // SAFETY: a packet is not `Send`, so this is the task's home thread.
         let local = unsafe { task.local() };
         let others = local.if_extras(|extras| !extras.callbacks.is_empty());
-        if local.state.get() == State::Done && !others {
-            return call(self);
+        match local.state.get() == State::Done && !others {
+            true => call(),
+            false => local.extras(|extras| extras.callbacks.push_back(Box::new(call))),
         }
-        let packet = self.clone();
-        local.extras(|extras| extras.callbacks.push_back(Box::new(move || call(&packet))));
     }
 }
 

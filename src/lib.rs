@@ -296,6 +296,7 @@ mod explore;
 mod fork;
 pub mod fs;
 mod group;
+mod handle;
 #[cfg(feature = "ureq")]
 pub mod http;
 mod join;
@@ -323,6 +324,7 @@ pub use eras::{future, generator, green};
 pub use explore::explore;
 pub use group::{AsCompleted, Gather, Race, TryGather, as_completed, gather, race, try_gather};
 pub use group::{Failures, Group};
+pub use handle::{Handle, RemoteHandle, RunEnded};
 pub use join::{JoinError, JoinHandle};
 pub use kernel::door::Waited;
 pub use kernel::reactor::SourceId;

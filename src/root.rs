@@ -77,8 +77,8 @@ impl Builder {
     ) -> Result<T, Deadlock> {
         let mut result = None;
         let code = Box::new(|| result = Some(root()));
-        let setup = task::Builder::new().name("root").stack_size(self.stack());
-        let setup = setup.setup_at(Era::Green, site);
+        let setup = task::Builder::new().name("root").stack_size(self.stack()).at(site);
+        let setup = setup.setup(Era::Green);
         self.run_root(setup, code, |promise, body| Box::new(Greenlet::New(promise, body)))?;
         Ok(result.expect("the root has returned"))
     }

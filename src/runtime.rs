@@ -238,7 +238,7 @@ pub(crate) fn seed_of_environment() -> Option<u64> {
 /// send::<wouldblock::Runtime>();
 /// ```
 pub struct Runtime {
-    scheduler: Scheduler,
+    pub(crate) scheduler: Scheduler,
     stays: PhantomData<*const ()>,
 }
 
@@ -286,6 +286,7 @@ impl Drop for Runtime {
         if !closed && Scheduler::with(|here| here.is_none()) && !std::thread::panicking() {
             self.enter(|| close(&self.scheduler));
         }
+        self.scheduler.close();
     }
 }
 

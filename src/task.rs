@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use crate::kernel::scheduler::{self, Scheduler, with_local};
 use crate::kernel::stack;
-use crate::kernel::task::{self, Extras, Setup, Value};
+use crate::kernel::task::{self, CopyValue, Extras, Setup, Value};
 use crate::runtime::Era;
 
 /// How a task is set up, in the manner of [`std::thread::Builder`]; the three `spawn`s are
@@ -36,6 +36,7 @@ use crate::runtime::Era;
 pub struct Builder {
     pub(crate) name: Option<Box<str>>,
     pub(crate) stack_size: Option<u32>,
+    site: Option<&'static Location<'static>>,
 }
 
 impl Builder {
@@ -50,12 +51,15 @@ impl Builder {
         self
     }
 
-    #[track_caller]
-    pub(crate) fn setup(self, era: Era) -> Setup {
-        self.setup_at(era, Location::caller())
+    /// Spawned by whoever is at `site`, and not where the builder is told to spawn.
+    pub(crate) fn at(mut self, site: &'static Location<'static>) -> Builder {
+        self.site = Some(site);
+        self
     }
 
-    pub(crate) fn setup_at(self, era: Era, site: &'static Location<'static>) -> Setup {
+    #[track_caller]
+    pub(crate) fn setup(self, era: Era) -> Setup {
+        let site = self.site.unwrap_or(Location::caller());
         let stack_size = self.stack_size.unwrap_or(0);
         Setup { era, site, name: self.name.map(Box::new), stack_size }
     }
@@ -148,7 +152,7 @@ impl fmt::Debug for Task {
 #[derive(Debug)]
 pub struct TaskLocal<T: 'static> {
     initial: fn() -> T,
-    copy: Option<fn(&dyn Any) -> Rc<dyn Any>>,
+    copy: Option<CopyValue>,
 }
 
 /// Declares a [`TaskLocal`], in the manner of `thread_local!`: `task_local! { static NAME: Type = value; }`.

@@ -56,6 +56,7 @@ const READING_ORDER: &[&str] = &[
     "group/completed.rs",
     "group/failing.rs",
     "group/mod.rs",
+    "handle.rs",
     "explore.rs",
     "sync/wait_queue.rs",
     "sync/line.rs",
@@ -381,12 +382,14 @@ struct Line {
     comment: String,
 }
 
-/// Where a word stands in a line of code, each time that it begins there (a path's later parts do not).
+/// Where a word stands in a line of code, each time that it begins there (a path's later parts do not, and
+/// neither does `$crate`, which is for whoever calls the macro).
 fn words(code: &str, word: &str) -> impl Iterator<Item = usize> {
     let is_whole = move |start: &usize| {
         let before = code[..*start].chars().next_back();
         let after = code[start + word.len()..].chars().next();
-        !before.is_some_and(|c| is_of_a_word(c) || c == ':') && !after.is_some_and(is_of_a_word)
+        !before.is_some_and(|c| is_of_a_word(c) || matches!(c, ':' | '$'))
+            && !after.is_some_and(is_of_a_word)
     };
     code.match_indices(word).map(|(start, _)| start).filter(is_whole)
 }

@@ -72,6 +72,9 @@ impl Scheduler {
                 task.noted();
                 self.wake(task);
             }
+            for order in self.home.orders.drain() {
+                order(!self.is_closing());
+            }
         }
         any |= self.wake_sleepers(idle && !any);
         self.recalibrate(before);

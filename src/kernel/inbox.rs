@@ -30,13 +30,18 @@ impl<T> Inbox<T> {
 
     /// Leaves `item`; true: the bell must be rung. A closed box drops what it is given.
     pub(crate) fn push(&self, item: T) -> bool {
+        self.push_with(|| item) == Some(true)
+    }
+
+    /// As [`push`](Inbox::push), of what `make`, which runs under the lock, returns. `None`: the box is
+    /// closed, and it was not called.
+    pub(crate) fn push_with(&self, make: impl FnOnce() -> T) -> Option<bool> {
         let mut state = self.lock();
         if state.closed {
-            drop(state);
-            return false; // `item` is dropped here, outside of the lock.
+            return None;
         }
-        state.items.push(item);
-        state.items.len() == 1
+        state.items.push(make());
+        Some(state.items.len() == 1)
     }
 
     /// Takes everything, in the order it came.
@@ -137,20 +142,52 @@ mod model {
         });
     }
 
-    /// What is pushed is drained, or refused, once the box is closed: it never stays inside.
+    /// What is pushed is drained, or refused, once the box is closed: one of the two, and it never stays
+    /// inside.
     #[test]
     fn a_closed_box_stays_empty() {
         loom::model(|| {
             let inbox = Arc::new(Inbox::new());
             let pusher = {
                 let inbox = inbox.clone();
-                thread::spawn(move || {
-                    inbox.push(1);
-                })
+                thread::spawn(move || inbox.push_with(|| 1).is_some())
             };
             let drained = inbox.close();
-            pusher.join().unwrap();
-            assert!(drained.len() <= 1 && inbox.drain().is_empty());
+            let pushed = pusher.join().unwrap();
+            assert_eq!(drained.len(), usize::from(pushed));
+            assert!(inbox.drain().is_empty());
+        });
+    }
+
+    /// A thread leaves an order, and then gives up the handle that let it. Whoever sees that no handle is
+    /// left, and then that the box is empty, has seen the order: it may say that nothing will come.
+    #[test]
+    fn nobody_gives_up_before_the_last_order() {
+        loom::model(|| {
+            let inbox = Arc::new((Inbox::new(), Bell(Mutex::new(false), Condvar::new())));
+            let handles = Arc::new(AtomicUsize::new(1));
+            let thread = {
+                let (inbox, handles) = (inbox.clone(), handles.clone());
+                thread::spawn(move || {
+                    if inbox.0.push_with(|| ()) == Some(true) {
+                        inbox.1.ring();
+                    }
+                    if handles.fetch_sub(1, Ordering::Release) == 1 {
+                        inbox.1.ring();
+                    }
+                })
+            };
+            let mut seen = 0;
+            loop {
+                let left = handles.load(Ordering::Acquire);
+                match (left, inbox.0.is_empty()) {
+                    (0, true) => break,
+                    (_, true) => inbox.1.sleep(),
+                    (_, false) => seen += inbox.0.drain().len(),
+                }
+            }
+            assert_eq!(seen, 1);
+            thread.join().unwrap();
         });
     }
 }

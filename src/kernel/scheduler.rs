@@ -187,6 +187,7 @@ impl Scheduler {
         let reactor = Reactor::new()?;
         let home = Arc::new(Home {
             inbox: Inbox::new(),
+            orders: Inbox::new(),
             shared: reactor.shared().clone(),
             wakers: AtomicUsize::new(0),
             outside: AtomicUsize::new(0),
@@ -322,13 +323,13 @@ impl Scheduler {
     /// only somebody who keeps a waker, on this thread or another, can (`Quiet`).
     fn stalled(&self) -> Progress {
         let (in_line, pollers) = self.reactor.borrow().waiting();
-        // In this order: a waker that is gone has left its task in the inbox before.
+        // In this order: a waker that is gone has left its task in the inbox before, and a handle its orders.
         let wakers = self.home.wakers.load(Ordering::Acquire);
         let certain = !self.timers.borrow().is_empty()
             || in_line > 0
             || pollers > 0 && wakers > 0
             || self.awaits_outside();
-        match (certain, wakers, self.home.inbox.is_empty()) {
+        match (certain, wakers, self.home.inbox.is_empty() && self.home.orders.is_empty()) {
             (true, _, _) | (_, _, false) => Progress::Done,
             (false, 0, true) => Progress::Deadlock,
             (false, _, true) => Progress::Quiet,
@@ -524,10 +525,13 @@ impl Scheduler {
         self.tasks.borrow().is_empty()
     }
 
-    /// Refuses wakes from other threads from now on: nothing will run here any more.
+    /// Refuses wakes and orders from other threads from now on: nothing will run here any more.
     pub(crate) fn close(&self) {
         for task in self.home.inbox.close() {
             task.noted();
+        }
+        for order in self.home.orders.close() {
+            order(false);
         }
     }
 }

@@ -212,12 +212,16 @@ pub(crate) enum Waiter {
     Waker(Waker),
 }
 
+/// What another thread wants done on the home thread: called there with `true`, or with `false` when the
+/// run is ending.
+pub(crate) type Order = Box<dyn FnOnce(bool) + Send>;
+
 /// The thread, more exactly the `run`, that owns a task.
-#[derive(Debug)]
 pub(crate) struct Home {
     pub(crate) inbox: Inbox<Arc<Task>>,
+    pub(crate) orders: Inbox<Order>,
     pub(crate) shared: Arc<Shared>,
-    /// Wakers of tasks that somebody keeps: while there are any, a parked task may yet be woken.
+    /// Wakers of tasks, and handles, that somebody keeps: while there are any, a task may yet be woken.
     pub(crate) wakers: AtomicUsize,
     /// How many operations are under way on other threads, and will wake somebody.
     pub(crate) outside: AtomicUsize,
@@ -299,8 +303,10 @@ pub(crate) struct Value {
     pub(crate) key: usize,
     pub(crate) value: Rc<dyn Any>,
     /// How tasks that this one spawns get theirs, if they do.
-    pub(crate) copy: Option<fn(&dyn Any) -> Rc<dyn Any>>,
+    pub(crate) copy: Option<CopyValue>,
 }
+
+pub(crate) type CopyValue = fn(&dyn Any) -> Rc<dyn Any>;
 
 /// It is called on the scheduler's own stack, and does not panic.
 pub(crate) type Callback = Box<dyn FnOnce()>;

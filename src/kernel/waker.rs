@@ -40,8 +40,8 @@ pub(crate) static VTABLE: RawWakerVTable = RawWakerVTable::new(
 pub(crate) static NOBODY: RawWakerVTable =
     RawWakerVTable::new(|data| RawWaker::new(data, &NOBODY), |_| {}, |_| {}, |_| {});
 
-/// One waker less. With the last one, a scheduler that waits for it may have to look for a deadlock.
-fn give_up(home: &Home) {
+/// One waker, or handle, less. With the last one, a scheduler that waits for it may have to look for a deadlock.
+pub(crate) fn give_up(home: &Home) {
     if home.wakers.fetch_sub(1, Ordering::Release) == 1
         && Scheduler::with(|here| here.is_none_or(|here| !ptr::eq(&raw const *here.home, home)))
     {

@@ -1,0 +1,297 @@
+//! A run, as other threads see it: they can spawn tasks there, and wait for them.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::panic::{self, AssertUnwindSafe, Location};
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use futures_lite::future::block_on;
+
+use crate::join::{JoinError, JoinHandle};
+use crate::kernel::door;
+use crate::kernel::scheduler::{Scheduler, in_task};
+use crate::kernel::task::{Home, Wait};
+use crate::kernel::waker;
+use crate::pep342::Yielder;
+use crate::runtime::Runtime;
+use crate::task;
+
+/// A run, for other threads: they spawn tasks in it, and wait for these as a thread does, or as a task of
+/// another run or executor.
+///
+/// ```
+/// use std::thread;
+/// use wouldblock::{Handle, green, offload};
+///
+/// wouldblock::run(|| {
+///     let handle = Handle::current();
+///     let sum = offload(move || {
+///         // On another thread:
+///         let ann = handle.spawn(|| { green::yield_now(); 1 }).unwrap();
+///         let bob = handle.spawn_future(async || 2).unwrap();
+///         ann.join().unwrap() + bob.join().unwrap()
+///     });
+///     assert_eq!(green::wait(sum), 3);
+/// });
+/// ```
+///
+/// While there is a handle, whoever has it may yet spawn a task that wakes another: a deadlock is only
+/// suspected then, and logged after ten seconds in which nothing moved. So drop handles that are not needed.
+/// A handle does not keep the run going: that ends when its root has returned.
+///
+/// What is sent from thread to thread, while both go on, a channel carries: any that wakes a
+/// [`Waker`] does, such as that of the crate `async-channel`.
+pub struct Handle(Arc<Home>);
+
+impl Handle {
+    /// Of the run that this is called in.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a run.
+    #[track_caller]
+    pub fn current() -> Handle {
+        let home = Scheduler::with(|scheduler| Some(scheduler?.home.clone()));
+        Handle::of(
+            home.expect("a handle outside of a run: call it inside `wouldblock::run(|| ..)`"),
+        )
+    }
+
+    fn of(home: Arc<Home>) -> Handle {
+        home.wakers.fetch_add(1, Ordering::Relaxed);
+        Handle(home)
+    }
+
+    /// Starts a greenlet in the run: see [`green::spawn`](crate::green::spawn). It begins there when the
+    /// turns before it have been given; this does not wait for it.
+    ///
+    /// # Errors
+    ///
+    /// [`RunEnded`], if the run is over; it gives `body` back. Should the run end after this and before the
+    /// task begins, `body` is dropped on the run's thread, and joining says so.
+    #[track_caller]
+    pub fn spawn<T: Send + 'static, F>(&self, body: F) -> Result<RemoteHandle<T>, RunEnded<F>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+    {
+        self.order(body, task::Builder::spawn_green)
+    }
+
+    /// Starts a generator in the run: see [`generator::spawn`](crate::generator::spawn).
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Handle::spawn).
+    #[track_caller]
+    pub fn spawn_generator<T: Send + 'static, F>(
+        &self,
+        body: F,
+    ) -> Result<RemoteHandle<T>, RunEnded<F>>
+    where
+        F: FnOnce(&Yielder<Wait>) -> T + Send + 'static,
+    {
+        self.order(body, task::Builder::spawn_generator)
+    }
+
+    /// Starts the future that `make` returns, which need not be `Send`: see
+    /// [`future::spawn`](crate::future::spawn). `make` is called in the task.
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Handle::spawn).
+    #[track_caller]
+    pub fn spawn_future<T: Send + 'static, F, M>(
+        &self,
+        make: M,
+    ) -> Result<RemoteHandle<T>, RunEnded<M>>
+    where
+        F: Future<Output = T> + 'static,
+        M: FnOnce() -> F + Send + 'static,
+    {
+        self.order(make, |builder, make| builder.spawn_future(async move { make().await }))
+    }
+
+    #[track_caller]
+    fn order<T: Send + 'static, F: Send + 'static>(
+        &self,
+        code: F,
+        spawn: fn(task::Builder, F) -> JoinHandle<T>,
+    ) -> Result<RemoteHandle<T>, RunEnded<F>> {
+        let builder = task::Builder::new().at(Location::caller());
+        let there = Arc::new(Remote(Mutex::new(Slot::Running(None))));
+        let here = there.clone();
+        let mut code = Some(code);
+        let pushed = self.0.orders.push_with(|| {
+            let code = code.take().expect("this is called once");
+            Box::new(move |open| {
+                if !open {
+                    there.settle(Err(JoinError::never_began()));
+                    // A panic in its destructor has been reported by the hook.
+                    return drop(panic::catch_unwind(AssertUnwindSafe(|| drop(code))));
+                }
+                let handle = spawn(builder, code);
+                handle.packet.at_end(&handle.task, move |packet| {
+                    there.settle(packet.result.take().expect("nobody else can take it"));
+                });
+            })
+        });
+        if pushed == Some(true) {
+            self.0.shared.ring();
+        }
+        match code {
+            Some(code) => Err(RunEnded(code)),
+            None => Ok(RemoteHandle { remote: here, home: self.0.clone() }),
+        }
+    }
+}
+
+impl Runtime {
+    /// For other threads, to spawn tasks in this runtime. They wake whoever watches its
+    /// [descriptor](Runtime::as_fd).
+    pub fn handle(&self) -> Handle {
+        Handle::of(self.scheduler.home.clone())
+    }
+}
+
+impl Clone for Handle {
+    fn clone(&self) -> Handle {
+        Handle::of(self.0.clone())
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        waker::give_up(&self.0);
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Handle")
+    }
+}
+
+/// A task that was spawned from another thread through a [`Handle`]. It can be sent anywhere.
+///
+/// It is an operation, and a future for any executor. Dropping it detaches the task, which runs on.
+///
+/// # Cancellation
+///
+/// If you are cancelled while you wait for it, the task runs on, its result is lost. Keep the handle, and
+/// wait for `&mut handle`, where that matters.
+#[must_use = "dropping the handle detaches the task; its result is lost"]
+pub struct RemoteHandle<T> {
+    remote: Arc<Remote<T>>,
+    home: Arc<Home>,
+}
+
+impl<T> RemoteHandle<T> {
+    /// Waits until the task is done.
+    ///
+    /// # Errors
+    ///
+    /// The task panicked, was cancelled, or never began because the run has ended.
+    ///
+    /// # Blocking
+    ///
+    /// In a task, of whichever run, this suspends it; elsewhere it blocks the thread.
+    ///
+    /// # Panics
+    ///
+    /// On the thread of the task's own run, outside of its tasks: it would block what it waits for.
+    #[track_caller]
+    pub fn join(self) -> Result<T, JoinError> {
+        if in_task() {
+            return door::wait(self);
+        }
+        let at_home = Scheduler::with(|s| s.is_some_and(|s| Arc::ptr_eq(&s.home, &self.home)));
+        assert!(!at_home, "a join that blocks the thread on which the task would run");
+        block_on(self)
+    }
+
+    /// Whether the task is done, so that waiting for it would return at once.
+    pub fn is_finished(&self) -> bool {
+        !matches!(*self.remote.lock(), Slot::Running(_))
+    }
+}
+
+impl<T> Future for RemoteHandle<T> {
+    type Output = Result<T, JoinError>;
+
+    /// # Panics
+    ///
+    /// When it is polled again after it was ready.
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // These are anybody's code, as their destructors are: not under the lock.
+        let waker = cx.waker().clone();
+        let mut slot = self.remote.lock();
+        let before = std::mem::replace(&mut *slot, Slot::Taken);
+        if let Slot::Running(_) = before {
+            *slot = Slot::Running(Some(waker));
+        }
+        drop(slot);
+        match before {
+            Slot::Running(_) => Poll::Pending,
+            Slot::Done(result) => Poll::Ready(result),
+            Slot::Taken => panic!("a remote handle was polled after it was ready"),
+        }
+    }
+}
+
+impl<T> fmt::Debug for RemoteHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RemoteHandle")
+    }
+}
+
+/// Where a task's result crosses from its thread to another.
+struct Remote<T>(Mutex<Slot<T>>);
+
+enum Slot<T> {
+    Running(Option<Waker>),
+    Done(Result<T, JoinError>),
+    Taken,
+}
+
+impl<T> Remote<T> {
+    fn settle(&self, result: Result<T, JoinError>) {
+        let before = std::mem::replace(&mut *self.lock(), Slot::Done(result));
+        if let Slot::Running(Some(waker)) = before {
+            waker.wake();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Slot<T>> {
+        // Nothing of the user's runs under this lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Drop for Remote<T> {
+    fn drop(&mut self) {
+        if let Slot::Done(Err(error)) = &*self.lock() {
+            error.say_if_lost();
+        }
+    }
+}
+
+/// The run is over, so that nothing can be spawned there any more. It holds what was to be spawned.
+pub struct RunEnded<F>(pub F);
+
+impl<F> fmt::Display for RunEnded<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the run of this handle has ended: no task can be spawned there any more")
+    }
+}
+
+impl<F> fmt::Debug for RunEnded<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RunEnded")
+    }
+}
+
+impl<F> Error for RunEnded<F> {}
