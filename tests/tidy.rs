@@ -30,6 +30,7 @@ const READING_ORDER: &[&str] = &[
     "kernel/table.rs",
     "kernel/scheduler.rs",
     "kernel/ask.rs",
+    "kernel/ending.rs",
     "kernel/waker.rs",
     "kernel/cancel.rs",
     "kernel/door.rs",
@@ -94,7 +95,7 @@ const READING_ORDER: &[&str] = &[
 const LONGEST_FILE: usize = 400;
 
 /// Lines of kernel and eras together: with their documentation, without blank lines and tests.
-const AN_EVENING: usize = 3900;
+const AN_EVENING: usize = 4000;
 
 #[test]
 fn files_import_only_what_is_read_before_them() {

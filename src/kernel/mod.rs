@@ -17,6 +17,7 @@
 //! | `table.rs` | all tasks that are not done |
 //! | `scheduler.rs` | the run queue and the loop |
 //! | `ask.rs` | asking the operating system, and how often |
+//! | `ending.rs` | when nothing can go on, and how a run ends |
 //! | `waker.rs` | how a task is woken, from any thread |
 //! | `cancel.rs` | cancellation and time limits |
 //! | `door.rs` | the one function through which a task suspends |
@@ -25,6 +26,7 @@ pub(crate) mod ask;
 pub(crate) mod cancel;
 pub(crate) mod coroutine;
 pub(crate) mod door;
+pub(crate) mod ending;
 pub(crate) mod inbox;
 pub(crate) mod observe;
 pub(crate) mod pulse;

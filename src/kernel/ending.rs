@@ -1,0 +1,63 @@
+//! When nothing can go on, and how a run ends: what is left is cancelled, the newest task first.
+
+use std::sync::atomic::Ordering;
+
+use super::scheduler::{Progress, Scheduler};
+use super::task::State;
+
+impl Scheduler {
+    /// With no task ready: whether something can still end a wait (`Done`), nothing can (`Deadlock`), or
+    /// only somebody who keeps a waker, on this thread or another, can (`Quiet`).
+    pub(super) fn stalled(&self) -> Progress {
+        let (in_line, pollers) = self.reactor.borrow().waiting();
+        // In this order: a waker that is gone has left its task in the inbox before, and a handle its orders.
+        let wakers = self.home.wakers.load(Ordering::Acquire);
+        let certain = !self.timers.borrow().is_empty()
+            || in_line > 0
+            || pollers > 0 && wakers > 0
+            || self.awaits_outside();
+        match (certain, wakers, self.home.inbox.is_empty() && self.home.orders.is_empty()) {
+            (true, _, _) | (_, _, false) => Progress::Done,
+            (false, 0, true) => Progress::Deadlock,
+            (false, _, true) => Progress::Quiet,
+        }
+    }
+
+    /// Refuses new tasks and cancels all that are left, the newest first; returns when each is done, or its
+    /// cleanup waits.
+    pub(crate) fn cancel_all(&self) {
+        self.closing.set(true);
+        let left = self.tasks.borrow().by_age();
+        // First all are told, and taken out of the queue, so that none begins or goes on meanwhile.
+        while self.queue.pop().is_some() {}
+        for task in &left {
+            // SAFETY: here and below, tasks in the table were spawned on this thread.
+            let local = unsafe { task.local() };
+            self.tell_cancelled(task);
+            local.cancelled.set(true);
+            local.state.set(State::Waiting);
+        }
+        // Then each is woken when the one before is gone, or its cleanup waits.
+        for task in left.into_iter().rev() {
+            // SAFETY: as above.
+            let state = unsafe { &task.local().state };
+            self.wake(task.clone());
+            self.run_until(|| matches!(state.get(), State::Done | State::Waiting));
+        }
+    }
+
+    /// Whether all tasks are done.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tasks.borrow().is_empty()
+    }
+
+    /// Refuses wakes and orders from other threads from now on: nothing will run here any more.
+    pub(crate) fn close(&self) {
+        for task in self.home.inbox.close() {
+            task.noted();
+        }
+        for order in self.home.orders.close() {
+            order(false);
+        }
+    }
+}
