@@ -388,8 +388,11 @@ impl<T> Promise<T> {
         });
         self.0.result.set(Some(result));
         // A panic in these destructors has been reported by the hook, and there is nobody to get it.
-        let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(self)));
-        drop_values(&task);
+        // They may wait, as cleanup does: what the task was told to stop has stopped.
+        cancel::shield(|| {
+            let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(self)));
+            drop_values(&task);
+        });
         if let Some(failure) = failure {
             note(failure);
         }

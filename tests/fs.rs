@@ -649,3 +649,31 @@ fn files_go_to_other_threads() {
     is_plain_data::<wouldblock::fs::DirEntry>();
     is_plain_data::<wouldblock::fs::ReadDir>();
 }
+
+struct Remove(PathBuf);
+
+impl Drop for Remove {
+    fn drop(&mut self) {
+        wouldblock::fs::remove_file(&self.0).unwrap();
+    }
+}
+
+wouldblock::task_local! { static LEFT: RefCell<Option<Remove>> = RefCell::new(None); }
+
+#[test]
+fn a_cancelled_tasks_own_values_remove_their_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("temporary");
+    std::fs::write(&path, "half").unwrap();
+    let left = path.clone();
+    wouldblock::run(|| {
+        let task = green::spawn(move || {
+            LEFT.with(|value| *value.borrow_mut() = Some(Remove(left)));
+            green::wait(std::future::pending::<()>());
+        });
+        green::yield_now();
+        task.cancel();
+        assert!(task.join().unwrap_err().is_cancelled());
+    });
+    assert!(!path.exists());
+}

@@ -69,7 +69,7 @@ const MOST: usize = 1 << 20;
 /// A call that was under way goes on to its end on its thread, and its result is dropped: a read has
 /// moved the cursor and its bytes are lost; whether a write, or any other change, has happened is unknown.
 /// Whoever goes on with the file seeks first, or uses `read_at` and `write_at` of
-/// [`FileExt`](std::os::unix::fs::FileExt), which have no cursor.
+/// [`FileExt`], which have no cursor.
 ///
 /// # Blocking
 ///
