@@ -317,6 +317,7 @@ mod runtime;
 mod scope;
 pub mod sync;
 pub mod task;
+mod tasks;
 pub mod time;
 mod watchdog;
 
@@ -333,6 +334,7 @@ pub use offload::{Offload, offload};
 pub use report::Deadlock;
 pub use root::run;
 pub use runtime::{Builder, Era, Runtime, Stats, stats};
+pub use tasks::{TaskInfo, Tasks, tasks};
 
 /// The README's programs are compiled and run too.
 #[cfg(all(doctest, feature = "ureq"))]

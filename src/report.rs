@@ -23,7 +23,7 @@ use std::marker::PhantomData;
 use std::panic::Location;
 
 use crate::kernel::scheduler::{Scheduler, here};
-use crate::kernel::task::{Cause, Task, Wait, Waiting};
+use crate::kernel::task::{Cause, State, Task, Wait, Waiting};
 use crate::kernel::trail::{self, Step, TrailKey};
 
 pub(crate) use crate::kernel::trail::Kind;
@@ -39,37 +39,14 @@ pub struct Deadlock {
 
 impl Deadlock {
     pub(crate) fn of(scheduler: &Scheduler, certain: bool) -> Deadlock {
-        let mut names = HashMap::new();
-        scheduler.each_task(|task| drop(names.insert(task.id, name(task))));
+        let names = names(scheduler);
         let mut lines = Vec::new();
         let mut waits = HashMap::new();
         let mut through = HashMap::new();
         scheduler.each_task(|task| {
-            // SAFETY: the scheduler is this thread's, and so are its tasks.
-            let waiting = unsafe { task.local() }.waiting.get();
-            let what = match waiting {
-                Waiting::No => "is ready".into(),
-                Waiting::Read(id) => {
-                    format!("waits to read from descriptor {}", id.fd())
-                }
-                Waiting::Write(id) => {
-                    format!("waits to write to descriptor {}", id.fd())
-                }
-                Waiting::Time => "sleeps".into(),
-                Waiting::Waker => "waits for somebody to wake it".into(),
-                Waiting::Named(what) => format!("waits for {what}"),
-                Waiting::Task(id) => {
-                    waits.insert(task.id, id);
-                    format!("waits for task {id}")
-                }
-                Waiting::Trail(key) => {
-                    let (text, whom) = tell(key, &names);
-                    waits.extend(whom.map(|whom| (task.id, whom)));
-                    let what = format!("waits for {text}");
-                    through.insert(task.id, text);
-                    what
-                }
-            };
+            let Doing { what, whom, through: by } = doing(task, &names);
+            waits.extend(whom.map(|whom| (task.id, whom)));
+            through.extend(by.map(|by| (task.id, by)));
             lines.push(format!("{task} {what}"));
         });
         let mut drawn = Vec::new();
@@ -79,6 +56,52 @@ impl Deadlock {
         }
         Deadlock { certain, lines, cycle: drawn }
     }
+}
+
+/// What a task does, for a person to read.
+pub(crate) struct Doing {
+    /// "waits for task 3"
+    pub(crate) what: String,
+    /// Whom it waits for, and through what.
+    whom: Option<u64>,
+    through: Option<String>,
+}
+
+/// What a task of this thread does.
+pub(crate) fn doing(task: &Task, names: &Names) -> Doing {
+    // SAFETY: the caller's scheduler is this thread's, and so are its tasks.
+    let local = unsafe { task.local() };
+    let mut doing = Doing { what: String::new(), whom: None, through: None };
+    doing.what = match (local.state.get(), local.waiting.get()) {
+        (State::Running | State::Woken, _) => "runs".into(),
+        (_, Waiting::No) => "is ready".into(),
+        (_, Waiting::Read(id)) => format!("waits to read from descriptor {}", id.fd()),
+        (_, Waiting::Write(id)) => format!("waits to write to descriptor {}", id.fd()),
+        (_, Waiting::Time) => "sleeps".into(),
+        (_, Waiting::Waker) => "waits for somebody to wake it".into(),
+        (_, Waiting::Named(what)) => format!("waits for {what}"),
+        (_, Waiting::Task(id)) => {
+            doing.whom = Some(id);
+            format!("waits for task {id}")
+        }
+        (_, Waiting::Trail(key)) => {
+            let (text, whom) = tell(key, names);
+            doing.whom = whom;
+            let what = format!("waits for {text}");
+            doing.through = Some(text);
+            what
+        }
+    };
+    doing
+}
+
+/// How tasks are called in what is said of others, by their numbers.
+pub(crate) type Names = HashMap<u64, String>;
+
+pub(crate) fn names(scheduler: &Scheduler) -> Names {
+    let mut names = HashMap::new();
+    scheduler.each_task(|task| drop(names.insert(task.id, name(task))));
+    names
 }
 
 /// `task 3 "fetch"`
@@ -139,7 +162,7 @@ impl Drop for Trail {
 }
 
 /// The text of a trail, and the task that it leads to.
-fn tell(key: TrailKey, names: &HashMap<u64, String>) -> (String, Option<u64>) {
+fn tell(key: TrailKey, names: &Names) -> (String, Option<u64>) {
     let Some((Kind { what, how }, last)) = trail::told(key) else {
         return ("something that is gone".into(), None);
     };

@@ -425,10 +425,24 @@ pub struct Stats {
     pub spawned: u64,
     /// Tasks that are done.
     pub finished: u64,
+    /// Those of them that panicked, or had no stack.
+    pub panicked: u64,
+    /// Those of them that were cancelled.
+    pub cancelled: u64,
+    /// Tasks that are not done.
+    pub alive: u64,
+    /// How often a waiting task was made ready.
+    pub wakes: u64,
+    /// How often the operating system was asked what is ready.
+    pub polls: u64,
+    /// Deadlines that are waited for.
+    pub timers: usize,
     /// Stacks of this thread that tasks and generators are on.
     pub stacks_used: usize,
-    /// Stacks of this thread that are kept for the next task.
+    /// Stacks of this thread that are kept for the next task, with the memory they have touched.
     pub stacks_kept: usize,
+    /// Stacks of this thread that are kept as addresses: their memory was given back.
+    pub stacks_cold: usize,
 }
 
 /// Counts of the present run; all zero outside of one.
@@ -444,7 +458,7 @@ pub fn stats() -> Stats {
     Scheduler::with(|scheduler| {
         let Some(scheduler) = scheduler else { return Stats::default() };
         let counters = &scheduler.counters;
-        let (stacks_used, stacks_kept) = coroutine::count_stacks();
+        let (stacks_used, stacks_kept, stacks_cold) = coroutine::count_stacks();
         let spare = scheduler.polls.take();
         let polls = usize::from(spare.is_some());
         scheduler.polls.set(spare);
@@ -454,8 +468,15 @@ pub fn stats() -> Stats {
             would_block: counters.would_block.get(),
             spawned: counters.spawned.get(),
             finished: counters.finished.get(),
+            panicked: counters.panicked.get(),
+            cancelled: counters.cancelled.get(),
+            alive: counters.spawned.get() - counters.finished.get(),
+            wakes: counters.wakes.get(),
+            polls: counters.polls.get(),
+            timers: scheduler.timers.borrow().len(),
             stacks_used: stacks_used - polls,
             stacks_kept: stacks_kept + polls,
+            stacks_cold,
         }
     })
 }

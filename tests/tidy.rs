@@ -42,6 +42,7 @@ const READING_ORDER: &[&str] = &[
     "watchdog.rs",
     "runtime.rs",
     "task.rs",
+    "tasks.rs",
     "time.rs",
     "scope/members.rs",
     "scope/green.rs",

@@ -47,6 +47,7 @@ impl Scheduler {
     pub(super) fn ask(&self, timeout: Option<Duration>, idle: bool) -> bool {
         let before = Instant::now();
         let mut woken = Vec::new();
+        self.counters.polls.set(self.counters.polls.get() + 1);
         let sleeps = timeout != Some(Duration::ZERO);
         if sleeps {
             here().pulse.sleeps();

@@ -273,12 +273,14 @@ pub(crate) fn as_root<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
-/// How many stacks of this thread are in use, and how many are kept hot for the next task.
-pub(crate) fn count_stacks() -> (usize, usize) {
+/// How many stacks of this thread are in use, how many are kept hot for the next task, and how many have given
+/// their memory back.
+pub(crate) fn count_stacks() -> (usize, usize, usize) {
     POOLS.with_borrow(|pools| {
+        let cold = pools.iter().map(|p| p.arena.given_back()).sum();
         let hot = pools.iter().map(|p| p.hot.len()).sum::<usize>();
         let taken = pools.iter().map(|p| p.arena.handed_out()).sum::<usize>();
-        (taken - hot, hot)
+        (taken - hot, hot, cold)
     })
 }
 

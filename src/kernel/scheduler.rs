@@ -88,6 +88,9 @@ pub(crate) struct Counters {
     /// Up to the last question to the operating system.
     pub(super) turns: Cell<u64>,
     pub(crate) would_block: Cell<u64>,
+    /// Questions to the operating system.
+    pub(crate) polls: Cell<u64>,
+    pub(crate) wakes: Cell<u64>,
     pub(crate) spawned: Cell<u64>,
     pub(crate) finished: Cell<u64>,
     pub(crate) panicked: Cell<u64>,
@@ -239,10 +242,20 @@ impl Scheduler {
         f()
     }
 
+    /// Every task that is not done, the oldest first.
+    pub(crate) fn all_tasks(&self) -> Vec<Arc<Task>> {
+        self.tasks.borrow().by_age()
+    }
+
     /// Calls `f` for every task that is not done, the oldest first.
     pub(crate) fn each_task(&self, f: impl FnMut(&Task)) {
-        let tasks = self.tasks.borrow().by_age();
-        tasks.iter().map(|task| &**task).for_each(f);
+        self.all_tasks().iter().map(|task| &**task).for_each(f);
+    }
+
+    /// How long it is since that millisecond of the run, modulo 2^32.
+    pub(crate) fn time_since(&self, millisecond: u32) -> Duration {
+        let now = self.clock.tick(self.clock.now()) as u32;
+        Duration::from_millis(now.wrapping_sub(millisecond).into())
     }
 
     /// Whether something is under way on another thread that will wake somebody here.
@@ -427,6 +440,7 @@ impl Scheduler {
             State::Ready | State::Woken | State::Done => {}
             State::Running => local.state.set(State::Woken),
             State::Waiting => {
+                self.counters.wakes.set(self.counters.wakes.get() + 1);
                 local.state.set(State::Ready); // First: who is told may wake it too.
                 if self.watch.is_on() {
                     self.tell(&task, What::Woken(self.who()));

@@ -141,6 +141,11 @@ impl Arena {
         self.handed_out -= 1;
     }
 
+    /// How many stacks were given back.
+    pub(crate) fn given_back(&self) -> usize {
+        self.free.len()
+    }
+
     /// How many stacks are out.
     pub(crate) fn handed_out(&self) -> usize {
         self.handed_out

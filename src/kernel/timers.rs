@@ -92,6 +92,10 @@ impl<W> Timers<W> {
         (tick <= now).then_some(bucket.first).map(|first| self.unlink(first))
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
