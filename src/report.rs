@@ -133,7 +133,12 @@ impl Trail {
     pub(crate) fn step(&self, site: Option<&'static Location<'static>>) {
         // SAFETY: the task is alive while it is set.
         let task = unsafe { here().pulse.task().as_ref() };
-        self.last.set(task.map(|task| Step { task: task.id, site }));
+        self.left_by(task.map(|task| task.id), site);
+    }
+
+    /// As [`step`](Trail::step), for another task; `None`: nobody is to be named.
+    pub(crate) fn left_by(&self, task: Option<u64>, site: Option<&'static Location<'static>>) {
+        self.last.set(task.map(|task| Step { task, site }));
         if let Some(key) = self.key.get() {
             trail::tell_again(key, self.last.get());
         }

@@ -79,6 +79,11 @@ impl Members {
     /// Cancels all, those to come as well.
     pub(crate) fn cancel(&self) {
         self.cancelled.set(true);
+        self.cancel_present();
+    }
+
+    /// Cancels all that are there now.
+    pub(crate) fn cancel_present(&self) {
         let tasks = self.tasks.take();
         tasks.iter().for_each(Canceller::cancel);
         self.tasks.set(tasks);

@@ -29,6 +29,8 @@ use crate::time::{Elapsed, timeout};
 /// ```
 #[derive(Debug)]
 pub struct Event {
+    /// What reports call it.
+    what: &'static &'static str,
     is_set: Cell<bool>,
     line: Line<()>,
 }
@@ -36,7 +38,12 @@ pub struct Event {
 impl Event {
     /// One that has not been set.
     pub const fn new() -> Event {
-        Event { is_set: Cell::new(false), line: Line::new() }
+        Event::of(&"an event to be set")
+    }
+
+    /// One that reports call by another name.
+    pub(crate) const fn of(what: &'static &'static str) -> Event {
+        Event { what, is_set: Cell::new(false), line: Line::new() }
     }
 
     /// Wakes all who wait, in the order in which they came, and lets pass all who come, until it is
@@ -122,8 +129,8 @@ impl Future for EventWaiting<'_> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Event { is_set, line } = self.event;
-        let wait = || Wait::named(&"an event to be set");
+        let Event { what, is_set, line } = self.event;
+        let wait = || Wait::named(what);
         if self.place.is_some() {
             return line.poll(&mut self.place, cx, wait);
         }

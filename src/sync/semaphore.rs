@@ -51,7 +51,17 @@ const KIND: Kind = Kind { what: "a semaphore", how: "last acquired by" };
 impl Semaphore {
     /// A semaphore with so many permits.
     pub const fn new(permits: usize) -> Semaphore {
-        Semaphore { free: Cell::new(permits), line: Line::new(), trail: Trail::new(&KIND) }
+        Semaphore::of(permits, &KIND)
+    }
+
+    /// One that reports call by another name.
+    pub(crate) const fn of(permits: usize, kind: &'static Kind) -> Semaphore {
+        Semaphore { free: Cell::new(permits), line: Line::new(), trail: Trail::new(kind) }
+    }
+
+    /// Has reports name `task` in place of the one that has acquired a permit last; `None`: nobody.
+    pub(crate) fn is_held_by(&self, task: Option<u64>, site: &'static Location<'static>) {
+        self.trail.left_by(task, Some(site));
     }
 
     /// Waits for a permit: the green era's way.
