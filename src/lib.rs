@@ -47,6 +47,11 @@
 //! | start a task | `generator::spawn(\|y\| ..)` | `green::spawn(\|\| ..)` | `future::spawn(async { .. })` |
 //! | wait for a task | `y.wait(handle)` | `handle.join()` | `handle.await` |
 //! | wait for many | `y.wait(gather(handles))` | `wait(gather(handles))` | `gather(handles).await` |
+//! | for the first | `y.wait(race(handles))` | `wait(race(handles))` | `race(handles).await` |
+//! | for each as it ends | `y.wait(all.next_result())` | `for result in as_completed(handles)` | `all.next_result().await` |
+//! | fail together | `y.wait(Group::running(async \|g\| ..))` | `Group::run(\|g\| ..)` | `Group::running(async \|g\| ..).await` |
+//! | so many at a time | `y.wait(pool.spawning(\|task\| ..))` | `pool.spawn(\|\| ..)` | `pool.spawning(\|task\| ..).await` |
+//! | each input of many | `y.wait(imap.next_result())` | `for result in pool.imap(inputs, f)` | `imap.next_result().await` |
 //! | let the others run | `y.yield_now()` | `yield_now()` | `yield_now().await` |
 //! | sleep | `y.wait(time::sleep(d))` | `green::sleep(d)` | `time::sleep(d).await` |
 //! | connect | `y.wait(TcpStream::connecting(a))` | `TcpStream::connect(a)` | `TcpStream::connecting(a).await` |
@@ -65,7 +70,8 @@
 //! ```
 //! # use std::{io, io::ErrorKind::WouldBlock, net::SocketAddr, time::Duration};
 //! # use wouldblock::{gather, generator::{self, Generator, Yielder}, green, net::{TcpListener, TcpStream}};
-//! # use wouldblock::{offload, sync::{Either, Mutex, channel, select}, time::{sleep, timeout}, Wait};
+//! # use wouldblock::{Group, JoinError, Pool, offload, race, Wait};
+//! # use wouldblock::{sync::{Either, Mutex, channel, select}, time::{sleep, timeout}};
 //! # const MS: Duration = Duration::from_millis(1);
 //! # fn greeter() -> io::Result<SocketAddr> {
 //! #     let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -103,6 +109,14 @@
 //!         assert_eq!(y.wait(receiver.receiving()), Ok(6));
 //!         assert_eq!(y.wait(select(receiver.receiving(), sleep(MS))), Either::Second(()));
 //!         let tasks = (0..3).map(|n| generator::spawn(move |_| n));
+//!         assert!(y.wait(race(tasks)).unwrap() < 3);
+//!         let group = Group::running(async |g| Ok::<_, JoinError>(g.spawn_generator(|_| Ok(1))));
+//!         assert_eq!(y.wait(y.wait(group).unwrap()).unwrap(), 1);
+//!         let pool = Pool::new(2);
+//!         let task = y.wait(pool.spawning(|task| task.spawn_generator(|_| "in a pool")));
+//!         assert_eq!(y.wait(task).unwrap(), "in a pool");
+//!         assert_eq!(y.wait(pool.imap(7.., |n| n * n).next_result()).unwrap().unwrap(), 49);
+//!         let tasks = (0..3).map(|n| generator::spawn(move |_| n));
 //!         y.wait(gather(tasks)).into_iter().map(Result::unwrap).sum::<i32>()
 //!     });
 //!     assert_eq!(task.join().unwrap(), 3);
@@ -115,7 +129,8 @@
 //! ```
 //! # use std::{io, net::SocketAddr, time::Duration};
 //! # use wouldblock::{fs, gather, green, net::{TcpListener, TcpStream}};
-//! # use wouldblock::{offload, sync::{Either, Mutex, channel, select}, time::{sleep, timeout}, Wait};
+//! # use wouldblock::{Group, JoinError, Pool, offload, race, Wait};
+//! # use wouldblock::{sync::{Either, Mutex, channel, select}, time::{sleep, timeout}};
 //! # const MS: Duration = Duration::from_millis(1);
 //! # fn greeter() -> io::Result<SocketAddr> {
 //! #     let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -147,6 +162,14 @@
 //!         assert_eq!(receiver.recv(), Ok(6));
 //!         assert_eq!(wait(select(receiver.receiving(), sleep(MS))), Either::Second(()));
 //!         let tasks = (0..3).map(|n| green::spawn(move || n));
+//!         assert!(wait(race(tasks)).unwrap() < 3);
+//!         let group = Group::run(|g| Ok::<_, JoinError>(g.spawn_green(|| Ok(1))));
+//!         assert_eq!(group.unwrap().join().unwrap(), 1);
+//!         let pool = Pool::new(2);
+//!         let task = pool.spawn(|| "in a pool");
+//!         assert_eq!(task.join().unwrap(), "in a pool");
+//!         assert_eq!(pool.imap(7.., |n| n * n).next().unwrap().unwrap(), 49);
+//!         let tasks = (0..3).map(|n| green::spawn(move || n));
 //!         wait(gather(tasks)).into_iter().map(Result::unwrap).sum::<i32>()
 //!     });
 //!     assert_eq!(task.join().unwrap(), 3);
@@ -159,7 +182,8 @@
 //! ```
 //! # use std::{io, net::SocketAddr, time::Duration};
 //! # use wouldblock::{future, gather, green, net::{TcpListener, TcpStream}};
-//! # use wouldblock::{offload, sync::{Either, Mutex, channel, select}, time::{sleep, timeout}, Wait};
+//! # use wouldblock::{Group, JoinError, Pool, offload, race, Wait};
+//! # use wouldblock::{sync::{Either, Mutex, channel, select}, time::{sleep, timeout}};
 //! # const MS: Duration = Duration::from_millis(1);
 //! # fn greeter() -> io::Result<SocketAddr> {
 //! #     let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -190,6 +214,14 @@
 //!         sender.sending(*mutex.locking().await).await.unwrap();
 //!         assert_eq!(receiver.receiving().await, Ok(6));
 //!         assert_eq!(select(receiver.receiving(), sleep(MS)).await, Either::Second(()));
+//!         let tasks = (0..3).map(|n| future::spawn(async move { n }));
+//!         assert!(race(tasks).await.unwrap() < 3);
+//!         let group = Group::running(async |g| Ok::<_, JoinError>(g.spawn_future(async { Ok(1) })));
+//!         assert_eq!(group.await.unwrap().await.unwrap(), 1);
+//!         let pool = Pool::new(2);
+//!         let task = pool.spawning(|task| task.spawn_future(async { "in a pool" })).await;
+//!         assert_eq!(task.await.unwrap(), "in a pool");
+//!         assert_eq!(pool.imap(7.., |n| n * n).next_result().await.unwrap().unwrap(), 49);
 //!         let tasks = (0..3).map(|n| future::spawn(async move { n }));
 //!         gather(tasks).await.into_iter().map(Result::unwrap).sum::<i32>()
 //!     });
@@ -295,7 +327,7 @@ mod eras;
 mod explore;
 mod fork;
 pub mod fs;
-mod group;
+pub mod group;
 mod handle;
 #[cfg(feature = "ureq")]
 pub mod http;
@@ -323,8 +355,10 @@ mod watchdog;
 
 pub use eras::{future, generator, green};
 pub use explore::explore;
+#[doc(inline)]
 pub use group::{AsCompleted, Gather, Race, TryGather, as_completed, gather, race, try_gather};
-pub use group::{Failures, Group};
+#[doc(inline)]
+pub use group::{Failures, Group, Imap, Pool};
 pub use handle::{Handle, RemoteHandle, RunEnded};
 pub use join::{JoinError, JoinHandle};
 pub use kernel::door::Waited;

@@ -1,10 +1,33 @@
-//! Tasks that belong together.
+//! Tasks that belong together: waited for together, failing together, or so many at a time.
+//!
+//! | gevent | asyncio | trio | here | in any era |
+//! |---|---|---|---|---|
+//! | `joinall` | `gather(return_exceptions=True)` | | [`gather`] | it is an operation |
+//! | `joinall(raise_error=True)` | `gather`, which leaves the others running | | [`try_gather`] | it is an operation |
+//! | `iwait` | `as_completed` | | [`as_completed`], an iterator | [`next_result`](AsCompleted::next_result) |
+//! | `wait(count=1)` | `wait(FIRST_COMPLETED)` | `cancel_scope.cancel` by the first | [`race`] | it is an operation |
+//! | `Group`, which keeps no errors | `TaskGroup`, `ExceptionGroup` | `open_nursery` | [`Group::run`], [`Failures`] | [`Group::running`] |
+//! | | | `open_nursery`, whose tasks borrow nothing in Python | [`green::scope`](crate::green::scope) | [`future::scope`](crate::future::scope()) |
+//! | `Pool(n).spawn` | | `CapacityLimiter(n)` | [`Pool::spawn`] | [`Pool::spawning`] |
+//! | `Pool.map` | `concurrent.futures.Executor.map` | | [`Pool::map`] | [`Pool::mapping`] |
+//! | `Pool.imap`, `imap_unordered` | | | [`Pool::imap`], [`Pool::imap_unordered`], iterators | [`next_result`](Imap::next_result) |
+//! | `Pool.join`, `kill` | | | [`Pool::join`], [`cancel`](Pool::cancel) | [`Pool::joining`] |
+//! | `link` | `add_done_callback` | | [`JoinHandle::on_done`](crate::JoinHandle::on_done) | |
+//! | `gevent.local` | `contextvars` | `contextvars` | [`task_local!`](crate::task_local) | |
+//!
+//! What becomes of the tasks that nobody waits for any more: those of `gather` and `as_completed` run on,
+//! detached, since whoever spawned them may have reasons of their own; those of `try_gather`, `race`, a
+//! `Group` and an `Imap` are cancelled, since they were started for one end.
 
 mod completed;
 mod failing;
 mod gather;
+mod imap;
+mod pool;
 mod tasks;
 
 pub use completed::{AsCompleted, Race, as_completed, race};
 pub use failing::{Failures, Group};
 pub use gather::{Gather, TryGather, gather, try_gather};
+pub use imap::Imap;
+pub use pool::Pool;
