@@ -23,7 +23,13 @@ use crate::kernel::scheduler::here;
 /// How long a task may keep the thread if the user does not say.
 pub(crate) const LIMIT: Duration = Duration::from_millis(100);
 
-static RUNS: Mutex<Vec<Run>> = Mutex::new(Vec::new());
+static RUNS: Mutex<Runs> = Mutex::new(Runs { watched: Vec::new(), told: Vec::new() });
+
+struct Runs {
+    watched: Vec<Run>,
+    /// What is still to be told of those that have ended.
+    told: Vec<String>,
+}
 
 /// A run that is watched.
 struct Run {
@@ -46,7 +52,7 @@ pub(crate) struct Watching(*const Pulse);
 /// Watches the run that begins on this thread.
 pub(crate) fn watch(limit: Duration) -> Watching {
     let pulse = &raw const here().pulse;
-    runs().push(Run { pulse, limit, turn: None, held: Duration::ZERO, told: None });
+    runs().watched.push(Run { pulse, limit, turn: None, held: Duration::ZERO, told: None });
     match WATCHDOG.get() {
         Some(watchdog) => watchdog.unpark(),
         None => drop(thread::Builder::new().name("wouldblock watchdog".into()).spawn(patrol)),
@@ -57,14 +63,17 @@ pub(crate) fn watch(limit: Duration) -> Watching {
 impl Drop for Watching {
     fn drop(&mut self) {
         let mut runs = runs();
-        let at = runs.iter().position(|run| run.pulse == self.0).expect("it is listed until now");
-        let mut run = runs.swap_remove(at);
-        drop(runs);
-        run.back().inspect(|text| log::warn!("{text}"));
+        let at = runs.watched.iter().position(|run| run.pulse == self.0);
+        let mut run = runs.watched.swap_remove(at.expect("it is listed until now"));
+        // The watchdog tells it: a logger of this thread's is not to be called out of turn.
+        if let Some(text) = run.back() {
+            runs.told.push(text);
+            WATCHDOG.get().inspect(|watchdog| watchdog.unpark());
+        }
     }
 }
 
-fn runs() -> MutexGuard<'static, Vec<Run>> {
+fn runs() -> MutexGuard<'static, Runs> {
     RUNS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -80,17 +89,18 @@ fn patrol() {
         // A process that was stopped, or a machine that slept, has not computed.
         let passed = (now - before).min(pause.saturating_mul(2));
         before = now;
-        let mut told = Vec::new();
         let mut runs = runs();
-        for run in &mut *runs {
+        let mut told = std::mem::take(&mut runs.told);
+        for run in &mut runs.watched {
             told.extend(run.look(passed));
         }
+        let watched = &runs.watched;
         // Four looks within a limit; and more exactly once somebody is known to keep the thread.
-        let pauses = runs.iter().map(|run| run.limit / if run.told.is_some() { 16 } else { 4 });
+        let pauses = watched.iter().map(|run| run.limit / if run.told.is_some() { 16 } else { 4 });
         pause = pauses.min().unwrap_or(Duration::MAX).max(Duration::from_millis(1));
-        let dozes = told.is_empty() && runs.iter().all(|run| run.pulse().doze());
+        let dozes = told.is_empty() && watched.iter().all(|run| run.pulse().doze());
         if !dozes {
-            runs.iter().for_each(|run| run.pulse().watch());
+            watched.iter().for_each(|run| run.pulse().watch());
         }
         drop(runs); // A logger may wait for the very thread that is kept.
         told.into_iter().for_each(|text| log::warn!("{text}"));

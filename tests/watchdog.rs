@@ -164,6 +164,7 @@ fn each_stall_is_told_of_once_and_its_end_too_when_the_run_ends_with_it() {
         }
     });
     for name in names {
+        await_said(name, 2);
         let said = said_of(name);
         assert_eq!(said.len(), 2, "{said:?}");
         assert!(said[0].contains("has kept the thread"), "{said:?}");
