@@ -1,12 +1,15 @@
 //! spawn: making a task that does nothing, and joining it, in waves of a thousand.
 //!
+//! `wouldblock-green-alone` runs without the watchdog, whose thread makes malloc take its locks: glibc takes
+//! none as long as a process has one thread, which the peers here have.
+//!
 //! A root task of the same kind spawns a thousand tasks, joins them in order, and does that again. The
 //! first twenty waves do not count: stacks and allocator are warm.
 
 use std::hint::black_box;
 
 use async_executor::LocalExecutor;
-use wouldblock::{future, generator, green};
+use wouldblock::{Builder, future, generator, green};
 
 use crate::child::{Clock, Sample, become_python, one_may_worker};
 use crate::{Bench, Case};
@@ -18,6 +21,7 @@ pub(crate) const BENCH: Bench = Bench {
     reference: "wouldblock-green",
     contenders: &[
         "wouldblock-green",
+        "wouldblock-green-alone",
         "wouldblock-generator",
         "wouldblock-future",
         "tokio",
@@ -37,13 +41,8 @@ const WARM_UP: u64 = 20;
 
 fn run(contender: &str, wave: u64) -> Sample {
     match contender {
-        "wouldblock-green" => wouldblock::run(|| {
-            let mut handles = Vec::new();
-            waves(1_000, || {
-                handles.extend((0..wave).map(|n| green::spawn(move || n)));
-                handles.drain(..).map(|handle| handle.join().unwrap()).sum()
-            })
-        }),
+        "wouldblock-green" => wouldblock::run(|| green_waves(wave)),
+        "wouldblock-green-alone" => Builder::new().watchdog(None).run(|| green_waves(wave)),
         "wouldblock-generator" => wouldblock::run(|| {
             let root = generator::spawn(move |y| {
                 let mut handles = Vec::new();
@@ -109,6 +108,14 @@ fn waves(count: u64, mut wave: impl FnMut() -> u64) -> Sample {
 }
 
 /// [`waves`], of a thousand of whatever `spawn` makes, where joining is awaiting.
+fn green_waves(wave: u64) -> Sample {
+    let mut handles = Vec::new();
+    waves(1_000, || {
+        handles.extend((0..wave).map(|n| green::spawn(move || n)));
+        handles.drain(..).map(|handle| handle.join().unwrap()).sum()
+    })
+}
+
 async fn async_waves<H, J: Future>(
     wave: u64,
     spawn: impl Fn(u64) -> H,

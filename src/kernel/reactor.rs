@@ -177,6 +177,7 @@ impl<W> Reactor<W> {
     }
 
     /// The id under which `source` is registered here, if it is.
+    #[inline]
     pub(crate) fn find(&self, source: &Source) -> Option<SourceId> {
         let here = Arc::as_ptr(&self.shared);
         let id = |home: &Home| (home.shared.as_ptr() == here).then_some(home.id);
@@ -188,6 +189,7 @@ impl<W> Reactor<W> {
     /// # Errors
     ///
     /// The kernel's: no more watches, or a descriptor that cannot be waited for (a regular file).
+    #[inline]
     pub(crate) fn register(&mut self, source: &Source) -> io::Result<SourceId> {
         if let Some(id) = self.find(source) {
             return Ok(id);
@@ -214,6 +216,7 @@ impl<W> Reactor<W> {
     }
 
     /// Whether the flag is up, or the socket gone: it is worth a try.
+    #[inline]
     pub(crate) fn is_ready(&mut self, id: SourceId, direction: Direction) -> bool {
         self.line(id, direction).is_none_or(|line| line.ready)
     }
@@ -227,6 +230,7 @@ impl<W> Reactor<W> {
 
     /// Somebody has read less than they asked for: the flag goes down if that was all there is. Whatever comes
     /// later is an event of its own. Says whether it went down.
+    #[inline]
     pub(crate) fn drain(&mut self, id: SourceId) -> bool {
         let Some(slot) = self.slot(id).filter(|slot| !slot.tricky) else { return false };
         slot.lines[Direction::Read as usize].ready = false;
@@ -244,6 +248,7 @@ impl<W> Reactor<W> {
     /// # Errors
     ///
     /// Gives the waker back if there is nothing to wait for: the flag is up, or the socket is gone.
+    #[inline]
     pub(crate) fn stand(
         &mut self,
         id: SourceId,
@@ -373,10 +378,12 @@ impl<W> Reactor<W> {
         Ok(rung)
     }
 
+    #[inline]
     fn slot(&mut self, id: SourceId) -> Option<&mut Slot<W>> {
         self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation)
     }
 
+    #[inline]
     fn line(&mut self, id: SourceId, direction: Direction) -> Option<&mut Line<W>> {
         self.slot(id).map(|slot| &mut slot.lines[direction as usize])
     }

@@ -95,6 +95,7 @@ impl<S: AsRawFd> Inner<S> {
     }
 
     /// The green era's: until it is done, in the modes of the socket.
+    #[inline]
     pub(super) fn green<R>(
         &self,
         direction: Direction,

@@ -63,15 +63,16 @@ impl<S: AsRawFd> Socket<S> {
         io
     }
 
+    #[inline]
     fn attempt<R>(
         &self,
         direction: Direction,
         mut call: impl FnMut(&S) -> io::Result<R>,
     ) -> Attempt<R> {
-        if spent() {
+        let can_suspend = can_suspend();
+        if can_suspend && here().budget.get() == 0 {
             return Attempt::Spent;
         }
-        let can_suspend = can_suspend();
         if direction == Direction::Read && self.drained.load(Ordering::Relaxed) {
             self.drained.store(false, Ordering::Relaxed);
             if can_suspend {
@@ -99,6 +100,7 @@ impl<S: AsRawFd> Socket<S> {
     }
 
     /// Says that a read of a TCP stream took `n` of the `asked` bytes.
+    #[inline]
     pub(super) fn took(&self, n: usize, asked: usize) {
         if 0 < n && n < asked && n <= SHORT {
             let drained = self.with_reactor(Reactor::drain).unwrap_or(false);
@@ -113,6 +115,7 @@ impl<S: AsRawFd> Socket<S> {
     }
 
     /// Calls `f` if the socket is registered with this thread's reactor.
+    #[inline]
     fn with_reactor<R>(&self, f: impl FnOnce(&mut Reactor<Waiter>, SourceId) -> R) -> Option<R> {
         Scheduler::with(|scheduler| {
             let mut reactor = scheduler?.reactor.borrow_mut();
