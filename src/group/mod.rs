@@ -2,7 +2,7 @@
 //!
 //! | gevent | asyncio | trio | here | in any era |
 //! |---|---|---|---|---|
-//! | `joinall` | `gather(return_exceptions=True)` | | [`gather`] | it is an operation |
+//! | `joinall` | `gather(return_exceptions=True)` | | [`gather`](gather()) | it is an operation |
 //! | `joinall(raise_error=True)` | `gather`, which leaves the others running | | [`try_gather`] | it is an operation |
 //! | `iwait` | `as_completed` | | [`as_completed`], an iterator | [`next_result`](AsCompleted::next_result) |
 //! | `wait(count=1)` | `wait(FIRST_COMPLETED)` | `cancel_scope.cancel` by the first | [`race`] | it is an operation |
