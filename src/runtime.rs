@@ -334,7 +334,7 @@ pub(crate) fn launch<T: 'static, B: Body + 'static>(
         let scheduler = scheduler.unwrap_or_else(|| {
             panic!("spawn outside of a run: call it inside `wouldblock::run(|| ..)`")
         });
-        assert!(!scheduler.is_telling(), "spawn in an observer: it may only look on");
+        assert!(!scheduler.watch.telling.get(), "spawn in an observer: it may only look on");
         assert!(!scheduler.is_closing(), "spawn after the root has returned: the run is ending");
         if setup.stack_size == 0 {
             setup.stack_size = scheduler.stack_size;

@@ -56,7 +56,7 @@ pub(crate) struct Scheduler {
     pub(crate) timers: RefCell<Timers<Waiter>>,
     pub(crate) reactor: RefCell<Reactor<Waiter>>,
     original: Original,
-    pub(super) watch: Watch,
+    pub(crate) watch: Watch,
     /// How the task ends whose turn it is.
     outcome: Cell<Outcome>,
     next_id: Cell<u64>,
@@ -261,11 +261,6 @@ impl Scheduler {
     /// Whether something is under way on another thread that will wake somebody here.
     pub(super) fn awaits_outside(&self) -> bool {
         self.home.outside.load(Ordering::Acquire) > 0
-    }
-
-    /// Whether an observer is at work.
-    pub(crate) fn is_telling(&self) -> bool {
-        self.watch.telling.get()
     }
 
     /// Whether new tasks are refused.
