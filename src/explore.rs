@@ -1,14 +1,20 @@
 //! Many orders of execution, tried one after the other, each of them reproducible.
 
+use std::io;
 use std::panic::{self, AssertUnwindSafe, Location};
 
 use crate::runtime::Builder;
+use crate::timeline::Timeline;
+
+/// Events of each run that are kept: enough to find its end, behind which all that is left is cancelled.
+const KEPT: usize = 1 << 16;
 
 /// Runs `test` as the root of a run, `seeds` times: each time on a virtual clock, with ready tasks taking
 /// their turns in an order drawn from another seed (0, 1, 2, ..).
 ///
-/// An order in which it panics or deadlocks is named on standard error, and the panic goes on. With the
-/// environment variable `WOULDBLOCK_SEED` set, that seed alone is run. What a seed gives is reproducible
+/// An order in which it panics or deadlocks is named on standard error, and drawn: the last turns before the
+/// end of the root, as a [`Timeline`] of 80 columns. The panic goes on. With the environment variable
+/// `WOULDBLOCK_SEED` set, that seed alone is run. What a seed gives is reproducible
 /// as long as the test does no real I/O and uses no other source of chance.
 ///
 /// ```
@@ -41,13 +47,16 @@ pub fn explore(seeds: u64, test: impl Fn()) {
     };
     let site = Location::caller();
     for seed in range {
-        let builder = Builder::new().virtual_clock().seed(seed);
+        let timeline = Timeline::new().keep(KEPT);
+        let builder = Builder::new().virtual_clock().seed(seed).observe(timeline.clone());
         let result = panic::catch_unwind(AssertUnwindSafe(|| {
             builder.try_run_at(site, &test).unwrap_or_else(|deadlock| panic!("{deadlock}"));
         }));
         if let Err(payload) = result {
+            let picture = timeline.terminal(80).ending().colour_on(&io::stderr());
             eprintln!(
-                "wouldblock: it fails with seed {seed}; WOULDBLOCK_SEED={seed} runs that alone"
+                "wouldblock: it fails with seed {seed}; WOULDBLOCK_SEED={seed} runs that alone\n\
+                 The last turns of that run:\n{picture}"
             );
             panic::resume_unwind(payload);
         }

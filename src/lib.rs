@@ -350,7 +350,9 @@ mod scope;
 pub mod sync;
 pub mod task;
 mod tasks;
+mod testing;
 pub mod time;
+pub mod timeline;
 mod watchdog;
 
 pub use eras::{future, generator, green};
@@ -369,6 +371,7 @@ pub use report::Deadlock;
 pub use root::run;
 pub use runtime::{Builder, Era, Runtime, Stats, stats};
 pub use tasks::{TaskInfo, Tasks, tasks};
+pub use testing::{assert_turns, assert_turns_async};
 
 /// The README's programs are compiled and run too.
 #[cfg(all(doctest, feature = "ureq"))]

@@ -54,7 +54,6 @@ const READING_ORDER: &[&str] = &[
     "eras/mod.rs",
     "root.rs",
     "handle.rs",
-    "explore.rs",
     "sync/wait_queue.rs",
     "sync/line.rs",
     "sync/mutex.rs",
@@ -91,6 +90,14 @@ const READING_ORDER: &[&str] = &[
     "net/unix.rs",
     "net/mod.rs",
     "http.rs",
+    "timeline/record.rs",
+    "timeline/chart.rs",
+    "timeline/terminal.rs",
+    "timeline/svg.rs",
+    "timeline/trace.rs",
+    "timeline/mod.rs",
+    "testing.rs",
+    "explore.rs",
     "lib.rs",
 ];
 
