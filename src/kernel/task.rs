@@ -250,41 +250,44 @@ pub(crate) struct Task {
     local: Local,
 }
 
-/// What only the home thread touches.
+/// What only the home thread touches. In this order: what each turn needs lies together, in a cache line or
+/// two, since of ten thousand tasks none is still in the cache when its turn comes.
+#[repr(C)]
 pub(crate) struct Local {
+    body: UnsafeCell<Option<Box<dyn Body>>>,
+    /// Where in the source it last gave up its turn, if that was on a stack.
+    left: AtomicPtr<Location<'static>>,
+    /// The innermost of the time limits that are in force: a `cancel::Limit`.
+    pub(crate) limits: Cell<*const ()>,
     pub(crate) state: Cell<State>,
     pub(crate) cancelled: Cell<bool>,
     /// How many pieces of cleanup, one inside the other, are not to be cancelled now.
     pub(crate) shields: Cell<u16>,
-    /// How many scopes it has open.
-    pub(crate) scopes: Cell<u16>,
-    /// How often it has been woken, modulo 2^32.
-    pub(crate) wakes: Cell<u32>,
-    /// The number of the task that spawned it, modulo 2^32; 0: no task.
-    pub(crate) parent: u32,
     /// How many turns it has had, modulo 2^32.
     pub(crate) turns: Cell<u32>,
-    /// The millisecond of the run, modulo 2^32, in which it began to wait.
-    pub(crate) since: Cell<u32>,
+
+    /// How many scopes it has open.
+    pub(crate) scopes: Cell<u16>,
     /// How often a wait has been answered by unwinding.
     pub(crate) raised: Cell<u16>,
+    /// How often it has been woken, modulo 2^32.
+    pub(crate) wakes: Cell<u32>,
     pub(crate) waiting: Cell<Waiting>,
-    /// Where in the source it last gave up its turn, if that was on a stack.
-    left: AtomicPtr<Location<'static>>,
-    /// Where the scheduler keeps it in its table.
-    pub(crate) slot: Cell<u32>,
     pub(crate) timer: Cell<Option<TimerKey>>,
     /// Its place in the line for the socket that it waits for.
     pub(crate) ticket: Cell<Option<Ticket>>,
+    /// The millisecond of the run, modulo 2^32, in which it began to wait.
+    pub(crate) since: Cell<u32>,
     /// Whoever waits for the end of it.
     pub(crate) joiner: Cell<Option<Waiter>>,
-    /// The innermost of the time limits that are in force: a `cancel::Limit`.
-    pub(crate) limits: Cell<*const ()>,
     /// The lowest usable address of the stack it has now; 0: none.
     pub(crate) stack: Cell<usize>,
     /// What few tasks have.
     extras: Cell<Option<Box<Extras>>>,
-    body: UnsafeCell<Option<Box<dyn Body>>>,
+    /// Where the scheduler keeps it in its table.
+    pub(crate) slot: Cell<u32>,
+    /// The number of the task that spawned it, modulo 2^32; 0: no task.
+    pub(crate) parent: u32,
 }
 
 /// What few tasks have: behind one pointer.
