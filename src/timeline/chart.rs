@@ -221,7 +221,7 @@ impl Scale {
 
     /// The moments at which the clock was moved, as far as there is room for them.
     fn jumps(&self, course: &Course, width: f64, most: usize) -> Vec<(f64, String)> {
-        let turns = course.rows.values().flat_map(|row| row.turns());
+        let turns = course.rows.values().flat_map(Row::turns);
         let mut moments: Vec<_> = turns.map(|turn| turn.from).collect();
         moments.retain(|moment| (self.from..=self.to).contains(&moment.step));
         moments.sort_unstable();

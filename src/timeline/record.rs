@@ -301,7 +301,7 @@ impl Course {
     fn moment(&mut self, entry: &Entry) -> Moment {
         let time = Duration::from_nanos(entry.time);
         let now = &mut self.now;
-        if now.step % 2 == 0 && time > now.time {
+        if now.step.is_multiple_of(2) && time > now.time {
             now.step += 2;
         }
         now.time = time;

@@ -27,7 +27,7 @@ const THINNEST_TURN: f64 = 0.8;
 /// So that two turns that follow one another are seen as two.
 const BETWEEN_TURNS: f64 = 0.5;
 /// What is thinner is not seen.
-const THINNEST: f64 = 0.05;
+const THINNEST: f64 = 0.1;
 
 pub(super) fn write(courses: &[Course]) -> String {
     let mut svg = Svg { body: String::new(), y: 26.0 };
@@ -183,7 +183,7 @@ impl Svg {
             if look.kind == Kind::Running {
                 to = to.max(from + THINNEST_TURN);
             }
-            if to - end < THINNEST {
+            if to - from.max(end) < THINNEST {
                 continue;
             }
             if from - end >= layout.fine {
@@ -288,7 +288,7 @@ impl<T: fmt::Display> fmt::Display for Escaped<T> {
                 '&' => f.write_str("&amp;")?,
                 '"' => f.write_str("&quot;")?,
                 c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => {
-                    f.write_char('\u{fffd}')?
+                    f.write_char('\u{fffd}')?;
                 }
                 c => f.write_char(c)?,
             }
