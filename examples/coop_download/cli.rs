@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, ValueEnum, value_parser};
+use wouldblock::timeline::Timeline;
 
 /// Download files one after the other, and concurrently in three eras of
 /// coroutines on one thread.
@@ -41,6 +42,16 @@ pub struct Arguments {
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub json: bool,
+    /// Draw what each task did and when, below the table (the sequential way
+    /// has no tasks)
+    #[arg(long, verbatim_doc_comment, conflicts_with = "json")]
+    pub timeline: bool,
+    /// Save the same as one picture of all ways
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+    /// Save the same for https://ui.perfetto.dev
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
     /// No progress bars and no log, only the result
     #[arg(long, short)]
     pub quiet: bool,
@@ -57,7 +68,7 @@ pub struct Arguments {
         default_missing_value = "127.0.0.1:8000",
         conflicts_with_all = [
             "url", "article", "urls", "style", "out", "concurrency", "chunk", "timeout", "retries",
-            "cacert", "json"
+            "cacert", "json", "timeline", "svg", "trace"
         ]
     )]
     pub serve: Option<String>,
@@ -114,7 +125,32 @@ pub enum Style {
     All,
 }
 
+impl Style {
+    pub fn name(self) -> &'static str {
+        match self {
+            Style::Sequential => "sequential",
+            Style::Generator => "generator",
+            Style::Green => "green",
+            Style::Async => "async",
+            Style::All => "all",
+        }
+    }
+
+    /// To record a run of it. The sequential way has no run, no tasks and no turns: there is nothing to see.
+    pub fn timeline(self) -> Option<Timeline> {
+        match self {
+            Style::Sequential => None,
+            _ => Some(Timeline::titled(self.name())),
+        }
+    }
+}
+
 impl Arguments {
+    /// Whether the runs are to be recorded.
+    pub fn draws(&self) -> bool {
+        self.timeline || self.svg.is_some() || self.trace.is_some()
+    }
+
     pub fn styles(&self) -> Vec<Style> {
         let every = [Style::Sequential, Style::Generator, Style::Green, Style::Async];
         let one = |style: &Style| match style {

@@ -16,7 +16,7 @@ use crate::interrupt;
 use crate::job::{Job, List};
 
 pub fn download_all(list: &Rc<List>) -> Stats {
-    wouldblock::run(|| {
+    list.builder().run(|| {
         let list = list.clone();
         let all = future::spawn(async move {
             let worker = |_| {

@@ -14,7 +14,7 @@ use crate::job::{Job, List};
 use crate::protocol::{self, Response};
 
 pub fn download_all(list: &Rc<List>) -> Stats {
-    wouldblock::run(|| {
+    list.builder().run(|| {
         let list = list.clone();
         let all = generator::spawn(move |y| {
             let worker = |_| {

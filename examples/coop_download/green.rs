@@ -11,7 +11,7 @@ use crate::interrupt;
 use crate::job::{Job, List};
 
 pub fn download_all(list: &Rc<List>) -> Stats {
-    wouldblock::run(|| {
+    list.builder().run(|| {
         let agent = agent(list);
         let worker = |_| {
             let (list, agent) = (list.clone(), agent.clone());

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 use log::{debug, error, info, warn};
+use wouldblock::Builder;
+use wouldblock::timeline::Timeline;
 
 use crate::cli::Options;
 use crate::error::Error;
@@ -26,6 +28,7 @@ pub struct List {
     options: Options,
     pub trust: Trust,
     progress: Progress,
+    timeline: Option<Timeline>,
     urls: Vec<String>,
     /// Whom to ask and where to save it, or why that cannot be.
     targets: Vec<Result<(Target, PathBuf), String>>,
@@ -54,6 +57,7 @@ impl List {
         options: &Options,
         trust: &Trust,
         progress: &Progress,
+        timeline: Option<&Timeline>,
     ) -> List {
         let mut names = HashSet::new();
         let mut target = |address: &Address| -> Result<(Target, PathBuf), String> {
@@ -69,6 +73,7 @@ impl List {
             options: options.clone(),
             trust: trust.clone(),
             progress: progress.clone(),
+            timeline: timeline.cloned(),
             urls: addresses.iter().map(|address| address.url.clone()).collect(),
             targets: addresses.iter().map(target).collect(),
             next: Cell::new(0),
@@ -78,6 +83,15 @@ impl List {
 
     pub fn len(&self) -> usize {
         self.urls.len()
+    }
+
+    /// For a run in which these are downloaded.
+    pub fn builder(&self) -> Builder {
+        let builder = Builder::new();
+        match &self.timeline {
+            Some(timeline) => builder.observe(timeline.clone()),
+            None => builder,
+        }
     }
 
     /// How many workers there should be.

@@ -3,6 +3,7 @@
 //!     cargo run --example coop_download                     five images from a server of its own
 //!     cargo run --example coop_download -- URL...           these, over http or https
 //!     cargo run --example coop_download -- --style green,async --out pictures --json URL...
+//!     cargo run --example coop_download -- --timeline --svg timeline.svg --trace trace.json
 //!     cargo run --example coop_download -- --serve          only the server, for other clients
 //!
 //! The four ways are four files with the same outline: `sequential.rs`, `generator.rs`, `green.rs` and
@@ -30,6 +31,7 @@ mod tls;
 mod urls;
 
 use std::io::{self, ErrorKind, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Instant;
@@ -37,6 +39,7 @@ use std::time::Instant;
 use clap::Parser;
 use log::{LevelFilter, info};
 use wouldblock::Stats;
+use wouldblock::timeline::{self, Timeline};
 
 use cli::{Arguments, Style};
 use job::{Done, List};
@@ -94,25 +97,30 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
         .map_err(|e| format!("cannot make the directory {}: {e}", options.out.display()))?;
 
     let mut ways = Vec::new();
+    let mut timelines = Vec::new();
     for style in arguments.styles() {
-        let list = List::new(&addresses, options, &trust, &progress);
+        let timeline = style.timeline().filter(|_| arguments.draws());
+        let list = List::new(&addresses, options, &trust, &progress, timeline.as_ref());
         ways.push(way(style, list, &pictures));
+        timelines.extend(timeline);
         if interrupt::has_come() {
             break;
         }
     }
     print(&if arguments.json { report::json(&ways) } else { report::table(&ways) })?;
+    draw(arguments, &timelines)?;
     Ok(ways.iter().flat_map(|way| &way.files).all(|file| file.outcome.is_ok()))
 }
 
 fn way(style: Style, list: List, pictures: &[Picture]) -> Way {
-    let (name, download_all): (_, fn(&Rc<List>) -> Stats) = match style {
-        Style::Sequential => ("sequential", sequential::download_all),
-        Style::Generator => ("generator", generator::download_all),
-        Style::Green => ("green", green::download_all),
-        Style::Async => ("async", future::download_all),
+    let download_all: fn(&Rc<List>) -> Stats = match style {
+        Style::Sequential => sequential::download_all,
+        Style::Generator => generator::download_all,
+        Style::Green => green::download_all,
+        Style::Async => future::download_all,
         Style::All => unreachable!("`all` is four styles"),
     };
+    let name = style.name();
     let list = Rc::new(list);
     info!("{name}: {} downloads", list.len());
     let start = Instant::now();
@@ -124,6 +132,23 @@ fn way(style: Style, list: List, pictures: &[Picture]) -> Way {
         files.iter_mut().for_each(|file| check(file, pictures));
     }
     Way { name, seconds, stats, files }
+}
+
+/// The pictures that were asked for, of the ways that have tasks.
+fn draw(arguments: &Arguments, timelines: &[Timeline]) -> Result<(), String> {
+    if arguments.timeline {
+        for timeline in timelines {
+            let picture = timeline.terminal(80).colour_on(&io::stdout());
+            print(&format!("\n{}", picture.to_string().trim_end()))?;
+        }
+    }
+    let save = |file: &Option<PathBuf>, draw: fn(&[Timeline]) -> String| match file {
+        Some(file) => std::fs::write(file, draw(timelines))
+            .map_err(|e| format!("cannot write {}: {e}", file.display())),
+        None => Ok(()),
+    };
+    save(&arguments.svg, timeline::svg)?;
+    save(&arguments.trace, timeline::trace_json)
 }
 
 /// Makes it a failure unless the file holds what the embedded server has sent.
