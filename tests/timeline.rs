@@ -1,0 +1,717 @@
+//! Timelines: what they say each task did, and their pictures: in a terminal, as SVG, as a trace. And the test
+//! kit that draws or counts turns: `explore`, `assert_turns`.
+
+#[expect(dead_code, reason = "no server is needed here")]
+mod common;
+mod support;
+mod util;
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File};
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::time::Duration;
+
+use common::{Folder, run_example};
+use futures::channel::oneshot;
+use serde_json::Value;
+use support::{Log, half_pair, in_child, is_child, send, stderr};
+use util::{ERAS, HOUR, MS, SECOND, assert_contains, panic_text, spawn_running, spawn_waiting};
+use wouldblock::observe::{By, Outcome};
+use wouldblock::time::sleep;
+use wouldblock::timeline::{self, Row, State, Timeline};
+use wouldblock::{
+    Builder, assert_turns, assert_turns_async, explore, future, gather, generator, green, offload,
+    task,
+};
+
+/// Records a run on a virtual clock.
+#[track_caller]
+fn recorded<T>(root: impl FnOnce() -> T) -> Timeline {
+    let timeline = Timeline::new();
+    record(&timeline, root);
+    timeline
+}
+
+#[track_caller]
+fn record<T>(timeline: &Timeline, root: impl FnOnce() -> T) {
+    Builder::new().virtual_clock().round_robin().observe(timeline.clone()).run(root);
+}
+
+/// Every state that there is, every end, and wakes by everybody.
+fn of_everything() {
+    let (stream, theirs) = half_pair();
+    let reads = ERAS.map(|era| {
+        let stream = stream.try_clone().unwrap();
+        spawn_waiting(era, async move { stream.readable().await }, ())
+    });
+    let sleeps = ERAS.map(|era| spawn_waiting(era, sleep(SECOND), ()));
+    let spins = ERAS.map(|era| spawn_running(era, || (0..3).for_each(|_| green::yield_now())));
+    let dies = task::Builder::new().name("dies").spawn_green(|| -> () { panic!("on purpose") });
+    let stuck = task::Builder::new().name("stuck").spawn_green(|| green::sleep(HOUR));
+    let scope = green::spawn(|| green::scope(|s| drop(s.spawn(|| green::sleep(MS)))));
+    let (sender, receiver) = oneshot::channel();
+    let receives = future::spawn(receiver);
+    let (begin, begun) = std::sync::mpsc::channel();
+    let blocks = green::spawn(|| green::wait(offload(move || begun.recv())));
+    green::yield_now();
+    send(&theirs, b"x");
+    sender.send(()).unwrap();
+    begin.send(()).unwrap();
+    green::wait(gather(reads)).into_iter().for_each(|read| read.unwrap().unwrap());
+    green::wait(gather(sleeps.into_iter().chain(spins))).into_iter().for_each(Result::unwrap);
+    assert!(dies.join().unwrap_err().is_panic());
+    stuck.cancel();
+    assert!(stuck.join().unwrap_err().is_cancelled());
+    scope.join().unwrap();
+    receives.join().unwrap().unwrap();
+    blocks.join().unwrap().unwrap();
+}
+
+/// A part of it that is the same each time: without sockets and other threads.
+fn of_what_repeats() {
+    let sleeps = ERAS.map(|era| spawn_waiting(era, sleep(SECOND), ()));
+    let spins = ERAS.map(|era| spawn_running(era, || (0..3).for_each(|_| green::yield_now())));
+    let stuck = task::Builder::new().name("stuck").spawn_green(|| green::sleep(HOUR));
+    let (sender, receiver) = oneshot::channel();
+    let receives = future::spawn(receiver);
+    green::wait(gather(sleeps));
+    stuck.cancel();
+    sender.send(()).unwrap();
+    receives.join().unwrap().unwrap();
+    green::wait(gather(spins));
+}
+
+/// As lines: `running 0-2 (1s)`, from which step to which, and the time at its end.
+fn spans(row: &Row) -> Vec<String> {
+    let span = |span: &timeline::Span| {
+        format!("{} {}-{} ({:?})", span.state, span.from.step, span.to.step, span.to.time)
+    };
+    row.spans.iter().map(span).collect()
+}
+
+// What ran when.
+
+#[test]
+fn the_spans_of_a_task_are_what_it_did() {
+    for era in ERAS {
+        let rows = recorded(|| spawn_waiting(era, sleep(SECOND), ()).join().unwrap()).rows();
+        let root = [
+            "ready 0-0 (0ns)",
+            "running 0-2 (0ns)",
+            "waits for task 2 2-8 (1s)",
+            "ready 8-8 (1s)",
+            "running 8-10 (1s)",
+        ];
+        assert_eq!(spans(&rows[0]), root);
+        let sleeper = [
+            "ready 1-2 (0ns)",
+            "running 2-4 (0ns)",
+            "sleeps, until 1.0s 4-6 (1s)",
+            "ready 6-6 (1s)",
+            "running 6-8 (1s)",
+        ];
+        assert_eq!(spans(&rows[1]), sleeper);
+        assert_eq!((rows[1].task, rows[1].era, rows[1].parent), (2, era, Some(1)));
+        assert!(rows[1].site.file().ends_with("timeline.rs"), "{}", rows[1].site);
+        assert_eq!((rows[1].turns().count(), rows[1].outcome), (2, Some(Outcome::Returned)));
+        assert_eq!(rows[1].spans[2].woken, Some(By::Time));
+        assert_eq!(rows[0].spans[2].woken, Some(By::Task(2)));
+    }
+}
+
+#[test]
+fn cancellation_and_panic_are_in_the_rows() {
+    let rows = recorded(of_everything).rows();
+    let named = |name: &str| rows.iter().find(|row| row.name.as_deref() == Some(name)).unwrap();
+    assert_eq!(named("dies").outcome, Some(Outcome::Panicked));
+    let stuck = named("stuck");
+    assert_eq!(stuck.outcome, Some(Outcome::Cancelled));
+    let (at, by) = stuck.cancelled.unwrap();
+    assert_eq!((at.time, by), (SECOND, By::Task(1)));
+}
+
+#[test]
+fn on_the_machines_clock_turns_take_time_and_never_overlap() {
+    let timeline = Timeline::new();
+    Builder::new().observe(timeline.clone()).run(|| {
+        let task = |n: usize| {
+            spawn_running(ERAS[n % 3], || {
+                for _ in 0..5 {
+                    green::yield_now();
+                    green::sleep(MS);
+                }
+            })
+        };
+        green::wait(gather((0..9).map(task)));
+    });
+    let rows = timeline.rows();
+    for row in &rows {
+        assert!(row.spans.windows(2).all(|two| two[0].to == two[1].from), "{row:?}");
+        assert!(row.spans.iter().all(|span| span.from <= span.to), "{row:?}");
+        assert!(row.running() > Duration::ZERO);
+    }
+    let mut turns: Vec<_> = rows.iter().flat_map(Row::turns).collect();
+    turns.sort_by_key(|turn| turn.from);
+    assert!(turns.windows(2).all(|two| two[0].to <= two[1].from));
+    let picture = timeline.to_string();
+    assert_contains(&picture, &["10 tasks", "the thread busy for", "|0 "]);
+    assert!(!picture.contains("irtual"), "{picture}");
+}
+
+#[test]
+fn a_second_run_begins_anew() {
+    let timeline = Timeline::titled("again");
+    record(&timeline, || (0..3).for_each(|_| drop(green::spawn(|| ()))));
+    assert_eq!(timeline.rows().len(), 4);
+    record(&timeline, || green::sleep(HOUR));
+    assert_eq!(timeline.rows().len(), 1);
+    assert!(timeline.to_string().starts_with("again: 1 task, 2 turns in 3600 s of virtual time\n"));
+}
+
+#[test]
+fn a_timeline_can_be_read_in_the_middle_of_a_run() {
+    let timeline = Timeline::new();
+    let inner = timeline.clone();
+    record(&timeline, move || {
+        let sleeps = green::spawn(|| green::sleep(SECOND));
+        green::yield_now();
+        let rows = inner.rows();
+        assert_eq!(rows[0].spans.last().unwrap().state, State::Running);
+        assert_contains(&inner.to_string(), &["2 tasks", "· waits for time"]);
+        sleeps.join().unwrap();
+    });
+}
+
+#[test]
+fn what_is_kept_is_the_end_of_the_whole() {
+    let full = recorded(of_what_repeats).rows();
+    for kept in [1, 2, 7, 20, 40] {
+        let timeline = Timeline::new().keep(kept);
+        record(&timeline, of_what_repeats);
+        assert!(timeline.forgotten() > 0);
+        let text = timeline.to_string();
+        let rows = timeline.rows();
+        assert_contains(
+            &text,
+            &[&format!("(the {} events before that are forgotten)", timeline.forgotten())],
+        );
+        let end = |rows: &[Row]| rows.iter().map(|row| row.spans.last().map(|span| span.to)).max();
+        assert_eq!(end(&rows), end(&full));
+        for row in &rows {
+            let whole = full.iter().find(|whole| whole.task == row.task).unwrap();
+            assert!(whole.spans.ends_with(&row.spans), "{:?}\n{:?}", spans(row), spans(whole));
+            assert_eq!((&row.name, row.outcome), (&whole.name, whole.outcome));
+        }
+    }
+}
+
+#[test]
+fn tasks_that_are_forgotten_take_no_room() {
+    let timeline = Timeline::new().keep(100);
+    record(&timeline, || {
+        for _ in 0..1_000 {
+            green::spawn(|| ()).join().unwrap();
+        }
+    });
+    assert!(timeline.rows().len() < 50, "{}", timeline.rows().len());
+}
+
+// The terminal.
+
+fn ann_and_bob() -> Timeline {
+    recorded(|| {
+        let ann = task::Builder::new().name("ann").spawn_green(|| {
+            green::yield_now();
+            green::sleep(SECOND);
+        });
+        let bob = task::Builder::new().name("bob").spawn_green(move || ann.join());
+        bob.join().unwrap().unwrap();
+    })
+}
+
+#[test]
+fn the_documented_picture_is_the_one_that_is_drawn() {
+    assert_eq!(ann_and_bob().to_string(), include_str!("../src/timeline/ann_and_bob.txt"));
+}
+
+/// Rows: what is drawn for the task of this number.
+#[track_caller]
+fn drawn(picture: &str, task: u64) -> String {
+    let prefix = format!("{task:>2} ");
+    let line = picture.lines().find(|line| line.starts_with(&prefix)).expect("a row");
+    line.chars().skip(29).collect()
+}
+
+#[test]
+fn each_state_and_each_end_has_a_sign_of_its_own() {
+    let timeline = recorded(of_everything);
+    let text = timeline.terminal(200).to_string();
+    let signs = [
+        "█ running",
+        "▒ ready, waits for its turn",
+        "─ waits for I/O",
+        "· waits for time",
+        "~ waits for another task",
+        "= waits for something named",
+        "? waits to be woken",
+        "✗ panicked",
+        "× cancelled",
+    ];
+    assert_contains(&text, &signs);
+    let rows = timeline.rows();
+    let row = |name: &str| rows.iter().find(|row| row.name.as_deref() == Some(name)).unwrap().task;
+    assert!(drawn(&text, row("dies")).ends_with('✗'), "{text}");
+    assert!(drawn(&text, row("stuck")).ends_with('×'), "{text}");
+    assert!(!drawn(&text, 1).contains(['✗', '×']), "{text}");
+}
+
+#[test]
+fn the_legend_names_only_what_is_drawn() {
+    let text = recorded(green::yield_now).to_string();
+    assert!(text.ends_with("\n█ running\n"), "{text}");
+}
+
+/// Without what colours it.
+fn plain(text: &str) -> String {
+    let mut parts = text.split('\x1b');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.split_once('m').expect("a colour").1)
+}
+
+#[test]
+fn colours_change_nothing_else() {
+    let timeline = recorded(of_everything);
+    let coloured = timeline.terminal(80).colour(true).to_string();
+    let without = timeline.terminal(80).to_string();
+    assert!(coloured.contains("\x1b[34m─"), "{coloured:?}");
+    assert!(!without.contains('\x1b'), "{without:?}");
+    assert_eq!(plain(&coloured), without);
+    for line in coloured.lines().filter(|line| line.contains('\x1b')) {
+        assert!(line.rfind("\x1b[0m") == line.rfind('\x1b'), "a colour runs over: {line:?}");
+    }
+}
+
+#[test]
+fn it_fits_into_the_columns() {
+    let timeline = recorded(|| {
+        let name = |n: u64| {
+            if n.is_multiple_of(2) {
+                format!("the long name of task {n}")
+            } else {
+                "会議の準備をする".into()
+            }
+        };
+        let tasks = (0..300).map(|n| {
+            let body = move || {
+                green::sleep(n as u32 % 7 * MS);
+                assert!(n % 50 != 0, "on purpose");
+            };
+            task::Builder::new().name(name(n)).spawn_green(body)
+        });
+        green::wait(gather(tasks));
+    });
+    for columns in [60, 80, 132] {
+        for line in timeline.terminal(columns).to_string().lines() {
+            let wide = line.chars().filter(|c| ('\u{2e80}'..='\u{ffff}').contains(c)).count();
+            let width = line.chars().count() + wide;
+            assert!(width <= columns.max(82), "{width} columns: {line}");
+        }
+    }
+    let text = timeline.to_string();
+    assert_contains(&text, &["the long name…", "会議の準備をす…", "301 tasks"]);
+}
+
+#[test]
+fn of_many_tasks_the_busiest_have_rows_and_the_others_share_one() {
+    let timeline = recorded(|| {
+        let task = |n: u32| green::spawn(move || (0..n).for_each(|_| green::yield_now()));
+        green::wait(gather((0..300).map(task)));
+    });
+    let text = timeline.terminal(80).rows(3).to_string();
+    let rows =
+        text.lines().skip(3).map_while(|line| line.trim_start().split(' ').next()?.parse().ok());
+    assert_eq!(rows.collect::<Vec<u64>>(), [1, 300, 301], "{text}");
+    assert_contains(&text, &["and 298 tasks more, together"]);
+    assert!(timeline.to_string().lines().count() < 50);
+}
+
+#[test]
+fn names_cannot_break_the_picture() {
+    let hostile = "a\nb\t\x1b[31m<&\">\u{7}";
+    let timeline = recorded(|| drop(task::Builder::new().name(hostile).spawn_green(|| ())));
+    let text = timeline.to_string();
+    assert!(!text.contains(['\x1b', '\t', '\u{7}']), "{text:?}");
+    assert!(drawn(&text, 2).contains('×'), "{text}");
+}
+
+#[test]
+fn colours_are_for_terminals_that_want_them() {
+    if !is_child() {
+        for (environment, expected) in [("", "coloured"), ("1", "plain")] {
+            let output =
+                in_child("colours_are_for_terminals_that_want_them", &[("NO_COLOR", environment)]);
+            let said = stderr(&output);
+            assert!(
+                output.status.success() && said.contains(&format!("terminal: {expected}")),
+                "{said}"
+            );
+            assert!(said.contains("pipe: plain"), "{said}");
+        }
+        return;
+    }
+    let (mut terminal, mut other) = (0, 0);
+    // SAFETY: it writes two descriptors, which are nobody else's, and reads nothing.
+    let opened = unsafe {
+        let none = std::ptr::null_mut();
+        libc::openpty(&raw mut terminal, &raw mut other, none, none.cast(), none.cast())
+    };
+    assert_eq!(opened, 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: both have just been opened.
+    let (terminal, _other) = unsafe { (File::from_raw_fd(terminal), OwnedFd::from_raw_fd(other)) };
+    let (_reader, pipe) = std::io::pipe().unwrap();
+    let pipe = File::from(OwnedFd::from(pipe));
+    for (name, file) in [("terminal", &terminal), ("pipe", &pipe)] {
+        let picture = recorded(green::yield_now).terminal(80).colour_on(file).to_string();
+        eprintln!("{name}: {}", if picture.contains('\x1b') { "coloured" } else { "plain" });
+    }
+}
+
+// The SVG.
+
+/// The text of an SVG, checked: its tags are nested, its attributes quoted, its text escaped. Gives the
+/// text of each element of this name.
+#[track_caller]
+fn elements(svg: &str, wanted: &str) -> Vec<String> {
+    let mut open: Vec<(String, String)> = Vec::new();
+    let mut found = Vec::new();
+    let mut rest = svg;
+    while let Some((text, tag)) = rest.split_once('<') {
+        for entity in text.split('&').skip(1) {
+            let known =
+                ["lt;", "gt;", "amp;", "quot;"].iter().any(|known| entity.starts_with(known));
+            assert!(known, "an ampersand in {text:?}");
+        }
+        assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+        if let Some((_, inside)) = open.last_mut() {
+            inside.push_str(text);
+        }
+        let (tag, after) = tag.split_once('>').expect("a tag ends");
+        assert_eq!(tag.matches('"').count() % 2, 0, "{tag}");
+        match (tag.strip_prefix('/'), tag.strip_suffix('/')) {
+            (Some(name), _) => {
+                let (opened, inside) = open.pop().expect("something is open");
+                assert_eq!(opened, name);
+                if name == wanted {
+                    found.push(inside);
+                }
+            }
+            (_, Some(_)) => {}
+            _ => open.push((tag.split([' ', '\n']).next().unwrap().to_owned(), String::new())),
+        }
+        rest = after;
+    }
+    assert!(open.is_empty() && rest.trim().is_empty(), "{open:?}");
+    found
+}
+
+#[test]
+fn an_svg_says_everything_by_itself() {
+    let timeline = recorded(of_everything);
+    let svg = timeline.svg();
+    assert!(svg.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\""));
+    assert!(!svg.contains("href") && !svg.contains("@import"), "it stands alone");
+    let texts = elements(&svg, "text");
+    let has = |text: &str| texts.iter().any(|t| t.contains(text));
+    for text in ["running", "waits for I/O", "waits for something named", "panicked or cancelled"] {
+        assert!(has(text), "no {text:?} in {texts:?}");
+    }
+    for row in timeline.rows() {
+        assert!(has(&format!("{} ", row.task)), "no row for task {}", row.task);
+    }
+    let titles = elements(&svg, "title");
+    let has = |text: &str| titles.iter().any(|t| t.contains(text));
+    for text in [
+        "waits to read from descriptor ",
+        "waits for work on another thread",
+        "sleeps, until 3600.0s, 0 s to 1 s, woken by task 1",
+        "\"dies\"",
+        "panicked",
+        "(generator, spawned at ",
+    ] {
+        assert!(has(&text.replace('"', "")), "no {text:?} in {titles:#?}");
+    }
+}
+
+#[test]
+fn a_name_cannot_break_an_svg() {
+    let hostile = "</title><script>&amp;\"\u{0}\u{1b}";
+    let timeline = Timeline::titled(hostile);
+    record(&timeline, || {
+        green::wait(gather([task::Builder::new().name(hostile).spawn_green(|| ())]));
+    });
+    let svg = timeline.svg();
+    assert!(!svg.contains("<script"));
+    assert_contains(&elements(&svg, "text").join("\n"), &["&lt;/title&gt;&lt;sc"]);
+}
+
+#[test]
+fn an_svg_of_a_thousand_tasks_is_no_larger_than_promised() {
+    let timeline = recorded(|| {
+        let task = |n: u32| {
+            future::spawn(async move {
+                for i in 0..30 {
+                    sleep((n + i) % 11 * MS).await;
+                }
+            })
+        };
+        green::wait(gather((0..1_000).map(task)));
+    });
+    let svg = timeline.svg();
+    assert!(svg.len() < 3 << 20, "{} bytes", svg.len());
+    assert!(elements(&svg, "text").len() < 300, "labels do not lie on one another");
+}
+
+#[test]
+fn timelines_stand_under_one_another_in_one_svg() {
+    let timelines = ["first", "second", "third"].map(|title| {
+        let timeline = Timeline::titled(title);
+        record(&timeline, ann_and_bob_again);
+        timeline
+    });
+    let svg = timeline::svg(&timelines);
+    let texts = elements(&svg, "text");
+    let heads: Vec<_> = texts.iter().filter(|text| text.contains(": 2 tasks")).collect();
+    assert_eq!(heads.len(), 3, "{texts:?}");
+    assert!(heads[0].starts_with("first") && heads[2].starts_with("third"));
+}
+
+fn ann_and_bob_again() {
+    green::spawn(green::yield_now).join().unwrap();
+}
+
+// The trace.
+
+/// Checks a trace against the rules of its format; gives its events.
+#[track_caller]
+fn events(trace: &str) -> Vec<Value> {
+    let json: Value = serde_json::from_str(trace).expect("JSON");
+    let events = json["traceEvents"].as_array().expect("an array of events").clone();
+    // Slices of a thread, as integer nanoseconds, which a double of microseconds holds exactly enough.
+    let nanos =
+        |event: &Value, key: &str| (event[key].as_f64().expect("a double") * 1e3).round() as u64;
+    let thread = |event: &Value| (event["pid"].as_u64().unwrap(), event["tid"].as_u64().unwrap());
+    let mut slices: HashMap<_, Vec<(u64, u64)>> = HashMap::new();
+    let mut named = HashSet::new();
+    let mut begun = HashMap::new();
+    let mut ended = HashSet::new();
+    for event in &events {
+        match event["ph"].as_str().expect("a phase") {
+            "M" => {
+                assert!(event["args"]["name"].is_string() || event["args"]["sort_index"].is_u64());
+                named.insert(thread(event));
+            }
+            "X" => {
+                assert!(event["name"].is_string() && event["cat"].is_string(), "{event}");
+                let from = nanos(event, "ts");
+                slices.entry(thread(event)).or_default().push((from, from + nanos(event, "dur")));
+            }
+            "i" => assert!(event["s"] == "t" && event["ts"].is_number(), "{event}"),
+            "s" => assert!(begun.insert(event["id"].as_u64().unwrap(), event.clone()).is_none()),
+            "f" => {
+                assert_eq!(event["bp"], "e", "it ends in the slice that it points at");
+                assert!(ended.insert(event["id"].as_u64().unwrap()));
+            }
+            other => panic!("{other:?} is not a phase that we write"),
+        }
+    }
+    for (thread, slices) in &mut slices {
+        assert!(named.contains(thread), "{thread:?} has a name");
+        slices.sort_unstable();
+        assert!(slices.windows(2).all(|two| two[0].1 <= two[1].0), "slices of {thread:?} overlap");
+    }
+    let inside = |event: &Value| {
+        let at = nanos(event, "ts");
+        slices[&thread(event)].iter().any(|(from, to)| *from <= at && at < *to)
+    };
+    for end in events.iter().filter(|event| event["ph"] == "f") {
+        let begin = &begun[&end["id"].as_u64().unwrap()];
+        assert_eq!((&begin["name"], &begin["cat"]), (&end["name"], &end["cat"]));
+        assert!(nanos(begin, "ts") <= nanos(end, "ts"), "{begin} {end}");
+        assert!(inside(begin), "{begin} begins in no slice");
+        assert!(inside(end), "{end} ends in no slice");
+    }
+    assert_eq!(begun.len(), ended.len());
+    events
+}
+
+#[test]
+fn a_trace_keeps_the_rules_of_its_format() {
+    let on_virtual = recorded(of_everything);
+    let on_real = Timeline::titled("real");
+    Builder::new().observe(on_real.clone()).run(of_everything);
+    for timeline in [&on_virtual, &on_real] {
+        let events = events(&timeline.trace_json());
+        let arrows = events.iter().filter(|event| event["ph"] == "s").count();
+        let wakes = timeline.rows().into_iter().flat_map(|row| row.spans);
+        let wakes = wakes.filter(|span| matches!(span.woken, Some(By::Task(_)))).count();
+        assert_eq!(arrows, wakes);
+        assert!(arrows > 3, "{arrows}");
+        for phase in ["cancelled", "panicked", "was cancelled", "returned", "spawned"] {
+            let is = |event: &&Value| event["ph"] == "i" && event["name"] == phase;
+            assert!(events.iter().any(|event| is(&event)), "no {phase:?}");
+        }
+    }
+    let both = events(&timeline::trace_json(&[on_virtual, on_real]));
+    let processes: HashSet<_> = both.iter().map(|event| event["pid"].as_u64().unwrap()).collect();
+    assert_eq!(processes, [1, 2].into());
+}
+
+#[test]
+fn on_a_virtual_clock_the_turns_of_a_trace_follow_one_another() {
+    let events = events(&ann_and_bob().trace_json());
+    let turns = events.iter().filter(|event| event["tid"] == 0 && event["ph"] == "X");
+    let turns: Vec<_> =
+        turns.map(|turn| (turn["name"].as_str().unwrap(), turn["dur"].as_f64())).collect();
+    let names: Vec<_> = turns.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names.len(), 7, "{names:?}");
+    assert!(turns.iter().all(|(_, duration)| *duration == Some(1.0)), "{turns:?}");
+}
+
+#[test]
+fn a_name_cannot_break_a_trace() {
+    let hostile = "a\"b\\c\nd\u{1}e";
+    let timeline = recorded(|| drop(task::Builder::new().name(hostile).spawn_green(|| ())));
+    let events = events(&timeline.trace_json());
+    let name = |event: &Value| event["args"]["name"].as_str().map(str::to_owned);
+    let names: Vec<_> =
+        events.iter().filter(|event| event["name"] == "thread_name").filter_map(name).collect();
+    assert_eq!(names, ["the thread", "1 root", "2 a\"b\\c\u{fffd}d\u{fffd}e"]);
+}
+
+// The test kit.
+
+#[test]
+fn explore_draws_the_seed_that_fails() {
+    if is_child() {
+        let order = Log::new();
+        explore(100, move || {
+            order.take();
+            let tasks = ["ann", "bob"].map(|name| {
+                let order = order.clone();
+                task::Builder::new().name(name).spawn_green(move || order.push(name))
+            });
+            drop(green::spawn(|| green::sleep(HOUR)));
+            green::wait(gather(tasks));
+            assert_eq!(order.take(), ["ann", "bob"], "bob came first");
+        });
+        unreachable!("in some order, bob comes first");
+    }
+    let output = in_child("explore_draws_the_seed_that_fails", &[]);
+    let said = stderr(&output);
+    assert_contains(&said, &["bob came first", "it fails with seed ", "WOULDBLOCK_SEED="]);
+    let (_, picture) = said.split_once("The last turns of that run:\n").expect(&said);
+    let (picture, _) = picture.split_once("✗ panicked").expect("a legend");
+    let (ann, bob) = (drawn(picture, 2), drawn(picture, 3));
+    assert!(bob.find('█') < ann.find('█'), "bob came first in\n{picture}");
+    assert!(drawn(picture, 1).ends_with('✗'), "{picture}");
+    assert!(
+        !drawn(picture, 4).contains('×'),
+        "what comes after the end of the root is not drawn:\n{picture}"
+    );
+}
+
+#[test]
+fn explore_draws_the_end_of_a_long_run_and_of_a_deadlock() {
+    let explored = std::panic::catch_unwind(|| {
+        explore(1, || {
+            (0..1000).for_each(|_| green::yield_now());
+            green::wait(std::future::pending::<()>());
+        });
+    });
+    explored.expect_err("a deadlock");
+    let timeline = recorded(|| {
+        (0..1000).for_each(|_| green::yield_now());
+        let sleeps = green::spawn(|| green::sleep(HOUR));
+        sleeps.join().unwrap();
+    });
+    let ending = timeline.terminal(80).ending().to_string();
+    let turns = drawn(&ending, 1).chars().filter(|sign| *sign == '█').count();
+    assert!((40..51).contains(&turns), "a sign for each of the last turns in\n{ending}");
+    assert_eq!(drawn(&ending, 2).trim_start(), "▒█·█", "{ending}");
+}
+
+#[test]
+fn turns_given_up_are_counted_in_each_era() {
+    util::run(|| {
+        assert_turns(0, || ());
+        assert_eq!(assert_turns(1, || green::wait(future::spawn(async { 7 }))).unwrap(), 7);
+        let generator = generator::spawn(|y| {
+            assert_turns(0, || ());
+            assert_turns(2, || {
+                y.yield_now();
+                y.wait(sleep(SECOND));
+            });
+        });
+        let future = future::spawn(async {
+            assert_turns_async(0, async {}).await;
+            assert_turns_async(2, async {
+                future::yield_now().await;
+                sleep(SECOND).await;
+            })
+            .await;
+        });
+        generator.join().unwrap();
+        future.join().unwrap();
+    });
+}
+
+#[test]
+fn another_number_of_turns_is_a_failure_that_says_where() {
+    let here = file!();
+    util::run(|| {
+        let text = panic_text(|| assert_turns(1, || ()));
+        assert_contains(&text, &[here, ": 0 turns were given up, and 1 were expected"]);
+        let text = panic_text(|| assert_turns(0, green::yield_now));
+        assert_contains(&text, &[": 1 turns were given up, and 0 were expected"]);
+        let fails = future::spawn(async { assert_turns_async(3, future::yield_now()).await });
+        let text = util::text(&*fails.join().unwrap_err().into_panic().unwrap());
+        assert_contains(&text, &[here, ": 1 turns were given up, and 3 were expected"]);
+    });
+    assert_contains(&panic_text(|| assert_turns(0, || ())), &["turns are counted in a task"]);
+}
+
+// The example.
+
+#[test]
+#[cfg(feature = "rustls")]
+fn the_downloader_draws_its_three_eras() {
+    let folder = Folder::new();
+    let arguments = ["--timeline", "--svg", "a.svg", "--trace", "a.json", "--latency", "1"];
+    let ran = run_example("coop_download", &arguments, folder.path());
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let heads: Vec<_> = ran.stdout.lines().filter(|line| line.contains(" turns in ")).collect();
+    assert_eq!(heads.len(), 3, "{}", ran.stdout);
+    for (head, era) in heads.iter().zip(["generator: ", "green: ", "async: "]) {
+        assert!(head.starts_with(era), "{head}");
+    }
+    assert!(!ran.stdout.contains('\x1b'), "no colours in a pipe");
+    let svg = fs::read_to_string(folder.path().join("a.svg")).unwrap();
+    assert_contains(&elements(&svg, "text").join("\n"), &["generator: ", "green: ", "async: "]);
+    let trace = fs::read_to_string(folder.path().join("a.json")).unwrap();
+    let events = events(&trace);
+    let names: Vec<_> = events.iter().filter(|event| event["name"] == "process_name").collect();
+    assert_eq!(names.len(), 3, "{names:?}");
+}
+
+#[test]
+#[cfg(feature = "rustls")]
+fn the_downloader_says_when_a_picture_cannot_be_saved_or_shown() {
+    let folder = Folder::new();
+    let arguments = ["--style", "green", "--latency", "1", "--quiet", "--svg", "no/such/a.svg"];
+    let ran = run_example("coop_download", &arguments, folder.path());
+    assert_eq!(ran.status, 2, "{ran:?}");
+    assert_contains(&ran.stderr, &["coop_download: cannot write no/such/a.svg: "]);
+    let ran = run_example("coop_download", &["--timeline", "--json"], folder.path());
+    assert_eq!(ran.status, 2, "{ran:?}");
+    assert_contains(&ran.stderr, &["'--timeline' cannot be used with '--json'"]);
+}
