@@ -995,3 +995,41 @@ fn sorted<const N: usize>(mut names: [&str; N]) -> [&str; N] {
     names.sort_unstable();
     names
 }
+
+// The timelines.
+
+#[test]
+fn the_downloader_draws_its_three_eras() {
+    let folder = Folder::new();
+    let arguments = ["--timeline", "--svg", "a.svg", "--trace", "a.json", "--latency", "1"];
+    let ran = run_example("coop_download", &arguments, folder.path());
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let heads: Vec<_> = ran.stdout.lines().filter(|line| line.contains(" turns in ")).collect();
+    assert_eq!(heads.len(), 3, "{}", ran.stdout);
+    for (head, era) in heads.iter().zip(["generator: ", "green: ", "async: "]) {
+        assert!(head.starts_with(era), "{head}");
+    }
+    assert!(!ran.stdout.contains('\x1b'), "no colours in a pipe");
+    let svg = fs::read_to_string(folder.path().join("a.svg")).unwrap();
+    assert!(
+        [">generator: ", ">green: ", ">async: "].iter().all(|title| svg.contains(title)),
+        "{svg}"
+    );
+    let trace = fs::read_to_string(folder.path().join("a.json")).unwrap();
+    let trace: Value = serde_json::from_str(&trace).unwrap();
+    let events = trace["traceEvents"].as_array().or(trace.as_array()).unwrap();
+    let names = events.iter().filter(|event| event["name"] == "process_name");
+    assert_eq!(names.count(), 3);
+}
+
+#[test]
+fn the_downloader_says_when_a_picture_cannot_be_saved_or_shown() {
+    let folder = Folder::new();
+    let arguments = ["--style", "green", "--latency", "1", "--quiet", "--svg", "no/such/a.svg"];
+    let ran = run_example("coop_download", &arguments, folder.path());
+    assert_eq!(ran.status, 2, "{ran:?}");
+    assert!(ran.stderr.contains("coop_download: cannot write no/such/a.svg: "), "{ran:?}");
+    let ran = run_example("coop_download", &["--timeline", "--json"], folder.path());
+    assert_eq!(ran.status, 2, "{ran:?}");
+    assert!(ran.stderr.contains("'--timeline' cannot be used with '--json'"), "{ran:?}");
+}

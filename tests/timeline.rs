@@ -1,17 +1,14 @@
 //! Timelines: what they say each task did, and their pictures: in a terminal, as SVG, as a trace. And the test
 //! kit that draws or counts turns: `explore`, `assert_turns`.
 
-#[expect(dead_code, reason = "no server is needed here")]
-mod common;
 mod support;
 mod util;
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File};
+use std::fs::File;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::time::Duration;
 
-use common::{Folder, run_example};
 use futures::channel::oneshot;
 use serde_json::Value;
 use support::{Log, half_pair, in_child, is_child, send, stderr};
@@ -678,40 +675,4 @@ fn another_number_of_turns_is_a_failure_that_says_where() {
         assert_contains(&text, &[here, ": 1 turns were given up, and 3 were expected"]);
     });
     assert_contains(&panic_text(|| assert_turns(0, || ())), &["turns are counted in a task"]);
-}
-
-// The example.
-
-#[test]
-#[cfg(feature = "rustls")]
-fn the_downloader_draws_its_three_eras() {
-    let folder = Folder::new();
-    let arguments = ["--timeline", "--svg", "a.svg", "--trace", "a.json", "--latency", "1"];
-    let ran = run_example("coop_download", &arguments, folder.path());
-    assert_eq!(ran.status, 0, "{ran:?}");
-    let heads: Vec<_> = ran.stdout.lines().filter(|line| line.contains(" turns in ")).collect();
-    assert_eq!(heads.len(), 3, "{}", ran.stdout);
-    for (head, era) in heads.iter().zip(["generator: ", "green: ", "async: "]) {
-        assert!(head.starts_with(era), "{head}");
-    }
-    assert!(!ran.stdout.contains('\x1b'), "no colours in a pipe");
-    let svg = fs::read_to_string(folder.path().join("a.svg")).unwrap();
-    assert_contains(&elements(&svg, "text").join("\n"), &["generator: ", "green: ", "async: "]);
-    let trace = fs::read_to_string(folder.path().join("a.json")).unwrap();
-    let events = events(&trace);
-    let names: Vec<_> = events.iter().filter(|event| event["name"] == "process_name").collect();
-    assert_eq!(names.len(), 3, "{names:?}");
-}
-
-#[test]
-#[cfg(feature = "rustls")]
-fn the_downloader_says_when_a_picture_cannot_be_saved_or_shown() {
-    let folder = Folder::new();
-    let arguments = ["--style", "green", "--latency", "1", "--quiet", "--svg", "no/such/a.svg"];
-    let ran = run_example("coop_download", &arguments, folder.path());
-    assert_eq!(ran.status, 2, "{ran:?}");
-    assert_contains(&ran.stderr, &["coop_download: cannot write no/such/a.svg: "]);
-    let ran = run_example("coop_download", &["--timeline", "--json"], folder.path());
-    assert_eq!(ran.status, 2, "{ran:?}");
-    assert_contains(&ran.stderr, &["'--timeline' cannot be used with '--json'"]);
 }
