@@ -4,6 +4,7 @@
 mod util;
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -256,6 +257,31 @@ fn a_destructor_locks_what_is_free_while_the_stack_unwinds() {
     });
     ended.assert_killed_by(libc::SIGABRT);
     ended.assert_says(&["has to wait in a destructor while its stack unwinds"]);
+}
+
+/// Waits in the middle of being shown, as a socket does that it is written to.
+struct Slow;
+
+impl fmt::Debug for Slow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        green::sleep(MS);
+        f.write_str("slow")
+    }
+}
+
+#[test]
+fn a_mutex_is_locked_while_it_is_shown() {
+    run(|| {
+        let mutex = Rc::new(Mutex::new(Slow));
+        let shown = green::spawn({
+            let mutex = mutex.clone();
+            move || format!("{mutex:?}")
+        });
+        let_others_run();
+        assert_contains(&format!("{mutex:?}"), &["<locked>"]);
+        drop(mutex.lock());
+        assert_contains(&shown.join().unwrap(), &["value: slow"]);
+    });
 }
 
 #[test]

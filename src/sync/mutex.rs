@@ -189,9 +189,10 @@ impl<T> From<T> for Mutex<T> {
 impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Mutex");
-        match self.value.try_borrow() {
-            Ok(value) => shown.field("value", &&*value),
-            Err(_) => shown.field("value", &format_args!("<locked>")),
+        // Locked meanwhile, as std's is: what shows the value, or writes it somewhere, may wait.
+        match self.try_lock() {
+            Some(value) => shown.field("value", &&*value),
+            None => shown.field("value", &format_args!("<locked>")),
         };
         shown.field("line", &self.lock.line).finish()
     }
