@@ -375,6 +375,47 @@ fn the_result_of_a_task_that_nobody_joins_is_dropped_inside() {
     });
 }
 
+/// Calls a function when it is dropped.
+struct AtDrop<F: Fn()>(F);
+
+impl<F: Fn()> Drop for AtDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+#[test]
+fn what_the_body_returned_is_not_dropped_before_its_tasks_have_ended() {
+    // The destructor leaves the scope by a panic, or by the unwinding of a wait: both while tasks borrow.
+    for unwind in [|| panic!("in a destructor"), || green::sleep(SECOND)] {
+        let ended = Rc::new(Cell::new(false));
+        run(|| {
+            let task = green::spawn({
+                let ended = ended.clone();
+                move || {
+                    let inside = Cell::new(0);
+                    let scope = || {
+                        green::scope(|s| {
+                            inside.set(1);
+                            let child = s.spawn(|| {
+                                green::finally(|| green::sleep(HOUR), || inside.set(0));
+                            });
+                            drop(child);
+                            AtDrop(unwind)
+                        })
+                    };
+                    drop(panic::catch_unwind(panic::AssertUnwindSafe(scope)));
+                    ended.set(inside.get() == 0);
+                }
+            });
+            let_others_run();
+            task.cancel();
+            drop(task.join());
+        });
+        assert!(ended.get(), "the scope was left while its task ran");
+    }
+}
+
 #[test]
 fn a_result_may_borrow_what_the_scope_borrows() {
     run(|| {

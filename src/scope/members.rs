@@ -71,6 +71,7 @@ impl Members {
         let mut tasks = self.tasks.take();
         if tasks.len() == tasks.capacity() {
             tasks.retain(|task| !task.is_finished());
+            tasks.reserve(tasks.len() + 1); // The next time is as far off as there are tasks to look at.
         }
         tasks.push(task);
         self.tasks.set(tasks);
@@ -120,19 +121,22 @@ impl Members {
         cancel::refuse_while_unwinding();
         assert!(in_task(), "a scope outside of any task: call it inside `wouldblock::run(|| ..)`");
         let _open = Open::enter();
-        let mut result = panic::catch_unwind(AssertUnwindSafe(body));
-        if result.is_ok()
-            && let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| self.wait()))
-        {
-            result = Err(payload);
-        }
-        if result.is_err() {
+        let result = panic::catch_unwind(AssertUnwindSafe(body));
+        let waited = match &result {
+            Ok(_) => panic::catch_unwind(AssertUnwindSafe(|| self.wait())),
+            Err(_) => Ok(()),
+        };
+        if result.is_err() || waited.is_err() {
             self.cancel();
             let bomb = Bomb;
             if !self.is_empty() {
                 cancel::shield(|| self.wait());
             }
             std::mem::forget(bomb);
+        }
+        if let Err(payload) = waited {
+            drop(result); // Not before none is left: what `body` returned may unwind as well.
+            panic::resume_unwind(payload);
         }
         result.unwrap_or_else(|payload| panic::resume_unwind(payload))
     }
