@@ -134,7 +134,7 @@ impl Handle {
                     return drop(panic::catch_unwind(AssertUnwindSafe(|| drop(code))));
                 }
                 let handle = spawn(builder, code);
-                handle.packet.at_end(&handle.task, move |packet| {
+                handle.at_end(move |packet| {
                     there.settle(packet.result.take().expect("nobody else can take it"));
                 });
             })

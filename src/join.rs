@@ -78,7 +78,8 @@ impl<T> JoinHandle<T> {
     /// wake; it belongs to no task, so it must not wait: spawn a task that does. (gevent's `link`,
     /// asyncio's `add_done_callback`.)
     ///
-    /// A callback that panics stops nobody: the panic is logged as an error, and the next one is called.
+    /// A callback that panics stops nobody: the panic is logged as an error, and the next one is called. A
+    /// result that nobody joins is dropped after the last of them, where its destructor must not wait either.
     ///
     /// ```
     /// use std::{cell::RefCell, rc::Rc};
@@ -107,12 +108,22 @@ impl<T> JoinHandle<T> {
         T: 'static,
     {
         let task = self.task.clone();
-        self.packet.at_end(&self.task, move |packet| {
+        self.at_end(move |packet| {
             let result = packet.result.take().unwrap_or_else(|| Err(JoinError::taken(task)));
             let called = panic::catch_unwind(AssertUnwindSafe(|| callback(&result)));
             packet.result.set(Some(result));
             called.unwrap_or_else(|payload| panic::resume_unwind(payload));
         });
+    }
+
+    /// Has `call` called with the result when the task is done: see [`Canceller::at_end`]. If nobody else
+    /// wants the result, it is dropped there, and not on the task's stack.
+    pub(crate) fn at_end(&self, call: impl FnOnce(&Packet<T>) + 'static)
+    where
+        T: 'static,
+    {
+        let packet = self.packet.clone();
+        self.canceller().at_end(move || call(&packet));
     }
 
     /// Whether the task is done, so that waiting for it would return at once.
@@ -147,6 +158,24 @@ impl Canceller {
         // SAFETY: a handle, which this comes from, is not `Send`: this is the task's home thread.
         unsafe { self.task.local() }.cancelled.set(true);
         waker::wake(self.task.clone());
+    }
+
+    /// Has `call` called when the task is done, at once if it is, and in no task's turn. Its panic, and that of
+    /// what it drops, is logged.
+    pub(crate) fn at_end(&self, call: impl FnOnce() + 'static) {
+        let of = self.task.clone();
+        let call = move || {
+            let Err(payload) = panic::catch_unwind(AssertUnwindSafe(call)) else { return };
+            log::error!("a callback at the end of {of} panicked: {}", message(&*payload));
+            let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(payload)));
+        };
+        // SAFETY: as in `cancel`.
+        let local = unsafe { self.task.local() };
+        let others = local.if_extras(|extras| !extras.callbacks.is_empty());
+        match self.is_finished() && !others {
+            true => call(),
+            false => local.extras(|extras| extras.callbacks.push_back(Box::new(call))),
+        }
     }
 
     /// See [`JoinHandle::is_finished`].
@@ -332,28 +361,6 @@ pub(crate) struct Promise<T>(pub(crate) Rc<Packet<T>>);
 
 pub(crate) struct Packet<T> {
     pub(crate) result: Cell<Option<Result<T, JoinError>>>,
-}
-
-impl<T> Packet<T> {
-    /// Has `call` called when the task is done, at once if it is. Its panic is logged.
-    pub(crate) fn at_end(self: &Rc<Self>, task: &Arc<Task>, call: impl FnOnce(&Self) + 'static)
-    where
-        T: 'static,
-    {
-        let (packet, of) = (self.clone(), task.clone());
-        let call = move || {
-            if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| call(&packet))) {
-                log::error!("a callback at the end of {of} panicked: {}", message(&*payload));
-            }
-        };
-        // SAFETY: a packet is not `Send`, so this is the task's home thread.
-        let local = unsafe { task.local() };
-        let others = local.if_extras(|extras| !extras.callbacks.is_empty());
-        match local.state.get() == State::Done && !others {
-            true => call(),
-            false => local.extras(|extras| extras.callbacks.push_back(Box::new(call))),
-        }
-    }
 }
 
 impl<T> Promise<T> {

@@ -4,8 +4,10 @@
 mod util;
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::future::pending;
 use std::io;
+use std::panic::panic_any;
 use std::rc::Rc;
 
 use util::{
@@ -425,6 +427,26 @@ fn a_panic_in_a_callback_stops_no_other_and_is_logged() {
     });
     assert_eq!(logs.len(), 1, "{logs:?}");
     assert_contains(&logs[0].1, &["a callback at the end of task 2", "panicked: bad callback"]);
+}
+
+#[test]
+fn a_destructor_that_panics_when_a_task_is_done_ends_neither_the_run_nor_the_callbacks() {
+    let logs = logged(|| {
+        run(|| {
+            let trace = Trace::new();
+            let task = green::spawn(|| Defer(|| panic!("bad result")));
+            let caught = Defer(|| panic!("bad capture"));
+            task.on_done(move |_| drop(caught));
+            task.on_done(|_| panic_any(Defer(|| panic!("bad payload"))));
+            let say = trace.clone();
+            task.on_done(move |_| say.say("called"));
+            drop(task);
+            let_others_run();
+            assert_eq!(trace.take(), ["called"]);
+        });
+    });
+    let texts: Vec<_> = logs.iter().map(|(_, text)| text.rsplit(": ").next().unwrap()).collect();
+    assert_eq!(texts, ["bad capture", "(a payload that is not text)", "bad result"]);
 }
 
 #[test]
@@ -851,6 +873,36 @@ fn cancel_ends_the_tasks_and_lets_the_body_go_on() {
 fn a_group_outside_of_any_task_is_refused() {
     let text = panic_text(|| Group::run(|_: &Group<JoinError>| Ok(())).unwrap());
     assert_contains(&text, &["outside of any task"]);
+}
+
+/// Cannot be made of a panic.
+#[derive(Debug)]
+struct Fragile;
+
+impl fmt::Display for Fragile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("fragile")
+    }
+}
+
+impl From<JoinError> for Fragile {
+    fn from(_: JoinError) -> Fragile {
+        panic!("cannot be made of a panic")
+    }
+}
+
+#[test]
+fn an_error_that_cannot_be_made_of_a_panic_does_not_keep_its_group_open() {
+    let logs = logged(|| {
+        run(|| {
+            let _ = Group::<Fragile>::run(|group| {
+                drop(group.spawn_green(|| -> Result<(), _> { panic!("first") }));
+                Ok(())
+            });
+        });
+    });
+    assert_eq!(logs.len(), 1, "{logs:?}");
+    assert_contains(&logs[0].1, &["task 2", "cannot be made of a panic"]);
 }
 
 #[test]

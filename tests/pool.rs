@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use util::{
-    ERAS, HOUR, MS, SECOND, Trace, assert_contains, caught, let_others_run, logged, panic_text,
-    run, run_in_order, spawn_running, spawn_waiting, text,
+    Defer, ERAS, HOUR, MS, SECOND, Trace, assert_contains, caught, let_others_run, logged,
+    panic_text, run, run_in_order, spawn_running, spawn_waiting, text,
 };
 use wouldblock::sync::channel;
 use wouldblock::{Builder, Imap, JoinError, Pool, explore, future, generator, green, task, time};
@@ -202,6 +202,22 @@ fn its_tasks_run_on_when_it_is_dropped() {
             7
         });
         assert_eq!(task.join().unwrap(), 7);
+    });
+}
+
+#[test]
+fn a_result_that_nobody_wants_is_dropped_by_its_task_and_may_wait() {
+    run(|| {
+        let (pool, trace) = (Pool::new(1), Trace::new());
+        let say = trace.clone();
+        drop(pool.spawn(move || {
+            Defer(move || {
+                green::sleep(SECOND);
+                say.say("dropped");
+            })
+        }));
+        pool.join();
+        assert_eq!(trace.take(), ["dropped"]);
     });
 }
 

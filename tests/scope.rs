@@ -10,8 +10,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use util::{
-    ERAS, HOUR, MS, SECOND, Trace, assert_contains, caught, let_others_run, logged, panic_text,
-    run, run_in_order, spawn_running, text,
+    Defer, ERAS, HOUR, MS, SECOND, Trace, assert_contains, caught, let_others_run, logged,
+    panic_text, run, run_in_order, spawn_running, text,
 };
 use wouldblock::{future, generator, green, task, time};
 
@@ -375,15 +375,6 @@ fn the_result_of_a_task_that_nobody_joins_is_dropped_inside() {
     });
 }
 
-/// Calls a function when it is dropped.
-struct AtDrop<F: Fn()>(F);
-
-impl<F: Fn()> Drop for AtDrop<F> {
-    fn drop(&mut self) {
-        (self.0)();
-    }
-}
-
 #[test]
 fn what_the_body_returned_is_not_dropped_before_its_tasks_have_ended() {
     // The destructor leaves the scope by a panic, or by the unwinding of a wait: both while tasks borrow.
@@ -401,7 +392,7 @@ fn what_the_body_returned_is_not_dropped_before_its_tasks_have_ended() {
                                 green::finally(|| green::sleep(HOUR), || inside.set(0));
                             });
                             drop(child);
-                            AtDrop(unwind)
+                            Defer(unwind)
                         })
                     };
                     drop(panic::catch_unwind(panic::AssertUnwindSafe(scope)));

@@ -219,16 +219,16 @@ impl<E: From<JoinError> + Display + 'static> Group<E> {
         let (shared, task) = (self.0.clone(), handle.task.clone());
         shared.members.enter();
         shared.members.keep(handle.canceller());
-        handle.packet.at_end(&handle.task, move |packet| {
-            match packet.result.take() {
-                Some(Err(error)) if !error.is_cancelled() => {
-                    packet.result.set(Some(Err(JoinError::cancelled(task))));
-                    shared.fail(None, error.into());
-                }
-                result => packet.result.set(result),
+        let group = shared.clone();
+        handle.at_end(move |packet| match packet.result.take() {
+            Some(Err(error)) if !error.is_cancelled() => {
+                packet.result.set(Some(Err(JoinError::cancelled(task))));
+                group.fail(None, error.into());
             }
-            shared.members.leave();
+            result => packet.result.set(result),
         });
+        // By itself: that `E`'s conversion or a destructor panics must not keep the group open.
+        handle.canceller().at_end(move || shared.members.leave());
         handle
     }
 

@@ -7,7 +7,6 @@
 //!                 └──────────────────── one more, for each result taken ───────────────────┘
 //! ```
 
-use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::panic::{self, Location};
@@ -159,10 +158,8 @@ impl<T: 'static> Imap<T> {
                     drop(sender.try_send(handle));
                     continue;
                 }
-                let (sender, task, packet) =
-                    (sender.clone(), handle.task.clone(), handle.packet.clone());
-                let handle = Cell::new(Some(handle));
-                packet.at_end(&task, move |_| drop(handle.take().map(|h| sender.try_send(h))));
+                let (sender, task) = (sender.clone(), handle.canceller());
+                task.at_end(move || drop(sender.try_send(handle)));
             }
         });
         Imap { handles, now: None, window, under_way, feeder: Some(feeder) }

@@ -169,7 +169,7 @@ impl Pool {
         shared.idle.clear();
         shared.members.enter();
         shared.members.keep(handle.canceller());
-        handle.packet.at_end(&handle.task, move |_| {
+        handle.canceller().at_end(move || {
             shared.members.leave();
             shared.room.release(1);
             if shared.members.is_empty() {

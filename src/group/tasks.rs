@@ -48,7 +48,7 @@ impl<T: 'static> Tasks<T> {
         let key = entry.key();
         match handle.is_elsewhere() {
             true => news.tell(key), // Asked, it says so.
-            false => handle.packet.at_end(&handle.task, move |_| news.tell(key)),
+            false => handle.canceller().at_end(move || news.tell(key)),
         }
         entry.insert(handle);
     }
