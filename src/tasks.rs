@@ -8,7 +8,7 @@
 //!   src/main.rs:12:9: at most 36 of 256 KiB used, by 1 task
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -89,9 +89,9 @@ impl Tasks {
     /// The tasks in the order of a tree, each with its depth: whoever has no parent left is a root.
     fn tree(&self) -> Vec<(usize, &TaskInfo)> {
         let mut children = BTreeMap::<u64, Vec<&TaskInfo>>::new();
-        let alive = |id: &u64| self.tasks.iter().any(|info| info.task.id() == *id);
+        let alive: BTreeSet<_> = self.tasks.iter().map(|info| info.task.id()).collect();
         for info in &self.tasks {
-            let parent = info.task.parent().filter(alive).unwrap_or(0);
+            let parent = info.task.parent().filter(|id| alive.contains(id)).unwrap_or(0);
             children.entry(parent).or_default().push(info);
         }
         let mut rows = Vec::new();
