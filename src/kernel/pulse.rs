@@ -8,7 +8,7 @@ use std::hint;
 use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, compiler_fence};
 use std::thread::Thread;
 
 use super::task::Task;
@@ -77,6 +77,8 @@ impl Pulse {
     /// Before the task that had the last turn may be freed: it is not being read.
     #[inline]
     pub(crate) fn let_go(&self) {
+        // The watchdog's barrier is one for the processor; the compiler must not move the look ahead either.
+        compiler_fence(SeqCst);
         while self.read.load(Acquire) {
             hint::spin_loop();
         }
