@@ -106,7 +106,7 @@ impl<T> Chan<T> {
     pub(crate) fn try_get(&self) -> Result<T, TryRecvError> {
         match self.take() {
             Some(item) => Ok(item),
-            None if self.ended.get() => Err(TryRecvError::Disconnected),
+            None if self.over() => Err(TryRecvError::Disconnected),
             None => Err(TryRecvError::Empty),
         }
     }
@@ -166,7 +166,8 @@ impl<T> Chan<T> {
         self.putters.wake_all();
     }
 
-    /// Gives what is there, and nothing after that.
+    /// Gives what is there, and nothing after that. Who waits is told once what was promised has been taken: it
+    /// may yet be passed on.
     pub(crate) fn end(&self) {
         self.ended.set(true);
         self.getters.wake_all();
@@ -208,9 +209,17 @@ impl<T> Chan<T> {
         item
     }
 
+    /// Whether nothing will come for those who wait: it has ended, and nobody can pass on what was promised.
+    fn over(&self) -> bool {
+        self.ended.get() && self.promised.get() == 0
+    }
+
     /// Takes what was promised.
     fn take_promised(&self) -> T {
         self.promised.set(self.promised.get() - 1);
+        if self.over() {
+            self.getters.wake_all();
+        }
         self.got.step(None);
         self.items.borrow_mut().pop_front().expect("what is promised is there")
     }
@@ -321,8 +330,9 @@ impl<T> Future for Receiving<'_, T> {
                 }
             };
         }
-        if chan.ended.get() {
-            return Poll::Ready(self.leave().then(|| chan.take_promised()).ok_or(RecvError));
+        if chan.over() {
+            self.leave();
+            return Poll::Ready(Err(RecvError));
         }
         let granted = chan.getters.poll(&mut self.place, cx, || chan.put.wait());
         granted.map(|()| Ok(chan.take_promised()))
