@@ -208,7 +208,7 @@ impl<T> RemoteHandle<T> {
         if in_task() {
             return door::wait(self);
         }
-        let at_home = Scheduler::with(|s| s.is_some_and(|s| Arc::ptr_eq(&s.home, &self.home)));
+        let at_home = Scheduler::at(Arc::as_ptr(&self.home), |here| here.is_some());
         assert!(!at_home, "a join that blocks the thread on which the task would run");
         block_on(self)
     }

@@ -126,7 +126,8 @@ use ureq::{Agent, Error, Timeout};
 
 use crate::kernel::door;
 use crate::kernel::scheduler::in_task;
-use crate::net::{TcpStream, ToSocketAddrs};
+use crate::net::addr::resolve;
+use crate::net::{self, TcpStream};
 use crate::time;
 
 /// A ureq agent whose requests suspend the task that makes them: `agent_with(config_builder().build())`.
@@ -193,13 +194,11 @@ impl Resolver for Resolve {
         let address = uri.scheme().zip(uri.authority());
         let address = address.and_then(|(s, a)| DefaultResolver::host_and_port(s, a));
         let address = address.ok_or_else(|| Error::BadUri(uri.to_string()))?;
-        let lookup = address.to_socket_addrs();
-        let found = match (in_task(), limit.not_zero()) {
-            (true, None) => door::wait(lookup)?,
-            (true, Some(after)) => door::wait(time::timeout(*after, lookup))
+        let found = match limit.not_zero() {
+            None => resolve(address)?,
+            Some(after) if in_task() => door::wait(time::timeout(*after, net::lookup(address)))
                 .map_err(|_| Error::Timeout(limit.reason))??,
-            (false, None) => futures_lite::future::block_on(lookup)?,
-            (false, Some(_)) => return DefaultResolver::default().resolve(uri, config, limit),
+            Some(_) => return DefaultResolver::default().resolve(uri, config, limit),
         };
         let mut wanted = self.empty();
         for address in config.ip_family().keep_wanted(found.into_iter()).take(MOST_ADDRESSES) {

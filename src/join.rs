@@ -151,9 +151,8 @@ pub(crate) struct Canceller {
 impl Canceller {
     /// See [`JoinHandle::cancel`].
     pub(crate) fn cancel(&self) {
-        Scheduler::with(|here| {
-            let its = |here: &&Scheduler| Arc::ptr_eq(&here.home, &self.task.home);
-            here.filter(its).inspect(|here| here.tell_cancelled(&self.task));
+        Scheduler::at(Arc::as_ptr(&self.task.home), |here| {
+            here.inspect(|here| here.tell_cancelled(&self.task));
         });
         // SAFETY: a handle, which this comes from, is not `Send`: this is the task's home thread.
         unsafe { self.task.local() }.cancelled.set(true);

@@ -22,7 +22,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::panic::Location;
 
-use crate::kernel::scheduler::{Scheduler, here};
+use crate::kernel::scheduler::{Scheduler, with_task};
 use crate::kernel::task::{Cause, State, Task, Wait, Waiting};
 use crate::kernel::trail::{self, Step, TrailKey};
 
@@ -131,9 +131,7 @@ impl Trail {
     /// The running task has its hands on it.
     #[inline]
     pub(crate) fn step(&self, site: Option<&'static Location<'static>>) {
-        // SAFETY: the task is alive while it is set.
-        let task = unsafe { here().pulse.task().as_ref() };
-        self.left_by(task.map(|task| task.id), site);
+        self.left_by(with_task(|task| task.id), site);
     }
 
     /// As [`step`](Trail::step), for another task; `None`: nobody is to be named.

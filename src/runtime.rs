@@ -11,7 +11,9 @@ use crate::join::{JoinHandle, Promise};
 use crate::kernel::cancel;
 use crate::kernel::coroutine::{self, Fiber, as_root};
 use crate::kernel::observe::Observer;
-use crate::kernel::scheduler::{Progress, Scheduler, current, here, in_task, with_local};
+use crate::kernel::scheduler::{
+    Progress, Scheduler, current, here, in_task, with_local, with_task,
+};
 use crate::kernel::stack;
 use crate::kernel::task::{Body, Extras, Setup, State, Value};
 use crate::kernel::timers::Clock;
@@ -380,18 +382,18 @@ pub(crate) fn fiber<T>(promise: &Promise<T>) -> Option<Fiber> {
 /// As [`fiber`], for one poll of a future: mostly the one that the poll before has left.
 #[inline]
 pub(crate) fn poll_fiber() -> Option<Fiber> {
-    let task = here().pulse.task();
-    Scheduler::with(|scheduler| {
-        // SAFETY: the task is alive while it is set, and this is its home thread.
-        let (scheduler, task) = (scheduler?, unsafe { task.as_ref() }?);
-        if task.stack_size != scheduler.stack_size {
-            return None;
-        }
-        let fiber = scheduler.polls.take()?;
-        // SAFETY: as above.
-        unsafe { task.local() }.stack.set(fiber.bounds().guard.end);
-        Some(fiber)
-    })
+    with_task(|task| {
+        Scheduler::with(|scheduler| {
+            let scheduler = scheduler?;
+            if task.stack_size != scheduler.stack_size {
+                return None;
+            }
+            let fiber = scheduler.polls.take()?;
+            // SAFETY: a task has its turn on its home thread only.
+            unsafe { task.local() }.stack.set(fiber.bounds().guard.end);
+            Some(fiber)
+        })
+    })?
 }
 
 /// Leaves the fiber of a poll that is over for the next one.

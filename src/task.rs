@@ -117,7 +117,7 @@ impl Task {
 
     /// `None` on another thread than its own.
     fn local(&self) -> Option<&task::Local> {
-        let here = Scheduler::with(|s| s.is_some_and(|s| Arc::ptr_eq(&s.home, &self.0.home)));
+        let here = Scheduler::at(Arc::as_ptr(&self.0.home), |here| here.is_some());
         // SAFETY: this is the home thread, as just made sure.
         here.then(|| unsafe { self.0.local() })
     }

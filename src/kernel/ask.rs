@@ -118,8 +118,9 @@ impl Scheduler {
         let stride = STRIDE_TIME.as_nanos() / each.as_nanos();
         self.stride.set(stride.clamp(1, LONGEST_STRIDE.into()) as u32);
         self.countdown.set(self.stride.get());
-        self.asked.set(Instant::now());
-        self.looked.set(self.clock.tick(self.clock.now()) as u32);
+        let now = Instant::now();
+        self.asked.set(now);
+        self.looked.set(self.clock.tick(self.clock.at(|| now)) as u32);
     }
 
     /// Turns given so far.

@@ -27,7 +27,7 @@ use std::task::{Context, Poll, Waker};
 use super::cancel;
 use super::coroutine;
 use super::reactor::{Direction, SourceId, Ticket};
-use super::scheduler::{Here, Scheduler, current, here, in_task, with_local};
+use super::scheduler::{Here, Scheduler, current, here, in_task, with_local, with_task};
 use super::task::{Cause, Wait, WaitKind, Waiter};
 use super::timers::TimerKey;
 use super::waker::{NOBODY, VTABLE};
@@ -155,10 +155,8 @@ pub(crate) fn poll_said<F: Future>(op: Pin<&mut F>) -> Result<F::Output, Wait> {
 
 /// The running task, and how often it has been woken.
 fn sayer() -> (u64, u32) {
-    // SAFETY: the task is alive while it is set, and this is its home thread.
-    unsafe {
-        here().pulse.task().as_ref().map_or((0, 0), |task| (task.id, task.local().wakes.get()))
-    }
+    // SAFETY: a task has its turn on its home thread only.
+    with_task(|task| (task.id, unsafe { task.local() }.wakes.get())).unwrap_or((0, 0))
 }
 
 /// Waits for `op`: the verb of the green era.

@@ -133,22 +133,18 @@ pub(crate) fn here() -> &'static Here {
 
 /// The task whose turn it is, if one has its turn on this thread.
 pub(crate) fn current() -> Option<Arc<Task>> {
-    let task = here().pulse.task();
-    if task.is_null() {
-        return None;
-    }
     // SAFETY: `turn` holds an `Arc` of the task while it is set; this makes another.
-    Some(unsafe {
+    with_task(|task| unsafe {
         Arc::increment_strong_count(task);
         Arc::from_raw(task)
     })
 }
 
-/// The same, for as long as it has its turn.
+/// Calls `f` with the task whose turn it is.
 #[inline]
-fn running<'a>() -> Option<&'a Task> {
-    // SAFETY: `turn` holds an `Arc` of the task while it is set; the callers below let go of it at once.
-    unsafe { here().pulse.task().as_ref() }
+pub(crate) fn with_task<R>(f: impl FnOnce(&Task) -> R) -> Option<R> {
+    // SAFETY: `turn` holds an `Arc` of the task while it is set, and `f` is a part of that turn.
+    unsafe { here().pulse.task().as_ref() }.map(f)
 }
 
 /// Whether a task has its turn on this thread, so that there is something to suspend.
@@ -160,9 +156,8 @@ pub(crate) fn in_task() -> bool {
 /// The home part of the task whose turn it is.
 #[inline]
 pub(crate) fn with_local<R>(f: impl FnOnce(&Local) -> R) -> Option<R> {
-    let task = here().pulse.task();
-    // SAFETY: the pointer is valid while it is set (`turn`), which happens on the task's home thread only.
-    unsafe { task.as_ref().map(|task| f(task.local())) }
+    // SAFETY: a task has its turn on its home thread only.
+    with_task(|task| f(unsafe { task.local() }))
 }
 
 /// The time, by the clock of this thread's scheduler.
@@ -229,6 +224,12 @@ impl Scheduler {
         f(unsafe { scheduler.as_ref() })
     }
 
+    /// Calls `f` with the scheduler of this thread, if that is its home.
+    #[inline]
+    pub(crate) fn at<R>(home: *const Home, f: impl FnOnce(Option<&Scheduler>) -> R) -> R {
+        Scheduler::with(|here| f(here.filter(|here| Arc::as_ptr(&here.home) == home)))
+    }
+
     /// Makes this the scheduler of the thread while `f` runs.
     pub(crate) fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
         struct Leave;
@@ -272,7 +273,7 @@ impl Scheduler {
     pub(crate) fn spawn(&self, setup: Setup, body: Box<dyn Body>) -> Arc<Task> {
         let id = self.next_id.get() + 1;
         self.next_id.set(id);
-        let parent = running().map_or(0, |task| task.id);
+        let parent = with_task(|task| task.id).unwrap_or(0);
         let task = Arc::new(Task::new(id, setup, parent as u32, self.home.clone(), body));
         if self.watch.is_on() {
             self.tell(&task, spawned(&task, parent));
@@ -395,7 +396,7 @@ impl Scheduler {
 
     /// Who is at work now, if nobody says otherwise.
     fn who(&self) -> By {
-        running().map_or(self.watch.by.get(), |task| By::Task(task.id))
+        with_task(|task| By::Task(task.id)).unwrap_or_else(|| self.watch.by.get())
     }
 
     /// A task of this scheduler is to stop where it waits.

@@ -140,10 +140,12 @@ impl Clock {
     }
 
     pub(crate) fn now(&self) -> Instant {
-        match &self.ahead {
-            None => Instant::now(),
-            Some(ahead) => self.start + ahead.get(),
-        }
+        self.at(Instant::now)
+    }
+
+    /// The time when the machine's is what `machine` says.
+    pub(crate) fn at(&self, machine: impl FnOnce() -> Instant) -> Instant {
+        self.ahead.as_ref().map_or_else(machine, |ahead| self.start + ahead.get())
     }
 
     /// The last tick that has begun at `instant`.

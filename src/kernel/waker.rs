@@ -1,7 +1,6 @@
 //! The wakers of tasks: what an operation keeps, in any thread, to wake a task when it is ready.
 
 use std::mem::ManuallyDrop;
-use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{RawWaker, RawWakerVTable};
@@ -43,7 +42,7 @@ pub(crate) static NOBODY: RawWakerVTable =
 /// One waker, or handle, less. With the last one, a scheduler that waits for it may have to look for a deadlock.
 pub(crate) fn give_up(home: &Home) {
     if home.wakers.fetch_sub(1, Ordering::Release) == 1
-        && Scheduler::with(|here| here.is_none_or(|here| !ptr::eq(&raw const *here.home, home)))
+        && Scheduler::at(home, |here| here.is_none())
     {
         home.shared.ring();
     }
@@ -59,9 +58,9 @@ pub(crate) fn wake_waiter(waiter: Waiter) {
 
 /// Wakes a task from anywhere: at once on its own thread, through its inbox from another.
 pub(crate) fn wake(task: Arc<Task>) {
-    Scheduler::with(|here| match here {
-        Some(scheduler) if Arc::ptr_eq(&scheduler.home, &task.home) => scheduler.wake(task),
-        _ => task.notify(),
+    Scheduler::at(Arc::as_ptr(&task.home), |here| match here {
+        Some(scheduler) => scheduler.wake(task),
+        None => task.notify(),
     });
 }
 
@@ -79,7 +78,7 @@ impl Outside {
 impl Drop for Outside {
     fn drop(&mut self) {
         self.0.outside.fetch_sub(1, Ordering::Release);
-        if Scheduler::with(|here| here.is_none_or(|here| !Arc::ptr_eq(&here.home, &self.0))) {
+        if Scheduler::at(Arc::as_ptr(&self.0), |here| here.is_none()) {
             self.0.shared.ring(); // It may be asleep because of us.
         }
     }

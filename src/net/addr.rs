@@ -45,7 +45,7 @@ pub fn lookup(address: impl ToSocketAddrs) -> Lookup {
 }
 
 /// The green way to look up: suspends the task; outside of one, blocks the thread.
-pub(super) fn resolve(address: impl ToSocketAddrs) -> io::Result<Vec<SocketAddr>> {
+pub(crate) fn resolve(address: impl ToSocketAddrs) -> io::Result<Vec<SocketAddr>> {
     let lookup = address.to_socket_addrs();
     match in_task() {
         true => door::wait(lookup),

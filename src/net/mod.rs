@@ -31,7 +31,7 @@
 //! * [`ToSocketAddrs`] is a trait of our own: std's would look names up on the scheduler's thread.
 //! * What std deprecates (`only_v6`) or has not made stable is not there.
 
-mod addr;
+pub(crate) mod addr;
 mod datagram;
 mod inner;
 mod listener;
