@@ -739,7 +739,7 @@ fn waiting_outside_of_a_task_is_a_clear_error() {
     let attempts: [Attempt; 3] =
         [|| green::wait(time::sleep(MS)), green::yield_now, || green::sleep(MS)];
     for attempt in attempts {
-        for text in [panic_of(attempt), panic_of(|| runtime.enter(attempt))] {
+        for text in [panic_text(attempt), panic_text(|| runtime.enter(attempt))] {
             assert!(text.contains("a wait outside of any task"), "{text:?}");
             assert!(text.contains("wouldblock::run"), "what to do: {text:?}");
         }
@@ -964,7 +964,7 @@ fn cancelling_works_between_the_turns_too() {
 fn a_runtime_inside_of_a_run_can_be_made_but_not_driven() {
     bounded(|| {
         let inner = by_hand();
-        for text in [panic_of(|| inner.turn()), panic_of(|| wouldblock::run(|| true))] {
+        for text in [panic_text(|| inner.turn()), panic_text(|| wouldblock::run(|| true))] {
             assert!(text.contains("`run` inside of `run`"), "{text:?}");
             assert!(text.contains("spawn a task instead"), "what to do: {text:?}");
         }
@@ -980,7 +980,7 @@ fn spawning_outside_of_a_run_is_a_clear_error() {
         || drop(future::spawn(async {})),
     ];
     for attempt in attempts {
-        let text = panic_of(attempt);
+        let text = panic_text(attempt);
         assert!(text.contains("spawn outside of a run"), "{text:?}");
         assert!(text.contains("wouldblock::run"), "what to do: {text:?}");
     }

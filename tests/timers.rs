@@ -413,6 +413,6 @@ fn outside_of_a_run_now_is_the_machines() {
 
 #[test]
 fn sleeping_outside_of_a_run_is_a_clear_error() {
-    let text = panic_of(|| green::sleep(MS));
+    let text = panic_text(|| green::sleep(MS));
     assert!(text.contains("a wait outside of any task"), "{text}");
 }

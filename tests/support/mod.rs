@@ -7,19 +7,19 @@ use std::env;
 use std::fmt::Debug;
 use std::io::{Read, Write};
 use std::net;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::process::{Command, Output};
+use std::panic::resume_unwind;
+use std::process::Output;
 use std::rc::Rc;
 use std::sync::mpsc;
-use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
+#[path = "../basics/mod.rs"]
+mod basics;
+
+pub use basics::*;
 use wouldblock::net::{TcpListener, TcpStream};
 use wouldblock::{Builder, JoinHandle, future, generator, green};
-
-pub const MS: Duration = Duration::from_millis(1);
-pub const HOUR: Duration = Duration::from_secs(3600);
 
 /// What happened, in the order in which it did.
 pub struct Log<T>(Rc<RefCell<Vec<T>>>);
@@ -110,11 +110,6 @@ pub fn settle() {
 #[track_caller]
 pub fn join<T>(handle: JoinHandle<T>) -> T {
     handle.join().unwrap_or_else(|e| panic!("{e}"))
-}
-
-/// Polls once, with a waker that wakes nobody.
-pub fn poll_once<F: Future + Unpin>(operation: &mut F) -> Poll<F::Output> {
-    std::pin::Pin::new(operation).poll(&mut Context::from_waker(Waker::noop()))
 }
 
 /// A listener of ours on loopback, and where it listens.
@@ -214,11 +209,10 @@ const CHILD: &str = "WOULDBLOCK_TEST_CHILD";
 /// Runs one test of the present file once more, in a process of its own, in which [`is_child`] is true.
 /// `environment` is added to that of this process, from which `WOULDBLOCK_SEED` is taken away.
 pub fn in_child(test: &str, environment: &[(&str, &str)]) -> Output {
-    let program = env::current_exe().expect("the path of this test");
-    let mut command = Command::new(program);
-    command.args([test, "--exact", "--nocapture", "--test-threads=1"]);
-    command.env(CHILD, "1").env("RUST_BACKTRACE", "0").env_remove("WOULDBLOCK_SEED");
-    command.envs(environment.iter().copied()).output().expect("a test can be run again")
+    let mut again = again(test);
+    again.arg("--test-threads=1").env(CHILD, "1").env_remove("WOULDBLOCK_SEED");
+    again.envs(environment.iter().copied());
+    run_again(again)
 }
 
 /// Whether this is a process that [`in_child`] has started. One that hangs is killed.
@@ -234,18 +228,6 @@ pub fn is_child() -> bool {
 pub fn limit_child(seconds: u32) {
     // SAFETY: `alarm` touches no memory.
     unsafe { libc::alarm(seconds) };
-}
-
-/// What a closure panics with, as text.
-#[track_caller]
-pub fn panic_of<T>(code: impl FnOnce() -> T) -> String {
-    match catch_unwind(AssertUnwindSafe(code)) {
-        Ok(_) => panic!("it should have panicked"),
-        Err(payload) => match payload.downcast::<String>() {
-            Ok(text) => *text,
-            Err(payload) => payload.downcast_ref::<&str>().copied().unwrap_or_default().to_owned(),
-        },
-    }
 }
 
 /// What a process wrote to its standard error.

@@ -3,25 +3,25 @@
 
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
-use std::any::{Any, type_name};
+use std::any::type_name;
 use std::cell::{Cell, RefCell};
 use std::env;
-use std::future::{Future, IntoFuture};
+use std::future::IntoFuture;
 use std::os::unix::process::ExitStatusExt;
-use std::panic::{self, AssertUnwindSafe};
-use std::pin::Pin;
-use std::process::{self, Command, ExitStatus, Stdio};
+use std::panic;
+use std::process::{self, ExitStatus, Stdio};
 use std::rc::Rc;
 use std::sync::{Condvar, Mutex, Once};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+#[path = "../basics/mod.rs"]
+mod basics;
+
+pub use basics::*;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use wouldblock::{Builder, Era, JoinHandle, future, gather, generator, green};
 
-pub const MS: Duration = Duration::from_millis(1);
 pub const SECOND: Duration = Duration::from_secs(1);
-pub const HOUR: Duration = Duration::from_secs(3600);
 
 pub const ERAS: [Era; 3] = [Era::Generator, Era::Green, Era::Future];
 
@@ -82,11 +82,6 @@ pub fn all<T>(tasks: impl IntoIterator<Item = JoinHandle<T>>) -> Vec<T> {
     green::wait(gather(tasks)).into_iter().map(|result| result.unwrap()).collect()
 }
 
-/// Polls once, with a waker that wakes nobody.
-pub fn poll_once<F: Future + Unpin>(operation: &mut F) -> Poll<F::Output> {
-    Pin::new(operation).poll(&mut Context::from_waker(Waker::noop()))
-}
-
 /// What is said of the deadlock that `root` is to run into.
 #[track_caller]
 pub fn deadlock_text(root: impl FnOnce()) -> String {
@@ -136,28 +131,6 @@ impl<F: FnMut()> Drop for Defer<F> {
     fn drop(&mut self) {
         (self.0)();
     }
-}
-
-/// What `f` panics with.
-#[track_caller]
-pub fn caught<T>(f: impl FnOnce() -> T) -> Box<dyn Any + Send> {
-    match panic::catch_unwind(AssertUnwindSafe(f)) {
-        Ok(_) => panic!("this was to panic"),
-        Err(payload) => payload,
-    }
-}
-
-/// The text that `f` panics with.
-#[track_caller]
-pub fn panic_text<T>(f: impl FnOnce() -> T) -> String {
-    text(&*caught(f))
-}
-
-/// The text in the payload of a panic.
-#[track_caller]
-pub fn text(payload: &(dyn Any + Send)) -> String {
-    let str = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    str.or_else(|| payload.downcast_ref::<String>().cloned()).expect("a payload that is text")
 }
 
 #[track_caller]
@@ -261,14 +234,10 @@ pub fn in_child<F: FnOnce()>(body: F) -> Ended {
         body();
         process::exit(0);
     }
-    let mut again = Command::new(env::current_exe().expect("the path of this test"));
-    again.args(["--exact", test, "--nocapture"]).env(CHILD, test).stdin(Stdio::null());
-    again.env("RUST_BACKTRACE", "0"); // A backtrace maps all debug symbols: too much under a limit on memory.
-    let output = again.output().expect("a test that starts");
+    let mut again = again(test);
+    again.env(CHILD, test).stdin(Stdio::null());
+    let output = run_again(again);
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.stdout.is_empty(), "libtest says which tests it runs: {output:?}");
-    let none = String::from_utf8_lossy(&output.stdout).contains("running 0 tests");
-    assert!(!none, "there is no test {test:?}: call `in_child` with a closure in the test itself");
     Ended { status: output.status, stderr }
 }
 
