@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::rc::Rc;
 use std::time::Duration;
 
-use server::Server;
+use server::{Server, get};
 use support::*;
 use ureq::{Agent, Error, Timeout};
 use wouldblock::http::{agent_with, config_builder};
@@ -19,10 +19,6 @@ use wouldblock::{JoinHandle, future, gather, generator, green};
 /// An agent, whatever proxy the environment asks for.
 fn agent() -> Agent {
     agent_with(config_builder().proxy(None).build())
-}
-
-fn get(agent: &Agent, url: &str) -> Result<String, Error> {
-    agent.get(url).call()?.body_mut().read_to_string()
 }
 
 /// The error that an error has inside.
@@ -132,26 +128,13 @@ fn two_hundred_requests_are_under_way_at_once() {
 
 #[test]
 fn a_connection_is_used_again() {
-    bounded(|| {
-        let server = Server::here();
-        let agent = agent();
-        for _ in 0..10 {
-            assert_eq!(get(&agent, &server.url("/hello")).unwrap(), "hello");
-        }
-        assert_eq!(server.accepted(), 1);
-    });
+    bounded(|| server::a_connection_is_used_again(&Server::here(), &agent()));
 }
 
 #[test]
 fn a_connection_that_the_server_closed_is_not_used_again() {
     virtually(|| {
-        let server = Server::here();
-        let agent = agent();
-        for n in 1..=5 {
-            assert_eq!(get(&agent, &server.url("/once")).unwrap(), "hello");
-            green::sleep(MS); // the end arrives
-            assert_eq!(server.accepted(), n);
-        }
+        server::a_connection_that_the_server_closed_is_not_used_again(&Server::here(), &agent())
     });
 }
 
@@ -185,11 +168,7 @@ fn an_unknown_host_is_named() {
 
 #[test]
 fn localhost_is_looked_up() {
-    bounded(|| {
-        let server = Server::here();
-        let url = server.url("/hello").replace("127.0.0.1", "localhost");
-        assert_eq!(get(&agent(), &url).unwrap(), "hello");
-    });
+    bounded(|| server::its_host_is_looked_up(&Server::here(), &agent()));
 }
 
 /// What would be worse than an error: the request, with its cookies and passwords, in clear text.
@@ -292,16 +271,7 @@ fn an_answer_cut_short_is_an_error() {
 
 #[test]
 fn a_large_body_goes_there_and_back() {
-    bounded(|| {
-        let server = Server::here();
-        let body = "0123456789".repeat(200_000);
-        let agent = agent();
-        for _ in 0..2 {
-            let mut response = agent.post(server.url("/echo")).send(&body).unwrap();
-            assert!(response.body_mut().read_to_string().unwrap() == body);
-        }
-        assert_eq!(server.accepted(), 1);
-    });
+    bounded(|| server::a_large_body_goes_there_and_back(&Server::here(), &agent()));
 }
 
 #[test]

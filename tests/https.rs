@@ -15,7 +15,7 @@ use certificates::AUTHORITY;
 use futures_lite::{AsyncRead, AsyncWrite};
 use futures_rustls::TlsAcceptor;
 use rustls::{CipherSuite, ServerConnection, StreamOwned};
-use server::{Server, poem};
+use server::{Server, get, poem};
 use support::*;
 use ureq::config::ConfigBuilder;
 use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsConfigBuilder, TlsProvider};
@@ -41,10 +41,6 @@ fn agent() -> Agent {
     agent_with(config().build())
 }
 
-fn get(agent: &Agent, url: &str) -> Result<String, Error> {
-    agent.get(url).call()?.body_mut().read_to_string()
-}
-
 fn server() -> Server {
     Server::tls_here(AUTHORITY.server())
 }
@@ -53,26 +49,13 @@ fn server() -> Server {
 
 #[test]
 fn a_connection_is_used_again() {
-    bounded(|| {
-        let server = server();
-        let agent = agent();
-        for _ in 0..10 {
-            assert_eq!(get(&agent, &server.url("/hello")).unwrap(), "hello");
-        }
-        assert_eq!(server.accepted(), 1);
-    });
+    bounded(|| server::a_connection_is_used_again(&server(), &agent()));
 }
 
 #[test]
 fn a_connection_that_the_server_closed_is_not_used_again() {
     virtually(|| {
-        let server = server();
-        let agent = agent();
-        for n in 1..=5 {
-            assert_eq!(get(&agent, &server.url("/once")).unwrap(), "hello");
-            green::sleep(MS); // the end arrives
-            assert_eq!(server.accepted(), n);
-        }
+        server::a_connection_that_the_server_closed_is_not_used_again(&server(), &agent())
     });
 }
 
@@ -92,16 +75,7 @@ fn a_packed_body_is_unpacked() {
 
 #[test]
 fn a_large_body_goes_there_and_back() {
-    bounded(|| {
-        let server = server();
-        let body = "0123456789".repeat(200_000);
-        let agent = agent();
-        for _ in 0..2 {
-            let mut response = agent.post(server.url("/echo")).send(&body).unwrap();
-            assert!(response.body_mut().read_to_string().unwrap() == body);
-        }
-        assert_eq!(server.accepted(), 1);
-    });
+    bounded(|| server::a_large_body_goes_there_and_back(&server(), &agent()));
 }
 
 #[test]
@@ -145,11 +119,7 @@ fn a_redirect_leads_from_http_to_https() {
 
 #[test]
 fn a_host_is_looked_up_and_its_certificate_is_for_its_name() {
-    bounded(|| {
-        let server = server();
-        let url = server.url("/hello").replace("127.0.0.1", "localhost");
-        assert_eq!(get(&agent(), &url).unwrap(), "hello");
-    });
+    bounded(|| server::its_host_is_looked_up(&server(), &agent()));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use ureq::{Agent, Error};
 use wouldblock::green;
 use wouldblock::net::{TcpListener, TcpStream};
 
@@ -218,4 +219,40 @@ pub fn head(reader: &mut impl BufRead) -> io::Result<Vec<String>> {
             line => lines.push(line.to_owned()),
         }
     }
+}
+
+/// The body of what `url` is answered with.
+pub fn get(agent: &Agent, url: &str) -> Result<String, Error> {
+    agent.get(url).call()?.body_mut().read_to_string()
+}
+
+// What holds with TLS as without. The server is a fresh one.
+
+pub fn a_connection_is_used_again(server: &Server, agent: &Agent) {
+    for _ in 0..10 {
+        assert_eq!(get(agent, &server.url("/hello")).unwrap(), "hello");
+    }
+    assert_eq!(server.accepted(), 1);
+}
+
+pub fn a_connection_that_the_server_closed_is_not_used_again(server: &Server, agent: &Agent) {
+    for n in 1..=5 {
+        assert_eq!(get(agent, &server.url("/once")).unwrap(), "hello");
+        green::sleep(MS); // the end arrives
+        assert_eq!(server.accepted(), n);
+    }
+}
+
+pub fn a_large_body_goes_there_and_back(server: &Server, agent: &Agent) {
+    let body = "0123456789".repeat(200_000);
+    for _ in 0..2 {
+        let mut response = agent.post(server.url("/echo")).send(&body).unwrap();
+        assert!(response.body_mut().read_to_string().unwrap() == body);
+    }
+    assert_eq!(server.accepted(), 1);
+}
+
+pub fn its_host_is_looked_up(server: &Server, agent: &Agent) {
+    let url = server.url("/hello").replace("127.0.0.1", "localhost");
+    assert_eq!(get(agent, &url).unwrap(), "hello");
 }
