@@ -1,5 +1,6 @@
 //! Cancellation, time limits and cleanup: being unwound from where one waits, in all three eras.
 
+mod basics;
 mod util;
 
 use std::cell::{Cell, RefCell};

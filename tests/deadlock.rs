@@ -1,5 +1,6 @@
 //! Deadlocks: what is one, what is none, and what is said.
 
+mod basics;
 mod util;
 
 use std::cell::{Cell, RefCell};

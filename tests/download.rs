@@ -1,6 +1,7 @@
 //! `coop_download` as its user meets it: the built program, its files, output and exit status.
 #![cfg(feature = "rustls")]
 
+mod basics;
 mod common;
 mod support;
 

@@ -3,6 +3,7 @@
 //! The programs are in [`strangers`], which knows std and other people's crates. The tests give them our
 //! sockets, over loopback, with buffers far smaller than what is sent.
 
+mod basics;
 mod certificates;
 mod support;
 

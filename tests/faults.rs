@@ -3,6 +3,7 @@
 //! another task waits for it, several acceptors on one listener, and data that comes together with the end
 //! are in `traps.rs`; half-closed connections in `tcp.rs`.)
 
+mod basics;
 mod support;
 
 use std::fs::{self, File};

@@ -3,6 +3,7 @@
 //!
 //! Each test of [`as_std!`] is run with both: what is expected of ours is what std does.
 
+mod basics;
 mod util;
 
 use std::cell::RefCell;

@@ -2,6 +2,7 @@
 //!
 //! Most of these are driven by hand, with no scheduler: that is what a generator is.
 
+mod basics;
 mod util;
 
 use std::cell::{Cell, RefCell};

@@ -1,6 +1,7 @@
 //! Tasks that belong together: `gather`, `try_gather`, `as_completed`, `race`; and what is called when a
 //! task is done.
 
+mod basics;
 mod util;
 
 use std::cell::{Cell, RefCell};

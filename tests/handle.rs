@@ -1,6 +1,7 @@
 //! Spawning from other threads: what a `Handle` starts, how its result is waited for, and what becomes of it
 //! at the end of the run.
 
+mod basics;
 mod util;
 
 use std::future::pending;

@@ -1,6 +1,7 @@
 //! HTTP by ureq on this crate's sockets: what a user of an agent sees, wherever the agent is used.
 #![cfg(feature = "ureq")]
 
+mod basics;
 mod server;
 mod support;
 
@@ -134,7 +135,7 @@ fn a_connection_is_used_again() {
 #[test]
 fn a_connection_that_the_server_closed_is_not_used_again() {
     virtually(|| {
-        server::a_connection_that_the_server_closed_is_not_used_again(&Server::here(), &agent())
+        server::a_connection_that_the_server_closed_is_not_used_again(&Server::here(), &agent());
     });
 }
 

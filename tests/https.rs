@@ -1,6 +1,7 @@
 //! https by ureq on this crate's sockets: TLS, gzip, proxies, and what may go wrong with each.
 #![cfg(all(feature = "rustls", feature = "gzip"))]
 
+mod basics;
 mod certificates;
 mod server;
 mod support;
@@ -55,7 +56,7 @@ fn a_connection_is_used_again() {
 #[test]
 fn a_connection_that_the_server_closed_is_not_used_again() {
     virtually(|| {
-        server::a_connection_that_the_server_closed_is_not_used_again(&server(), &agent())
+        server::a_connection_that_the_server_closed_is_not_used_again(&server(), &agent());
     });
 }
 

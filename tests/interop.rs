@@ -1,6 +1,7 @@
 //! Code that knows nothing of this crate, in all three eras: combinators and channels of others, wakers that
 //! are kept, abused and used on other threads, and code that blocks, called from `async fn`.
 
+mod basics;
 mod support;
 
 use std::cell::{Cell, RefCell};

@@ -2,6 +2,7 @@
 //! written once and run three times: on std's sockets, on ours outside of any task, and on ours in a
 //! greenlet, with greenlets in place of threads. That is all that differs: the imports.
 
+mod basics;
 mod support;
 
 /// Instantiates the cases. A case may use all of `std::net`, `unix`, and `spawn`.

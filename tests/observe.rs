@@ -1,5 +1,6 @@
 //! What an observer is told: each kind of event, in order, in each era; and what an observer may do.
 
+mod basics;
 mod support;
 mod util;
 

@@ -3,6 +3,7 @@
 //! (That it is no deadlock is in `tests/deadlock.rs`; how it and a virtual clock get along, in
 //! `tests/timers.rs`.)
 
+mod basics;
 mod util;
 
 use std::num::NonZeroUsize;

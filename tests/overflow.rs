@@ -1,5 +1,6 @@
 //! Stack overflow: what is said before the process aborts, and that no other fault is taken for one.
 
+mod basics;
 mod util;
 
 use std::hint::black_box;

@@ -1,5 +1,6 @@
 //! Panics: none gets lost, and none hurts a task that it is not about.
 
+mod basics;
 mod util;
 
 use std::any::Any;

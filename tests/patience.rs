@@ -1,5 +1,6 @@
 //! The suspected deadlock: told after ten seconds in which nothing moved, so this test takes them.
 
+mod basics;
 mod util;
 
 use std::future::poll_fn;

@@ -1,5 +1,6 @@
 //! Pools: room for so many and no more, `map` and its kin, laziness, deadlocks, and what is cancelled.
 
+mod basics;
 mod util;
 
 use std::cell::{Cell, RefCell};

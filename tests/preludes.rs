@@ -2,6 +2,7 @@
 //! to be said which era is meant.
 #![allow(unused_qualifications, reason = "it takes names that two preludes have for those of one")]
 
+mod basics;
 mod support;
 
 use std::io::{self, BufReader};

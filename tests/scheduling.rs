@@ -1,5 +1,6 @@
 //! Who has the next turn, and when: round robin in three eras, fairness, seeds, and runtimes driven by hand.
 
+mod basics;
 mod support;
 
 use std::cell::Cell;

@@ -1,5 +1,6 @@
 //! Scopes: tasks that borrow, in the green era and in the async one.
 
+mod basics;
 mod util;
 
 use std::cell::{Cell, RefCell};

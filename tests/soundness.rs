@@ -1,6 +1,7 @@
 //! What safe code must not be able to do with coroutines that outlive the place they began in: each of
 //! these was once a way to reach freed memory, another runtime's tasks, or an endless wait.
 
+mod basics;
 mod util;
 
 use std::cell::{Cell, RefCell};

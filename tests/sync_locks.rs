@@ -1,6 +1,7 @@
 //! `Mutex`, `Condvar`, `Semaphore`, `Event` and `Barrier`: who is served in which order, what becomes of what
 //! was handed to somebody who is cancelled or has run out of time, and what a deadlock's report says of them.
 
+mod basics;
 mod util;
 
 use std::cell::{Cell, RefCell};

@@ -1,6 +1,7 @@
 //! Channels, `oneshot`, `Queue` and `select`: each item is received once and in order, whatever becomes of
 //! those who wait; how they close; what a deadlock's report says of them.
 
+mod basics;
 mod util;
 
 use std::cell::{Cell, RefCell};

@@ -1,6 +1,7 @@
 //! Tasks: who they are, where they were spawned, values of their own, the size of their stacks; and what
 //! is said to whoever asks for what cannot be.
 
+mod basics;
 mod util;
 
 use std::cell::{Cell, RefCell};

@@ -1,5 +1,6 @@
 //! The table of tasks, and the counts of a run.
 
+mod basics;
 mod util;
 
 use util::*;

@@ -1,6 +1,7 @@
 //! TCP on this crate's sockets, in all eras and outside of any task; over loopback. What std documents of
 //! its own sockets is in `like_std.rs`, what goes wrong with connections in `faults.rs`.
 
+mod basics;
 mod support;
 
 use std::cell::Cell;

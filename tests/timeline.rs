@@ -1,6 +1,7 @@
 //! Timelines: what they say each task did, and their pictures: in a terminal, as SVG, as a trace. And the test
 //! kit that draws or counts turns: `explore`, `assert_turns`.
 
+mod basics;
 mod support;
 mod util;
 

@@ -1,5 +1,6 @@
 //! Sleeping and time limits: when who wakes, on the virtual clock wherever that will do.
 
+mod basics;
 mod support;
 
 use std::cell::Cell;

@@ -1,6 +1,7 @@
 //! The traps of DESIGN.md's section 4: for each row of its table that concerns what exists, what a user sees
 //! when he steps into it. (A task that swallows its unwinding in a loop is in the tests of cancellation.)
 
+mod basics;
 mod support;
 
 use std::cell::RefCell;

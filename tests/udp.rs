@@ -1,5 +1,6 @@
 //! UDP in three eras, and in the modes that std has not. What std documents is in `like_std.rs`.
 
+mod basics;
 mod support;
 
 use std::io::ErrorKind;

@@ -1,6 +1,7 @@
 //! Unix sockets in three eras, and where the kernel does not tell that there is room again. What std
 //! documents is in `like_std.rs`.
 
+mod basics;
 mod support;
 
 use std::io::{ErrorKind, Read, Write};

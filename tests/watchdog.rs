@@ -1,5 +1,6 @@
 //! The watchdog: who keeps the thread is named while they do, and again when they have given it back.
 
+mod basics;
 mod support;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};

@@ -14,10 +14,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-#[path = "../basics/mod.rs"]
-mod basics;
-
-pub use basics::*;
+pub use crate::basics::*;
 use wouldblock::net::{TcpListener, TcpStream};
 use wouldblock::{Builder, JoinHandle, future, generator, green};
 

@@ -14,10 +14,7 @@ use std::rc::Rc;
 use std::sync::{Condvar, Mutex, Once};
 use std::time::Duration;
 
-#[path = "../basics/mod.rs"]
-mod basics;
-
-pub use basics::*;
+pub use crate::basics::*;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use wouldblock::{Builder, Era, JoinHandle, future, gather, generator, green};
 
