@@ -323,6 +323,7 @@ compile_error!(
     "wouldblock waits for sockets as Unix does (epoll, kqueue); Windows is not supported"
 );
 
+mod change;
 mod eras;
 mod explore;
 mod fork;
@@ -341,18 +342,21 @@ pub mod observe {
     pub use crate::kernel::observe::{By, Event, Observer, Outcome, Reason, What};
 }
 mod offload;
+mod on_signal;
 mod overflow;
 mod pep342;
 mod report;
 mod root;
 mod runtime;
 mod scope;
+mod signal;
 pub mod sync;
 pub mod task;
 mod tasks;
 mod testing;
 pub mod time;
 pub mod timeline;
+mod tree;
 mod watchdog;
 
 pub use eras::{future, generator, green};

@@ -43,12 +43,12 @@ impl Deadlock {
         let mut lines = Vec::new();
         let mut waits = HashMap::new();
         let mut through = HashMap::new();
-        scheduler.each_task(|task| {
-            let Doing { what, whom, through: by } = doing(task, &names);
-            waits.extend(whom.map(|whom| (task.id, whom)));
-            through.extend(by.map(|by| (task.id, by)));
-            lines.push(format!("{task} {what}"));
-        });
+        for task in scheduler.all_tasks() {
+            let does = Does::of(&task, Some(&names));
+            waits.extend(does.whom().map(|whom| (task.id, whom)));
+            through.extend(does.through().map(|by| (task.id, by.to_string())));
+            lines.push(format!("{task} {does}"));
+        }
         let mut drawn = Vec::new();
         for id in cycle(&waits) {
             drawn.push(format!("task {id}"));
@@ -58,50 +58,66 @@ impl Deadlock {
     }
 }
 
-/// What a task does, for a person to read.
-pub(crate) struct Doing {
-    /// "waits for task 3"
-    pub(crate) what: String,
-    /// Whom it waits for, and through what.
-    whom: Option<u64>,
-    through: Option<String>,
+/// What a task of this thread does. Prints for a person to read, as `waits for task 3`; for a signal handler
+/// too, if no names are given: then it neither locks nor allocates.
+#[derive(Clone, Copy)]
+pub(crate) struct Does<'a> {
+    pub(crate) state: State,
+    waiting: Waiting,
+    names: Option<&'a Names>,
 }
 
-/// What a task of this thread does.
-pub(crate) fn doing(task: &Task, names: &Names) -> Doing {
-    // SAFETY: the caller's scheduler is this thread's, and so are its tasks.
-    let local = unsafe { task.local() };
-    let mut doing = Doing { what: String::new(), whom: None, through: None };
-    doing.what = match (local.state.get(), local.waiting.get()) {
-        (State::Running | State::Woken, _) => "runs".into(),
-        (_, Waiting::No) => "is ready".into(),
-        (_, Waiting::Read(id)) => format!("waits to read from descriptor {}", id.fd()),
-        (_, Waiting::Write(id)) => format!("waits to write to descriptor {}", id.fd()),
-        (_, Waiting::Time) => "sleeps".into(),
-        (_, Waiting::Waker) => "waits for somebody to wake it".into(),
-        (_, Waiting::Named(what)) => format!("waits for {what}"),
-        (_, Waiting::Task(id)) => {
-            doing.whom = Some(id);
-            format!("waits for task {id}")
+impl Does<'_> {
+    pub(crate) fn of<'a>(task: &Task, names: Option<&'a Names>) -> Does<'a> {
+        // SAFETY: the caller's scheduler is this thread's, and so are its tasks.
+        let local = unsafe { task.local() };
+        let state = local.state.get();
+        let waiting = if state == State::Waiting { local.waiting.get() } else { Waiting::No };
+        Does { state, waiting, names }
+    }
+
+    /// Whom it waits for.
+    fn whom(&self) -> Option<u64> {
+        match self.waiting {
+            Waiting::Task(id) => Some(id),
+            Waiting::Trail(key) => trail::told(key)?.1.map(|step| step.task),
+            _ => None,
         }
-        (_, Waiting::Trail(key)) => {
-            let (text, whom) = tell(key, names);
-            doing.whom = whom;
-            let what = format!("waits for {text}");
-            doing.through = Some(text);
-            what
+    }
+
+    /// Through what it waits for them.
+    fn through(&self) -> Option<Through<'_>> {
+        match self.waiting {
+            Waiting::Trail(key) => Some(Through { key, names: self.names }),
+            _ => None,
         }
-    };
-    doing
+    }
+}
+
+impl fmt::Display for Does<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.state, self.waiting) {
+            (State::Running | State::Woken, _) => f.write_str("runs"),
+            (State::Done, _) => f.write_str("ends"),
+            (_, Waiting::No) => f.write_str("is ready"),
+            (_, Waiting::Read(id)) => write!(f, "waits to read from descriptor {}", id.fd()),
+            (_, Waiting::Write(id)) => write!(f, "waits to write to descriptor {}", id.fd()),
+            (_, Waiting::Time) => f.write_str("sleeps"),
+            (_, Waiting::Waker) => f.write_str("waits for somebody to wake it"),
+            (_, Waiting::Named(what)) => write!(f, "waits for {what}"),
+            (_, Waiting::Task(id)) => write!(f, "waits for task {id}"),
+            (_, Waiting::Trail(key)) => {
+                write!(f, "waits for {}", Through { key, names: self.names })
+            }
+        }
+    }
 }
 
 /// How tasks are called in what is said of others, by their numbers.
 pub(crate) type Names = HashMap<u64, String>;
 
 pub(crate) fn names(scheduler: &Scheduler) -> Names {
-    let mut names = HashMap::new();
-    scheduler.each_task(|task| drop(names.insert(task.id, name(task))));
-    names
+    scheduler.all_tasks().iter().map(|task| (task.id, name(task))).collect()
 }
 
 /// `task 3 "fetch"`
@@ -164,15 +180,29 @@ impl Drop for Trail {
     }
 }
 
-/// The text of a trail, and the task that it leads to.
-fn tell(key: TrailKey, names: &Names) -> (String, Option<u64>) {
-    let Some((Kind { what, how }, last)) = trail::told(key) else {
-        return ("something that is gone".into(), None);
-    };
-    let Some(Step { task, site }) = last else { return ((*what).into(), None) };
-    let who = names.get(&task).cloned().unwrap_or_else(|| format!("task {task}, which has ended"));
-    let site = site.map(|site| format!(", {site}")).unwrap_or_default();
-    (format!("{what} ({how} {who}{site})"), Some(task))
+/// What lies between two tasks, as a trail tells it: `a mutex (held by task 3 "fetch", src/main.rs:10:9)`.
+struct Through<'a> {
+    key: TrailKey,
+    names: Option<&'a Names>,
+}
+
+impl fmt::Display for Through<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((Kind { what, how }, last)) = trail::told(self.key) else {
+            return f.write_str("something that is gone");
+        };
+        f.write_str(what)?;
+        let Some(Step { task, site }) = last else { return Ok(()) };
+        match self.names.map(|names| names.get(&task)) {
+            Some(Some(name)) => write!(f, " ({how} {name}")?,
+            Some(None) => write!(f, " ({how} task {task}, which has ended")?,
+            None => write!(f, " ({how} task {task}")?,
+        }
+        if let Some(site) = site {
+            write!(f, ", {site}")?;
+        }
+        f.write_str(")")
+    }
 }
 
 /// The first cycle among those who wait for one another, closed (its end is its beginning); or nothing.

@@ -5,6 +5,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crate::join::{JoinHandle, Promise};
@@ -17,6 +18,7 @@ use crate::kernel::scheduler::{
 use crate::kernel::stack;
 use crate::kernel::task::{Body, Extras, Setup, State, Value};
 use crate::kernel::timers::Clock;
+use crate::on_signal;
 use crate::overflow;
 use crate::report::Deadlock;
 use crate::watchdog;
@@ -41,6 +43,7 @@ pub struct Builder {
     order: Order,
     observer: Option<Rc<dyn Observer>>,
     watchdog: Option<Duration>,
+    signal: Option<i32>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +70,7 @@ impl Builder {
             order,
             observer: None,
             watchdog: Some(watchdog::LIMIT),
+            signal: None,
         }
     }
 
@@ -130,6 +134,32 @@ impl Builder {
         self
     }
 
+    /// On this signal (the number: `SIGUSR1` is 10 on Linux), prints the [table of tasks](crate::tasks()) on
+    /// standard error: what the program is doing, asked from outside, also while a task keeps the thread.
+    /// Of several runs that answer one signal, each prints its own.
+    ///
+    /// ```no_run
+    /// # use wouldblock::{Builder, green};
+    /// # use std::time::Duration;
+    /// // kill -USR1 PID
+    /// Builder::new().tasks_on_signal(10).run(|| green::sleep(Duration::from_secs(3600)));
+    /// ```
+    ///
+    /// The table is drawn in a handler of the signal, with `SA_RESTART`, that is installed when the first such
+    /// run begins, and stays; one that was there before is called as well. It allocates nothing, so that it may
+    /// be drawn at any moment. Of a lock's holder, it tells the number and not the name. A runtime that is
+    /// driven by hand does not answer.
+    ///
+    /// # Panics
+    ///
+    /// For a number that is no signal, and for those that cannot be handled (`SIGKILL`, `SIGSTOP`) or tell of a
+    /// fault (`SIGSEGV`, `SIGBUS`, `SIGILL`, `SIGFPE`).
+    #[track_caller]
+    pub fn tasks_on_signal(mut self, signal: i32) -> Builder {
+        self.signal = Some(on_signal::checked(signal));
+        self
+    }
+
     /// A runtime to be driven by hand, turn by turn: for students, tests, and other event loops.
     ///
     /// # Errors
@@ -164,9 +194,11 @@ impl Builder {
         cancel::refuse_while_unwinding();
         refuse_nesting();
         let _watching = self.watchdog.map(watchdog::watch);
+        let signal = self.signal;
         let runtime =
             self.build().unwrap_or_else(|e| panic!("cannot make an event queue (epoll): {e}"));
         let scheduler = &runtime.scheduler;
+        let _listening = signal.map(|signal| on_signal::listen(signal, scheduler));
         let promise = Promise::new();
         let packet = promise.0.clone();
         // SAFETY: only the lifetime changes. The code runs in `drive` below, which returns when the task
@@ -203,6 +235,7 @@ impl fmt::Debug for Builder {
             .field("order", &self.order)
             .field("observed", &self.observer.is_some())
             .field("watchdog", &self.watchdog)
+            .field("tasks_on_signal", &self.signal)
             .finish()
     }
 }
@@ -316,7 +349,7 @@ fn drive(scheduler: &Scheduler, when: &str, done: impl Fn() -> bool) -> Option<D
 fn close(scheduler: &Scheduler) {
     scheduler.cancel_all();
     let when = "the run is over, but not the cleanup of its tasks: ";
-    if let Some(report) = drive(scheduler, when, || scheduler.is_empty()) {
+    if let Some(report) = drive(scheduler, when, || scheduler.tasks.borrow().len() == 0) {
         // It is left where it is, and its stacks are leaked.
         log::error!("the run is over, but not the cleanup of its tasks, which is left: {report}");
     }
@@ -369,7 +402,7 @@ pub(crate) fn fiber<T>(promise: &Promise<T>) -> Option<Fiber> {
     match Fiber::take(task.stack_size as usize) {
         Ok(fiber) => {
             // SAFETY: it is the running task, so this is its home thread.
-            unsafe { task.local() }.stack.set(fiber.bounds().guard.end);
+            unsafe { task.local() }.stack.store(fiber.bounds().guard.end, Relaxed);
             Some(fiber)
         }
         Err(e) => {
@@ -390,7 +423,7 @@ pub(crate) fn poll_fiber() -> Option<Fiber> {
             }
             let fiber = scheduler.polls.take()?;
             // SAFETY: a task has its turn on its home thread only.
-            unsafe { task.local() }.stack.set(fiber.bounds().guard.end);
+            unsafe { task.local() }.stack.store(fiber.bounds().guard.end, Relaxed);
             Some(fiber)
         })
     })?
@@ -406,7 +439,7 @@ pub(crate) fn end_poll(fiber: Fiber) {
             return Some(fiber);
         };
         // SAFETY: as in `poll_fiber`.
-        unsafe { task.local() }.stack.set(0);
+        unsafe { task.local() }.stack.store(0, Relaxed);
         if task.stack_size != scheduler.stack_size {
             return Some(fiber);
         }

@@ -23,6 +23,7 @@ use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::kernel::scheduler::{self, Scheduler, with_local};
 use crate::kernel::stack;
@@ -106,8 +107,7 @@ impl Task {
     /// same stack. `None`: it has none (not begun, done, a future between polls), or this is not its
     /// thread.
     pub fn stack_used(&self) -> Option<usize> {
-        let bottom = self.local()?.stack.get();
-        if bottom == 0 { None } else { stack::touched(bottom, self.stack_size()) }
+        stack::touched(self.local()?.stack.load(Relaxed), self.stack_size())
     }
 
     /// The number of the task that spawned it (modulo 2^32). `None`: no task did, or this is not its thread.

@@ -8,17 +8,20 @@
 //!   src/main.rs:12:9: at most 36 of 256 KiB used, by 1 task
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::kernel;
 use crate::kernel::scheduler::Scheduler;
-use crate::kernel::task::State;
-use crate::report::{self, doing};
+use crate::report;
 use crate::runtime::Runtime;
 use crate::task::Task;
+use crate::tree::{self, Row};
 
 /// Every task of this thread's run that is not done, the oldest first; none outside of a run.
+///
+/// A program that runs can be asked for it from outside: [`Builder::tasks_on_signal`](crate::Builder::tasks_on_signal).
 ///
 /// ```
 /// use wouldblock::{green, task, tasks};
@@ -72,82 +75,38 @@ pub struct TaskInfo {
 impl Tasks {
     fn of(scheduler: &Scheduler) -> Tasks {
         let names = report::names(scheduler);
-        let mut tasks = Vec::new();
-        for task in scheduler.all_tasks() {
-            // SAFETY: the scheduler is this thread's, and so are its tasks.
-            let local = unsafe { task.local() };
-            let waits = local.state.get() == State::Waiting;
-            let (does, turns) = (doing(&task, &names).what, local.turns.get());
-            let waits = waits.then(|| scheduler.time_since(local.since.get()));
-            let task = Task(task);
-            let stack_used = task.stack_used();
-            tasks.push(TaskInfo { task, does, waits, turns, stack_used });
-        }
-        Tasks { tasks }
+        let info = |task: Arc<kernel::task::Task>| {
+            let Row { does, waits, turns, stack_used, .. } =
+                Row::of(&task, scheduler, Some(&names));
+            TaskInfo { does: does.to_string(), waits, turns, stack_used, task: Task(task) }
+        };
+        Tasks { tasks: scheduler.all_tasks().into_iter().map(info).collect() }
     }
+}
 
-    /// The tasks in the order of a tree, each with its depth: whoever has no parent left is a root.
-    fn tree(&self) -> Vec<(usize, &TaskInfo)> {
-        let mut children = BTreeMap::<u64, Vec<&TaskInfo>>::new();
-        let alive: BTreeSet<_> = self.tasks.iter().map(|info| info.task.id()).collect();
-        for info in &self.tasks {
-            let parent = info.task.parent().filter(|id| alive.contains(id)).unwrap_or(0);
-            children.entry(parent).or_default().push(info);
+impl TaskInfo {
+    fn row(&self) -> Row<'_, &str> {
+        Row {
+            task: &self.task.0,
+            does: &self.does,
+            waits: self.waits,
+            turns: self.turns,
+            stack_used: self.stack_used,
+            parent: self.task.parent().unwrap_or(0),
+            up: 0,
         }
-        let mut rows = Vec::new();
-        let mut left: Vec<_> = children
-            .remove(&0)
-            .unwrap_or_default()
-            .into_iter()
-            .rev()
-            .map(|info| (0, info))
-            .collect();
-        while let Some((depth, info)) = left.pop() {
-            rows.push((depth, info));
-            let children = children.remove(&info.task.id()).unwrap_or_default();
-            left.extend(children.into_iter().rev().map(|child| (depth + 1, child)));
-        }
-        rows
     }
 }
 
 impl fmt::Display for Tasks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (depth, info) in self.tree() {
-            writeln!(f, "{:1$}{info}", "", 2 * depth)?;
-        }
-        let mut sites = BTreeMap::new();
-        for info in &self.tasks {
-            let Some(used) = info.stack_used else { continue };
-            let site = (info.task.spawned_at().to_string(), info.task.stack_size());
-            let (most, count) = sites.entry(site).or_insert((0, 0));
-            (*most, *count) = (used.max(*most), *count + 1);
-        }
-        if !sites.is_empty() {
-            writeln!(f, "stacks, by where their tasks were spawned:")?;
-        }
-        for ((site, size), (used, count)) in sites {
-            let (used, size) = (used.div_ceil(1024), size / 1024);
-            let tasks = if count == 1 { "task" } else { "tasks" };
-            writeln!(f, "  {site}: at most {used} of {size} KiB used, by {count} {tasks}")?;
-        }
-        Ok(())
+        tree::draw(f, &mut self.tasks.iter().map(TaskInfo::row).collect::<Vec<_>>())
     }
 }
 
 /// `task 2 "fetch" (green, spawned at src/main.rs:12:9): sleeps for 0.20 s, 7 turns, stack 36 of 256 KiB`
 impl fmt::Display for TaskInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.task, self.does)?;
-        if let Some(waits) = self.waits {
-            write!(f, " for {:.2} s", waits.as_secs_f64())?;
-        }
-        let turns = if self.turns == 1 { "turn" } else { "turns" };
-        write!(f, ", {} {turns}", self.turns)?;
-        if let Some(used) = self.stack_used {
-            let (used, size) = (used.div_ceil(1024), self.task.stack_size() / 1024);
-            write!(f, ", stack {used} of {size} KiB")?;
-        }
-        Ok(())
+        self.row().fmt(f)
     }
 }

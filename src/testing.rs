@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::panic::Location;
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::kernel::scheduler::with_local;
 
@@ -71,7 +72,7 @@ pub fn assert_turns_async<F: Future>(turns: u32, code: F) -> impl Future<Output 
 /// The turns of the running task so far, modulo 2^32.
 #[track_caller]
 fn count() -> u32 {
-    let turns = with_local(|local| local.turns.get());
+    let turns = with_local(|local| local.turns.load(Relaxed));
     turns.expect("turns are counted in a task: call this inside `wouldblock::run(|| ..)`")
 }
 

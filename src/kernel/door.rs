@@ -57,7 +57,7 @@ fn is_own(waker: &Waker) -> bool {
 
 /// An operation says what it waits for, before it returns `Pending`. False: it has to register
 /// `cx.waker()` itself, the waker is not the running task's own or the door is taken.
-#[inline]
+#[inline(always)] // Where it is called, what is said is known, and little of this is left.
 pub(crate) fn leave(cx: &Context<'_>, wait: Wait) -> bool {
     if !is_own(cx.waker()) {
         return false;

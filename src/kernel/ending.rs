@@ -46,11 +46,6 @@ impl Scheduler {
         }
     }
 
-    /// Whether all tasks are done.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.tasks.borrow().is_empty()
-    }
-
     /// Refuses wakes and orders from other threads from now on: nothing will run here any more.
     pub(crate) fn close(&self) {
         for task in self.home.inbox.close() {

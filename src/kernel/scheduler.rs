@@ -24,7 +24,8 @@ use std::io;
 use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
+use std::sync::atomic::{AtomicU32, AtomicUsize, compiler_fence};
 use std::time::{Duration, Instant};
 
 use super::coroutine::{Fiber, Switch};
@@ -52,7 +53,7 @@ pub(crate) struct Scheduler {
     pub(crate) polls: Cell<Option<Fiber>>,
     pub(super) queue: Queue<Arc<Task>>,
     /// Every task that is not done.
-    pub(super) tasks: RefCell<Table>,
+    pub(crate) tasks: RefCell<Table>,
     pub(crate) timers: RefCell<Timers<Waiter>>,
     pub(crate) reactor: RefCell<Reactor<Waiter>>,
     original: Original,
@@ -192,7 +193,7 @@ impl Scheduler {
         });
         static NEXT: AtomicU32 = AtomicU32::new(0);
         Ok(Scheduler {
-            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            id: NEXT.fetch_add(1, Relaxed),
             home,
             asked: Cell::new(Instant::now()),
             looked: Cell::new(0),
@@ -248,11 +249,6 @@ impl Scheduler {
         self.tasks.borrow().by_age()
     }
 
-    /// Calls `f` for every task that is not done, the oldest first.
-    pub(crate) fn each_task(&self, f: impl FnMut(&Task)) {
-        self.all_tasks().iter().map(|task| &**task).for_each(f);
-    }
-
     /// How long it is since that millisecond of the run, modulo 2^32.
     pub(crate) fn time_since(&self, millisecond: u32) -> Duration {
         let now = self.clock.tick(self.clock.now()) as u32;
@@ -261,7 +257,7 @@ impl Scheduler {
 
     /// Whether something is under way on another thread that will wake somebody here.
     pub(super) fn awaits_outside(&self) -> bool {
-        self.home.outside.load(Ordering::Acquire) > 0
+        self.home.outside.load(Acquire) > 0
     }
 
     /// Whether new tasks are refused.
@@ -338,7 +334,7 @@ impl Scheduler {
         // SAFETY: tasks in this queue were spawned on this thread.
         let local = unsafe { task.local() };
         local.state.set(State::Running);
-        local.turns.set(local.turns.get().wrapping_add(1));
+        local.turns.store(local.turns.load(Relaxed).wrapping_add(1), Relaxed);
         here.pulse.set_task(&raw const *task);
         here.budget.set(BUDGET);
         here.pulse.next_turn();
@@ -362,9 +358,10 @@ impl Scheduler {
     fn file(&self, task: Arc<Task>, wait: Wait) {
         // SAFETY: the task has just had its turn on this thread.
         let local = unsafe { task.local() };
-        local.state.set(State::Waiting);
         local.waiting.set(wait.in_short());
-        local.since.set(self.looked.get());
+        local.since.store(self.looked.get(), Relaxed);
+        compiler_fence(SeqCst); // For a signal handler: see `waiting`.
+        local.state.set(State::Waiting);
         if self.watch.is_on() {
             self.tell(&task, waits(&wait));
             if local.state.get() != State::Waiting {
@@ -438,6 +435,7 @@ impl Scheduler {
             State::Waiting => {
                 self.counters.wakes.set(self.counters.wakes.get() + 1);
                 local.state.set(State::Ready); // First: who is told may wake it too.
+                compiler_fence(SeqCst); // As in `file`.
                 if self.watch.is_on() {
                     self.tell(&task, What::Woken(self.who()));
                 }
@@ -470,7 +468,7 @@ impl Scheduler {
         let local = unsafe { task.local() };
         here().pulse.let_go();
         local.state.set(State::Done);
-        local.stack.set(0);
+        local.stack.store(0, Relaxed);
         self.counters.finished.set(self.counters.finished.get() + 1);
         drop(self.tasks.borrow_mut().remove(local.slot.get()));
         // SAFETY: the turn is over.

@@ -76,16 +76,27 @@ impl Stack {
 }
 
 /// How deep the stack with the lowest usable address `bottom` has been, in bytes, to the page: how much of
-/// it lies above the lowest page that holds memory. `None` if the kernel does not tell.
+/// it lies above the lowest page that holds memory. `None` if there is no stack (`bottom` is 0), or the kernel
+/// does not tell. A signal handler may ask: this neither locks nor allocates.
 pub(crate) fn touched(bottom: usize, usable: usize) -> Option<usize> {
-    let pages = usable.div_ceil(page_size());
-    let mut resident = vec![0_u8; pages];
-    // SAFETY: `mincore` fills one byte for each page of the range, for which there is room.
-    if unsafe { libc::mincore(bottom as *mut _, pages * page_size(), resident.as_mut_ptr()) } != 0 {
+    const AT_ONCE: usize = 64;
+    let page = page_size();
+    let top = bottom + usable.next_multiple_of(page);
+    if bottom == 0 {
         return None;
     }
-    let lowest = resident.iter().position(|page| page & 1 != 0).unwrap_or(pages);
-    Some((pages - lowest) * page_size())
+    for from in (bottom..top).step_by(AT_ONCE * page) {
+        let pages = (top - from).div_ceil(page).min(AT_ONCE);
+        let mut resident = [0_u8; AT_ONCE];
+        // SAFETY: `mincore` fills one byte for each page of the range, for which there is room.
+        if unsafe { libc::mincore(from as *mut _, pages * page, resident.as_mut_ptr()) } != 0 {
+            return None;
+        }
+        if let Some(lowest) = resident[..pages].iter().position(|page| page & 1 != 0) {
+            return Some(top - from - lowest * page);
+        }
+    }
+    Some(0)
 }
 
 /// Stacks of one size, for one thread.

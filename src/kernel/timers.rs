@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
+use crate::change::change;
+
 /// A point in time, in milliseconds since the start of the clock.
 pub(crate) type Tick = u64;
 
@@ -172,7 +174,7 @@ impl Clock {
         let to = Duration::from_millis(tick);
         // A deadline further off than a clock can say is never reached.
         if self.start.checked_add(to).is_some() {
-            ahead.set(ahead.get().max(to));
+            change(|| ahead.set(ahead.get().max(to)));
         }
     }
 }

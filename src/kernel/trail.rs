@@ -6,6 +6,8 @@ use std::panic::Location;
 
 use slab::Slab;
 
+use crate::change::change;
+
 /// Names a trail as long as there is one; afterwards it names nothing, for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TrailKey {
@@ -48,23 +50,28 @@ thread_local! {
 
 /// Somebody waits for it, for the first time.
 pub(crate) fn tell(kind: &'static Kind, last: Option<Step>) -> TrailKey {
-    TRAILS.with_borrow_mut(|all| {
+    changing(|all| {
         all.serial = all.serial.wrapping_add(1);
         let told = Told { serial: all.serial, kind, last };
         let index = u32::try_from(all.told.insert(told)).expect("fewer than 2^32 trails");
         TrailKey { index, serial: all.serial }
     })
+    .expect("the thread goes on")
 }
 
 /// Another task has its hands on it.
 pub(crate) fn tell_again(key: TrailKey, last: Option<Step>) {
-    TRAILS.with_borrow_mut(|all| all.told[key.index as usize].last = last);
+    changing(|all| all.told[key.index as usize].last = last);
 }
 
 /// It is gone.
 pub(crate) fn forget(key: TrailKey) {
-    // At the end of the thread, all may be gone already.
-    let _ = TRAILS.try_with(|all| all.borrow_mut().told.remove(key.index as usize));
+    changing(|all| all.told.remove(key.index as usize));
+}
+
+/// `None` at the end of the thread, where all may be gone already.
+fn changing<R>(f: impl FnOnce(&mut Trails) -> R) -> Option<R> {
+    TRAILS.try_with(|all| change(|| f(&mut all.borrow_mut()))).ok()
 }
 
 /// What was told; `None` if it is gone.

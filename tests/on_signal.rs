@@ -1,0 +1,400 @@
+//! The table of tasks on a signal: that it is printed whatever the program is doing, and disturbs nothing.
+
+mod basics;
+mod util;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::env;
+use std::hint;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStderr, Stdio};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+
+use libc::{SIGUSR1, SIGUSR2};
+use util::{HOUR, again, assert_contains, in_child, let_others_run, panic_text};
+use wouldblock::net::TcpListener;
+use wouldblock::sync::Mutex;
+use wouldblock::{Builder, future, green, offload, task};
+
+/// Counts what this thread allocates, and, on demand, sends it a signal in the midst of that.
+struct Interrupted;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u32> = const { Cell::new(0) };
+    static SIGNALS: Cell<u32> = const { Cell::new(0) };
+    static SENDS: Cell<bool> = const { Cell::new(false) };
+}
+
+#[global_allocator]
+static ALLOCATOR: Interrupted = Interrupted;
+
+// SAFETY: it is the system's; what it does besides does not allocate.
+unsafe impl GlobalAlloc for Interrupted {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        interrupt();
+        // SAFETY: the caller's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        interrupt();
+        // SAFETY: the caller's.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+fn interrupt() {
+    if SENDS.try_with(Cell::get) == Ok(true) {
+        SIGNALS.set(SIGNALS.get() + 1);
+        raise(SIGUSR1);
+    }
+}
+
+fn raise(signal: i32) {
+    // SAFETY: sends this thread a signal.
+    assert_eq!(unsafe { libc::raise(signal) }, 0);
+}
+
+fn builder() -> Builder {
+    Builder::new().round_robin().watchdog(None).tasks_on_signal(SIGUSR1)
+}
+
+fn named(name: &str) -> task::Builder {
+    task::Builder::new().name(name)
+}
+
+/// This test's program, running, to be asked from outside. It ends when its standard input does.
+struct Program {
+    child: Child,
+    says: BufReader<ChildStderr>,
+}
+
+const CHILD: &str = "WOULDBLOCK_TEST_PROGRAM";
+
+/// Runs `program` as a process of its own, `test` once more; `None` in that process, when it is done.
+fn start(test: &str, program: impl FnOnce()) -> Option<Program> {
+    if env::var_os(CHILD).is_some() {
+        program();
+        return None;
+    }
+    let mut again = again(test);
+    again.env(CHILD, "").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = again.spawn().expect("a test that starts");
+    let says = BufReader::new(child.stderr.take().expect("it is piped"));
+    let mut program = Program { child, says };
+    program.until("ready");
+    Some(program)
+}
+
+fn is_ready() {
+    writeln!(io::stderr(), "ready").expect("the test listens");
+}
+
+fn wait_for_the_end_of_input() {
+    io::stdin().read_to_end(&mut Vec::new()).expect("a pipe");
+}
+
+impl Program {
+    /// What it says, up to the line that begins so.
+    #[track_caller]
+    fn until(&mut self, start: &str) -> String {
+        let mut text = String::new();
+        loop {
+            let before = text.len();
+            let n = self.says.read_line(&mut text).expect("text");
+            assert!(n > 0, "it has ended, and said:\n{text}");
+            if text[before..].starts_with(start) {
+                return text;
+            }
+        }
+    }
+
+    /// Sends the process the signal, and gives its answer.
+    #[track_caller]
+    fn answer(&mut self) -> String {
+        let id = self.child.id().try_into().expect("a process");
+        // SAFETY: sends a signal to our own child, which we have not waited for.
+        assert_eq!(unsafe { libc::kill(id, SIGUSR1) }, 0);
+        // Before it comes the end of the last one.
+        let head = self.until("wouldblock: on signal").lines().next_back().unwrap().to_owned();
+        head + "\n" + &self.until("stacks") + &self.until("  tests/on_signal.rs")
+    }
+
+    #[track_caller]
+    fn end(mut self) {
+        drop(self.child.stdin.take());
+        assert!(self.child.wait().expect("our child").success());
+    }
+}
+
+#[test]
+fn it_is_printed_while_all_tasks_wait() {
+    let program = start("it_is_printed_while_all_tasks_wait", || {
+        builder().run(|| {
+            let mutex = Rc::new(Mutex::new(()));
+            let (held, wanted) = (mutex.clone(), mutex);
+            let _holder = named("holder").spawn_generator(move |y| {
+                let _guard = y.wait(held.locking());
+                y.wait(wouldblock::time::sleep(HOUR));
+            });
+            green::yield_now();
+            let _parent = named("parent").spawn_green(move || {
+                let child = async move { drop(wanted.locking().await) };
+                let _child = named("child").spawn_future(child);
+                let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+                let _acceptor = green::spawn(move || drop(listener.accept()));
+                green::sleep(HOUR);
+            });
+            let_others_run();
+            green::wait(offload(|| {
+                is_ready();
+                wait_for_the_end_of_input();
+            }));
+        });
+    });
+    let Some(mut program) = program else { return };
+    for _ in 0..3 {
+        let text = program.answer();
+        let mut lines = text.lines();
+        let name = "it_is_printed_while_all_tasks_wait";
+        let head = format!("wouldblock: on signal 10, the 5 tasks of thread \"{name}\":");
+        assert_eq!(lines.next(), Some(&*head), "{text}");
+        let expected = [
+            "task 1 \"root\" (green, spawned at tests/on_signal.rs:",
+            "  task 2 \"holder\" (generator, spawned at tests/on_signal.rs:",
+            "  task 3 \"parent\" (green, spawned at tests/on_signal.rs:",
+            "    task 4 \"child\" (future, spawned at tests/on_signal.rs:",
+            "    task 5 (green, spawned at tests/on_signal.rs:",
+            "stacks, by where their tasks were spawned:",
+            "  tests/on_signal.rs:",
+        ];
+        for start in expected {
+            let line = lines.next().unwrap();
+            assert!(line.starts_with(start), "{line:?} instead of {start:?} in\n{text}");
+        }
+        let parts = [
+            ": waits for work on another thread for 0.",
+            ": sleeps for 0.",
+            ": waits for a mutex (held by task 2, tests/on_signal.rs:",
+            ": waits to read from descriptor ",
+            " turns, stack ",
+            " KiB used, by ",
+        ];
+        assert_contains(&text, &parts);
+    }
+    program.end();
+}
+
+#[test]
+fn it_is_printed_while_a_task_keeps_the_thread() {
+    let program = start("it_is_printed_while_a_task_keeps_the_thread", || {
+        let end = Arc::new(AtomicBool::new(false));
+        let input = thread::spawn({
+            let end = end.clone();
+            move || {
+                wait_for_the_end_of_input();
+                end.store(true, Ordering::Relaxed);
+            }
+        });
+        builder().run(|| {
+            let spinner = named("spinner").spawn_green(move || {
+                is_ready();
+                while !end.load(Ordering::Relaxed) {
+                    hint::spin_loop();
+                }
+            });
+            let bystander = future::spawn(async {});
+            spinner.join().unwrap();
+            bystander.join().unwrap();
+        });
+        input.join().unwrap();
+    });
+    let Some(mut program) = program else { return };
+    for _ in 0..3 {
+        let text = program.answer();
+        let row = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap();
+        assert!(row("task 1 \"root\"").contains(": waits for task 2 for 0."), "{text}");
+        assert!(row("  task 2 \"spinner\"").contains(": runs, 1 turn, stack "), "{text}");
+        assert!(row("  task 3 (future").ends_with(": is ready, 0 turns"), "{text}");
+    }
+    program.end();
+}
+
+#[test]
+fn each_run_that_answers_prints_its_own() {
+    let ended = in_child(|| {
+        let asked = Arc::new(std::sync::Barrier::new(4));
+        let run = |name: &str, builder: fn() -> Builder| {
+            let asked = asked.clone();
+            let run = move || {
+                builder().run(|| {
+                    let first = asked.clone();
+                    green::wait(offload(move || first.wait().is_leader()));
+                    asked.wait(); // It keeps the thread: nothing of the kernel's is at work.
+                });
+            };
+            thread::Builder::new().name(name.into()).spawn(run).unwrap()
+        };
+        let runs = [run("one", builder), run("two", builder), run("none", Builder::new)];
+        asked.wait();
+        raise(SIGUSR1); // This thread has no run.
+        asked.wait();
+        for run in runs {
+            run.join().unwrap();
+        }
+    });
+    assert!(ended.status.success(), "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("wouldblock: on signal").count(), 2, "{}", ended.stderr);
+    ended.assert_says(&[
+        "wouldblock: on signal 10, the 1 task of thread \"one\":\ntask 1 \"root\"",
+        "wouldblock: on signal 10, the 1 task of thread \"two\":\ntask 1 \"root\"",
+    ]);
+}
+
+#[test]
+fn it_allocates_nothing_and_leaves_errno_alone_on_the_smallest_stack() {
+    let ended = in_child(|| {
+        builder().run(|| {
+            for _ in 0..200 {
+                drop(green::spawn(|| green::sleep(HOUR)));
+            }
+            green::yield_now();
+            let small = named("small").stack_size(16 << 10).spawn_green(|| {
+                let before = ALLOCATIONS.get();
+                raise(SIGUSR1);
+                let allocated = ALLOCATIONS.get() - before;
+                // SAFETY: the second closes standard error, so that the handler's write fails.
+                let errno = unsafe {
+                    let copy = libc::dup(2);
+                    libc::close(2);
+                    assert_eq!(libc::rmdir(c"/".as_ptr()), -1);
+                    let errno = io::Error::last_os_error().raw_os_error();
+                    raise(SIGUSR1);
+                    let after = io::Error::last_os_error().raw_os_error();
+                    libc::dup2(copy, 2);
+                    (errno, after)
+                };
+                (allocated, errno)
+            });
+            let (allocated, (errno, after)) = small.join().unwrap();
+            assert_eq!((allocated, after), (0, errno));
+        });
+    });
+    assert!(ended.status.success(), "{}", ended.stderr);
+    ended.assert_says(&[
+        "the 202 tasks of thread",
+        "\n  task 202 \"small\" (green, spawned at ",
+        "\n  task 201 (green, spawned at ",
+        " KiB used, by 200 tasks\n",
+    ]);
+}
+
+/// In the midst of spawning, waiting, passing a lock on, ending, and of all that the user does.
+#[test]
+fn it_may_come_at_any_moment() {
+    let ended = in_child(|| {
+        builder().run(|| {
+            let mutexes = Vec::from_iter((0..9).map(|_| Rc::new(Mutex::new(0))));
+            let adds = |mutex: &Rc<Mutex<u32>>| {
+                let mutex = mutex.clone();
+                named("adds").spawn_generator(move |y| {
+                    let mut guard = y.wait(mutex.locking());
+                    y.yield_now();
+                    *guard += 1;
+                })
+            };
+            SENDS.set(true);
+            let tasks = Vec::from_iter(mutexes.iter().chain(&mutexes).chain(&mutexes).map(adds));
+            tasks.into_iter().for_each(|task| task.join().unwrap());
+            SENDS.set(false);
+            assert!(mutexes.iter().all(|mutex| *mutex.try_lock().unwrap() == 3));
+        });
+        eprintln!("wouldblock: {} signals", SIGNALS.get());
+    });
+    assert!(ended.status.success(), "{}", ended.stderr);
+    let mut tables = Vec::from_iter(ended.stderr.split("wouldblock: ").skip(1));
+    let signals = tables.pop().unwrap().split(' ').next().unwrap().parse::<usize>().unwrap();
+    let mut count = 0;
+    for table in tables {
+        let tasks = table.split(", the ").nth(1).unwrap().split(' ').next().unwrap();
+        let rows = table.lines().skip(1).take_while(|line| !line.starts_with("stacks"));
+        let rows = Vec::from_iter(rows);
+        assert_eq!(rows.len().to_string(), tasks, "{table}");
+        let is_row = |row: &&str| row.starts_with("task ") || row.starts_with("  task ");
+        assert!(rows.iter().all(is_row), "{table}");
+        count += 1;
+    }
+    // Of two that come in the midst of one change, there is one answer.
+    assert!(signals / 2 < count && count <= signals, "{count} tables on {signals} signals");
+}
+
+#[test]
+fn a_handler_that_was_there_before_is_called_once() {
+    let ended = in_child(|| {
+        let count = Arc::new(AtomicU32::new(0));
+        let called = count.clone();
+        let count_it = move || called.store(called.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        // SAFETY: what is called in the handler adds to a number.
+        unsafe { signal_hook::low_level::register(SIGUSR1, count_it) }.unwrap();
+        builder().run(|| raise(SIGUSR1));
+        assert_eq!(count.load(Ordering::Relaxed), 1);
+        raise(SIGUSR1);
+        assert_eq!(count.load(Ordering::Relaxed), 2, "with no run to answer");
+    });
+    assert!(ended.status.success(), "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("wouldblock: on signal").count(), 1, "{}", ended.stderr);
+}
+
+#[test]
+fn nothing_is_printed_where_no_run_answers() {
+    let ended = in_child(|| {
+        builder().tasks_on_signal(SIGUSR2).run(|| ()); // From here on there is a handler.
+        raise(SIGUSR2);
+        let runtime = builder().tasks_on_signal(SIGUSR2).build().unwrap();
+        runtime.enter(|| raise(SIGUSR2));
+        builder().run(|| raise(SIGUSR2));
+        builder().run(|| {
+            // SAFETY: the copy only sends itself a signal, and exits.
+            match unsafe { libc::fork() } {
+                0 => {
+                    raise(SIGUSR1);
+                    // SAFETY: ends this process at once.
+                    unsafe { libc::_exit(7) }
+                }
+                copy => {
+                    let mut status = 0;
+                    // SAFETY: waits for our own child.
+                    unsafe { libc::waitpid(copy, &mut status, 0) };
+                    assert_eq!(libc::WEXITSTATUS(status), 7);
+                }
+            }
+        });
+    });
+    assert!(ended.status.success(), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("on signal"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_signal_that_cannot_be_answered_is_refused() {
+    for (signal, why) in [
+        (libc::SIGKILL, "one that no program can handle"),
+        (libc::SIGSTOP, "one that no program can handle"),
+        (libc::SIGSEGV, "that of a fault, after which nothing can go on"),
+        (0, "no signal that a program may handle"),
+        (-1, "no signal that a program may handle"),
+        (65, "no signal that a program may handle"),
+        (i32::MAX, "no signal that a program may handle"),
+    ] {
+        let text = panic_text(|| Builder::new().tasks_on_signal(signal));
+        let expected = format!(
+            "signal {signal} cannot be answered with the table of tasks: it is {why}. Choose another, such as \
+             SIGUSR1 (10)"
+        );
+        assert_eq!(text, expected);
+    }
+}
