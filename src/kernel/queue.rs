@@ -1,84 +1,105 @@
 //! The run queue: who is ready, in which order.
 //!
-//! First in, first out; or, for tests, in a reproducible disorder: those who are ready when a round begins
-//! have one turn each in it, in an order drawn from a seed, and then the next round is drawn.
+//! First in, first out, in rounds: those who are ready when a round begins have one turn each in it, and whoever
+//! becomes ready meanwhile has one in the next. For tests, a round may be taken in an order drawn from a seed.
 
 use std::cell::{Cell, UnsafeCell};
-use std::collections::VecDeque;
+use std::mem;
 
 pub(crate) struct Queue<T> {
     /// A `RefCell` would be checked twice in each turn, for nothing: see `with`.
-    ready: UnsafeCell<VecDeque<T>>,
-    shuffle: Option<Shuffle>,
+    rounds: UnsafeCell<Rounds<T>>,
+    random: Option<Cell<u64>>,
 }
 
-struct Shuffle {
-    random: Cell<u64>,
-    /// Turns left in this round.
-    left: Cell<usize>,
+/// Two stacks: pushing and popping take half of the instructions that a ring takes.
+struct Rounds<T> {
+    /// Those who have not had their turn in this round, the next one last.
+    now: Vec<T>,
+    /// Those who have one in the next round, in the order in which they came.
+    then: Vec<T>,
 }
 
 impl<T> Queue<T> {
     pub(crate) fn new(seed: Option<u64>) -> Queue<T> {
-        let shuffle = seed.map(|seed| Shuffle {
-            // A multiple of an odd number, and never zero, which xorshift could not leave.
-            random: Cell::new(seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
-            left: Cell::new(0),
-        });
-        Queue { ready: UnsafeCell::default(), shuffle }
+        // A multiple of an odd number, and never zero, which xorshift could not leave.
+        let start = |seed: u64| seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let rounds = Rounds { now: Vec::new(), then: Vec::new() };
+        Queue { rounds: UnsafeCell::new(rounds), random: seed.map(|seed| Cell::new(start(seed))) }
     }
 
     #[inline(always)]
-    fn with<R>(&self, f: impl FnOnce(&mut VecDeque<T>) -> R) -> R {
+    fn with<R>(&self, f: impl FnOnce(&mut Rounds<T>) -> R) -> R {
         // SAFETY: `f` is one of the closures below: none of them runs code of anybody else's (they move
         // `T`s and drop none), so that none comes back here; and a queue does not leave its thread.
-        f(unsafe { &mut *self.ready.get() })
+        f(unsafe { &mut *self.rounds.get() })
     }
 
     /// Puts `item` at the end.
     #[inline(always)]
     pub(crate) fn push(&self, item: T) {
-        self.with(|ready| ready.push_back(item));
+        self.with(|rounds| rounds.then.push(item));
     }
 
     /// Takes whoever is next.
     #[inline(always)]
     pub(crate) fn pop(&self) -> Option<T> {
-        if let Some(shuffle) = &self.shuffle {
-            self.with(|ready| shuffle.before_turn(ready));
-        }
-        self.with(VecDeque::pop_front)
+        self.with(|rounds| rounds.now.pop().or_else(|| self.begin(rounds)))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.with(|ready| ready.is_empty())
+        self.with(|rounds| rounds.now.is_empty() && rounds.then.is_empty())
+    }
+
+    /// Begins a round, and takes its first.
+    fn begin(&self, rounds: &mut Rounds<T>) -> Option<T> {
+        mem::swap(&mut rounds.now, &mut rounds.then);
+        match &self.random {
+            None => rounds.now.reverse(),
+            Some(random) => shuffle(&mut rounds.now, random),
+        }
+        rounds.now.pop()
     }
 }
 
-impl Shuffle {
-    fn before_turn<T>(&self, ready: &mut VecDeque<T>) {
-        if self.left.get() == 0 {
-            for i in (1..ready.len()).rev() {
-                ready.swap(i, (self.next() % (i as u64 + 1)) as usize);
-            }
-            self.left.set(ready.len());
-        }
-        self.left.set(self.left.get().saturating_sub(1));
+fn shuffle<T>(items: &mut [T], random: &Cell<u64>) {
+    for i in (1..items.len()).rev() {
+        items.swap(i, (next(random) % (i as u64 + 1)) as usize);
     }
+}
 
-    /// Marsaglia's xorshift64.
-    fn next(&self) -> u64 {
-        let mut x = self.random.get();
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        self.random.replace(x)
-    }
+/// Marsaglia's xorshift64.
+fn next(random: &Cell<u64>) -> u64 {
+    let mut x = random.get();
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    random.replace(x)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn first_in_is_first_out() {
+        let queue = Queue::new(None);
+        let (mut pushed, mut popped) = (0, 0);
+        for step in 0..100 {
+            for _ in 0..step % 7 {
+                queue.push(pushed);
+                pushed += 1;
+            }
+            for _ in 0..(step * 5) % 8 {
+                if popped < pushed {
+                    assert_eq!(queue.pop(), Some(popped));
+                    popped += 1;
+                }
+            }
+            assert_eq!(queue.is_empty(), popped == pushed);
+        }
+        assert!((popped..pushed).eq(std::iter::from_fn(|| queue.pop())), "the rest");
+    }
 
     #[test]
     fn a_round_gives_each_one_turn_whatever_the_seed() {
