@@ -6,6 +6,7 @@ mod util;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::io;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::mpsc;
@@ -18,7 +19,7 @@ use support::{Log, half_pair, join, send};
 use util::{ERAS, HOUR, MS, SECOND, logged, panic_text, spawn_running, spawn_waiting};
 use wouldblock::observe::{By, Event, Observer, Outcome, Reason, What};
 use wouldblock::time::{sleep, timeout};
-use wouldblock::{Builder, future, gather, green, offload, task};
+use wouldblock::{Builder, Group, future, gather, green, offload, task, try_gather};
 
 /// Writes down in words what it is told.
 #[derive(Clone)]
@@ -36,6 +37,7 @@ impl Observer for Recorder {
             By::Socket => "by a socket".into(),
             By::Time => "by the clock".into(),
             By::Outside => "from outside".into(),
+            By::End => "by the end of the run".into(),
             other => panic!("{other:?} is new"),
         };
         let what = match event.what {
@@ -116,12 +118,13 @@ fn a_task_that_only_lets_the_others_run_yields() {
 }
 
 #[test]
-fn a_wake_in_a_turn_of_its_own_is_a_yield() {
+fn a_wake_in_a_turn_of_its_own_is_told_once_and_the_turn_ends_as_a_yield() {
     let wakes_itself = || {
         let mut woken = false;
         poll_fn(move |cx| match std::mem::replace(&mut woken, true) {
             true => Poll::Ready(()),
             false => {
+                cx.waker().wake_by_ref();
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
@@ -129,8 +132,20 @@ fn a_wake_in_a_turn_of_its_own_is_a_yield() {
     };
     for era in ERAS {
         let told = told_of(2, || spawn_waiting(era, wakes_itself(), ()).join().unwrap());
-        assert_eq!(told[1..], ["turn", "yields", "turn", "returns"]);
+        assert_eq!(told[1..], ["turn", "woken by task 2", "yields", "turn", "returns"]);
     }
+}
+
+#[test]
+fn a_task_that_has_woken_itself_may_end_without_a_wait() {
+    let told = told_of(2, || {
+        let wakes = poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            Poll::Ready(())
+        });
+        future::spawn(wakes).join().unwrap();
+    });
+    assert_eq!(told[1..], ["turn", "woken by task 2", "returns"]);
 }
 
 #[test]
@@ -178,7 +193,7 @@ fn a_wake_by_a_socket_to_write() {
             green::yield_now();
             let mut buffer = vec![0; 1 << 16];
             while !task.is_finished() {
-                let _ = std::io::Read::read(&mut &theirs, &mut buffer);
+                let _ = io::Read::read(&mut &theirs, &mut buffer);
                 green::yield_now();
             }
         });
@@ -228,6 +243,60 @@ fn a_scope_is_waited_for_by_name() {
 }
 
 #[test]
+fn gather_waits_for_the_first_that_has_not_ended() {
+    for era in ERAS {
+        let told = told_of(1, || {
+            let times = [2, 1, 3];
+            let tasks = times.map(|n| spawn_waiting(era, sleep(n * SECOND), ()));
+            green::wait(gather(tasks));
+        });
+        let expected = [
+            "waits for task 2",
+            "woken by task 2",
+            "turn",
+            "waits for task 4",
+            "woken by task 4",
+            "turn",
+            "returns",
+        ];
+        assert_eq!(told[2..], expected);
+    }
+}
+
+/// What is called at the end of a task, and its destructors, are its doing.
+#[test]
+fn what_the_end_of_a_task_does_is_done_by_that_task() {
+    async fn sleeps(seconds: u32) -> io::Result<()> {
+        sleep(seconds * SECOND).await;
+        Ok(())
+    }
+    for era in ERAS {
+        let root = told_of(1, || {
+            let tasks = [2, 1].map(|n| spawn_waiting(era, sleeps(n), ()));
+            green::wait(try_gather(tasks)).unwrap();
+        });
+        let next = "waits for the next of its tasks to end";
+        assert_eq!(root[2..6], [next, "woken by task 3", "turn", "waits for task 2"]);
+
+        let root = told_of(1, || {
+            let (sender, receiver) = oneshot::channel::<()>();
+            drop(spawn_waiting(era, sleep(SECOND), sender));
+            green::wait(receiver).unwrap_err();
+        });
+        assert_eq!(root[2..4], ["waits to be woken", "woken by task 2"]);
+    }
+    let cancelled = told_of(2, || {
+        let group = Group::run(|group| -> Result<(), io::Error> {
+            drop(group.spawn_future(sleeps(3600)));
+            drop(group.spawn_green(|| Err::<(), _>(io::Error::other("on purpose"))));
+            Ok(())
+        });
+        group.unwrap_err();
+    });
+    assert_eq!(cancelled[3..5], ["cancelled by task 3", "woken by task 3"]);
+}
+
+#[test]
 fn a_cancellation_is_told_once() {
     for era in ERAS {
         let told = told_of(2, || {
@@ -261,7 +330,7 @@ fn a_task_cancelled_before_its_first_turn_has_one_to_end_in() {
 }
 
 #[test]
-fn what_is_left_at_the_end_is_cancelled_from_outside() {
+fn what_is_left_at_the_end_is_cancelled_by_the_end() {
     for era in ERAS {
         let told = told(|| {
             drop(spawn_waiting(era, sleep(HOUR), ()));
@@ -270,12 +339,12 @@ fn what_is_left_at_the_end_is_cancelled_from_outside() {
         });
         let end = told.iter().position(|said| said == "1 returns").unwrap();
         let expected = [
-            "2 cancelled from outside",
-            "3 cancelled from outside",
-            "3 woken from outside",
+            "2 cancelled by the end of the run",
+            "3 cancelled by the end of the run",
+            "3 woken by the end of the run",
             "3 turn",
             "3 ends: cancelled",
-            "2 woken from outside",
+            "2 woken by the end of the run",
             "2 turn",
             "2 ends: cancelled",
         ];

@@ -23,6 +23,8 @@ use crate::join::{JoinError, JoinHandle};
 /// });
 /// ```
 ///
+/// It waits for one task after the other, in their order: reports and timelines name the first that has not ended.
+///
 /// # Cancellation
 ///
 /// The handles are dropped with the results so far: the tasks run on, detached.

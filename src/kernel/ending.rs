@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use super::observe::By;
 use super::scheduler::{Progress, Scheduler};
 use super::task::State;
 
@@ -33,7 +34,7 @@ impl Scheduler {
         for task in &left {
             // SAFETY: here and below, tasks in the table were spawned on this thread.
             let local = unsafe { task.local() };
-            self.tell_cancelled(task);
+            self.watch.on_behalf_of(By::End, || self.tell_cancelled(task));
             local.cancelled.set(true);
             local.state.set(State::Waiting);
         }
@@ -41,7 +42,7 @@ impl Scheduler {
         for task in left.into_iter().rev() {
             // SAFETY: as above.
             let state = unsafe { &task.local().state };
-            self.wake(task.clone());
+            self.watch.on_behalf_of(By::End, || self.wake(task.clone()));
             self.run_until(|| matches!(state.get(), State::Done | State::Waiting));
         }
     }

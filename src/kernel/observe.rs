@@ -99,7 +99,7 @@ pub enum What<'a> {
     },
     /// Its turn begins.
     Turn,
-    /// Its turn is over, and it is ready for another.
+    /// Its turn is over, and it is ready for another: it lets the others run, or was woken in its turn.
     Yields,
     /// Its turn is over, and it waits.
     #[non_exhaustive]
@@ -109,7 +109,8 @@ pub enum What<'a> {
         /// Until when at most.
         deadline: Option<Instant>,
     },
-    /// Its wait is over: it is ready.
+    /// Its wait is over: it is ready. Told in its own turn, of its next wait: that is over before it begins, so
+    /// that the task [`Yields`](What::Yields) when it comes to it.
     Woken(By),
     /// It is to stop where it waits.
     Cancelled(By),
@@ -147,6 +148,9 @@ pub enum By {
     Time,
     /// Another thread, or code outside of any task.
     Outside,
+    /// The end of the run, which cancels what is left: the root has returned or panicked, the tasks are in a
+    /// deadlock, or the [`Runtime`](crate::Runtime) was dropped.
+    End,
 }
 
 /// How a task has ended.

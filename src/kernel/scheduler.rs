@@ -405,6 +405,13 @@ impl Scheduler {
         }
     }
 
+    #[inline]
+    fn tell_woken(&self, task: &Task) {
+        if self.watch.is_on() {
+            self.tell(task, What::Woken(self.who()));
+        }
+    }
+
     fn tell(&self, task: &Task, what: What<'_>) {
         // The observer is in no task's turn: it would suspend the task in the middle of our work.
         let running = here().pulse.task();
@@ -431,14 +438,15 @@ impl Scheduler {
         local.wakes.set(local.wakes.get().wrapping_add(1));
         match local.state.get() {
             State::Ready | State::Woken | State::Done => {}
-            State::Running => local.state.set(State::Woken),
+            State::Running => {
+                local.state.set(State::Woken);
+                self.tell_woken(&task);
+            }
             State::Waiting => {
                 self.counters.wakes.set(self.counters.wakes.get() + 1);
                 local.state.set(State::Ready); // First: who is told may wake it too.
                 compiler_fence(SeqCst); // As in `file`.
-                if self.watch.is_on() {
-                    self.tell(&task, What::Woken(self.who()));
-                }
+                self.tell_woken(&task);
                 // These are the task itself, so that dropping them runs no foreign code.
                 if let Some(key) = local.timer.take() {
                     drop(self.timers.borrow_mut().remove(key));
@@ -471,6 +479,7 @@ impl Scheduler {
         local.stack.store(0, Relaxed);
         self.counters.finished.set(self.counters.finished.get() + 1);
         drop(self.tasks.borrow_mut().remove(local.slot.get()));
+        self.watch.by.set(By::Task(task.id)); // also in destructors and callbacks
         // SAFETY: the turn is over.
         drop(unsafe { local.take_body() });
         let outcome = self.outcome.replace(Outcome::Returned);
@@ -478,13 +487,12 @@ impl Scheduler {
             self.tell(task, What::Ends(outcome));
         }
         if let Some(joiner) = local.joiner.take() {
-            self.watch.by.set(By::Task(task.id));
             self.wake_waiter(joiner);
-            self.watch.by.set(By::Outside);
         }
         // One by one: a callback may add another.
         while let Some(callback) = local.if_extras(|extras| extras.callbacks.pop_front()) {
             callback();
         }
+        self.watch.by.set(By::Outside);
     }
 }

@@ -31,6 +31,13 @@ impl Watch {
         self.observer.is_some()
     }
 
+    /// Calls `f`; whatever it does outside of any task is done by that one.
+    pub(crate) fn on_behalf_of(&self, by: By, f: impl FnOnce()) {
+        let before = self.by.replace(by);
+        f();
+        self.by.set(before);
+    }
+
     /// What an observer does itself, while it is told something, it is not told. Its panic ends here: it would
     /// unwind through the middle of the scheduler's work, or through whichever task is at work.
     #[cold]

@@ -86,6 +86,7 @@ pub(super) fn describe(by: By) -> String {
         By::Socket => "its socket".into(),
         By::Time => "the clock".into(),
         By::Outside => "another thread, or code outside of any task".into(),
+        By::End => "the end of the run".into(),
     }
 }
 
