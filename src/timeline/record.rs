@@ -96,6 +96,8 @@ pub struct Row {
     pub outcome: Option<Outcome>,
     /// What it is doing, and since when; nothing when it has ended.
     doing: Option<(State, Moment)>,
+    /// Who has woken it in this turn.
+    woken: Option<By>,
 }
 
 /// What a task was doing for a while.
@@ -108,7 +110,8 @@ pub struct Span {
     pub from: Moment,
     /// and until when.
     pub to: Moment,
-    /// Who has ended it, if it was a wait.
+    /// Who has ended it, if it was a wait. If it was a turn: who has woken the task in the midst of it, so that
+    /// it was ready again at once.
     pub woken: Option<By>,
 }
 
@@ -126,23 +129,28 @@ impl Row {
     fn apply(&mut self, at: Moment, mark: &Mark) {
         match mark {
             Mark::Spawned(_) => self.doing = Some((State::Ready, at)),
-            Mark::Turn => self.turn_to(Some(State::Running), at, None),
-            Mark::Yields => self.turn_to(Some(State::Ready), at, None),
-            Mark::Waits(state) => self.turn_to(Some(state.clone()), at, None),
-            Mark::Woken(by) if matches!(self.doing, Some((State::Waiting { .. }, _))) => {
-                self.turn_to(Some(State::Ready), at, Some(*by));
-            }
-            Mark::Woken(_) => {} // It was to have a turn already, and now it is to be cancelled in it.
+            Mark::Turn => self.turn_to(Some(State::Running), at),
+            Mark::Yields => self.turn_to(Some(State::Ready), at),
+            Mark::Waits(state) => self.turn_to(Some(state.clone()), at),
+            Mark::Woken(by) => match self.doing {
+                Some((State::Running, _)) => self.woken = Some(*by),
+                Some((State::Waiting { .. }, _)) => {
+                    self.woken = Some(*by);
+                    self.turn_to(Some(State::Ready), at);
+                }
+                Some((State::Ready, _)) | None => {} // It was to have a turn, and is to be cancelled in it.
+            },
             Mark::Cancelled(by) => self.cancelled = Some((at, *by)),
             Mark::Ends(outcome) => {
                 self.outcome = Some(*outcome);
-                self.turn_to(None, at, None);
+                self.turn_to(None, at);
             }
         }
     }
 
-    fn turn_to(&mut self, next: Option<State>, at: Moment, woken: Option<By>) {
+    fn turn_to(&mut self, next: Option<State>, at: Moment) {
         let next = next.map(|state| (state, at));
+        let woken = self.woken.take().filter(|_| next.is_some());
         if let Some((state, from)) = std::mem::replace(&mut self.doing, next) {
             self.spans.push(Span { state, from, to: at, woken });
         }
@@ -214,6 +222,7 @@ impl Record {
                     cancelled: None,
                     outcome: None,
                     doing: None,
+                    woken: None,
                 }))
             }
             What::Turn => Mark::Turn,

@@ -7,7 +7,7 @@
 use std::fmt::{self, Write};
 
 use super::chart::{Kind, LOOKS, Look, Scale, count, cut, describe, heading, label, short};
-use super::record::{Course, Row, Span};
+use super::record::{Course, Row, Span, State};
 use crate::kernel::observe::{By, Era, Outcome};
 
 const WIDTH: f64 = 960.0;
@@ -159,7 +159,7 @@ impl Svg {
         }
         if let (Some(last), Some(failure)) = (row.spans.last(), failure(row)) {
             let x = LEFT + layout.scale.x(last.to, CHART);
-            self.cross(x, y, (layout.step / 2.0 - 2.0).clamp(1.0, 4.0), failure);
+            self.cross(x, y, (layout.step / 2.0 - 2.0).clamp(1.0, 4.0), &failure);
         }
         self.put(format_args!("</g>"));
     }
@@ -247,11 +247,14 @@ fn name(row: &Row) -> String {
     format!("{} {}", row.task, label(row))
 }
 
-fn failure(row: &Row) -> Option<&'static str> {
-    match row.outcome {
-        Some(Outcome::Panicked) => Some("panicked"),
-        Some(Outcome::Cancelled) => Some("cancelled"),
-        Some(Outcome::Returned) | None => None,
+fn failure(row: &Row) -> Option<String> {
+    match row.outcome? {
+        Outcome::Panicked => Some("panicked".into()),
+        Outcome::Cancelled => {
+            let by = row.cancelled.map(|(_, by)| format!(" by {}", describe(by)));
+            Some("cancelled".to_owned() + &by.unwrap_or_default())
+        }
+        Outcome::Returned => None,
     }
 }
 
@@ -271,6 +274,7 @@ fn title(span: &Span) -> String {
     let Span { state, from, to, woken, .. } = span;
     let woken = match woken {
         None | Some(By::Socket | By::Time) => String::new(), // as was to be expected
+        Some(by) if *state == State::Running => format!(", woken in it by {}", describe(*by)),
         Some(by) => format!(", woken by {}", describe(*by)),
     };
     format!("{state}, {} to {}{woken}", short(from.time), short(to.time))

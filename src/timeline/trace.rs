@@ -1,8 +1,12 @@
 //! The run as trace events, a JSON format of Chrome's that <https://ui.perfetto.dev> opens.
 //!
 //! Each timeline is a process, each task a thread of it: a slice for what it was doing, an arrow from
-//! whoever woke it. Thread 0 shows who had the real one. Times are in microseconds; on a virtual clock, each
-//! turn is drawn one microsecond long.
+//! whoever woke it. The main thread shows who had the real one. Times are in microseconds; on a virtual clock,
+//! each turn is drawn one microsecond long.
+//!
+//! Perfetto ties an arrow to the slice that has begun last on its thread, going by the times and, where they are
+//! the same, by the order in the file; an arrow that it cannot tie it drops, and so it does slices that overlap.
+//! So arrows come last.
 
 use std::fmt::{self, Write};
 
@@ -10,34 +14,41 @@ use super::chart::{Scale, describe, label};
 use super::record::{Course, Moment, Row, Span, State};
 use crate::kernel::observe::{By, Outcome};
 
+/// Processes are numbered from here on, and a main thread has its process's number, as is the custom: it should be
+/// no task's. (Nor 0: to Perfetto, that is no number.)
+const PROCESSES: u64 = 1_000_000_000;
+
 pub(super) fn write(courses: &[Course]) -> String {
     let mut trace = Trace::default();
-    for (course, process) in courses.iter().zip(1..) {
-        trace.process = process;
+    for (course, place) in courses.iter().zip(1..) {
+        trace.process = PROCESSES + place;
         trace.by_turns = Scale::of(course).by_turns;
         let title = if course.title.is_empty() { "wouldblock" } else { &course.title };
-        trace.named("process_name", 0, title);
-        trace.named("thread_name", 0, "the thread");
-        for row in course.rows.values() {
-            trace.row(course, row);
-        }
+        trace.named("process", trace.process, title, place);
+        trace.named("thread", trace.process, "the thread", 0);
+        let rows = || course.rows.values();
+        rows().for_each(|row| trace.named("thread", row.task, &name(row), row.task));
+        rows().for_each(|row| trace.row(row));
+        rows().for_each(|row| trace.arrows(course, row));
     }
     format!("{{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n{}\n]}}\n", trace.events)
+}
+
+fn name(row: &Row) -> String {
+    format!("{} {}", row.task, label(row))
 }
 
 #[derive(Default)]
 struct Trace {
     events: String,
-    process: usize,
+    process: u64,
     by_turns: bool,
     /// How many arrows there are so far, in all processes.
     arrows: usize,
 }
 
 impl Trace {
-    fn row(&mut self, course: &Course, row: &Row) {
-        let name = format!("{} {}", row.task, label(row));
-        self.named("thread_name", row.task, &name);
+    fn row(&mut self, row: &Row) {
         for (at, what) in [
             row.spans.first().map(|span| (span.from, "spawned")),
             row.cancelled.map(|(at, _)| (at, "cancelled")),
@@ -58,12 +69,18 @@ impl Trace {
             );
             self.event('i', row.task, rest);
         }
-        for (index, span) in row.spans.iter().enumerate() {
-            let woken = index.checked_sub(1).and_then(|before| row.spans[before].woken);
+        let mut woken = None;
+        for span in &row.spans {
             self.slice(row.task, &Json(&span.state), span, woken);
             if span.state == State::Running {
-                self.slice(0, &Json(&name), span, None);
+                self.slice(self.process, &Json(name(row)), span, None);
             }
+            woken = span.woken;
+        }
+    }
+
+    fn arrows(&mut self, course: &Course, row: &Row) {
+        for span in &row.spans {
             if let Some(By::Task(waker)) = span.woken {
                 self.arrow(course, waker, row.task, span.to);
             }
@@ -107,14 +124,13 @@ impl Trace {
         self.event('f', task, rest);
     }
 
-    fn named(&mut self, what: &str, thread: u64, name: &str) {
+    /// `what` is a process or a thread; it stands at `place` among the others.
+    fn named(&mut self, what: &str, thread: u64, name: &str, place: u64) {
         let name = Json(name);
-        self.event('M', thread, format_args!(r#""name":"{what}","args":{{"name":{name}}}"#));
-        if what == "thread_name" {
-            let sort =
-                format_args!(r#""name":"thread_sort_index","args":{{"sort_index":{thread}}}"#);
-            self.event('M', thread, sort);
-        }
+        let named = format_args!(r#""name":"{what}_name","args":{{"name":{name}}}"#);
+        self.event('M', thread, named);
+        let placed = format_args!(r#""name":"{what}_sort_index","args":{{"sort_index":{place}}}"#);
+        self.event('M', thread, placed);
     }
 
     fn event(&mut self, phase: char, thread: u64, rest: fmt::Arguments<'_>) {
