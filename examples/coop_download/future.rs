@@ -8,7 +8,7 @@ use hyper::body::{Body, Bytes};
 use hyper::client::conn::http1;
 use hyper::header::{self, HeaderValue};
 use wouldblock::time::{sleep, timeout};
-use wouldblock::{Stats, future, gather, offload, stats};
+use wouldblock::{Stats, gather, offload, stats, task};
 
 use crate::error::{Error, check};
 use crate::hyper_io;
@@ -18,10 +18,10 @@ use crate::job::{Job, List};
 pub fn download_all(list: &Rc<List>) -> Stats {
     list.builder().run(|| {
         let list = list.clone();
-        let all = future::spawn(async move {
-            let worker = |_| {
+        let all = task::Builder::new().name("all").spawn_future(async move {
+            let worker = |n| {
                 let list = list.clone();
-                future::spawn(async move { work(&list).await })
+                list.worker(n).spawn_future(async move { work(&list).await })
             };
             interrupt::or_done(gather((0..list.workers()).map(worker))).await;
         });
@@ -45,7 +45,7 @@ async fn attempt(job: &Job<'_>) -> Result<u64, Error> {
 async fn download(job: &Job<'_>) -> Result<u64, Error> {
     let target = &job.target;
     let (mut sender, connection) = http1::handshake(hyper_io::connect(job).await?).await?;
-    let connection = future::spawn(connection.without_shutdown());
+    let connection = job.task("hyper").spawn_future(connection.without_shutdown());
     let request = Request::get(&target.path).header(header::HOST, &target.authority);
     let mut response = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
     let location = response.headers().get(header::LOCATION).map(HeaderValue::as_bytes);

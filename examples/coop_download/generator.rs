@@ -3,10 +3,10 @@
 use std::io::{self, ErrorKind::WouldBlock};
 use std::rc::Rc;
 
-use wouldblock::generator::{self, Yielder};
+use wouldblock::generator::Yielder;
 use wouldblock::net::TcpStream;
 use wouldblock::time::{sleep, timeout};
-use wouldblock::{Stats, Wait, gather, offload, stats};
+use wouldblock::{Stats, Wait, gather, offload, stats, task};
 
 use crate::error::Error;
 use crate::interrupt;
@@ -16,10 +16,10 @@ use crate::protocol::{self, Response};
 pub fn download_all(list: &Rc<List>) -> Stats {
     list.builder().run(|| {
         let list = list.clone();
-        let all = generator::spawn(move |y| {
-            let worker = |_| {
+        let all = task::Builder::new().name("all").spawn_generator(move |y| {
+            let worker = |n| {
                 let list = list.clone();
-                generator::spawn(move |y| work(y, &list))
+                list.worker(n).spawn_generator(move |y| work(y, &list))
             };
             y.wait(interrupt::or_done(gather((0..list.workers()).map(worker))));
         });

@@ -13,9 +13,9 @@ use crate::job::{Job, List};
 pub fn download_all(list: &Rc<List>) -> Stats {
     list.builder().run(|| {
         let agent = agent(list);
-        let worker = |_| {
+        let worker = |n| {
             let (list, agent) = (list.clone(), agent.clone());
-            green::spawn(move || work(&agent, &list))
+            list.worker(n).spawn_green(move || work(&agent, &list))
         };
         green::wait(interrupt::or_done(gather((0..list.workers()).map(worker))));
         stats()

@@ -1,15 +1,16 @@
 //! The downloads of one run: who is next, what came of each, and when to try again.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 use log::{debug, error, info, warn};
-use wouldblock::Builder;
 use wouldblock::timeline::Timeline;
+use wouldblock::{Builder, task};
 
 use crate::cli::Options;
 use crate::error::Error;
@@ -32,6 +33,8 @@ pub struct List {
     urls: Vec<String>,
     /// Whom to ask and where to save it, or why that cannot be.
     targets: Vec<Result<(Target, PathBuf), String>>,
+    /// Each worker has one of them to download.
+    one_each: bool,
     next: Cell<usize>,
     done: RefCell<Vec<Option<Done>>>,
 }
@@ -69,13 +72,16 @@ impl List {
             }
         };
         let target = |address: &Address| target(address).map_err(|why| address.locate(&why));
+        let targets: Vec<_> = addresses.iter().map(target).collect();
+        let fits = targets.len() <= options.concurrency as usize;
         List {
             options: options.clone(),
             trust: trust.clone(),
             progress: progress.clone(),
             timeline: timeline.cloned(),
             urls: addresses.iter().map(|address| address.url.clone()).collect(),
-            targets: addresses.iter().map(target).collect(),
+            one_each: fits && targets.iter().all(Result::is_ok),
+            targets,
             next: Cell::new(0),
             done: RefCell::new(vec![None; addresses.len()]),
         }
@@ -97,6 +103,15 @@ impl List {
     /// How many workers there should be.
     pub fn workers(&self) -> usize {
         self.targets.len().min(self.options.concurrency as usize)
+    }
+
+    /// For the task of the worker of this number: named after what it downloads, if each downloads one file.
+    pub fn worker(&self, number: usize) -> task::Builder {
+        let name = match &self.targets[number] {
+            Ok((_, file)) if self.one_each => file_name(file),
+            _ => format!("worker {}", number + 1).into(),
+        };
+        task::Builder::new().name(name)
     }
 
     /// The next download; none when all have begun, or after Ctrl-C.
@@ -153,8 +168,7 @@ pub struct Job<'a> {
 
 impl<'a> Job<'a> {
     fn new(list: &'a List, index: usize, target: Target, file: &'a PathBuf) -> Job<'a> {
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        let bar = list.progress.bar(&name);
+        let bar = list.progress.bar(&file_name(file));
         let start = Instant::now();
         let outcome = Err(INTERRUPTED.into());
         Job {
@@ -169,6 +183,11 @@ impl<'a> Job<'a> {
             redirects: 0,
             outcome,
         }
+    }
+
+    /// For another task that works on it.
+    pub fn task(&self, what: &str) -> task::Builder {
+        task::Builder::new().name(format!("{what}: {}", file_name(self.file)))
     }
 
     /// The file that it is saved in, `length` bytes long if that is known.
@@ -245,6 +264,10 @@ impl<'a> Job<'a> {
         }
         None
     }
+}
+
+fn file_name(file: &Path) -> Cow<'_, str> {
+    file.file_name().unwrap_or_default().to_string_lossy()
 }
 
 impl Drop for Job<'_> {
