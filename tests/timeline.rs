@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::future::poll_fn;
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use serde_json::Value;
 use support::{Log, half_pair, in_child, is_child, send, stderr};
 use util::{ERAS, HOUR, MS, SECOND, assert_contains, panic_text, spawn_running, spawn_waiting};
 use wouldblock::observe::{By, Outcome};
+use wouldblock::sync::Mutex;
 use wouldblock::time::sleep;
 use wouldblock::timeline::{self, Row, State, Timeline};
 use wouldblock::{
@@ -284,7 +286,7 @@ fn each_state_and_each_end_has_a_sign_of_its_own() {
         "─ waits for I/O",
         "· waits for time",
         "~ waits for another task",
-        "= waits for something named",
+        "= waits for a lock, a queue, a thread…",
         "? waits to be woken",
         "✗ panicked",
         "× cancelled",
@@ -301,6 +303,60 @@ fn each_state_and_each_end_has_a_sign_of_its_own() {
 fn the_legend_names_only_what_is_drawn() {
     let text = recorded(green::yield_now).to_string();
     assert!(text.ends_with("\n█ running\n"), "{text}");
+}
+
+#[test]
+fn each_turn_of_virtual_time_is_as_wide_as_any_other() {
+    for turns in 1..30 {
+        let text = recorded(|| (1..turns).for_each(|_| green::yield_now())).to_string();
+        let signs = drawn(&text, 1);
+        assert!(signs.chars().all(|sign| sign == '█'), "{text}");
+        assert_eq!(signs.chars().count() % turns, 0, "{text}");
+    }
+}
+
+/// One deadlock of three, by names in this order: root, ann, bob.
+fn deadlocked() -> Timeline {
+    let timeline = Timeline::new();
+    let ended =
+        Builder::new().virtual_clock().round_robin().observe(timeline.clone()).try_run(|| {
+            let forks = [(); 2].map(|()| Rc::new(Mutex::new(())));
+            let eats = |name, first: usize| {
+                let (first, second) = (forks[first].clone(), forks[1 - first].clone());
+                task::Builder::new().name(name).spawn_green(move || {
+                    let _first = first.lock();
+                    green::yield_now();
+                    drop(second.lock());
+                })
+            };
+            green::wait(gather([eats("ann", 0), eats("bob", 1)]));
+        });
+    ended.unwrap_err();
+    timeline
+}
+
+#[test]
+fn where_a_run_ends_it_is_seen_who_waits_for_what() {
+    let timeline = deadlocked();
+    let text = timeline.to_string();
+    let axis = text.lines().nth(1).unwrap();
+    let end = axis.find("|end").expect("a mark") - 29;
+    let before = [1, 2, 3].map(|task| drawn(&text, task).chars().nth(end - 1));
+    assert_eq!(before, [Some('~'), Some('='), Some('=')], "{text}");
+    assert_contains(&text, &["At the mark \"end\", the run ends, and what is left is cancelled."]);
+    let ending = timeline.terminal(80).ending().to_string();
+    assert!(drawn(&ending, 3).ends_with('='), "the end is where it is in a deadlock:\n{ending}");
+
+    let long = recorded(|| {
+        drop(green::spawn(|| green::sleep(HOUR)));
+        (0..1000).for_each(|_| green::yield_now());
+    });
+    let text = long.to_string();
+    let axis = text.lines().nth(1).unwrap();
+    assert!(axis.ends_with("end|") && axis.chars().count() == 80, "{text}");
+
+    let text = ann_and_bob().to_string();
+    assert!(!text.contains("end"), "nothing is left at the end of\n{text}");
 }
 
 /// Without what colours it.
@@ -363,7 +419,10 @@ fn of_many_tasks_the_busiest_have_rows_and_the_others_share_one() {
     let rows =
         text.lines().skip(3).map_while(|line| line.trim_start().split(' ').next()?.parse().ok());
     assert_eq!(rows.collect::<Vec<u64>>(), [1, 300, 301], "{text}");
-    assert_contains(&text, &["and 298 tasks more, together"]);
+    assert_contains(
+        &text,
+        &["and 298 tasks more, together", "the thread longest have rows of their own"],
+    );
     assert!(timeline.to_string().lines().count() < 50);
 }
 
@@ -454,7 +513,14 @@ fn an_svg_says_everything_by_itself() {
     assert!(!svg.contains("href") && !svg.contains("@import"), "it stands alone");
     let texts = elements(&svg, "text");
     let has = |text: &str| texts.iter().any(|t| t.contains(text));
-    for text in ["running", "waits for I/O", "waits for something named", "panicked or cancelled"] {
+    for text in [
+        "running",
+        "waits for I/O",
+        "waits for a lock, a queue, a thread…",
+        "panicked or cancelled",
+        "the thread",
+        "the end of the run",
+    ] {
         assert!(has(text), "no {text:?} in {texts:?}");
     }
     for row in timeline.rows() {
@@ -468,6 +534,9 @@ fn an_svg_says_everything_by_itself() {
         "sleeps, until 3600.0s, 0 s to 1 s, woken by task 1",
         "\"dies\"",
         "panicked",
+        "cancelled by task 1",
+        "cancelled by the end of the run",
+        "the run ends, and what is left is cancelled",
         "(generator, spawned at ",
     ] {
         assert!(has(&text.replace('"', "")), "no {text:?} in {titles:#?}");

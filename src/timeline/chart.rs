@@ -6,7 +6,7 @@ use super::record::{Awaited, Course, Moment, Row, State};
 use crate::kernel::observe::By;
 
 /// What all pictures tell apart. In this order the legends name them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     Running,
     Ready,
@@ -34,7 +34,7 @@ pub(super) const LOOKS: [Look; 7] = [
     look(Kind::Io, "waits for I/O", '─', "34", "io"),
     look(Kind::Time, "waits for time", '·', "35", "time"),
     look(Kind::Task, "waits for another task", '~', "36", "task"),
-    look(Kind::Named, "waits for something named", '=', "31", "named"),
+    look(Kind::Named, "waits for a lock, a queue, a thread…", '=', "31", "named"),
     look(Kind::Waker, "waits to be woken", '?', "90", "waker"),
 ];
 
@@ -121,6 +121,9 @@ fn columns_of(c: char) -> usize {
     1 + usize::from(wide)
 }
 
+/// What happens at [`Scale::end`].
+pub(super) const END: &str = "the run ends, and what is left is cancelled";
+
 /// A picture's heading.
 pub(super) fn heading(course: &Course) -> String {
     let turns: usize = course.rows.values().map(|row| row.turns().count()).sum();
@@ -205,6 +208,12 @@ impl Scale {
             true => self.jumps(course, width, most),
             false => self.round_times(width, most),
         }
+    }
+
+    /// Where the run ends, if there it cancels what is left.
+    pub(super) fn end(&self, course: &Course, width: f64) -> Option<f64> {
+        let end = course.end.filter(|end| (self.from..=self.to).contains(&self.at(*end)));
+        end.map(|end| self.x(end, width))
     }
 
     fn round_times(&self, width: f64, most: usize) -> Vec<(f64, String)> {

@@ -15,7 +15,8 @@ pub struct Moment {
     /// Since the first event, by the run's clock.
     pub time: Duration,
     /// Tells apart what a virtual clock does not: a turn begins at an even step and ends at the next even
-    /// one; what happens in it has the odd step between. Time that passes between two turns takes two steps.
+    /// one; what happens in it has the odd step between. Time that passes between two turns takes two steps, and
+    /// so does the end of a run that has tasks left.
     pub step: u64,
 }
 
@@ -295,6 +296,8 @@ pub(super) struct Course {
     /// When the events begin that are kept.
     pub(super) from: Moment,
     pub(super) now: Moment,
+    /// When the end of the run began to cancel what was left.
+    pub(super) end: Option<Moment>,
     pub(super) forgotten: u64,
 }
 
@@ -310,10 +313,14 @@ impl Course {
     fn moment(&mut self, entry: &Entry) -> Moment {
         let time = Duration::from_nanos(entry.time);
         let now = &mut self.now;
-        if now.step.is_multiple_of(2) && time > now.time {
+        let ends = self.end.is_none() && matches!(entry.mark, Mark::Cancelled(By::End));
+        if now.step.is_multiple_of(2) && (ends || time > now.time) {
             now.step += 2;
         }
         now.time = time;
+        if ends {
+            self.end = Some(*now);
+        }
         match entry.mark {
             Mark::Turn => {
                 let begins = *now;

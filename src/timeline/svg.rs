@@ -4,9 +4,10 @@
 //! read where it is printed without colours. Turns that lie too near one another to be told apart are drawn
 //! as one, so that a file has at most some 3 MB, however long the run and however many its tasks.
 
+use std::collections::HashSet;
 use std::fmt::{self, Write};
 
-use super::chart::{Kind, LOOKS, Look, Scale, count, cut, describe, heading, label, short};
+use super::chart::{END, Kind, LOOKS, Scale, count, cut, describe, heading, label, short};
 use super::record::{Course, Row, Span, State};
 use crate::kernel::observe::{By, Era, Outcome};
 
@@ -56,6 +57,7 @@ text { font: 12px system-ui, "DejaVu Sans", sans-serif; fill: #222; }
 .name { text-anchor: end; }
 .tick { fill: #555; font-size: 11px; }
 .grid { stroke: #ddd; }
+.end { stroke: #b91c1c; stroke-dasharray: 4 2; }
 .run { stroke: #14532d; }
 .ready { stroke: #f59e0b; }
 .io { stroke: url(#io); }
@@ -84,10 +86,10 @@ impl Svg {
     /// What the looks mean that occur.
     fn legend(&mut self, courses: &[Course]) {
         let rows = || courses.iter().flat_map(|course| course.rows.values());
-        let occurs =
-            |kind| rows().flat_map(|row| &row.spans).any(|span| Kind::of(&span.state) == kind);
+        let spans = rows().flat_map(|row| &row.spans).filter(|span| span.from < span.to);
+        let kinds: HashSet<_> = spans.map(|span| Kind::of(&span.state)).collect();
         let mut x = 14.0;
-        for look in LOOKS.iter().filter(|look| occurs(look.kind)) {
+        for look in LOOKS.iter().filter(|look| kinds.contains(&look.kind)) {
             x = self.room_in_legend(x, look.meaning);
             let height = height(look.kind) * HIGHEST_ROW;
             let bar = format!("M{x:.0} {:.1}h22", self.y - 4.0);
@@ -120,7 +122,8 @@ impl Svg {
         let step = (ROWS / rows).clamp(LOWEST_ROW, HIGHEST_ROW);
         self.text(14.0, self.y + 20.0, "head", &heading(course));
         let top = self.y + 46.0;
-        let bottom = top + step * rows;
+        let first = top + HIGHEST_ROW;
+        let bottom = first + step * rows;
         for (x, label) in scale.ticks(course, CHART, 9) {
             let x = LEFT + x;
             self.put(format_args!(
@@ -138,9 +141,10 @@ impl Svg {
             fine: (CHART * rows / MOST_MARKS).max(0.4),
             titled: (CHART * rows / MOST_TITLES).max(2.0),
         };
+        self.thread(course, &layout, top + HIGHEST_ROW / 2.0);
         let every = (LOWEST_LABEL / step).ceil() as usize;
         for (index, row) in course.rows.values().enumerate() {
-            let y = top + step * (index as f64 + 0.5);
+            let y = first + step * (index as f64 + 0.5);
             if index % every == 0 {
                 let name = cut(&name(row), if row.era == Era::Generator { 17 } else { 20 });
                 let name = format!("{} · {}", name.trim_end(), row.era);
@@ -149,13 +153,33 @@ impl Svg {
             self.row(row, &layout, y);
         }
         self.y = bottom + 14.0;
+        if let Some(x) = scale.end(course, CHART) {
+            let (x, top, below) = (LEFT + x, top - 4.0, bottom + 14.0);
+            self.put(format_args!(
+                r#"<path class="end" d="M{x:.1} {top:.1}V{below:.1}"><title>{END}</title></path>"#
+            ));
+            self.text(x - 4.0, below, "tick name", "the end of the run");
+            self.y += 8.0;
+        }
     }
 
-    /// `y` is its middle.
+    /// Who has the thread, if somebody has. `y` is the row's middle.
+    fn thread(&mut self, course: &Course, layout: &Layout, y: f64) {
+        let rows = course.rows.values();
+        let mut turns: Vec<_> = rows.flat_map(|row| row.turns().map(move |t| (row, t))).collect();
+        turns.sort_by_key(|(_, turn)| turn.from);
+        let title = |row: &Row, turn: &Span| format!("{}: {}", name(row), title(turn));
+        self.text(LEFT - 8.0, y + 4.0, "name", "the thread");
+        self.spans(turns, title, &Layout { step: HIGHEST_ROW, ..*layout }, Kind::Running, y);
+    }
+
+    /// What a task did. `y` is the row's middle.
     fn row(&mut self, row: &Row, layout: &Layout, y: f64) {
         self.put(format_args!("<g><title>{}</title>", Escaped(summary(row))));
         for look in LOOKS.iter().rev() {
-            self.spans(row, layout, look, y);
+            let spans = row.spans.iter().map(|span| (row, span));
+            let spans = spans.filter(|(_, span)| Kind::of(&span.state) == look.kind);
+            self.spans(spans, |_, span| title(span), layout, look.kind, y);
         }
         if let (Some(last), Some(failure)) = (row.spans.last(), failure(row)) {
             let x = LEFT + layout.scale.x(last.to, CHART);
@@ -164,23 +188,30 @@ impl Svg {
         self.put(format_args!("</g>"));
     }
 
-    /// All that look so in a row: those that are wide enough with a title, the rest as one path.
-    fn spans(&mut self, row: &Row, layout: &Layout, look: &Look, y: f64) {
+    /// All of a kind in a row: those that are wide enough with a title, the rest as one path.
+    fn spans<'a>(
+        &mut self,
+        spans: impl IntoIterator<Item = (&'a Row, &'a Span)>,
+        title: impl Fn(&Row, &Span) -> String,
+        layout: &Layout,
+        kind: Kind,
+        y: f64,
+    ) {
         let mut path = String::new();
         let mut titled = String::new();
         let mut end = f64::MIN;
-        for span in row.spans.iter().filter(|span| Kind::of(&span.state) == look.kind) {
+        for (row, span) in spans {
             let x = |moment| LEFT + layout.scale.x(moment, CHART);
             let (from, mut to) = (x(span.from), x(span.to));
             if to - from >= layout.titled {
-                let title = Escaped(title(span));
+                let title = Escaped(title(row, span));
                 to -= BETWEEN_TURNS;
                 titled += &format!(
                     "<path d=\"M{from:.1} {y:.1}H{to:.1}\"><title>{title}</title></path>\n"
                 );
                 continue;
             }
-            if look.kind == Kind::Running {
+            if kind == Kind::Running {
                 to = to.max(from + THINNEST_TURN);
             }
             if to - from.max(end) < THINNEST {
@@ -196,7 +227,7 @@ impl Svg {
             path = format!("<path d=\"{path}\"/>\n");
         }
         if path.len() + titled.len() > 0 {
-            let (class, height) = (look.class, height(look.kind) * layout.step);
+            let (class, height) = (kind.look().class, height(kind) * layout.step);
             self.put(format_args!(
                 "<g class=\"{class}\" stroke-width=\"{height:.1}\">\n{path}{titled}</g>"
             ));

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::IsTerminal;
 use std::iter;
 
-use super::chart::{Kind, LOOKS, Scale, count, cut, heading, label};
+use super::chart::{END, Kind, LOOKS, Scale, count, cut, heading, label};
 use super::record::{Course, Row};
 use crate::kernel::observe::Outcome;
 
@@ -22,6 +22,9 @@ pub struct Terminal {
 
 /// A turn that is shorter than half of its cell.
 const SHORT_TURN: char = '│';
+/// The mark where the run ends; and where it is at the right margin.
+const AT_END: &str = "|end";
+const AT_END_BEFORE: &str = "end|";
 const PANICKED: char = '✗';
 const CANCELLED: char = '×';
 
@@ -67,8 +70,8 @@ impl Terminal {
         self
     }
 
-    /// The scale, and the rows that have something on it.
-    fn laid_out(&self, cells: usize) -> (Scale, Vec<&Row>) {
+    /// The scale, how many of the cells it takes, and the rows that have something on it.
+    fn laid_out(&self, mut cells: usize) -> (Scale, usize, Vec<&Row>) {
         let mut scale = Scale::of(&self.course);
         if self.ending && scale.by_turns {
             if let Some(root) = self.course.rows.get(&1) {
@@ -79,10 +82,11 @@ impl Terminal {
             scale.from = scale.from.max(scale.to.saturating_sub(2 * cells as u64));
         }
         if scale.by_turns {
-            let turns = (scale.to - scale.from).div_ceil(2);
-            if let Some(each) = (cells as u64).checked_div(turns).filter(|each| *each > 0) {
+            let turns = (scale.to - scale.from).div_ceil(2) as usize;
+            if let Some(each) = cells.checked_div(turns).filter(|each| *each > 0) {
                 // Each turn is as wide as any other; on the right, something is left free.
-                scale.to = scale.from + 2 * cells as u64 / each;
+                cells -= cells % each;
+                scale.to = scale.from + 2 * (cells / each) as u64;
             }
         }
         let shown = |row: &&Row| {
@@ -90,7 +94,7 @@ impl Terminal {
             let begins = row.spans.first().is_some_and(|first| first.from.step < scale.to);
             !scale.by_turns || ends && begins
         };
-        (scale, self.course.rows.values().filter(shown).collect())
+        (scale, cells, self.course.rows.values().filter(shown).collect())
     }
 
     fn paint(&self, f: &mut fmt::Formatter<'_>, cells: &[Cell]) -> fmt::Result {
@@ -153,7 +157,7 @@ impl fmt::Display for Terminal {
         let number = most.to_string().len().max(2);
         let before = number + 1 + NAME + 1 + ERA + 1;
         let width = self.columns.saturating_sub(before).max(FEWEST_CELLS);
-        let (scale, mut own) = self.laid_out(width);
+        let (scale, width, mut own) = self.laid_out(width);
         let all = own.clone();
         let mut rest = Vec::new();
         if own.len() > self.rows {
@@ -179,7 +183,8 @@ impl fmt::Display for Terminal {
         }
         if !rest.is_empty() {
             let others = format!("and {} more, together", count(rest.len(), "task"));
-            lines.push((cut(&others, before - 1) + " ", cells(rest.into_iter(), &scale, width)));
+            lines
+                .push((cut(&others, before - 1) + " ", cells(rest.iter().copied(), &scale, width)));
         }
         let mut thread = cells(all.into_iter(), &scale, width);
         thread.iter_mut().for_each(Cell::keep_turns);
@@ -193,6 +198,12 @@ impl fmt::Display for Terminal {
             f.write_str(head)?;
             self.paint(f, cells)?;
             f.write_str("\n")?;
+        }
+        if !rest.is_empty() {
+            writeln!(f, "Those that had the thread longest have rows of their own.")?;
+        }
+        if scale.end(&self.course, 0.0).is_some() {
+            writeln!(f, "At the mark \"end\", {END}.")?;
         }
         if scale.by_turns {
             f.write_str("Virtual time stands still while tasks run; from left to right, turn follows turn.\n")?;
@@ -273,15 +284,23 @@ fn cells<'a>(rows: impl Iterator<Item = &'a Row>, scale: &Scale, width: usize) -
 
 fn axis(scale: &Scale, course: &Course, width: usize) -> String {
     const ROOM: usize = 7;
-    let mut axis = String::new();
-    let mut end = 0;
-    for (x, label) in scale.ticks(course, width as f64, width / ROOM) {
-        let (x, length) = (x as usize, label.chars().count() + 1);
-        if x >= end && x + length <= width {
-            axis += &" ".repeat(x - end);
-            axis += &format!("|{label}");
-            end = x + length;
+    let mut axis = vec![' '; width];
+    let mut put = |x: usize, label: &str| {
+        let length = label.chars().count();
+        // One blank is left free before it, and one after.
+        let around = axis.get(x.saturating_sub(1)..(x + length + 1).min(width));
+        if x + length <= width && around.is_some_and(|around| around.iter().all(|c| *c == ' ')) {
+            axis.splice(x..x + length, label.chars());
+        }
+    };
+    if let Some(end) = scale.end(course, width as f64) {
+        match end as usize {
+            end if end + AT_END.len() <= width => put(end, AT_END),
+            end => put(end.min(width - 1) + 1 - AT_END_BEFORE.len(), AT_END_BEFORE),
         }
     }
-    axis
+    for (x, label) in scale.ticks(course, width as f64, width / ROOM) {
+        put(x as usize, &format!("|{label}"));
+    }
+    axis.iter().collect::<String>().trim_end().to_owned()
 }
