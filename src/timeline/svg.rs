@@ -290,7 +290,7 @@ fn failure(row: &Row) -> Option<String> {
 }
 
 fn width_in_legend(meaning: &str) -> f64 {
-    46.0 + 6.0 * meaning.chars().count() as f64
+    42.0 + 5.6 * meaning.chars().count() as f64
 }
 
 fn summary(row: &Row) -> String {
