@@ -1019,8 +1019,34 @@ fn the_downloader_draws_its_three_eras() {
     let trace = fs::read_to_string(folder.path().join("a.json")).unwrap();
     let trace: Value = serde_json::from_str(&trace).unwrap();
     let events = trace["traceEvents"].as_array().or(trace.as_array()).unwrap();
-    let names = events.iter().filter(|event| event["name"] == "process_name");
-    assert_eq!(names.count(), 3);
+    assert_eq!(named(events, "process_name"), ["generator", "green", "async"]);
+    let tasks = named(events, "thread_name");
+    assert!(!tasks.iter().any(|name| name.contains(".rs:")), "a task without a name in {tasks:?}");
+    for (name, times) in [
+        ("pandas-dataframe-python-1024x512.png", 4), // three workers, and hyper's connection
+        ("hyper: redis-cluster-topology.png", 1),
+        ("all", 2),
+    ] {
+        let count = tasks.iter().filter(|task| task.ends_with(name)).count();
+        assert_eq!(count, times, "{name} in {tasks:?}");
+    }
+}
+
+/// The names that a trace gives its processes or its threads.
+fn named<'a>(events: &'a [Value], what: &str) -> Vec<&'a str> {
+    let names = events.iter().filter(|event| event["name"] == what);
+    names.map(|event| event["args"]["name"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn workers_that_download_several_files_have_numbers() {
+    let folder = Folder::new();
+    let arguments = ["--timeline", "--latency", "1", "--concurrency", "2"];
+    let ran = run_example("coop_download", &arguments, folder.path());
+    assert_eq!(ran.status, 0, "{ran:?}");
+    for (name, times) in [(" worker 1 ", 3), (" worker 2 ", 3), ("worker 3", 0), (" hyper: ", 5)] {
+        assert_eq!(ran.stdout.matches(name).count(), times, "{name} in {}", ran.stdout);
+    }
 }
 
 #[test]
