@@ -5,7 +5,7 @@ mod support;
 mod util;
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
@@ -350,6 +350,33 @@ fn what_is_left_at_the_end_is_cancelled_by_the_end() {
         ];
         assert_eq!(told[end + 1..], expected);
     }
+}
+
+#[test]
+fn however_a_run_ends_that_is_who_cancels_what_is_left() {
+    let ends = |run: &dyn Fn(Builder)| {
+        let recorder = Recorder { said: Log::new(), start: Rc::default() };
+        run(Builder::new().virtual_clock().round_robin().observe(recorder.clone()));
+        recorder.said.take().contains(&"2 cancelled by the end of the run".to_owned())
+    };
+    let sleeps = || drop(green::spawn(|| green::sleep(HOUR)));
+    assert!(ends(&|builder| builder.run(sleeps)), "the root has returned");
+    assert!(ends(&|builder| {
+        let panics = || {
+            sleeps();
+            panic!("on purpose");
+        };
+        assert_eq!(panic_text(|| builder.run(panics)), "on purpose");
+    }));
+    assert!(ends(&|builder| {
+        let waits_for_nobody = || drop(green::spawn(|| green::wait(pending::<()>())).join());
+        builder.try_run(waits_for_nobody).expect_err("a deadlock");
+    }));
+    assert!(ends(&|builder| {
+        let runtime = builder.build().unwrap();
+        runtime.enter(|| (0..2).for_each(|_| sleeps()));
+        runtime.turn();
+    }));
 }
 
 #[test]
