@@ -304,12 +304,16 @@ impl Runtime {
     /// The descriptor to watch from another event loop: when it is readable, [`turn`](Runtime::turn) has
     /// something to do.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
-        self.scheduler.event_queue()
+        let fd = self.scheduler.reactor.borrow().as_raw_fd();
+        // SAFETY: the reactor's descriptor is open as long as the scheduler is.
+        unsafe { BorrowedFd::borrow_raw(fd) }
     }
 
     /// When [`turn`](Runtime::turn) should be called at the latest, though nothing happens.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.scheduler.next_deadline()
+        let Scheduler { timers, clock, .. } = &self.scheduler;
+        let (tick, now) = (timers.borrow().next_tick()?, clock.now());
+        Some(now + clock.until(tick, now))
     }
 }
 

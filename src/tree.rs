@@ -29,11 +29,12 @@ impl<'a> Row<'a, Does<'a>> {
         // SAFETY: the scheduler is this thread's, and so are its tasks.
         let local = unsafe { task.local() };
         let does = Does::of(task, names);
-        let waits = does.state == State::Waiting;
+        let now = scheduler.clock.tick(scheduler.clock.now()) as u32;
+        let waits = Duration::from_millis(now.wrapping_sub(local.since.load(Relaxed)).into());
         Row {
             task,
             does,
-            waits: waits.then(|| scheduler.time_since(local.since.load(Relaxed))),
+            waits: (does.state == State::Waiting).then_some(waits),
             turns: local.turns.load(Relaxed),
             stack_used: stack::touched(local.stack.load(Relaxed), task.stack_size as usize),
             parent: local.parent.into(),

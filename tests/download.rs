@@ -708,6 +708,24 @@ fn a_second_ctrl_c_kills_at_once() {
     assert_eq!(status.signal(), Some(libc::SIGINT), "{status}");
 }
 
+#[test]
+fn a_signal_asks_what_each_task_is_doing() {
+    let url = format!("http://{}/stalls.bin", server());
+    for (way, era) in [("generator", "generator"), ("green", "green"), ("async", "future")] {
+        let folder = Folder::new();
+        let arguments = ["--style", way, "--out", ".", &url];
+        let child = start_example("coop_download", &arguments, folder.path());
+        until("a file is under way", || names(folder.path()).len() == 1);
+        send(&child, libc::SIGUSR1);
+        interrupt(&child);
+        let ran = ran(child);
+        assert_eq!(ran.status, 130, "{ran:?}");
+        let row = format!(" \"stalls.bin\" ({era}, spawned at examples/coop_download/");
+        let row = ran.stderr.lines().find(|line| line.contains(&row));
+        assert!(row.is_some_and(|row| row.contains(": waits ")), "{way}: {}", ran.stderr);
+    }
+}
+
 // Answers.
 
 #[test]

@@ -10,7 +10,8 @@ use wouldblock::timeline::Timeline;
 /// coroutines on one thread.
 ///
 /// The exit status is 0 when every file is there, 1 when one is not, 2 when
-/// nothing was tried, and 130 after Ctrl-C.
+/// nothing was tried, and 130 after Ctrl-C. On SIGUSR1, it prints what
+/// each task is doing.
 #[derive(Parser)]
 #[command(verbatim_doc_comment, next_line_help = true)] // The lines are as here, and fit into 80 columns.
 pub struct Arguments {

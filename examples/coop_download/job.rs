@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 use log::{debug, error, info, warn};
+use signal_hook::consts::SIGUSR1;
 use wouldblock::timeline::Timeline;
 use wouldblock::{Builder, task};
 
@@ -93,7 +94,7 @@ impl List {
 
     /// For a run in which these are downloaded.
     pub fn builder(&self) -> Builder {
-        let builder = Builder::new();
+        let builder = Builder::new().tasks_on_signal(SIGUSR1);
         match &self.timeline {
             Some(timeline) => builder.observe(timeline.clone()),
             None => builder,

@@ -5,7 +5,6 @@
 //! clock is looked at): often enough that spinning tasks starve nobody, seldom enough not to be felt. With
 //! nothing ready, the thread sleeps in the kernel until an event, a timer or another thread's wake.
 
-use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use super::observe::By;
@@ -127,19 +126,5 @@ impl Scheduler {
     pub(crate) fn turns(&self) -> u64 {
         let since = self.given.get() + self.stride.get() - self.countdown.get();
         self.counters.turns.get() + u64::from(since)
-    }
-
-    /// When somebody wants to be woken next.
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let tick = self.timers.borrow().next_tick()?;
-        let now = self.clock.now();
-        Some(now + self.clock.until(tick, now))
-    }
-
-    /// What is readable when the operating system has something to say.
-    pub(crate) fn event_queue(&self) -> BorrowedFd<'_> {
-        let fd = self.reactor.borrow().as_raw_fd();
-        // SAFETY: the reactor's descriptor is open as long as the scheduler is.
-        unsafe { BorrowedFd::borrow_raw(fd) }
     }
 }

@@ -249,12 +249,6 @@ impl Scheduler {
         self.tasks.borrow().by_age()
     }
 
-    /// How long it is since that millisecond of the run, modulo 2^32.
-    pub(crate) fn time_since(&self, millisecond: u32) -> Duration {
-        let now = self.clock.tick(self.clock.now()) as u32;
-        Duration::from_millis(now.wrapping_sub(millisecond).into())
-    }
-
     /// Whether something is under way on another thread that will wake somebody here.
     pub(super) fn awaits_outside(&self) -> bool {
         self.home.outside.load(Acquire) > 0
