@@ -14,8 +14,8 @@ use std::task::{Context, Poll, Waker};
 
 use futures::FutureExt;
 use util::{
-    AtDrop, ERAS, HOUR, MS, SECOND, Trace, all, assert_contains, deadlock_text, let_others_run,
-    panic_text, poll_once, run, run_in_order, spawn_waiting,
+    AtDrop, Defer, ERAS, HOUR, MS, SECOND, Trace, all, assert_contains, deadlock_text,
+    let_others_run, panic_text, poll_once, run, run_in_order, spawn_waiting,
 };
 use wouldblock::sync::channel::{
     self, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError,
@@ -24,7 +24,7 @@ use wouldblock::sync::channel::{
 use wouldblock::sync::{
     Barrier, Condvar, Either, Event, Mutex, Queue, Semaphore, oneshot, select, select_all,
 };
-use wouldblock::{Era, JoinHandle, explore, future, green, task, time};
+use wouldblock::{Era, JoinHandle, explore, future, gather, green, task, time};
 
 /// A task of `era` that sends all of `items`.
 fn sender<T: 'static>(
@@ -651,22 +651,63 @@ fn a_queue_that_is_shut_down_now_gives_back_what_is_there_and_wakes_all() {
 
 #[test]
 fn what_was_handed_over_before_a_shutdown_is_received() {
-    for now in [false, true] {
-        let queue = Queue::unbounded();
-        let [mut waits, mut waits_too] = [queue.getting(), queue.getting()];
-        assert!(poll_once(&mut waits).is_pending() && poll_once(&mut waits_too).is_pending());
-        queue.put(1).unwrap();
-        if now {
-            assert!(queue.shutdown_now().is_empty());
-        } else {
-            queue.shutdown();
-        }
-        assert!(poll_once(&mut waits_too).is_pending(), "it might yet be passed on");
-        assert_eq!(queue.try_get(), Err(TryRecvError::Empty));
-        assert_eq!(poll_once(&mut waits), Poll::Ready(Ok(1)));
-        assert_eq!(poll_once(&mut waits_too), Poll::Ready(Err(RecvError)));
-        assert_eq!(queue.unfinished(), 1);
+    let queue = Queue::unbounded();
+    let [mut waits, mut waits_too] = [queue.getting(), queue.getting()];
+    assert!(poll_once(&mut waits).is_pending() && poll_once(&mut waits_too).is_pending());
+    queue.put(1).unwrap();
+    queue.shutdown();
+    assert!(poll_once(&mut waits_too).is_pending(), "it might yet be passed on");
+    assert_eq!(queue.try_get(), Err(TryRecvError::Empty));
+    assert_eq!(poll_once(&mut waits), Poll::Ready(Ok(1)));
+    assert_eq!(poll_once(&mut waits_too), Poll::Ready(Err(RecvError)));
+    assert_eq!(queue.unfinished(), 1);
+}
+
+/// As Python's: who was promised an item and has not seen it gets an error.
+#[test]
+fn what_was_handed_over_and_not_seen_is_given_back_by_a_shutdown_now() {
+    let queue = Queue::bounded(0);
+    let mut getting: [_; 3] = std::array::from_fn(|_| queue.getting());
+    assert!(getting.iter_mut().all(|get| poll_once(get).is_pending()));
+    queue.put(1).unwrap();
+    queue.put(2).unwrap();
+    let [gives_up, waits, waits_too] = getting;
+    assert_eq!(queue.shutdown_now(), [1, 2]);
+    drop(gives_up);
+    for mut get in [waits, waits_too] {
+        assert_eq!(poll_once(&mut get), Poll::Ready(Err(RecvError)));
     }
+    assert_eq!(format!("{queue:?}"), "Queue(0 items, 0 unfinished)");
+}
+
+/// Those who get may choose something else at that very moment, or are cancelled.
+#[test]
+fn a_queue_that_is_shut_down_now_is_joined_whatever_becomes_of_those_who_get() {
+    explore(1000, || {
+        let (queue, stop) = (Rc::new(Queue::unbounded()), Rc::new(Event::new()));
+        let tasks: Vec<_> = (0..4)
+            .map(|_| {
+                let (queue, stop) = (queue.clone(), stop.clone());
+                green::spawn(move || {
+                    while let Either::First(Ok(())) =
+                        green::wait(select(queue.getting(), stop.waiting()))
+                    {
+                        let _done = Defer(|| queue.task_done());
+                        green::yield_now();
+                    }
+                })
+            })
+            .collect();
+        let_others_run();
+        (0..3).for_each(|_| queue.put(()).unwrap());
+        tasks[3].cancel();
+        stop.set();
+        let shuts = queue.clone();
+        drop(green::spawn(move || shuts.shutdown_now()));
+        queue.join();
+        green::wait(gather(tasks));
+        assert!(queue.is_empty());
+    });
 }
 
 #[test]

@@ -173,9 +173,11 @@ impl<T> Chan<T> {
         self.getters.wake_all();
     }
 
-    /// Takes out whatever is nobody's yet.
+    /// Takes out all that is there, also what was promised and has not been seen. It refuses by now, and is to
+    /// [`end`](Chan::end): so no promise is ever made again, and who was promised something gets an error.
     pub(crate) fn clear(&self) -> VecDeque<T> {
-        self.items.borrow_mut().split_off(self.promised.get())
+        self.promised.set(0);
+        self.items.take()
     }
 
     #[inline]
@@ -341,8 +343,9 @@ impl<T> Future for Receiving<'_, T> {
 
 impl<T> Drop for Receiving<'_, T> {
     fn drop(&mut self) {
-        if self.leave() {
-            self.chan.promised.set(self.chan.promised.get() - 1);
+        let Chan { promised, .. } = self.chan;
+        if self.leave() && promised.get() > 0 {
+            promised.set(promised.get() - 1);
             self.chan.promise();
         }
     }

@@ -237,12 +237,12 @@ impl<T> Queue<T> {
         self.chan.end();
     }
 
-    /// Refuses items from now on, and gives those that are there, which count as done.
-    ///
-    /// Whoever has been handed an item by now still gets it.
+    /// Refuses items from now on, and gives those that are there, which count as done. Whoever waits gets an
+    /// error, also who was just handed an item and has not had its turn since.
     pub fn shutdown_now(&self) -> Vec<T> {
-        self.shutdown();
+        self.chan.refuse();
         let items = self.chan.clear();
+        self.chan.end();
         self.finish(items.len() as u64);
         items.into()
     }
