@@ -893,17 +893,55 @@ impl From<JoinError> for Fragile {
 }
 
 #[test]
-fn an_error_that_cannot_be_made_of_a_panic_does_not_keep_its_group_open() {
+fn a_panic_of_which_no_error_can_be_made_comes_out_when_all_have_ended() {
+    let body = |group: &Group<Fragile>, trace: &Trace| {
+        let held = trace.at_drop("sibling");
+        drop(group.spawn_future(async move {
+            let _held = held;
+            pending::<Result<(), _>>().await
+        }));
+        drop(group.spawn_generator(|_| -> Result<(), _> {
+            green::finally(|| green::wait(pending::<()>()), || panic!("as it is cancelled"));
+            Ok(())
+        }));
+        drop(group.spawn_green(|| Err::<(), _>(Fragile)));
+        Ok(())
+    };
     let logs = logged(|| {
-        run(|| {
-            let _ = Group::<Fragile>::run(|group| {
-                drop(group.spawn_green(|| -> Result<(), _> { panic!("first") }));
-                Ok(())
-            });
+        run_in_order(|| {
+            let trace = Trace::new();
+            let t = trace.clone();
+            let mut ways = vec![green::spawn(move || Group::run(|group| body(group, &t)))];
+            ways.extend(ERAS.map(|era| {
+                let t = trace.clone();
+                wait_in(era, move || Group::running(async move |group| body(group, &t)))
+            }));
+            for way in ways {
+                let panic = way.join().unwrap_err().into_panic().unwrap();
+                assert_eq!(text(&*panic), "cannot be made of a panic");
+            }
+            assert_eq!(trace.take(), ["sibling"; 4]);
         });
     });
-    assert_eq!(logs.len(), 1, "{logs:?}");
-    assert_contains(&logs[0].1, &["task 2", "cannot be made of a panic"]);
+    assert_eq!(logs.len(), 4, "{logs:?}");
+    logs.iter()
+        .for_each(|(_, log)| assert_contains(log, &["fragile", "a group that was given up"]));
+}
+
+#[test]
+fn a_panic_of_which_no_error_can_be_made_stops_the_body() {
+    run(|| {
+        let start = time::now();
+        let group = || {
+            Group::<Fragile>::run(|group| {
+                drop(group.spawn_green(|| -> Result<(), _> { panic!("first") }));
+                green::sleep(HOUR);
+                Ok(())
+            })
+        };
+        assert_eq!(panic_text(group), "cannot be made of a panic");
+        assert_eq!(since(start), 0);
+    });
 }
 
 #[test]

@@ -4,9 +4,11 @@
 //! fails there is the business of whoever joins it. A group's tasks are of any era, and the failure of one is
 //! the end of all; what they failed with is kept for whoever opened the group.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt::{self, Debug, Display};
 use std::future::{Future, poll_fn};
+use std::panic::{self, AssertUnwindSafe};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -61,9 +63,11 @@ pub struct Group<E>(Rc<Shared<E>>);
 struct Shared<E> {
     members: Members,
     failures: RefCell<Vec<Failure<E>>>,
+    /// What the conversion of a panic to an `E` has panicked with.
+    panic: Cell<Option<Box<dyn Any + Send>>>,
     /// The task in which the group was opened the green way, and when its body is to be unwound.
     owner: Option<Arc<Task>>,
-    stop: Cell<Option<Instant>>,
+    stopped: Cell<Option<Instant>>,
     over: Cell<bool>,
 }
 
@@ -83,7 +87,8 @@ impl<E: From<JoinError> + Display + 'static> Group<E> {
     ///
     /// # Panics
     ///
-    /// Outside of a task; and with whatever `body` panics with, when its tasks were cancelled and have ended.
+    /// Outside of a task; and with whatever `body`, or the conversion of a task's panic to an `E`, panics with,
+    /// when the tasks were cancelled and have ended.
     ///
     /// # Cancellation
     ///
@@ -95,7 +100,7 @@ impl<E: From<JoinError> + Display + 'static> Group<E> {
         let shared = &group.0;
         let _lost = Lost(&shared.failures);
         let result = shared.members.enclose(|| {
-            let result = cancel::Limit::hold(&shared.stop, || body(&group));
+            let result = cancel::Limit::hold(&shared.stopped, || body(&group));
             shared.body_is_done(result)
         });
         shared.end(result)
@@ -122,7 +127,8 @@ impl<E: From<JoinError> + Display + 'static> Group<E> {
     ///
     /// # Panics
     ///
-    /// With whatever `body` panics with; its tasks are cancelled.
+    /// With whatever `body` panics with; its tasks are cancelled. So it is when the conversion of a task's panic
+    /// to an `E` panics.
     ///
     /// # Cancellation
     ///
@@ -141,7 +147,7 @@ impl<E: From<JoinError> + Display + 'static> Group<E> {
             let mut body = pin!(body(&group));
             poll_fn(|cx| match body.as_mut().poll(cx) {
                 Poll::Ready(result) => Poll::Ready(Some(result)),
-                Poll::Pending if shared.stop.get().is_some() => Poll::Ready(None),
+                Poll::Pending if shared.stopped.get().is_some() => Poll::Ready(None),
                 Poll::Pending => {
                     shared.members.watch(cx);
                     Poll::Pending
@@ -158,8 +164,9 @@ impl<E: From<JoinError> + Display + 'static> Group<E> {
         Group(Rc::new(Shared {
             members: Members::of(&"the tasks of its group"),
             failures: RefCell::default(),
+            panic: Cell::new(None),
             owner,
-            stop: Cell::new(None),
+            stopped: Cell::new(None),
             over: Cell::new(false),
         }))
     }
@@ -223,11 +230,17 @@ impl<E: From<JoinError> + Display + 'static> Group<E> {
         handle.at_end(move |packet| match packet.result.take() {
             Some(Err(error)) if !error.is_cancelled() => {
                 packet.result.set(Some(Err(JoinError::cancelled(task))));
-                group.fail(None, error.into());
+                match panic::catch_unwind(AssertUnwindSafe(|| error.into())) {
+                    Ok(error) => group.fail(None, error),
+                    Err(payload) => {
+                        group.panic.set(Some(payload));
+                        group.stop();
+                    }
+                }
             }
             result => packet.result.set(result),
         });
-        // By itself: that `E`'s conversion or a destructor panics must not keep the group open.
+        // By itself: that a destructor panics must not keep the group open.
         handle.canceller().at_end(move || shared.members.leave());
         handle
     }
@@ -252,8 +265,13 @@ impl<E: From<JoinError> + Display + 'static> Shared<E> {
 
     fn fail(&self, task: Option<Arc<Task>>, error: E) {
         self.failures.borrow_mut().push(Failure { task, error });
+        self.stop();
+    }
+
+    /// Cancels the tasks, and the body where it waits.
+    fn stop(&self) {
         self.members.cancel();
-        if self.stop.replace(Some(now())).is_none() {
+        if self.stopped.replace(Some(now())).is_none() {
             self.members.wake();
             self.owner.iter().for_each(|owner| waker::wake(owner.clone()));
         }
@@ -273,6 +291,9 @@ impl<E: From<JoinError> + Display + 'static> Shared<E> {
     /// All have ended.
     fn end<T>(&self, result: Option<T>) -> Result<T, Failures<E>> {
         self.over.set(true);
+        if let Some(payload) = self.panic.take() {
+            panic::resume_unwind(payload);
+        }
         let failures = self.failures.take();
         match result {
             Some(value) if failures.is_empty() => Ok(value),
