@@ -84,6 +84,7 @@ const READING_ORDER: &[&str] = &[
     "fs/dir.rs",
     "fs/mod.rs",
     "net/addr.rs",
+    "net/writers.rs",
     "net/socket.rs",
     "net/inner.rs",
     "net/stream.rs",

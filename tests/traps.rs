@@ -6,8 +6,9 @@ mod support;
 
 use std::cell::RefCell;
 use std::fs;
+use std::future::poll_fn;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net;
+use std::net::{self, Shutdown};
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::pin;
 use std::rc::Rc;
@@ -20,6 +21,7 @@ use futures::future::select;
 use futures::stream::{FuturesUnordered, StreamExt};
 use support::*;
 use wouldblock::generator::{Generator, GeneratorState, Yielder};
+use wouldblock::net::unix::UnixStream;
 use wouldblock::net::{TcpListener, TcpStream};
 use wouldblock::time::{now, sleep, timeout};
 use wouldblock::{Builder, JoinHandle, Wait, future, gather, generator, green, offload};
@@ -421,7 +423,7 @@ fn a_waker_that_a_scope_drops_may_wake_a_child_of_the_scope() {
     let childs = Arc::new(Mutex::new(None));
     let out = childs.clone();
     let mut scope = pin!(future::scope(async move |s| {
-        drop(s.spawn(std::future::poll_fn(move |cx| {
+        drop(s.spawn(poll_fn(move |cx| {
             *out.lock().unwrap() = Some(cx.waker().clone());
             Poll::<()>::Pending
         })));
@@ -519,8 +521,84 @@ fn shutting_down_ends_the_read_of_another_task() {
         let stream = ours.clone();
         let reader = green::spawn(move || (&*stream).read(&mut [0]).unwrap());
         settle();
-        ours.shutdown(net::Shutdown::Both).unwrap();
+        ours.shutdown(Shutdown::Both).unwrap();
         assert_eq!(join(reader), 0);
+    });
+}
+
+/// Who waits for room on `$pair`'s first end, in each era, in a combinator and on a clone, is ended as std ends a
+/// thread that writes: with an error, whoever shuts it down, here or on another thread.
+macro_rules! shutting_down_ends_who_writes {
+    ($name:ident, $Stream:ty, $pair:expr) => {
+        #[test]
+        fn $name() {
+            for n in 0..4 {
+                let how = [Shutdown::Write, Shutdown::Both][n % 2];
+                let elsewhere = n >= 2;
+                bounded(|| {
+                    let (ours, _theirs) = $pair;
+                    let clone = ours.try_clone().unwrap();
+                    let ours = Arc::new(ours);
+                    let [a, b, c, d] = std::array::from_fn(|_| ours.clone());
+                    let much = || vec![b'x'; 8 << 20];
+                    async fn write(stream: Arc<$Stream>) -> io::Result<()> {
+                        let much = vec![b'x'; 8 << 20];
+                        loop {
+                            poll_fn(|cx| stream.poll_write(cx, &much)).await?;
+                        }
+                    }
+                    let writers: [JoinHandle<io::Result<()>>; 5] = [
+                        generator::spawn(move |y| {
+                            loop {
+                                match a.try_write(&much()) {
+                                    Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                                        y.wait(a.writable())?
+                                    }
+                                    result => drop(result?),
+                                }
+                            }
+                        }),
+                        green::spawn(move || (&*b).write_all(&much())),
+                        green::spawn(move || (&clone).write_all(&much())),
+                        future::spawn(write(c)),
+                        future::spawn(async move {
+                            let mut writes = FuturesUnordered::from_iter([write(d)]);
+                            writes.next().await.expect("there is one")
+                        }),
+                    ];
+                    settle();
+                    assert!(writers.iter().all(|writer| !writer.is_finished()), "there is no room");
+                    match elsewhere {
+                        false => ours.shutdown(how).unwrap(),
+                        true => on_a_thread(move || ours.shutdown(how).unwrap()),
+                    }
+                    for writer in writers {
+                        assert_eq!(join(writer).unwrap_err().kind(), ErrorKind::BrokenPipe);
+                    }
+                });
+            }
+        }
+    };
+}
+
+shutting_down_ends_who_writes!(shutting_down_a_tcp_stream_ends_who_writes, TcpStream, pair());
+shutting_down_ends_who_writes!(
+    shutting_down_a_unix_stream_ends_who_writes,
+    UnixStream,
+    UnixStream::pair().unwrap()
+);
+
+#[test]
+fn a_shutdown_on_another_thread_at_any_moment_ends_who_writes() {
+    bounded(|| {
+        for _ in 0..300 {
+            let (ours, _theirs) = UnixStream::pair().unwrap();
+            let clone = ours.try_clone().unwrap();
+            let thread = thread::spawn(move || clone.shutdown(Shutdown::Write).unwrap());
+            let written = (&ours).write_all(&vec![b'x'; 1 << 20]);
+            assert_eq!(written.unwrap_err().kind(), ErrorKind::BrokenPipe);
+            thread.join().unwrap();
+        }
     });
 }
 

@@ -127,9 +127,17 @@ impl<W> Line<W> {
 pub(crate) struct Shared {
     registry: mio::Registry,
     bell: mio::Waker,
-    /// Slots whose sockets were closed on other threads.
-    released: Mutex<Vec<SourceId>>,
+    /// What was done to its sockets on other threads.
+    told: Mutex<Vec<(SourceId, News)>>,
     original: Original,
+}
+
+/// What was done to a socket, of which the kernel does not tell those who wait for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum News {
+    Closed,
+    /// Nothing can be written any more.
+    Ended,
 }
 
 const BELL: Token = Token(usize::MAX);
@@ -140,6 +148,10 @@ impl Shared {
         // It fails only if the eventfd's counter is full: then a ring is already under way.
         let _ = self.bell.wake();
     }
+
+    fn told(&self) -> MutexGuard<'_, Vec<(SourceId, News)>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl<W> Reactor<W> {
@@ -148,8 +160,8 @@ impl<W> Reactor<W> {
         let poll = Poll::new()?;
         let bell = mio::Waker::new(poll.registry(), BELL)?;
         let registry = poll.registry().try_clone()?;
-        let (released, original) = (Mutex::default(), Original::here());
-        let shared = Arc::new(Shared { registry, bell, released, original });
+        let (told, original) = (Mutex::default(), Original::here());
+        let shared = Arc::new(Shared { registry, bell, told, original });
         let events = Events::with_capacity(1024);
         Ok(Reactor {
             poll,
@@ -206,13 +218,17 @@ impl<W> Reactor<W> {
             self.slots.remove(index as usize);
             return Err(e);
         }
-        let home = Home { shared: Arc::downgrade(&self.shared), id };
+        let home = self.home(id);
         if let Err(home) = source.first.set(home) {
             let mut others = source.others();
             others.retain(|home| home.shared.strong_count() > 0);
             others.push(home);
         }
         Ok(id)
+    }
+
+    pub(crate) fn home(&self, id: SourceId) -> Home {
+        Home { shared: Arc::downgrade(&self.shared), id }
     }
 
     /// Whether the flag is up, or the socket gone: it is worth a try.
@@ -301,16 +317,23 @@ impl<W> Reactor<W> {
         Some(waiter)
     }
 
-    /// Forgets a slot whose socket is being closed; whoever still stands in line is to be woken.
-    fn release(&mut self, id: SourceId, woken: &mut Vec<W>) {
-        if self.line(id, Direction::Read).is_none() {
-            return;
-        }
-        for line in self.slots.remove(id.index as usize).lines {
+    /// Whoever stands in a line that `news` ends is to be woken; the slot of a closed socket is forgotten.
+    fn hear(&mut self, id: SourceId, news: News, woken: &mut Vec<W>) {
+        let slot = self.slots.get_mut(id.index as usize);
+        let Some(slot) = slot.filter(|slot| slot.generation == id.generation) else { return };
+        let lines = match news {
+            News::Closed => &mut slot.lines[..],
+            News::Ended => &mut slot.lines[Direction::Write as usize..],
+        };
+        for line in lines {
+            line.ready = true;
             self.waiting -= line.waiters.len();
             self.polling -= usize::from(line.poller.is_some());
-            woken.extend(line.waiters.into_iter().map(|(_, waiter)| waiter));
-            woken.extend(line.poller);
+            woken.extend(line.waiters.drain(..).map(|(_, waiter)| waiter));
+            woken.extend(line.poller.take());
+        }
+        if let News::Closed = news {
+            self.slots.remove(id.index as usize);
         }
     }
 
@@ -370,10 +393,8 @@ impl<W> Reactor<W> {
         self.polling -= polled.len();
         woken.append(&mut polled);
         if rung {
-            let released = std::mem::take(
-                &mut *self.shared.released.lock().unwrap_or_else(PoisonError::into_inner),
-            );
-            released.into_iter().for_each(|id| self.release(id, woken));
+            let told = std::mem::take(&mut *self.shared.told());
+            told.into_iter().for_each(|(id, news)| self.hear(id, news, woken));
         }
         Ok(rung)
     }
@@ -418,11 +439,39 @@ pub(crate) struct Source {
     others: Mutex<Vec<Home>>,
 }
 
+/// A reactor, and what a socket is called there.
 #[derive(Debug)]
-struct Home {
+pub(crate) struct Home {
     /// Gone with its reactor.
-    shared: Weak<Shared>,
-    id: SourceId,
+    pub(crate) shared: Weak<Shared>,
+    pub(crate) id: SourceId,
+}
+
+impl Home {
+    /// Tells the reactor of `news`: whoever waits in a line that it ends is to be woken. `here` is the reactor of
+    /// this thread, if it has one.
+    pub(crate) fn tell<W>(
+        &self,
+        news: News,
+        here: &mut Option<&mut Reactor<W>>,
+        woken: &mut Vec<W>,
+    ) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        if shared.original.is_copied() {
+            return; // The kernel's event queue is the parent's, which still waits for the socket.
+        }
+        if let News::Closed = news {
+            // It fails if the descriptor was closed behind our back: then the kernel has forgotten it.
+            let _ = shared.registry.deregister(&mut SourceFd(&self.id.fd));
+        }
+        match here {
+            Some(here) if Arc::ptr_eq(&here.shared, &shared) => here.hear(self.id, news, woken),
+            _ => {
+                shared.told().push((self.id, news));
+                shared.ring();
+            }
+        }
+    }
 }
 
 impl Source {
@@ -443,20 +492,8 @@ impl Source {
     pub(crate) fn deregister<W>(&mut self, mut here: Option<&mut Reactor<W>>, woken: &mut Vec<W>) {
         let first = self.first.take();
         let others = std::mem::take(&mut *self.others());
-        for Home { shared, id } in first.into_iter().chain(others) {
-            let Some(shared) = shared.upgrade() else { continue };
-            if shared.original.is_copied() {
-                continue; // The kernel's event queue is the parent's, which still waits for the socket.
-            }
-            // It fails if the descriptor was closed behind our back: then the kernel has forgotten it.
-            let _ = shared.registry.deregister(&mut SourceFd(&self.fd));
-            match &mut here {
-                Some(here) if Arc::ptr_eq(&here.shared, &shared) => here.release(id, woken),
-                _ => {
-                    shared.released.lock().unwrap_or_else(PoisonError::into_inner).push(id);
-                    shared.ring();
-                }
-            }
+        for home in first.into_iter().chain(others) {
+            home.tell(News::Closed, &mut here, woken);
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -41,7 +42,14 @@ impl<S: AsRawFd> Inner<S> {
 
     /// `std` is a duplicate of this socket.
     pub(super) fn clone_of(&self, std: S) -> Inner<S> {
-        Inner { socket: Socket::new(std), modes: self.modes.clone() }
+        Inner { socket: self.socket.clone_of(std), modes: self.modes.clone() }
+    }
+
+    /// After std's `shutdown`: tells whoever waits to write. (Readers, and writers of TCP, the kernel tells.)
+    pub(super) fn is_shut_down(&self, how: Shutdown) {
+        if how != Shutdown::Read {
+            self.socket.end_writing();
+        }
     }
 
     pub(super) fn std(&self) -> &S {
@@ -404,6 +412,22 @@ macro_rules! stds {
     (@) => { () };
 }
 
+/// The end of what can be read, written, or both.
+macro_rules! shutdown {
+    () => {
+        /// Closes one or both directions, of all clones too. Whoever waits for what it ends is woken.
+        ///
+        /// # Errors
+        ///
+        /// The kernel's.
+        pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+            self.inner.std().shutdown(how)?;
+            self.inner.is_shut_down(how);
+            Ok(())
+        }
+    };
+}
+
 /// A call of std's that may have to wait, three times: `green, generator, operation`.
 macro_rules! three_eras {
     ($(
@@ -515,4 +539,4 @@ macro_rules! limits {
     };
 }
 
-pub(super) use {limits, socket, stds, three_eras};
+pub(super) use {limits, shutdown, socket, stds, three_eras};

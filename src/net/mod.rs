@@ -40,6 +40,7 @@ mod stream;
 mod tcp;
 mod udp;
 pub mod unix;
+mod writers;
 
 pub use std::net::{
     AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6,

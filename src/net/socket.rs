@@ -14,12 +14,15 @@ use std::future::Future;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
+use std::ptr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use super::writers::Writers;
 use crate::kernel::door::{self, Registration};
-use crate::kernel::reactor::{Direction, Reactor, Source, SourceId, poll_one};
+use crate::kernel::reactor::{Direction, News, Reactor, Source, SourceId, poll_one};
 use crate::kernel::scheduler::{Scheduler, here, in_task, now};
 use crate::kernel::task::{Wait, WaitKind, Waiter};
 use crate::time::Elapsed;
@@ -27,6 +30,7 @@ use crate::time::Elapsed;
 /// A non-blocking socket of std's, and its registrations.
 pub(super) struct Socket<S: AsRawFd> {
     source: Source,
+    writers: Arc<Writers>,
     /// The next read is taken to meet `WouldBlock`, and is not tried.
     drained: AtomicBool,
     io: S,
@@ -46,7 +50,17 @@ enum Attempt<R> {
 impl<S: AsRawFd> Socket<S> {
     /// `io` must be in non-blocking mode.
     pub(super) fn new(io: S) -> Socket<S> {
-        Socket { source: Source::new(io.as_raw_fd()), drained: AtomicBool::new(false), io }
+        Socket::sharing(io, Arc::default())
+    }
+
+    /// `io` is a duplicate of this socket.
+    pub(super) fn clone_of(&self, io: S) -> Socket<S> {
+        Socket::sharing(io, self.writers.clone())
+    }
+
+    fn sharing(io: S, writers: Arc<Writers>) -> Socket<S> {
+        let source = Source::new(io.as_raw_fd());
+        Socket { source, writers, drained: AtomicBool::new(false), io }
     }
 
     pub(super) fn io(&self) -> &S {
@@ -58,8 +72,8 @@ impl<S: AsRawFd> Socket<S> {
         self.deregister();
         let this = std::mem::ManuallyDrop::new(self);
         // SAFETY: `this` is never dropped or used again, so that each field is moved out once.
-        let (source, io) = unsafe { (std::ptr::read(&this.source), std::ptr::read(&this.io)) };
-        drop(source);
+        let (_source, _writers, io) =
+            unsafe { (ptr::read(&this.source), ptr::read(&this.writers), ptr::read(&this.io)) };
         io
     }
 
@@ -188,7 +202,7 @@ impl<S: AsRawFd> Socket<S> {
                     Attempt::Spent => return door::another_turn(cx),
                     Attempt::WouldBlock => {}
                 }
-                let (id, ready) = look(&self.source, direction)?;
+                let (id, ready) = look(&self.source, &self.writers, direction)?;
                 if !ready {
                     break id;
                 }
@@ -206,7 +220,8 @@ impl<S: AsRawFd> Socket<S> {
     }
 
     pub(super) fn ready(&self, direction: Direction) -> Readiness<'_> {
-        Readiness { source: &self.source, direction, registration: Registration::None }
+        let Socket { source, writers, .. } = self;
+        Readiness { source, writers, direction, registration: Registration::None }
     }
 
     /// Suspends the task, or blocks the thread, until the socket may be ready.
@@ -215,7 +230,7 @@ impl<S: AsRawFd> Socket<S> {
         if !in_task() {
             return block_thread(self.source.fd(), direction, deadline);
         }
-        let (id, ready) = look(&self.source, direction)?;
+        let (id, ready) = look(&self.source, &self.writers, direction)?;
         match deadline {
             _ if ready => return Ok(()),
             Some((deadline, limit)) if now() >= deadline => return Err(Elapsed::new(limit).into()),
@@ -226,13 +241,15 @@ impl<S: AsRawFd> Socket<S> {
     }
 
     fn deregister(&mut self) {
-        let mut woken = Vec::<Waiter>::new();
-        Scheduler::with(|scheduler| match scheduler {
-            Some(s) => {
-                self.source.deregister(Some(&mut s.reactor.borrow_mut()), &mut woken);
-                woken.into_iter().for_each(|waiter| s.wake_waiter(waiter));
-            }
-            None => self.source.deregister(None, &mut woken),
+        self.writers.forget(self.source.fd());
+        wake_those(|here, woken| self.source.deregister(here, woken));
+    }
+
+    /// Wakes whoever waits to write, on this socket or a clone of it: they cannot any more.
+    pub(super) fn end_writing(&self) {
+        let homes = self.writers.end();
+        wake_those(|mut here, woken| {
+            homes.iter().for_each(|home| home.tell(News::Ended, &mut here, woken));
         });
     }
 }
@@ -267,6 +284,7 @@ impl<S: AsRawFd + fmt::Debug> fmt::Debug for Socket<S> {
 #[must_use = "an operation does nothing until it is waited for"]
 pub struct Readiness<'a> {
     source: &'a Source,
+    writers: &'a Writers,
     direction: Direction,
     registration: Registration,
 }
@@ -281,7 +299,7 @@ impl Future for Readiness<'_> {
         if Scheduler::with(|scheduler| scheduler.is_none()) {
             return self.poll_by_hand(cx);
         }
-        let (id, ready) = look(self.source, self.direction)?;
+        let (id, ready) = look(self.source, self.writers, self.direction)?;
         if ready {
             return Poll::Ready(Ok(()));
         }
@@ -335,12 +353,26 @@ fn wait_for(id: SourceId, direction: Direction) -> Wait {
 }
 
 /// Registers the socket unless it is, and says whether it is worth a try already.
-fn look(source: &Source, direction: Direction) -> io::Result<(SourceId, bool)> {
+fn look(source: &Source, writers: &Writers, direction: Direction) -> io::Result<(SourceId, bool)> {
     Scheduler::with(|scheduler| {
         let mut reactor = scheduler.expect(NO_SCHEDULER).reactor.borrow_mut();
         let id = reactor.register(source)?;
-        Ok((id, reactor.is_ready(id, direction)))
+        let ready = reactor.is_ready(id, direction)
+            || direction == Direction::Write && !writers.expect(reactor.home(id));
+        Ok((id, ready))
     })
+}
+
+/// Wakes those whom `find`, given the reactor of this thread if there is one, has found.
+fn wake_those(find: impl FnOnce(Option<&mut Reactor<Waiter>>, &mut Vec<Waiter>)) {
+    let mut woken = Vec::new();
+    Scheduler::with(|scheduler| match scheduler {
+        Some(s) => {
+            find(Some(&mut s.reactor.borrow_mut()), &mut woken);
+            woken.into_iter().for_each(|waiter| s.wake_waiter(waiter));
+        }
+        None => find(None, &mut woken),
+    });
 }
 
 /// Waits for one descriptor, on a thread that has nothing else to do.

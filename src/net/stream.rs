@@ -145,11 +145,7 @@ macro_rules! stream {
                 self.inner.poll(cx, Direction::Write, |s| send(s, buf))
             }
 
-            stds! {
-                /// Closes one or both directions. Whoever waits for what it ends is woken. (Who waits for
-                /// room in a Unix socket is so only if both end: of its writing alone the kernel says nothing.)
-                fn shutdown(how: Shutdown);
-            }
+            shutdown!();
         }
 
         stream!(@io $Stream, $Stream);

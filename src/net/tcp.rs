@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures_io::{AsyncRead, AsyncWrite};
 
 use super::addr::{Lookup, ToSocketAddrs, resolve};
-use super::inner::{Inner, limits, pause, socket, stds, three_eras, would_block};
+use super::inner::{Inner, limits, pause, shutdown, socket, stds, three_eras, would_block};
 use super::listener::{AtLimit, listener, unless_aborted};
 use super::socket::Readiness;
 use super::stream::{connecting, receive, send, send_vectored, stream, total};

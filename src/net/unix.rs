@@ -19,7 +19,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 pub use std::os::unix::net::SocketAddr;
 
 use super::datagram::datagram;
-use super::inner::{Inner, Pauses, limits, pause, socket, stds, three_eras, would_block};
+use super::inner::{Inner, Pauses, limits, pause, shutdown, socket, stds, three_eras, would_block};
 use super::listener::{AtLimit, listener, unless_aborted};
 use super::socket::{Readiness, spent};
 use super::stream::{connecting, receive, send, send_vectored, stream, total};
@@ -373,8 +373,7 @@ impl UnixDatagram {
     stds! {
         /// As [`connect`](UnixDatagram::connect), to an address, which may be an abstract one.
         fn connect_addr(address: &SocketAddr);
-        /// Closes one or both directions. Whoever waits for what it ends is woken. (Who waits for room is so
-        /// only if both end: of its sending alone the kernel says nothing.)
-        fn shutdown(how: Shutdown);
     }
+
+    shutdown!();
 }
