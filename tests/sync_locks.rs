@@ -9,7 +9,8 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 
 use futures::FutureExt;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -18,8 +19,8 @@ use util::{
     let_others_run, poll_once, run, run_in_order, spawn_waiting,
 };
 use wouldblock::generator::{Generator, GeneratorState, Yielder};
-use wouldblock::sync::{Barrier, Condvar, Event, Mutex, Semaphore};
-use wouldblock::{Builder, Era, JoinHandle, Wait, explore, future, green, task, time};
+use wouldblock::sync::{Barrier, Condvar, Event, Mutex, Semaphore, select};
+use wouldblock::{Builder, Era, JoinHandle, Wait, explore, future, gather, green, task, time};
 
 /// A task of `era` that is first in line for the mutex's lock, says `what` once it has it, and keeps it for a
 /// turn.
@@ -314,26 +315,60 @@ fn several_of_one_task_wait_in_one_line() {
     });
 }
 
-/// A waker of another crate's may do anything while it is called: here, it polls at once.
-#[test]
-fn a_waker_may_come_back_while_it_is_called() {
-    thread_local!(static OPERATION: RefCell<Option<Pin<Box<dyn Future<Output = ()>>>>> = RefCell::default());
-    struct Eager;
-    impl std::task::Wake for Eager {
-        fn wake(self: std::sync::Arc<Self>) {
-            let mut operation = OPERATION.take().expect("it is woken once");
-            assert!(poll_once(&mut operation).is_ready());
+/// A waker of another crate's, which may do anything while it is called, here on this thread: for `call`, once.
+fn waker_that(call: impl FnOnce() + 'static) -> Waker {
+    thread_local!(static CALLS: RefCell<Vec<Option<Box<dyn FnOnce()>>>> = RefCell::default());
+    struct Calls(usize);
+    impl Wake for Calls {
+        fn wake(self: Arc<Self>) {
+            let call = CALLS.with_borrow_mut(|calls| calls[self.0].take());
+            call.expect("it is woken once")();
         }
     }
-    let mutex = Rc::new(Mutex::new(0));
+    let index = CALLS.with_borrow_mut(|calls| {
+        calls.push(Some(Box::new(call)));
+        calls.len() - 1
+    });
+    Waker::from(Arc::new(Calls(index)))
+}
+
+/// Polls `operation` once with `waker`; it is not ready.
+fn leave_waker<F: Future + Unpin>(operation: &mut F, waker: &Waker) {
+    assert!(Pin::new(operation).poll(&mut Context::from_waker(waker)).is_pending());
+}
+
+#[test]
+fn a_waker_may_come_back_while_it_is_called() {
+    let mutex: &'static Mutex<i32> = Box::leak(Box::new(Mutex::new(0)));
     let guard = mutex.lock();
-    let locks = mutex.clone();
-    let mut operation = Box::pin(async move { *locks.locking().await += 1 });
-    let waker = Waker::from(std::sync::Arc::new(Eager));
-    assert!(operation.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
-    OPERATION.set(Some(operation));
+    let operation = Rc::new(RefCell::new(mutex.locking()));
+    let polls = operation.clone();
+    let waker = waker_that(move || {
+        let Poll::Ready(mut guard) = poll_once(&mut *polls.borrow_mut()) else { panic!("granted") };
+        *guard += 1;
+    });
+    leave_waker(&mut *operation.borrow_mut(), &waker);
     drop(guard);
     assert_eq!(*mutex.lock(), 1);
+}
+
+/// Whoever comes to a barrier while those before are let through has come for the next time.
+#[test]
+fn a_waker_may_come_to_the_barrier_that_wakes_it() {
+    let barrier: &'static Barrier = Box::leak(Box::new(Barrier::new(3)));
+    let next: Rc<[_; 2]> = Rc::new(std::array::from_fn(|_| RefCell::new(barrier.waiting())));
+    let next_come = {
+        let next = next.clone();
+        move || assert!(next.iter().all(|come| poll_once(&mut *come.borrow_mut()).is_pending()))
+    };
+    let [mut first, mut second] = std::array::from_fn(|_| barrier.waiting());
+    leave_waker(&mut first, &waker_that(next_come));
+    assert!(poll_once(&mut second).is_pending());
+    assert!(poll_once(&mut barrier.waiting()).is_ready());
+    assert!(poll_once(&mut first).is_ready() && poll_once(&mut second).is_ready());
+    assert!(next.iter().all(|come| poll_once(&mut *come.borrow_mut()).is_pending()));
+    assert!(poll_once(&mut barrier.waiting()).is_ready());
+    assert!(next.iter().all(|come| poll_once(&mut *come.borrow_mut()).is_ready()));
 }
 
 /// The last poll counts: an operation may be begun by one task and waited for by another.
@@ -733,6 +768,62 @@ fn who_is_cancelled_at_a_barrier_has_not_come() {
     });
     let text = deadlock_text(|| assert!(Barrier::new(2).wait().is_leader()));
     assert_contains(&text, &["waits for the others at a barrier"]);
+}
+
+/// Some of those who come give up, run out of time or are cancelled, at that moment too at which they are let
+/// through: it opens for exactly so many of those who stand there.
+#[test]
+fn a_barrier_opens_for_exactly_so_many_whatever_becomes_of_those_who_wait() {
+    const SIZE: usize = 3;
+    let (rounds, unseen) = (Cell::new(0), Rc::new(Cell::new(0)));
+    explore(2000, || {
+        let barrier = Rc::new(Barrier::new(SIZE));
+        // Those who stand there, and how often it has opened.
+        let (standing, opened) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+        let tasks: Vec<_> = (0..9)
+            .map(|n| {
+                let (barrier, unseen) = (barrier.clone(), unseen.clone());
+                let (standing, opened) = (standing.clone(), opened.clone());
+                let come = async move || {
+                    let (round, seen) = (opened.get(), Cell::new(false));
+                    standing.set(standing.get() + 1);
+                    let _gone = Defer(|| match opened.get() == round {
+                        true => standing.set(standing.get() - 1),
+                        false => unseen.set(unseen.get() + usize::from(!seen.get())),
+                    });
+                    if barrier.waiting().await.is_leader() {
+                        assert_eq!(standing.take(), SIZE);
+                        opened.set(round + 1);
+                    }
+                    assert!(opened.get() > round, "it has opened since");
+                    seen.set(true);
+                };
+                let code = async move {
+                    for turns in 0..4 {
+                        let other = async {
+                            for _ in 0..n % 4 + turns {
+                                future::yield_now().await;
+                            }
+                            time::sleep(n as u32 % 2 * MS).await;
+                        };
+                        select(Box::pin(come()), Box::pin(other)).await;
+                    }
+                };
+                spawn_waiting(ERAS[n % 3], code, ())
+            })
+            .collect();
+        for task in tasks.iter().step_by(4) {
+            green::yield_now();
+            task.cancel();
+        }
+        green::wait(gather(tasks));
+        assert_eq!(standing.get(), 0);
+        assert!(poll_once(&mut barrier.waiting()).is_pending());
+        rounds.set(rounds.get() + opened.get());
+    });
+    let enough = rounds.get() > 2000 && unseen.get() > 100;
+    let text = format!("it opened {} times, unseen by {}", rounds.get(), unseen.get());
+    assert!(enough || std::env::var("WOULDBLOCK_SEED").is_ok(), "{text}");
 }
 
 // Condvar.

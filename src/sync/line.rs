@@ -98,11 +98,13 @@ impl<X: Copy> Line<X> {
 }
 
 impl Line<()> {
-    /// Grants all who wait now, the first first.
+    /// Grants all who wait now, and wakes them, the first first. Who comes while they are woken waits.
     pub(crate) fn grant_all(&self) {
-        for _ in 0..self.len() {
-            self.grant(drop);
+        let mut waiters = Vec::new();
+        while let Some(granted) = { self.0.borrow_mut().grant() } {
+            waiters.extend(granted.waiter);
         }
+        waiters.into_iter().for_each(wake_waiter);
     }
 }
 
