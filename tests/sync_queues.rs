@@ -558,6 +558,59 @@ fn a_oneshot_that_nobody_wants_gives_the_value_back() {
     assert_contains(&text, &["waits for the answer of a oneshot"]);
 }
 
+/// Those who wait for it choose something else, or are cancelled, when the answer comes, or its sender gives up.
+#[test]
+fn an_answer_comes_once_whatever_becomes_of_those_who_wait_for_it() {
+    let (late, lost) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    explore(2000, || {
+        let trace = Trace::new();
+        let tasks: Vec<_> = (0..9)
+            .map(|n| {
+                let (sender, mut receiver) = oneshot::channel();
+                let answer = trace.at_drop(n.to_string());
+                let sends = async move {
+                    time::sleep(MS).await;
+                    match n {
+                        7 | 8 => drop(sender),
+                        // Given back, it is dropped here.
+                        _ => drop(sender.send(answer)),
+                    }
+                };
+                let sends = spawn_waiting(ERAS[n / 3], sends, ());
+                let late = late.clone();
+                let receives = async move {
+                    let answer = match select(&mut receiver, time::sleep(MS)).await {
+                        Either::First(answer) => answer.map_err(TryRecvError::from),
+                        Either::Second(()) => {
+                            late.set(late.get() + 1);
+                            sends.await.unwrap();
+                            receiver.try_recv()
+                        }
+                    };
+                    match n {
+                        7 | 8 => assert!(matches!(answer, Err(TryRecvError::Disconnected))),
+                        _ => assert!(answer.is_ok()),
+                    }
+                    assert!(matches!(receiver.try_recv(), Err(TryRecvError::Disconnected)));
+                };
+                spawn_waiting(ERAS[n % 3], receives, ())
+            })
+            .collect();
+        green::sleep(MS);
+        tasks.iter().take(2).for_each(JoinHandle::cancel);
+        let ended = green::wait(gather(tasks));
+        assert!(ended.iter().skip(2).all(Result::is_ok));
+        lost.set(lost.get() + ended.iter().filter(|end| end.is_err()).count());
+        let_others_run();
+        let mut all = trace.take();
+        all.sort_unstable();
+        assert!(all.iter().eq(&["0", "1", "2", "3", "4", "5", "6", "7", "8"]), "{all:?}");
+    });
+    let enough = late.get() > 1000 && lost.get() > 100;
+    let text = format!("{} late, {} lost", late.get(), lost.get());
+    assert!(enough || std::env::var("WOULDBLOCK_SEED").is_ok(), "{text}");
+}
+
 // Queue.
 
 #[test]
