@@ -23,7 +23,7 @@ use support::*;
 use wouldblock::generator::{Generator, GeneratorState, Yielder};
 use wouldblock::net::TcpStream;
 use wouldblock::time::{now, sleep, timeout};
-use wouldblock::{JoinHandle, Wait, WaitKind, future, generator, green, offload};
+use wouldblock::{Builder, Era, JoinHandle, Wait, WaitKind, future, generator, green, offload};
 
 // Combinators.
 
@@ -192,6 +192,54 @@ fn async_channel_connects_threads() {
         support::join(sender);
         thread.join().unwrap();
     });
+}
+
+/// Each run waits for the other most of the time, with a waker of its own in the other's hands: no deadlock.
+#[test]
+fn async_channel_connects_two_runs_on_two_threads() {
+    const VALUES: u64 = 2000;
+    /// Sends all values, and gives the sum of the first so many that come.
+    fn peer(
+        era: Era,
+        to: async_channel::Sender<u64>,
+        from: async_channel::Receiver<u64>,
+        takes: usize,
+    ) -> (u64, u64) {
+        let result = Builder::new().try_run(|| {
+            let send_all = async move {
+                let mut sent = 0;
+                while sent < VALUES && to.send(sent).await.is_ok() {
+                    sent += 1;
+                }
+                sent
+            };
+            let sender = match era {
+                Era::Generator => generator::spawn(move |y| y.wait(send_all)),
+                Era::Green => green::spawn(move || green::wait(send_all)),
+                Era::Future => future::spawn(send_all),
+            };
+            let receiver = future::spawn(from.take(takes).fold(0, async |sum, n| sum + n));
+            (support::join(sender), support::join(receiver))
+        });
+        result.unwrap_or_else(|deadlock| panic!("{deadlock}"))
+    }
+    let all = VALUES * (VALUES - 1) / 2;
+    for era in [Era::Generator, Era::Green, Era::Future] {
+        for capacity in [1, 7] {
+            let there = async_channel::bounded(capacity);
+            let back = async_channel::bounded(capacity);
+            let thread = thread::spawn(move || peer(era, back.0, there.1, usize::MAX));
+            assert_eq!(peer(Era::Green, there.0, back.1, usize::MAX), (VALUES, all));
+            assert_eq!(thread.join().unwrap(), (VALUES, all));
+            // One of them stops listening.
+            let there = async_channel::bounded(capacity);
+            let back = async_channel::bounded(capacity);
+            let thread = thread::spawn(move || peer(era, back.0, there.1, 10));
+            let (sent, sum) = peer(Era::Green, there.0, back.1, usize::MAX);
+            assert!((10..=11 + capacity as u64).contains(&sent), "{sent}");
+            assert_eq!((sum, thread.join().unwrap()), (all, (VALUES, 45)));
+        }
+    }
 }
 
 #[test]
@@ -631,7 +679,7 @@ fn a_read_that_was_given_up_does_not_hide_a_deadlock() {
     }
     limit_child(5);
     let (mut ours, _theirs) = half_pair();
-    let result = wouldblock::Builder::new().try_run(|| {
+    let result = Builder::new().try_run(|| {
         let mut byte = [0];
         let mut reads: FuturesUnordered<_> = [ours.read(&mut byte)].into_iter().collect();
         assert!(poll_once(&mut reads.next()).is_pending());
@@ -954,7 +1002,7 @@ fn a_generator_that_is_resumed_too_soon_yields_again() {
 
 #[test]
 fn a_generator_says_what_it_waits_for_outside_of_any_task() {
-    let runtime = wouldblock::Builder::new().virtual_clock().build().unwrap();
+    let runtime = Builder::new().virtual_clock().build().unwrap();
     let mut generator = Generator::new(|y: &Yielder<Wait>| y.wait(sleep(HOUR)));
     let GeneratorState::Yielded(wait) = runtime.enter(|| generator.resume()) else {
         panic!("it has to wait")
