@@ -13,13 +13,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use futures::FutureExt;
+use futures::future::LocalBoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use util::{
     Defer, ERAS, HOUR, MS, SECOND, Trace, all, assert_contains, deadlock_text, in_child,
     let_others_run, poll_once, run, run_in_order, spawn_waiting,
 };
 use wouldblock::generator::{Generator, GeneratorState, Yielder};
-use wouldblock::sync::{Barrier, Condvar, Event, Mutex, Semaphore, select};
+use wouldblock::sync::{Barrier, Condvar, Either, Event, Mutex, Queue, Semaphore, oneshot, select};
 use wouldblock::{Builder, Era, JoinHandle, Wait, explore, future, gather, green, task, time};
 
 /// A task of `era` that is first in line for the mutex's lock, says `what` once it has it, and keeps it for a
@@ -315,18 +316,30 @@ fn several_of_one_task_wait_in_one_line() {
     });
 }
 
-/// A waker of another crate's, which may do anything while it is called, here on this thread: for `call`, once.
-fn waker_that(call: impl FnOnce() + 'static) -> Waker {
-    thread_local!(static CALLS: RefCell<Vec<Option<Box<dyn FnOnce()>>>> = RefCell::default());
+/// A waker of another crate's, which may do anything while it is called, or at last dropped: here, on this thread,
+/// it calls `at_wake` or `at_drop`, once.
+fn waker_that(at_wake: impl FnOnce() + 'static, at_drop: impl FnOnce() + 'static) -> Waker {
+    type Call = Box<dyn FnOnce()>;
+    thread_local!(static CALLS: RefCell<Vec<[Option<Call>; 2]>> = RefCell::default());
     struct Calls(usize);
+    impl Calls {
+        fn call(&self, which: usize) {
+            let call = CALLS.with_borrow_mut(|calls| calls[self.0][which].take());
+            call.expect("once")();
+        }
+    }
     impl Wake for Calls {
         fn wake(self: Arc<Self>) {
-            let call = CALLS.with_borrow_mut(|calls| calls[self.0].take());
-            call.expect("it is woken once")();
+            self.call(0);
+        }
+    }
+    impl Drop for Calls {
+        fn drop(&mut self) {
+            self.call(1);
         }
     }
     let index = CALLS.with_borrow_mut(|calls| {
-        calls.push(Some(Box::new(call)));
+        calls.push([Some(Box::new(at_wake)), Some(Box::new(at_drop))]);
         calls.len() - 1
     });
     Waker::from(Arc::new(Calls(index)))
@@ -343,13 +356,35 @@ fn a_waker_may_come_back_while_it_is_called() {
     let guard = mutex.lock();
     let operation = Rc::new(RefCell::new(mutex.locking()));
     let polls = operation.clone();
-    let waker = waker_that(move || {
+    let polls = move || {
         let Poll::Ready(mut guard) = poll_once(&mut *polls.borrow_mut()) else { panic!("granted") };
         *guard += 1;
-    });
+    };
+    let waker = waker_that(polls, || ());
     leave_waker(&mut *operation.borrow_mut(), &waker);
     drop(guard);
     assert_eq!(*mutex.lock(), 1);
+}
+
+#[test]
+fn a_waker_may_unlock_when_it_is_dropped() {
+    let mutex: &'static Mutex<()> = Box::leak(Box::new(Mutex::new(())));
+    let waker = || {
+        let guard = mutex.lock();
+        waker_that(|| unreachable!("another has polled since"), || drop(guard))
+    };
+    let woken = Rc::new(Cell::new(false));
+    let wakes = woken.clone();
+    let mut replaced = mutex.locking();
+    leave_waker(&mut replaced, &{ waker() });
+    leave_waker(&mut replaced, &waker_that(move || wakes.set(true), || ()));
+    assert!(woken.get(), "the lock was free as soon as the first waker was gone");
+    assert!(poll_once(&mut replaced).is_ready());
+    let (mut dropped, mut next) = (mutex.locking(), mutex.locking());
+    leave_waker(&mut dropped, &{ waker() });
+    assert!(poll_once(&mut next).is_pending());
+    drop(dropped);
+    assert!(poll_once(&mut next).is_ready());
 }
 
 /// Whoever comes to a barrier while those before are let through has come for the next time.
@@ -362,13 +397,129 @@ fn a_waker_may_come_to_the_barrier_that_wakes_it() {
         move || assert!(next.iter().all(|come| poll_once(&mut *come.borrow_mut()).is_pending()))
     };
     let [mut first, mut second] = std::array::from_fn(|_| barrier.waiting());
-    leave_waker(&mut first, &waker_that(next_come));
+    leave_waker(&mut first, &waker_that(next_come, || ()));
     assert!(poll_once(&mut second).is_pending());
     assert!(poll_once(&mut barrier.waiting()).is_ready());
     assert!(poll_once(&mut first).is_ready() && poll_once(&mut second).is_ready());
     assert!(next.iter().all(|come| poll_once(&mut *come.borrow_mut()).is_pending()));
     assert!(poll_once(&mut barrier.waiting()).is_ready());
     assert!(next.iter().all(|come| poll_once(&mut *come.borrow_mut()).is_ready()));
+}
+
+/// Of what kind it is, the operation, and what ends it.
+type Awaited = (&'static str, LocalBoxFuture<'static, ()>, Box<dyn FnOnce()>);
+
+/// An operation of each kind that stands in a line.
+fn operations() -> Vec<Awaited> {
+    fn leak<T>(value: T) -> &'static T {
+        Box::leak(Box::new(value))
+    }
+    let (mutex, of_condvar) = (leak(Mutex::new(())), leak(Mutex::new(())));
+    let (guard, semaphore, event) = (mutex.lock(), leak(Semaphore::new(0)), leak(Event::new()));
+    let (barrier, condvar) = (leak(Barrier::new(2)), leak(Condvar::new()));
+    let (empty, full, busy) =
+        (leak(Queue::bounded(1)), leak(Queue::bounded(1)), leak(Queue::bounded(1)));
+    let (sender, receiver) = oneshot::channel();
+    full.put(()).unwrap();
+    busy.put(()).unwrap();
+    vec![
+        ("mutex", mutex.locking().map(drop).boxed_local(), Box::new(|| drop(guard))),
+        (
+            "semaphore",
+            semaphore.acquiring().map(drop).boxed_local(),
+            Box::new(|| semaphore.release(1)),
+        ),
+        ("event", event.waiting().boxed_local(), Box::new(|| event.set())),
+        (
+            "barrier",
+            barrier.waiting().map(drop).boxed_local(),
+            Box::new(|| assert!(poll_once(&mut barrier.waiting()).is_ready())),
+        ),
+        (
+            "condvar",
+            condvar.waiting(of_condvar.lock()).map(drop).boxed_local(),
+            Box::new(|| condvar.notify_one()),
+        ),
+        ("get", empty.getting().map(drop).boxed_local(), Box::new(|| empty.put(()).unwrap())),
+        ("put", full.putting(()).map(drop).boxed_local(), Box::new(|| full.get().unwrap())),
+        ("join", busy.joining().boxed_local(), Box::new(|| busy.task_done())),
+        ("oneshot", receiver.map(drop).boxed_local(), Box::new(|| sender.send(()).unwrap())),
+    ]
+}
+
+#[test]
+fn an_operation_may_be_begun_in_a_combinator_and_ended_in_a_task() {
+    for era in ERAS {
+        for (name, mut operation, end) in operations() {
+            run_in_order(|| {
+                let mut combinator = FuturesUnordered::from_iter([&mut operation]);
+                assert!(poll_once(&mut combinator.next()).is_pending(), "{name}");
+                drop(combinator);
+                let task = spawn_waiting(era, operation, ());
+                let_others_run();
+                assert!(!task.is_finished(), "{name}");
+                end();
+                task.join().unwrap();
+            });
+        }
+    }
+}
+
+#[test]
+fn an_operation_may_be_begun_in_a_task_and_ended_in_a_combinator_of_another() {
+    for era in ERAS {
+        for (name, operation, end) in operations() {
+            run_in_order(|| {
+                let mut begun = Some(operation);
+                let begin = std::future::poll_fn(move |cx| {
+                    let mut operation = begun.take().expect("once");
+                    assert!(operation.as_mut().poll(cx).is_pending(), "{name}");
+                    Poll::Ready(operation)
+                });
+                let operation = spawn_waiting(era, begin, ()).join().unwrap();
+                let ends = async move {
+                    let pending = std::future::pending().boxed_local();
+                    FuturesUnordered::from_iter([pending, operation]).next().await
+                };
+                let task = spawn_waiting(era, ends, ());
+                let_others_run();
+                assert!(!task.is_finished(), "{name}");
+                end();
+                task.join().unwrap().unwrap();
+            });
+        }
+    }
+}
+
+#[test]
+fn whoever_is_woken_for_nothing_keeps_its_place() {
+    for era in ERAS {
+        run_in_order(|| {
+            let (mutex, nothing) = (Rc::new(Mutex::new(Trace::new())), Rc::new(Event::new()));
+            let guard = mutex.lock();
+            let (locks, hears) = (mutex.clone(), nothing.clone());
+            let first = async move {
+                let mut locking = locks.locking();
+                loop {
+                    match select(&mut locking, hears.waiting()).await {
+                        Either::First(trace) => return trace.say("first"),
+                        Either::Second(()) => hears.clear(),
+                    }
+                }
+            };
+            let first = spawn_waiting(era, first, ());
+            let_others_run();
+            let second = locker(Era::Green, &mutex, "second");
+            for _ in 0..3 {
+                nothing.set();
+                let_others_run();
+                assert!(!nothing.is_set(), "it was woken");
+            }
+            drop(guard);
+            all([first, second]);
+            assert_eq!(mutex.lock().take()[..2], ["first", "second"]);
+        });
+    }
 }
 
 /// The last poll counts: an operation may be begun by one task and waited for by another.
