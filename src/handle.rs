@@ -1,4 +1,4 @@
-//! A run, as other threads see it: they can spawn tasks there, and wait for them.
+//! A run, as other threads see it: they can spawn tasks there, wait for them, and cancel them.
 
 use std::error::Error;
 use std::fmt;
@@ -6,22 +6,22 @@ use std::future::Future;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use futures_lite::future::block_on;
 
-use crate::join::{JoinError, JoinHandle};
+use crate::join::{Canceller, JoinError, JoinHandle};
 use crate::kernel::door;
 use crate::kernel::scheduler::{Scheduler, in_task};
-use crate::kernel::task::{Home, Wait};
+use crate::kernel::task::{Home, Order, Task, Wait};
 use crate::kernel::waker;
 use crate::pep342::Yielder;
 use crate::runtime::Runtime;
 use crate::task;
 
 /// A run, for other threads: they spawn tasks in it, and wait for these as a thread does, or as a task of
-/// another run or executor.
+/// another run or executor, or cancel them.
 ///
 /// ```
 /// use std::thread;
@@ -123,9 +123,9 @@ impl Handle {
     ) -> Result<RemoteHandle<T>, RunEnded<F>> {
         let builder = task::Builder::new().at(Location::caller());
         let there = Arc::new(Remote(Mutex::new(Slot::Running(None))));
-        let here = there.clone();
-        let mut code = Some(code);
-        let pushed = self.0.orders.push_with(|| {
+        let (remote, task) = (there.clone(), Arc::new(OnceLock::new()));
+        let (mut code, started) = (Some(code), task.clone());
+        leave(&self.0, || {
             let code = code.take().expect("this is called once");
             Box::new(move |open| {
                 if !open {
@@ -134,18 +134,23 @@ impl Handle {
                     return drop(panic::catch_unwind(AssertUnwindSafe(|| drop(code))));
                 }
                 let handle = spawn(builder, code);
+                let _ = started.set(handle.task.clone());
                 handle.at_end(move |packet| {
                     there.settle(packet.result.take().expect("nobody else can take it"));
                 });
             })
         });
-        if pushed == Some(true) {
-            self.0.shared.ring();
-        }
         match code {
             Some(code) => Err(RunEnded(code)),
-            None => Ok(RemoteHandle { remote: here, home: self.0.clone() }),
+            None => Ok(RemoteHandle { remote, task, home: self.0.clone() }),
         }
+    }
+}
+
+/// Leaves the order that `make` makes with a run, unless that has ended.
+fn leave(home: &Home, make: impl FnOnce() -> Order) {
+    if home.orders.push_with(make) == Some(true) {
+        home.shared.ring();
     }
 }
 
@@ -186,6 +191,8 @@ impl fmt::Debug for Handle {
 #[must_use = "dropping the handle detaches the task; its result is lost"]
 pub struct RemoteHandle<T> {
     remote: Arc<Remote<T>>,
+    /// Once the order to spawn it has been carried out.
+    task: Arc<OnceLock<Arc<Task>>>,
     home: Arc<Home>,
 }
 
@@ -211,6 +218,39 @@ impl<T> RemoteHandle<T> {
         let at_home = Scheduler::at(Arc::as_ptr(&self.home), |here| here.is_some());
         assert!(!at_home, "a join that blocks the thread on which the task would run");
         block_on(self)
+    }
+
+    /// Asks the task to stop where it waits, now or next, as [`JoinHandle::cancel`] does. If it has not begun, it
+    /// never does. A task that is done stays done.
+    ///
+    /// This may be called on any thread, and does not wait for the task to have stopped; join it for that. Keep
+    /// a [`Handle`] as long as you may yet call it: without one, the run takes a task that waits for nothing else
+    /// for a deadlock.
+    ///
+    /// ```
+    /// use std::future::pending;
+    /// use wouldblock::{Handle, green, offload};
+    ///
+    /// wouldblock::run(|| {
+    ///     let handle = Handle::current();
+    ///     let error = offload(move || {
+    ///         let endless = handle.spawn_future(pending::<()>).unwrap();
+    ///         endless.cancel();
+    ///         endless.join().unwrap_err()
+    ///     });
+    ///     assert!(green::wait(error).is_cancelled());
+    /// });
+    /// ```
+    pub fn cancel(&self) {
+        let task = self.task.clone();
+        leave(&self.home, || {
+            Box::new(move |open| {
+                if let (true, Some(task)) = (open, task.get()) {
+                    // SAFETY: an order is carried out by the run to which the task belongs, on its thread.
+                    unsafe { Canceller::of(task.clone()) }.cancel();
+                }
+            })
+        });
     }
 
     /// Whether the task is done, so that waiting for it would return at once.

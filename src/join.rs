@@ -133,7 +133,8 @@ impl<T> JoinHandle<T> {
 
     /// The part of the handle that knows nothing of the result.
     pub(crate) fn canceller(&self) -> Canceller {
-        Canceller { task: self.task.clone(), stays: PhantomData }
+        // SAFETY: a handle is not `Send`.
+        unsafe { Canceller::of(self.task.clone()) }
     }
 
     /// Whether the task belongs to another runtime of this thread.
@@ -149,12 +150,19 @@ pub(crate) struct Canceller {
 }
 
 impl Canceller {
+    /// # Safety
+    ///
+    /// This is called on the task's home thread.
+    pub(crate) unsafe fn of(task: Arc<Task>) -> Canceller {
+        Canceller { task, stays: PhantomData }
+    }
+
     /// See [`JoinHandle::cancel`].
     pub(crate) fn cancel(&self) {
         Scheduler::at(Arc::as_ptr(&self.task.home), |here| {
             here.inspect(|here| here.tell_cancelled(&self.task));
         });
-        // SAFETY: a handle, which this comes from, is not `Send`: this is the task's home thread.
+        // SAFETY: this was made on the task's home thread, and is not `Send`.
         unsafe { self.task.local() }.cancelled.set(true);
         waker::wake(self.task.clone());
     }

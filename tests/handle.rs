@@ -292,6 +292,93 @@ fn what_has_begun_when_the_run_ends_is_cancelled() {
 }
 
 #[test]
+fn each_era_is_cancelled_from_another_thread_where_it_waits() {
+    let home = here();
+    beside_a_run(move |handle| {
+        let (sender, dropped) = mpsc::channel();
+        let (announce, begun) = mpsc::channel();
+        let held = || (Where(sender.clone()), announce.clone());
+        let (a, b, c) = (held(), held(), held());
+        let generator = handle.spawn_generator(move |y| {
+            let (_held, announce) = a;
+            announce.send(()).unwrap();
+            y.wait(pending::<()>());
+        });
+        let greenlet = handle.spawn(move || {
+            let (_held, announce) = b;
+            announce.send(()).unwrap();
+            green::wait(pending::<()>());
+        });
+        let future = handle.spawn_future(async move || {
+            let (_held, announce) = c;
+            announce.send(()).unwrap();
+            pending::<()>().await;
+        });
+        for task in [generator.unwrap(), greenlet.unwrap(), future.unwrap()] {
+            begun.recv().unwrap();
+            task.cancel();
+            assert!(task.join().unwrap_err().is_cancelled());
+            assert_eq!(dropped.recv().unwrap(), home);
+        }
+    });
+}
+
+#[test]
+fn what_is_cancelled_before_it_has_begun_never_does() {
+    let (sender, dropped) = mpsc::channel();
+    let runtime = Builder::new().build().unwrap();
+    let (handle, held) = (runtime.handle(), Where(sender));
+    let order = move || {
+        let body = move || -> () {
+            let _held = held;
+            panic!("it has begun");
+        };
+        let task = handle.spawn(body).unwrap();
+        task.cancel();
+        task.cancel();
+        task
+    };
+    let task = thread::spawn(order).join().unwrap();
+    while runtime.turn() {}
+    assert_eq!(dropped.recv().unwrap(), here());
+    assert!(task.join().unwrap_err().is_cancelled());
+}
+
+#[test]
+fn cancelling_what_is_done_does_nothing() {
+    let done = beside_a_run(|handle| {
+        let task = handle.spawn(|| 5).unwrap();
+        while !task.is_finished() {
+            thread::yield_now();
+        }
+        task.cancel();
+        handle.spawn(|| ()).unwrap().join().unwrap(); // That was carried out.
+        task
+    });
+    done.cancel(); // The run has ended.
+    assert_eq!(done.join().unwrap(), 5);
+}
+
+/// Whether the run ends, or the task does, or another thread is faster: each task has one end.
+#[test]
+fn cancelling_races_with_everything() {
+    for n in 0..200 {
+        let runtime = Builder::new().build().unwrap();
+        let handle = runtime.handle();
+        let thread = thread::spawn(move || {
+            let Ok(task) = handle.spawn(green::yield_now) else { return };
+            task.cancel();
+            assert!(task.join().err().is_none_or(|error| error.is_cancelled()));
+        });
+        for _ in 0..n % 4 {
+            runtime.turn();
+        }
+        drop(runtime);
+        thread.join().unwrap();
+    }
+}
+
+#[test]
 fn a_deadlock_ends_the_wait_of_the_other_thread() {
     let (announce, announced) = mpsc::channel::<Handle>();
     let thread = thread::spawn(move || {
