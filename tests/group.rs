@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::pending;
 use std::io;
-use std::panic::panic_any;
+use std::panic::{panic_any, resume_unwind};
 use std::rc::Rc;
 
 use util::{
@@ -874,6 +874,107 @@ fn cancel_ends_the_tasks_and_lets_the_body_go_on() {
 fn a_group_outside_of_any_task_is_refused() {
     let text = panic_text(|| Group::run(|_: &Group<JoinError>| Ok(())).unwrap());
     assert_contains(&text, &["outside of any task"]);
+}
+
+/// An error with a number; of a panic, that which it panicked with.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Numbered(u32);
+
+impl fmt::Display for Numbered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "number {}", self.0)
+    }
+}
+
+impl From<JoinError> for Numbered {
+    fn from(error: JoinError) -> Numbered {
+        Numbered(*error.into_panic().unwrap().downcast().unwrap())
+    }
+}
+
+/// How many tasks are alive, and what they have failed with.
+#[derive(Clone, Default)]
+struct Members(Rc<(Cell<usize>, RefCell<Vec<Numbered>>)>);
+
+impl Members {
+    fn fails(&self, n: u32) -> Numbered {
+        self.0.1.borrow_mut().push(Numbered(n));
+        Numbered(n)
+    }
+
+    /// What a task of a group does, by its number: it yields, and then fails, panics, cleans up, ..
+    fn act(&self, n: u32, group: &Group<Numbered>) -> Result<(), Numbered> {
+        let alive = &self.0.0;
+        alive.set(alive.get() + 1);
+        let _gone = Defer(|| alive.set(alive.get() - 1));
+        (0..n % 3).for_each(|_| green::yield_now());
+        match n % 8 {
+            0 => return Err(self.fails(n)),
+            1 => resume_unwind(Box::new(self.fails(n).0)),
+            2 => green::finally(|| green::sleep(HOUR), || resume_unwind(Box::new(self.fails(n).0))),
+            3 => green::finally(|| green::sleep(SECOND), || green::sleep(SECOND)),
+            4 => drop(self.clone().join_in(n + 9, group)),
+            5 => {
+                let inside = Members::default();
+                let own = Group::run(|group: &Group<Numbered>| {
+                    drop(inside.clone().join_in(n + 11, group));
+                    green::sleep(SECOND);
+                    Ok(())
+                });
+                assert_eq!(inside.0.0.get(), 0);
+                return own.map_err(|_| self.fails(n));
+            }
+            _ => green::sleep(SECOND),
+        }
+        Ok(())
+    }
+
+    fn join_in(self, n: u32, group: &Group<Numbered>) -> JoinHandle<()> {
+        let inner = group.clone();
+        match n % 3 {
+            0 => group.spawn_green(move || self.act(n, &inner)),
+            1 => group.spawn_generator(move |_| self.act(n, &inner)),
+            _ => group.spawn_future(async move { self.act(n, &inner) }),
+        }
+    }
+}
+
+/// Groups of tasks that fail, panic, clean up or spawn others, and are cancelled or out of time at any point.
+#[test]
+fn nothing_outlives_a_group_and_no_failure_is_lost_whatever_the_order() {
+    for n in 0..512 {
+        let kinds = [n % 8, n / 8 % 8, n / 64];
+        explore(8, || {
+            let members = Members::default();
+            let joins = members.clone();
+            let open = move || {
+                Group::run(|group| {
+                    kinds.into_iter().for_each(|n| drop(joins.clone().join_in(n, group)));
+                    green::sleep(SECOND);
+                    if n % 5 == 0 { Err(joins.fails(100)) } else { Ok(()) }
+                })
+            };
+            let opened = green::spawn(move || match n % 3 {
+                0 => green::timeout(SECOND, open).ok(),
+                _ => Some(open()),
+            });
+            if n % 7 == 0 {
+                (0..n % 4).for_each(|_| green::yield_now());
+                opened.cancel();
+            }
+            let ended = opened.join();
+            let (alive, failed) = &*members.0;
+            assert_eq!(alive.get(), 0);
+            assert!(ended.as_ref().err().is_none_or(JoinError::is_cancelled), "{ended:?}");
+            if let Ok(Some(result)) = ended {
+                let errors = result.err().into_iter().flat_map(Failures::into_errors);
+                let mut errors: Vec<_> = errors.collect();
+                errors.sort_unstable();
+                failed.borrow_mut().sort_unstable();
+                assert_eq!(errors, *failed.borrow());
+            }
+        });
+    }
 }
 
 /// Cannot be made of a panic.
