@@ -21,7 +21,7 @@ use futures::future::select;
 use futures::stream::{FuturesUnordered, StreamExt};
 use support::*;
 use wouldblock::generator::{Generator, GeneratorState, Yielder};
-use wouldblock::net::unix::UnixStream;
+use wouldblock::net::unix::{UnixDatagram, UnixStream};
 use wouldblock::net::{TcpListener, TcpStream};
 use wouldblock::time::{now, sleep, timeout};
 use wouldblock::{Builder, JoinHandle, Wait, future, gather, generator, green, offload};
@@ -587,6 +587,45 @@ shutting_down_ends_who_writes!(
     UnixStream,
     UnixStream::pair().unwrap()
 );
+
+#[test]
+fn shutting_down_a_unix_socket_ends_who_reads_and_who_sends() {
+    for how in [Shutdown::Read, Shutdown::Both] {
+        bounded(|| {
+            let (ours, _theirs) = UnixStream::pair().unwrap();
+            let clone = ours.try_clone().unwrap();
+            let reader = green::spawn(move || (&clone).read(&mut [0]).unwrap());
+            settle();
+            assert!(!reader.is_finished());
+            ours.shutdown(how).unwrap();
+            assert_eq!(join(reader), 0);
+        });
+    }
+    for how in [Shutdown::Write, Shutdown::Both] {
+        bounded(|| {
+            let (ours, _theirs) = UnixDatagram::pair().unwrap();
+            let ours = Rc::new(ours);
+            let (a, b) = (ours.clone(), ours.clone());
+            let send = move || loop {
+                if let Err(e) = a.send(b"x") {
+                    return e.kind();
+                }
+            };
+            let wait = async move {
+                while !matches!(b.try_send(b"x"), Err(e) if e.kind() == ErrorKind::BrokenPipe) {
+                    b.writable().await.unwrap();
+                    future::yield_now().await;
+                }
+                ErrorKind::BrokenPipe
+            };
+            let tasks = [green::spawn(send), future::spawn(wait)];
+            settle();
+            assert!(tasks.iter().all(|task| !task.is_finished()));
+            ours.shutdown(how).unwrap();
+            assert_eq!(tasks.map(join), [ErrorKind::BrokenPipe; 2]);
+        });
+    }
+}
 
 #[test]
 fn a_shutdown_on_another_thread_at_any_moment_ends_who_writes() {
