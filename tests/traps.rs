@@ -12,7 +12,7 @@ use std::net::{self, Shutdown};
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
@@ -624,6 +624,28 @@ fn shutting_down_a_unix_socket_ends_who_reads_and_who_sends() {
             ours.shutdown(how).unwrap();
             assert_eq!(tasks.map(join), [ErrorKind::BrokenPipe; 2]);
         });
+    }
+}
+
+/// Whether the kernel has room for what is written there.
+fn has_room(socket: &impl AsRawFd) -> bool {
+    let mut fd = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one `pollfd`, in this frame.
+    unsafe { libc::poll(&raw mut fd, 1, 0) > 0 }
+}
+
+#[test]
+fn a_shutdown_ends_a_thread_without_a_run_that_writes() {
+    for how in [Shutdown::Write, Shutdown::Both] {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let clone = ours.try_clone().unwrap();
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || tell.send((&clone).write_all(&vec![b'x'; 8 << 20])).unwrap());
+        while has_room(&ours) {
+            thread::yield_now();
+        }
+        ours.shutdown(how).unwrap();
+        assert_eq!(receive(&told).unwrap_err().kind(), ErrorKind::BrokenPipe);
     }
 }
 

@@ -415,8 +415,7 @@ macro_rules! stds {
 /// The end of what can be read, written, or both.
 macro_rules! shutdown {
     () => {
-        /// Closes one or both directions, of all clones too. Whoever waits for what it ends is woken. (But for
-        /// a thread outside of any task that waits for room in a Unix socket: it is so only if both end.)
+        /// Closes one or both directions, of all clones too. Whoever waits for what it ends is woken.
         ///
         /// # Errors
         ///

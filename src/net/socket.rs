@@ -375,20 +375,30 @@ fn wake_those(find: impl FnOnce(Option<&mut Reactor<Waiter>>, &mut Vec<Waiter>))
     });
 }
 
-/// Waits for one descriptor, on a thread that has nothing else to do.
+/// For how many milliseconds a thread waits for room before it tries again: `poll(2)` does not tell it, either,
+/// that the writing of a Unix socket was shut down.
+const LONGEST_FOR_ROOM: i32 = 100;
+
+/// Waits for one descriptor, on a thread that has nothing else to do, until it is worth a try.
 fn block_thread(
     fd: RawFd,
     direction: Direction,
     deadline: Option<(Instant, Duration)>,
 ) -> io::Result<()> {
+    let longest = match direction {
+        Direction::Read => i32::MAX,
+        Direction::Write => LONGEST_FOR_ROOM,
+    };
     loop {
-        let left = deadline.map(|(d, _)| d.saturating_duration_since(Instant::now()).as_micros());
-        let ms = left.map_or(-1, |us| us.div_ceil(1000).min(i32::MAX as u128) as i32);
+        let left = |(end, _): (Instant, _)| end.saturating_duration_since(Instant::now());
+        let left = deadline.map_or(Duration::MAX, left);
+        let ms = left.as_micros().div_ceil(1000).min(longest as u128) as i32;
         match (poll_one(fd, direction, ms), deadline) {
             (Ok(true), _) => return Ok(()),
             (Ok(false), Some((deadline, limit))) if Instant::now() >= deadline => {
                 return Err(Elapsed::new(limit).into());
             }
+            (Ok(false), _) if direction == Direction::Write => return Ok(()),
             (Ok(false), _) => {}
             (Err(e), _) if e.kind() == io::ErrorKind::Interrupted => {}
             (Err(e), _) => return Err(e),
