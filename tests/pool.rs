@@ -564,6 +564,61 @@ fn a_panic_whose_result_is_not_taken_is_logged() {
     }
 }
 
+/// Some take all results, others give up or are cancelled at any point; two share the pool, and others spawn there.
+#[test]
+fn nothing_is_lost_and_no_room_either_whoever_gives_up_at_whatever_point() {
+    explore(1000, || {
+        let (pool, crowd, held) = (Pool::new(3), Crowd::default(), Rc::new(()));
+        let takers: Vec<_> = (0..6_usize)
+            .map(|n| {
+                let (pool, crowd, held) = (pool.clone(), crowd.clone(), held.clone());
+                let take = async move {
+                    let inputs = (0..5_u32).map(move |n| {
+                        green::yield_now(); // They may wait.
+                        (n, held.clone())
+                    });
+                    let work = move |(n, held): (u32, Rc<()>)| {
+                        crowd.stay(n % 2 * MS);
+                        drop(held);
+                        n
+                    };
+                    let mut imap = match n % 2 {
+                        0 => pool.imap(inputs, work),
+                        _ => pool.imap_unordered(inputs, work),
+                    };
+                    let mut taken = Vec::new();
+                    loop {
+                        match time::timeout((n as u32 % 3) * MS, imap.next_result()).await {
+                            Ok(Some(result)) => taken.push(result.unwrap()),
+                            Ok(None) => break,
+                            Err(_) if n == 4 => return None,
+                            Err(_) => time::sleep(MS).await,
+                        }
+                    }
+                    taken.sort_unstable();
+                    Some(taken)
+                };
+                spawn_waiting(ERAS[n / 2], take, ())
+            })
+            .collect();
+        drop(pool.spawn(|| green::sleep(MS)));
+        takers[1].cancel();
+        green::sleep(MS);
+        takers[2].cancel();
+        for (n, taker) in takers.into_iter().enumerate() {
+            match taker.join() {
+                Ok(Some(taken)) => assert_eq!(taken, [0, 1, 2, 3, 4], "{n}"),
+                Ok(None) => assert_eq!(n, 4),
+                Err(error) => assert!(error.is_cancelled() && [1, 2].contains(&n), "{n}: {error}"),
+            }
+        }
+        pool.join();
+        let_others_run();
+        assert_eq!((pool.free_count(), pool.len(), Rc::strong_count(&held)), (3, 0, 1));
+        assert!(crowd.most() <= 3);
+    });
+}
+
 #[test]
 fn a_thousand_inputs_whatever_the_order() {
     explore(10, || {
