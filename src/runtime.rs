@@ -360,6 +360,8 @@ fn close(scheduler: &Scheduler) {
     scheduler.close();
 }
 
+const ENDING: &str = "spawn after the root has returned: the run is ending";
+
 /// Adds a task to the run of this thread: what the three `spawn`s share. A stack of no size is one of the
 /// run's.
 pub(crate) fn launch<T: 'static, B: Body + 'static>(
@@ -374,11 +376,19 @@ pub(crate) fn launch<T: 'static, B: Body + 'static>(
             panic!("spawn outside of a run: call it inside `wouldblock::run(|| ..)`")
         });
         assert!(!scheduler.watch.telling.get(), "spawn in an observer: it may only look on");
-        assert!(!scheduler.is_closing(), "spawn after the root has returned: the run is ending");
+        // A panic while a stack is being unwound would abort the process.
+        let closing = scheduler.is_closing();
+        assert!(!closing || std::thread::panicking(), "{ENDING}");
         if setup.stack_size == 0 {
             setup.stack_size = scheduler.stack_size;
         }
-        scheduler.spawn(setup, Box::new(body(promise)))
+        let task = scheduler.spawn(setup, Box::new(body(promise)));
+        if closing {
+            log::warn!("{ENDING}: {task} is cancelled before it begins");
+            // SAFETY: the task was just spawned on this thread.
+            unsafe { task.local() }.cancelled.set(true);
+        }
+        task
     });
     if !values.is_empty() {
         // SAFETY: the task was just spawned on this thread.

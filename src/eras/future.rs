@@ -49,7 +49,8 @@ pub use crate::scope::future::{Scope, Scoped, scope};
 ///
 /// # Panics
 ///
-/// Outside of a run, and when the run is ending.
+/// Outside of a run, and when the run is ending; but in a destructor, while a stack is being unwound then, the
+/// task is cancelled before it begins, and a warning says so.
 #[track_caller]
 pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
 where

@@ -53,7 +53,8 @@ pub use crate::pep342::{Generator, GeneratorState, Thrown, Yielder};
 ///
 /// # Panics
 ///
-/// Outside of a run, and when the run is ending.
+/// Outside of a run, and when the run is ending; but in a destructor, while a stack is being unwound then, the
+/// task is cancelled before it begins, and a warning says so.
 #[track_caller]
 pub fn spawn<T: 'static>(body: impl FnOnce(&Yielder<Wait>) -> T + 'static) -> JoinHandle<T> {
     task::Builder::new().spawn_generator(body)
