@@ -356,6 +356,7 @@ mod tasks;
 mod testing;
 pub mod time;
 pub mod timeline;
+mod trail;
 mod tree;
 mod watchdog;
 

@@ -24,9 +24,9 @@ use std::panic::Location;
 
 use crate::kernel::scheduler::{Scheduler, with_task};
 use crate::kernel::task::{Cause, State, Task, Wait, Waiting};
-use crate::kernel::trail::{self, Step, TrailKey};
+use crate::trail::{self, Step, TrailKey};
 
-pub(crate) use crate::kernel::trail::Kind;
+pub(crate) use crate::trail::Kind;
 
 /// Tasks wait for one another, and nothing can wake any of them. Prints as the report of all tasks, what
 /// each waits for, and the cycle, if there is one.

@@ -1,5 +1,5 @@
-//! The kernel: private, small, and below everything else. Read its files in this order; each one uses
-//! only those above it.
+//! The kernel: private, small, and below everything else but three files that know nothing of tasks (`change.rs`,
+//! `fork.rs`, `trail.rs`). Read its files in this order; each one uses only those above it.
 //!
 //! | file | what it is |
 //! |---|---|
@@ -10,7 +10,6 @@
 //! | `queue.rs` | who is ready, in which order |
 //! | `timers.rs` | deadlines and the clock |
 //! | `reactor.rs` | sockets and the kernel's readiness |
-//! | `trail.rs` | who has a lock, for reports |
 //! | `task.rs` | what a task is, its states, its result, what it waits for |
 //! | `pulse.rs` | what the watchdog may see |
 //! | `watch.rs` | telling them |
@@ -37,6 +36,5 @@ pub(crate) mod stack;
 pub(crate) mod table;
 pub(crate) mod task;
 pub(crate) mod timers;
-pub(crate) mod trail;
 pub(crate) mod waker;
 pub(crate) mod watch;

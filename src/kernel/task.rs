@@ -30,7 +30,7 @@ use super::inbox::{Flag, Inbox};
 use super::observe::Era;
 use super::reactor::{Shared, SourceId, Ticket};
 use super::timers::TimerKey;
-use super::trail::TrailKey;
+use crate::trail::TrailKey;
 
 /// What a coroutine waits for: what a task leaves at the door, and what a [`Generator`] of the first era
 /// hands to whoever resumes it.

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::observe::{By, Event, Observer, Reason, What};
 use super::task::{Cause, Task, Wait, WaitKind};
-use super::trail;
+use crate::trail;
 
 /// Whoever watches a run, if somebody does.
 pub(crate) struct Watch {
