@@ -10,6 +10,10 @@ use crate::kernel::stack;
 use crate::kernel::task::{State, Task};
 use crate::report::{Does, Names};
 
+/// Rows further down are drawn no further to the right, and say how deep they are: of a chain of ten thousand
+/// tasks, the indentation alone would be a hundred megabytes.
+const DEEPEST: usize = 32;
+
 /// A row of the table, with what the task does as a `D`.
 pub(crate) struct Row<'a, D> {
     pub(crate) task: &'a Task,
@@ -60,7 +64,11 @@ fn draw_tree(out: &mut impl Write, rows: &mut [Row<'_, impl Display>]) -> fmt::R
     rows.sort_unstable_by_key(|row| (row.parent, row.task.id));
     let (mut at, mut depth) = (0, 0);
     while at < rows.len() {
-        writeln!(out, "{:1$}{2}", "", 2 * depth, rows[at])?;
+        write!(out, "{:1$}", "", 2 * depth.min(DEEPEST))?;
+        if depth > DEEPEST {
+            write!(out, "(level {depth}) ")?;
+        }
+        writeln!(out, "{}", rows[at])?;
         let id = rows[at].task.id;
         let child = rows.partition_point(|row| row.parent < id);
         if rows.get(child).is_some_and(|row| row.parent == id) {

@@ -104,3 +104,25 @@ fn the_counts_of_a_run_add_up() {
         sleeps.cancel();
     });
 }
+
+#[test]
+fn a_chain_of_tasks_stays_narrow() {
+    fn chain(left: u32) {
+        let _child = (left > 0).then(|| green::spawn(move || chain(left - 1)));
+        green::sleep(HOUR);
+    }
+    let text = run_in_order(|| {
+        let _first = green::spawn(|| chain(40));
+        green::sleep(SECOND);
+        tasks().to_string()
+    });
+    let rows = Vec::from_iter(text.lines().take(42));
+    let indentation = |row: &str| row.len() - row.trim_start().len();
+    assert_eq!(indentation(rows[32]), 64, "{text}");
+    assert!(rows[32].trim_start().starts_with("task 33 ("), "{text}");
+    for (at, row) in rows.iter().enumerate().skip(33) {
+        assert_eq!(indentation(row), 64, "{text}");
+        let start = format!("(level {at}) task {} (", at + 1);
+        assert!(row.trim_start().starts_with(&start), "{text}");
+    }
+}
