@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 use std::io;
-use std::mem::MaybeUninit;
+use std::mem::{self, MaybeUninit};
 
 use libc::{c_int, c_void, siginfo_t};
 
@@ -22,7 +22,7 @@ pub(crate) fn install(
     let mut before = MaybeUninit::zeroed();
     // SAFETY: all-zero is a valid `sigaction`, and the handler has the signature that `SA_SIGINFO` announces.
     unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
+        let mut action: libc::sigaction = mem::zeroed();
         action.sa_sigaction = handler as *const () as usize;
         action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
         if block_others {
@@ -53,9 +53,9 @@ pub(crate) unsafe fn hand_on(
     // SAFETY: the address is that of a handler, called as its flags say.
     unsafe {
         if before.sa_flags & libc::SA_SIGINFO != 0 {
-            std::mem::transmute::<usize, Handler>(address)(signal, info, context);
+            mem::transmute::<usize, Handler>(address)(signal, info, context);
         } else {
-            std::mem::transmute::<usize, unsafe extern "C" fn(c_int)>(address)(signal);
+            mem::transmute::<usize, unsafe extern "C" fn(c_int)>(address)(signal);
         }
     }
     true
@@ -108,7 +108,7 @@ pub(crate) fn set_errno(errno: c_int) {
     unsafe { *errno_location() = errno }
 }
 
-/// Standard error, for a handler: neither locks nor allocates.
+/// Standard error, for a handler: neither locks nor allocates. An error of `fmt` is that it takes no more.
 pub(crate) struct Stderr {
     bytes: [u8; 1024],
     used: usize,
@@ -119,18 +119,18 @@ impl Stderr {
         Stderr { bytes: [0; 1024], used: 0 }
     }
 
-    fn flush(&mut self) {
-        let mut rest = &self.bytes[..self.used];
+    fn flush(&mut self) -> fmt::Result {
+        let mut rest = &self.bytes[..mem::take(&mut self.used)];
         while !rest.is_empty() {
             // SAFETY: writes the initialised part of our own buffer.
             let written = unsafe { libc::write(2, rest.as_ptr().cast(), rest.len()) };
             match usize::try_from(written) {
                 Ok(n) => rest = &rest[n..],
                 Err(_) if Stderr::has_room() => {}
-                Err(_) => break, // There is nobody to tell.
+                Err(_) => return Err(fmt::Error),
             }
         }
-        self.used = 0;
+        Ok(())
     }
 
     /// After a write that failed: whether another is worth while. Somebody may have made standard error
@@ -148,7 +148,7 @@ impl Write for Stderr {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for &byte in text.as_bytes() {
             if self.used == self.bytes.len() {
-                self.flush();
+                self.flush()?;
             }
             self.bytes[self.used] = byte;
             self.used += 1;
@@ -159,6 +159,6 @@ impl Write for Stderr {
 
 impl Drop for Stderr {
     fn drop(&mut self) {
-        self.flush();
+        let _ = self.flush(); // There is nobody to tell.
     }
 }

@@ -6,9 +6,12 @@ mod util;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::env;
+use std::fs::File;
 use std::hint;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStderr, Stdio};
+use std::mem;
+use std::os::fd::FromRawFd;
+use std::process::{self, Child, ChildStderr, Stdio};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -58,6 +61,24 @@ fn interrupt() {
 fn raise(signal: i32) {
     // SAFETY: sends this thread a signal.
     assert_eq!(unsafe { libc::raise(signal) }, 0);
+}
+
+/// Makes standard error a pipe with room for 4 KiB, and gives the other end of it.
+fn pipe_of_stderr() -> File {
+    let mut ends = [0; 2];
+    // SAFETY: the descriptors are new; the second takes the place of standard error.
+    unsafe {
+        assert_eq!(libc::pipe(ends.as_mut_ptr()), 0);
+        assert!(libc::fcntl(ends[1], libc::F_SETPIPE_SZ, 4096) > 0);
+        assert_eq!(libc::dup2(ends[1], 2), 2);
+        libc::close(ends[1]);
+        File::from_raw_fd(ends[0])
+    }
+}
+
+fn sleepers(n: u32) {
+    (0..n).for_each(|_| drop(green::spawn(|| green::sleep(HOUR))));
+    green::yield_now();
 }
 
 fn builder() -> Builder {
@@ -260,10 +281,7 @@ fn each_run_that_answers_prints_its_own() {
 fn it_allocates_nothing_and_leaves_errno_alone_on_the_smallest_stack() {
     let ended = in_child(|| {
         builder().run(|| {
-            for _ in 0..200 {
-                drop(green::spawn(|| green::sleep(HOUR)));
-            }
-            green::yield_now();
+            sleepers(200);
             let small = named("small").stack_size(16 << 10).spawn_green(|| {
                 let before = ALLOCATIONS.get();
                 raise(SIGUSR1);
@@ -377,6 +395,29 @@ fn nothing_is_printed_where_no_run_answers() {
     });
     assert!(ended.status.success(), "{}", ended.stderr);
     assert!(!ended.stderr.contains("on signal"), "{}", ended.stderr);
+}
+
+/// Nor is there a write for each part of it, each of which would wait for room.
+#[test]
+fn it_gives_up_where_standard_error_takes_no_more() {
+    let ended = in_child(|| {
+        let _unread = pipe_of_stderr();
+        // SAFETY: changes how standard error behaves, and reads a count.
+        let slept = || unsafe {
+            libc::fcntl(2, libc::F_SETFL, libc::O_NONBLOCK);
+            let mut usage = mem::zeroed::<libc::rusage>();
+            libc::getrusage(libc::RUSAGE_THREAD, &mut usage);
+            usage.ru_nvcsw
+        };
+        builder().run(|| {
+            sleepers(100);
+            let before = slept();
+            raise(SIGUSR1);
+            let slept = slept() - before;
+            process::exit(slept.try_into().unwrap());
+        });
+    });
+    assert!(ended.status.code().is_some_and(|slept| slept < 5), "slept: {}", ended.status);
 }
 
 #[test]
