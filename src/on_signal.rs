@@ -103,6 +103,9 @@ pub(crate) fn checked(signal: c_int) -> c_int {
         libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE => {
             "that of a fault, after which nothing can go on"
         }
+        libc::SIGPIPE | libc::SIGXFSZ => {
+            "one that printing may lead to, which would be without end"
+        }
         libc::SIGKILL | libc::SIGSTOP => "one that no program can handle",
         _ if known && (signal as usize) < BEFORE.len() => return signal,
         _ => "no signal that a program may handle",

@@ -146,14 +146,16 @@ impl Builder {
     /// ```
     ///
     /// The table is drawn in a handler of the signal, with `SA_RESTART`, that is installed when the first such
-    /// run begins, and stays; one that was there before is called as well. It allocates nothing, so that it may
-    /// be drawn at any moment. Of a lock's holder, it tells the number and not the name. A runtime that is
-    /// driven by hand does not answer.
+    /// run begins, and stays; one that was there before is called as well. What the signal does by default
+    /// (mostly, it ends the program) it does no more, also when the run is over. The handler allocates nothing,
+    /// so that it may draw at any moment; a thread that has the signal blocked answers when it lets it come
+    /// again. Of a lock's holder, the table tells the number and not the name. A runtime that is driven by hand
+    /// does not answer.
     ///
     /// # Panics
     ///
-    /// For a number that is no signal, and for those that cannot be handled (`SIGKILL`, `SIGSTOP`) or tell of a
-    /// fault (`SIGSEGV`, `SIGBUS`, `SIGILL`, `SIGFPE`).
+    /// For a number that is no signal, and for those that cannot be handled (`SIGKILL`, `SIGSTOP`), tell of a
+    /// fault (`SIGSEGV`, `SIGBUS`, `SIGILL`, `SIGFPE`), or may be what printing leads to (`SIGPIPE`, `SIGXFSZ`).
     #[track_caller]
     pub fn tasks_on_signal(mut self, signal: i32) -> Builder {
         self.signal = Some(on_signal::checked(signal));

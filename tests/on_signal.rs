@@ -425,6 +425,7 @@ fn a_signal_that_cannot_be_answered_is_refused() {
     for (signal, why) in [
         (libc::SIGKILL, "one that no program can handle"),
         (libc::SIGSTOP, "one that no program can handle"),
+        (libc::SIGPIPE, "one that printing may lead to, which would be without end"),
         (libc::SIGSEGV, "that of a fault, after which nothing can go on"),
         (0, "no signal that a program may handle"),
         (-1, "no signal that a program may handle"),
