@@ -121,7 +121,7 @@ pub(crate) fn checked(signal: c_int) -> c_int {
 pub(crate) struct Listening {
     listener: Box<Listener>,
     /// That of a Rust thread is too small for formatting in a debug build.
-    _stack: Box<[u8]>,
+    stack: Box<[u8]>,
     stack_before: libc::stack_t,
 }
 
@@ -143,15 +143,20 @@ pub(crate) fn listen(signal: c_int, scheduler: &Scheduler) -> Listening {
             signal::install(signal, handler, true).expect("a signal that may be handled")
         });
     });
-    Listening { listener, _stack: stack, stack_before }
+    Listening { listener, stack, stack_before }
 }
 
 impl Drop for Listening {
     fn drop(&mut self) {
         let me = &raw const *self.listener;
         LISTENERS.lock_undisturbed(|all| all.retain(|&listener| listener != me));
-        // SAFETY: what was there before this one is there still: both are of this thread.
-        unsafe { signal::set_alternate_stack(&self.stack_before) };
+        // SAFETY: what was there before is there still: both stacks are of this thread. If somebody has set up
+        // another meanwhile, that stays.
+        unsafe {
+            if signal::set_alternate_stack(ptr::null()).ss_sp == self.stack.as_mut_ptr().cast() {
+                signal::set_alternate_stack(&self.stack_before);
+            }
+        }
     }
 }
 

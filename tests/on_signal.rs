@@ -12,6 +12,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::mem;
 use std::os::fd::FromRawFd;
 use std::process::{self, Child, ChildStderr, Stdio};
+use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -418,6 +419,33 @@ fn it_gives_up_where_standard_error_takes_no_more() {
         });
     });
     assert!(ended.status.code().is_some_and(|slept| slept < 5), "slept: {}", ended.status);
+}
+
+#[test]
+fn a_stack_for_handlers_that_the_program_sets_up_stays() {
+    let now = || {
+        // SAFETY: asks what there is.
+        unsafe {
+            let mut now = mem::zeroed::<libc::stack_t>();
+            assert_eq!(libc::sigaltstack(ptr::null(), &mut now), 0);
+            now.ss_sp
+        }
+    };
+    let ended = in_child(|| {
+        let before = now();
+        builder().run(|| assert_ne!(now(), before));
+        assert_eq!(now(), before);
+        let own = Box::leak(vec![0_u8; 1 << 20].into_boxed_slice());
+        let own = own.as_mut_ptr().cast();
+        builder().run(|| {
+            let new = libc::stack_t { ss_sp: own, ss_flags: 0, ss_size: 1 << 20 };
+            // SAFETY: the memory is never freed.
+            assert_eq!(unsafe { libc::sigaltstack(&new, ptr::null_mut()) }, 0);
+            raise(SIGUSR1);
+        });
+        assert_eq!(now(), own);
+    });
+    assert!(ended.status.success(), "{}", ended.stderr);
 }
 
 #[test]
