@@ -14,22 +14,22 @@
 //! read, it goes away until that is done (`change.rs`).
 //!
 //! The operating system calls it on any one thread of the process. That one sends the signal on to the threads
-//! that have a run.
+//! that have a run. While it draws, other signals come as ever: a program whose standard error nobody reads can be
+//! ended.
 //!
 //! (The ideas are those of Python's `faulthandler.register`, and of what Go does on `SIGQUIT`.)
 
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::fmt::{self, Write};
-use std::mem;
 use std::sync::OnceLock;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::{ptr, slice, thread};
+use std::sync::atomic::{AtomicI32, AtomicU32};
+use std::time::Duration;
+use std::{iter, mem, process, ptr, slice, thread};
 
 use libc::{c_int, c_void, siginfo_t};
 
 use crate::change;
-use crate::fork::Original;
 use crate::kernel::scheduler::Scheduler;
 use crate::report::Does;
 use crate::signal::{self, Stderr};
@@ -38,56 +38,81 @@ use crate::tree::{self, Row};
 /// A run that answers a signal.
 struct Listener {
     signal: c_int,
+    /// A copy of the process has its listeners too, and not their threads.
+    process: u32,
     thread: libc::pthread_t,
     name: String,
     scheduler: *const Scheduler,
-    /// The signal that its thread gets is sent on by another, or put off.
-    sent_on: AtomicBool,
+    /// That of its thread.
+    sent_on: *const AtomicI32,
+    next: Cell<*const Listener>,
 }
 
-/// The runs that answer, behind a lock for handlers: nobody holds it on a thread on which one may be called.
-struct Listeners {
-    locked: AtomicBool,
-    all: UnsafeCell<Vec<*const Listener>>,
+thread_local! {
+    /// The signal that is on its way to this thread from another, or was put off, and is not to be sent on once
+    /// more; 0: none. It may come when the run is over.
+    static SENT_ON: AtomicI32 = const { AtomicI32::new(0) };
 }
 
-// SAFETY: the list is reached through `lock`, by one thread at a time; and a listener, through the list.
-unsafe impl Sync for Listeners {}
+/// A lock for handlers: nobody who holds it is interrupted by one that wants it, or waits for the allocator.
+struct Lock<T> {
+    /// The number of the process; one of another process is that of our parent, whose thread we do not have.
+    held_by: AtomicU32,
+    inside: UnsafeCell<T>,
+}
 
-static LISTENERS: Listeners =
-    Listeners { locked: AtomicBool::new(false), all: UnsafeCell::new(Vec::new()) };
+// SAFETY: what is inside is reached by one thread at a time.
+unsafe impl<T> Sync for Lock<T> {}
+
+/// The first of the runs that answer, each of which knows the next.
+static LISTENERS: Lock<*const Listener> = Lock::new(ptr::null());
+
+/// Whose turn it is to write.
+static WRITER: Lock<()> = Lock::new(());
 
 /// What was there before our handler, by the number of the signal.
 static BEFORE: [OnceLock<libc::sigaction>; 65] = [const { OnceLock::new() }; 65];
 
-/// The process that `LISTENERS` is about: a copy of it has not all those threads.
-static ORIGINAL: OnceLock<Original> = OnceLock::new();
+impl<T> Lock<T> {
+    const fn new(inside: T) -> Lock<T> {
+        Lock { held_by: AtomicU32::new(0), inside: UnsafeCell::new(inside) }
+    }
 
-impl Listeners {
     /// # Safety
     ///
-    /// All signals are blocked on this thread.
-    unsafe fn lock<R>(&self, f: impl FnOnce(&mut Vec<*const Listener>) -> R) -> R {
-        while self.locked.compare_exchange_weak(false, true, Acquire, Relaxed).is_err() {
-            thread::yield_now();
+    /// No handler that is called on this thread meanwhile wants the lock.
+    unsafe fn hold<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+        let me = process::id();
+        loop {
+            let now = self.held_by.load(Relaxed);
+            if now != me && self.held_by.compare_exchange(now, me, Acquire, Relaxed).is_ok() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(1));
         }
-        // SAFETY: nobody else has the lock; nor has a frame below this one, which would be a handler's.
-        let result = f(unsafe { &mut *self.all.get() });
-        self.locked.store(false, Release);
+        // SAFETY: nobody else holds the lock; nor does a frame below this one, which would be a handler's.
+        let result = f(unsafe { &mut *self.inside.get() });
+        self.held_by.store(0, Release);
         result
     }
 
-    fn lock_undisturbed<R>(&self, f: impl FnOnce(&mut Vec<*const Listener>) -> R) -> R {
+    /// With all signals blocked.
+    fn hold_undisturbed<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         // SAFETY: all-zero is a valid set of signals, which is then filled; the mask before is put back.
         unsafe {
             let (mut all, mut before) = mem::zeroed();
             libc::sigfillset(&mut all);
             libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
-            let result = self.lock(f);
+            let result = self.hold(f);
             libc::pthread_sigmask(libc::SIG_SETMASK, &before, ptr::null_mut());
             result
         }
     }
+}
+
+fn listeners<'a>(first: *const Listener) -> impl Iterator<Item = &'a Listener> {
+    // SAFETY: whoever is listed lives, and the caller holds the lock.
+    unsafe { iter::successors(first.as_ref(), |one| one.next.get().as_ref()) }
 }
 
 /// A signal that somebody wants an answer to.
@@ -119,28 +144,35 @@ pub(crate) fn checked(signal: c_int) -> c_int {
 
 /// The run of this thread answers the signal as long as this lives.
 pub(crate) struct Listening {
-    listener: Box<Listener>,
+    /// Made by a `Box`, as the stack is; others have their addresses.
+    listener: *mut Listener,
     /// That of a Rust thread is too small for formatting in a debug build.
-    stack: Box<[u8]>,
+    stack: *mut [u8],
     stack_before: libc::stack_t,
 }
 
 /// Has the run that begins on this thread answer a signal that was [`checked`]. What this gives is dropped before
-/// the scheduler is.
+/// the scheduler is, on this thread.
 pub(crate) fn listen(signal: c_int, scheduler: &Scheduler) -> Listening {
-    ORIGINAL.get_or_init(Original::here);
-    let mut stack = vec![0; 64 << 10].into_boxed_slice();
-    // SAFETY: `Listening` has another stack take its place before it frees the memory.
-    let stack_before = unsafe { signal::alternate_stack(&mut stack) };
-    // SAFETY: always possible.
-    let me = unsafe { libc::pthread_self() };
-    let name = thread::current().name().unwrap_or("(without a name)").to_owned();
-    let sent_on = AtomicBool::new(false);
-    let listener = Box::new(Listener { signal, thread: me, name, scheduler, sent_on });
-    LISTENERS.lock_undisturbed(|all| {
-        all.push(&raw const *listener);
+    let stack = Box::into_raw(vec![0; 64 << 10].into_boxed_slice());
+    // SAFETY: it is ours; `Listening` has another stack take its place before it frees the memory.
+    let stack_before = unsafe { signal::alternate_stack(&mut *stack) };
+    let listener = Box::into_raw(Box::new(Listener {
+        signal,
+        process: process::id(),
+        // SAFETY: always possible.
+        thread: unsafe { libc::pthread_self() },
+        name: thread::current().name().unwrap_or("(without a name)").to_owned(),
+        scheduler,
+        sent_on: SENT_ON.with(ptr::from_ref),
+        next: Cell::new(ptr::null()),
+    }));
+    LISTENERS.hold_undisturbed(|first| {
+        // SAFETY: it was just made. In this order, the list is whole also in a copy of the process.
+        unsafe { &*listener }.next.set(*first);
+        *first = listener;
         BEFORE[signal as usize].get_or_init(|| {
-            signal::install(signal, handler, true).expect("a signal that may be handled")
+            signal::install(signal, handler).expect("a signal that may be handled")
         });
     });
     Listening { listener, stack, stack_before }
@@ -148,60 +180,79 @@ pub(crate) fn listen(signal: c_int, scheduler: &Scheduler) -> Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        let me = &raw const *self.listener;
-        LISTENERS.lock_undisturbed(|all| all.retain(|&listener| listener != me));
+        let me = self.listener.cast_const();
+        LISTENERS.hold_undisturbed(|first| {
+            // SAFETY: it is freed below.
+            let next = unsafe { &*me }.next.get();
+            match listeners(*first).find(|one| one.next.get() == me) {
+                Some(before) => before.next.set(next),
+                None => *first = next,
+            }
+        });
         // SAFETY: what was there before is there still: both stacks are of this thread. If somebody has set up
-        // another meanwhile, that stays.
+        // another meanwhile, that stays. Then nobody else has the addresses of what `listen` has made.
         unsafe {
-            if signal::set_alternate_stack(ptr::null()).ss_sp == self.stack.as_mut_ptr().cast() {
+            if signal::set_alternate_stack(ptr::null()).ss_sp == self.stack.cast() {
                 signal::set_alternate_stack(&self.stack_before);
             }
+            drop(Box::from_raw(self.stack));
+            drop(Box::from_raw(self.listener));
         }
     }
 }
 
+/// Draws the table of this thread's run, if it has one that answers; and, unless another thread has done so, has
+/// the others draw theirs, and calls the handler that was there before.
+///
 /// # Safety
 ///
-/// For the kernel to call, with all signals blocked.
+/// For the kernel to call.
 unsafe extern "C" fn handler(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     let errno = signal::errno();
-    let is_copied = ORIGINAL.get().is_some_and(|original| original.is_copied());
-    // SAFETY: signals are blocked.
-    let sent_on = !is_copied && unsafe { LISTENERS.lock(|all| answer(signal, all)) };
-    if let (false, Some(before)) = (sent_on, BEFORE[signal as usize].get()) {
+    let is_first =
+        SENT_ON.with(|sent_on| sent_on.compare_exchange(signal, 0, Relaxed, Relaxed)).is_err();
+    let mut mine = None;
+    LISTENERS.hold_undisturbed(|first| {
+        let me = process::id();
+        for one in listeners(*first).filter(|one| (one.signal, one.process) == (signal, me)) {
+            if one.is_here() {
+                mine = Some(one);
+            } else if is_first {
+                one.send_on();
+            }
+        }
+    });
+    if let Some(mine) = mine {
+        match change::put_off(signal) {
+            true => SENT_ON.with(|sent_on| sent_on.store(signal, Relaxed)),
+            // SAFETY: this is its thread, in a handler, and not in the midst of a change. The lock is wanted by
+            // this signal's handler only, since the thread listens to no other, and it is blocked meanwhile.
+            false => drop(unsafe { WRITER.hold(|()| mine.draw()) }),
+        }
+    }
+    if let (true, Some(before)) = (is_first, BEFORE[signal as usize].get()) {
         // SAFETY: what was there before, and what the kernel has passed.
         unsafe { signal::hand_on(before, signal, info, context) };
     }
     signal::set_errno(errno);
 }
 
-/// Draws the table of this thread's run, if it has one that answers, and has the other threads do so. True: that
-/// was done when the signal came first.
-fn answer(signal: c_int, listeners: &[*const Listener]) -> bool {
-    // SAFETY: whoever is listed lives.
-    let all = listeners.iter().map(|&one| unsafe { &*one }).filter(|one| one.signal == signal);
-    // SAFETY: always possible.
-    let me = unsafe { libc::pthread_self() };
-    let mine = all.clone().find(|one| one.thread == me);
-    let sent_on = mine.is_some_and(|mine| mine.sent_on.swap(false, Relaxed));
-    if !sent_on {
-        for other in all.filter(|one| one.thread != me) {
-            other.sent_on.store(true, Relaxed);
-            // SAFETY: the thread is in its run, since it is listed.
-            unsafe { libc::pthread_kill(other.thread, signal) };
-        }
-    }
-    if let Some(mine) = mine {
-        match change::put_off(signal) {
-            true => mine.sent_on.store(true, Relaxed),
-            // SAFETY: this is its thread, in a handler, and not in the midst of a change.
-            false => drop(unsafe { mine.draw() }),
-        }
-    }
-    sent_on
-}
-
 impl Listener {
+    fn is_here(&self) -> bool {
+        // SAFETY: always possible.
+        self.thread == unsafe { libc::pthread_self() }
+    }
+
+    /// Sends its thread the signal, if none is on its way there already.
+    fn send_on(&self) {
+        // SAFETY: its thread is in its run, since it is listed, and has what is its own.
+        unsafe {
+            if (*self.sent_on).swap(self.signal, Relaxed) != self.signal {
+                libc::pthread_kill(self.thread, self.signal);
+            }
+        }
+    }
+
     /// # Safety
     ///
     /// In a handler, on the listener's thread, which is not in the midst of a change.

@@ -29,7 +29,7 @@ pub(crate) fn install() {
         provide_signal_stack();
     }
     BEFORE.get_or_init(|| {
-        SIGNALS.map(|of| signal::install(of, handler, false).expect("faults may be handled"))
+        SIGNALS.map(|of| signal::install(of, handler).expect("faults may be handled"))
     });
 }
 

@@ -3,35 +3,30 @@
 use std::fmt::{self, Write};
 use std::io;
 use std::mem::{self, MaybeUninit};
+use std::ptr;
 
 use libc::{c_int, c_void, siginfo_t};
 
 /// A handler as `SA_SIGINFO` wants it.
 pub(crate) type Handler = unsafe extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
 
-/// Installs a handler that runs on the thread's alternate stack; gives what was there before.
+/// Installs a handler that runs on the thread's alternate stack; gives what was there before. As that wanted other
+/// signals blocked meanwhile, they are: the handler may call it.
 ///
 /// # Errors
 ///
 /// The kernel's, for a number that is no signal, or one that nobody may handle.
-pub(crate) fn install(
-    signal: c_int,
-    handler: Handler,
-    block_others: bool,
-) -> io::Result<libc::sigaction> {
-    let mut before = MaybeUninit::zeroed();
+pub(crate) fn install(signal: c_int, handler: Handler) -> io::Result<libc::sigaction> {
+    let done = |result| if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
     // SAFETY: all-zero is a valid `sigaction`, and the handler has the signature that `SA_SIGINFO` announces.
     unsafe {
-        let mut action: libc::sigaction = mem::zeroed();
+        let mut before = mem::zeroed();
+        done(libc::sigaction(signal, ptr::null(), &mut before))?;
+        let mut action = before;
         action.sa_sigaction = handler as *const () as usize;
         action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
-        if block_others {
-            libc::sigfillset(&mut action.sa_mask);
-        }
-        match libc::sigaction(signal, &action, before.as_mut_ptr()) {
-            0 => Ok(before.assume_init()),
-            _ => Err(io::Error::last_os_error()),
-        }
+        done(libc::sigaction(signal, &action, &mut before))?;
+        Ok(before)
     }
 }
 

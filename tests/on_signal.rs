@@ -14,8 +14,8 @@ use std::os::fd::FromRawFd;
 use std::process::{self, Child, ChildStderr, Stdio};
 use std::ptr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread;
 
 use libc::{SIGUSR1, SIGUSR2};
@@ -31,6 +31,7 @@ thread_local! {
     static ALLOCATIONS: Cell<u32> = const { Cell::new(0) };
     static SIGNALS: Cell<u32> = const { Cell::new(0) };
     static SENDS: Cell<bool> = const { Cell::new(false) };
+    static FORBIDDEN: Cell<u32> = const { Cell::new(0) };
 }
 
 #[global_allocator]
@@ -40,6 +41,7 @@ static ALLOCATOR: Interrupted = Interrupted;
 unsafe impl GlobalAlloc for Interrupted {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        let _ = FORBIDDEN.try_with(|count| count.set(count.get() + u32::from(is_blocked(SIGUSR1))));
         interrupt();
         // SAFETY: the caller's.
         unsafe { System.alloc(layout) }
@@ -62,6 +64,26 @@ fn interrupt() {
 fn raise(signal: i32) {
     // SAFETY: sends this thread a signal.
     assert_eq!(unsafe { libc::raise(signal) }, 0);
+}
+
+fn is_blocked(signal: i32) -> bool {
+    // SAFETY: asks which signals this thread has blocked.
+    unsafe {
+        let mut blocked = mem::zeroed();
+        libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), &mut blocked);
+        libc::sigismember(&blocked, signal) == 1
+    }
+}
+
+/// Blocks a signal on this thread, or lets it come again.
+fn block(signal: i32, how: i32) {
+    // SAFETY: the set has been emptied before.
+    unsafe {
+        let mut set = mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, signal);
+        assert_eq!(libc::pthread_sigmask(how, &set, ptr::null_mut()), 0);
+    }
 }
 
 /// Makes standard error a pipe with room for 4 KiB, and gives the other end of it.
@@ -250,7 +272,7 @@ fn it_is_printed_while_a_task_keeps_the_thread() {
 #[test]
 fn each_run_that_answers_prints_its_own() {
     let ended = in_child(|| {
-        let asked = Arc::new(std::sync::Barrier::new(4));
+        let asked = Arc::new(Barrier::new(4));
         let run = |name: &str, builder: fn() -> Builder| {
             let asked = asked.clone();
             let run = move || {
@@ -421,6 +443,146 @@ fn it_gives_up_where_standard_error_takes_no_more() {
     assert!(ended.status.code().is_some_and(|slept| slept < 5), "slept: {}", ended.status);
 }
 
+/// Who is interrupted in the midst of an allocation waits for the lock, and may have what the allocator wants.
+#[test]
+fn nothing_is_allocated_while_handlers_wait() {
+    let ended = in_child(|| {
+        for _ in 0..9 {
+            builder().run(|| ());
+        }
+        assert_eq!(FORBIDDEN.get(), 0);
+    });
+    assert!(ended.status.success(), "{}", ended.stderr);
+}
+
+#[test]
+fn a_run_in_a_copy_of_the_process_answers() {
+    let ended = in_child(|| {
+        builder().run(|| ());
+        // SAFETY: the copy has this thread only, and exits.
+        match unsafe { libc::fork() } {
+            0 => {
+                builder().run(|| raise(SIGUSR1));
+                // SAFETY: ends this process at once.
+                unsafe { libc::_exit(0) }
+            }
+            copy => {
+                let mut status = 0;
+                // SAFETY: waits for our own child.
+                unsafe { libc::waitpid(copy, &mut status, 0) };
+                assert_eq!(status, 0);
+            }
+        }
+    });
+    assert!(ended.status.success(), "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("wouldblock: on signal").count(), 1, "{}", ended.stderr);
+}
+
+/// Else a program whose standard error nobody reads could not be ended.
+#[test]
+fn no_other_signal_is_held_up_by_it() {
+    static HELD_UP: AtomicBool = AtomicBool::new(true);
+    extern "C" fn before(_: i32) {
+        HELD_UP.store(is_blocked(libc::SIGTERM) || !is_blocked(SIGUSR2), Ordering::Relaxed);
+    }
+    let ended = in_child(|| {
+        // SAFETY: a handler that asks and stores; it wants another signal blocked meanwhile.
+        unsafe {
+            let mut action = mem::zeroed::<libc::sigaction>();
+            action.sa_sigaction = before as *const () as usize;
+            libc::sigaddset(&mut action.sa_mask, SIGUSR2);
+            assert_eq!(libc::sigaction(SIGUSR1, &action, ptr::null_mut()), 0);
+        }
+        builder().run(|| raise(SIGUSR1));
+        assert!(!HELD_UP.load(Ordering::Relaxed));
+    });
+    assert!(ended.status.success(), "{}", ended.stderr);
+}
+
+/// The program itself may be who reads its standard error.
+#[test]
+fn other_runs_begin_and_end_while_a_table_is_being_written() {
+    let ended = in_child(|| {
+        let mut pipe = pipe_of_stderr();
+        let long = thread::spawn(|| {
+            builder().run(|| {
+                sleepers(100);
+                raise(SIGUSR1);
+            });
+        });
+        pipe.read_exact(&mut [0]).unwrap(); // From here on it waits for a reader.
+        builder().run(|| ());
+        let mut text = Vec::new();
+        while !text.ends_with(b"100 tasks\n") {
+            let mut byte = [0];
+            pipe.read_exact(&mut byte).unwrap();
+            text.extend(byte);
+        }
+        long.join().unwrap();
+    });
+    assert!(ended.status.success(), "{}", ended.stderr);
+}
+
+#[test]
+fn a_signal_that_arrives_after_the_run_is_not_sent_on_once_more() {
+    let ended = in_child(|| {
+        let count = Arc::new(AtomicU32::new(0));
+        let called = count.clone();
+        let count_it = move || {
+            called.fetch_add(1, Ordering::Relaxed);
+        };
+        // SAFETY: what is called in the handler adds to a number.
+        unsafe { signal_hook::low_level::register(SIGUSR1, count_it) }.unwrap();
+        let raised = Arc::new(Barrier::new(2));
+        let run = thread::spawn({
+            let raised = raised.clone();
+            move || {
+                builder().run(|| {
+                    block(SIGUSR1, libc::SIG_BLOCK);
+                    raised.wait();
+                    raised.wait();
+                });
+                block(SIGUSR1, libc::SIG_UNBLOCK);
+            }
+        });
+        raised.wait();
+        raise(SIGUSR1);
+        raised.wait();
+        run.join().unwrap();
+        assert_eq!(count.load(Ordering::Relaxed), 1);
+    });
+    assert!(ended.status.success(), "{}", ended.stderr);
+}
+
+/// Of those from `SIGRTMIN` on, each that is sent arrives.
+#[test]
+fn signals_that_are_queued_do_not_breed() {
+    let ended = in_child(|| {
+        let signal = libc::SIGRTMIN();
+        let raised = Arc::new(Barrier::new(3));
+        let run = || {
+            let raised = raised.clone();
+            thread::spawn(move || {
+                Builder::new().watchdog(None).tasks_on_signal(signal).run(|| {
+                    block(signal, libc::SIG_BLOCK);
+                    raised.wait();
+                    raised.wait();
+                    block(signal, libc::SIG_UNBLOCK);
+                    raised.wait();
+                });
+            })
+        };
+        let runs = [run(), run()];
+        raised.wait();
+        (0..3).for_each(|_| raise(signal));
+        raised.wait();
+        raised.wait();
+        runs.into_iter().for_each(|run| run.join().unwrap());
+    });
+    assert!(ended.status.success(), "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("wouldblock: on signal").count(), 2, "{}", ended.stderr);
+}
+
 #[test]
 fn a_stack_for_handlers_that_the_program_sets_up_stays() {
     let now = || {
@@ -444,6 +606,59 @@ fn a_stack_for_handlers_that_the_program_sets_up_stays() {
             raise(SIGUSR1);
         });
         assert_eq!(now(), own);
+    });
+    assert!(ended.status.success(), "{}", ended.stderr);
+}
+
+#[test]
+fn a_stack_overflow_is_explained_all_the_same() {
+    let ended = in_child(|| {
+        fn endless(n: u64) -> u64 {
+            if hint::black_box(n) == u64::MAX { 0 } else { endless(n + 1) + 1 }
+        }
+        builder().run(|| {
+            raise(SIGUSR1);
+            named("deep").spawn_green(|| endless(0)).join().unwrap()
+        });
+    });
+    assert!(!ended.status.success());
+    ended.assert_says(&["wouldblock: stack overflow in task 2 \"deep\""]);
+}
+
+/// As they come from outside: on any thread, at any time, while runs begin and end.
+#[test]
+fn a_rain_of_signals_disturbs_no_run() {
+    let ended = in_child(|| {
+        builder().run(|| ()); // From here on there is a handler.
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let runs = Vec::from_iter((0..3).map(|_| {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        builder().run(|| {
+                            let tasks = Vec::from_iter((0..5).map(|n| {
+                                green::spawn(move || {
+                                    green::yield_now();
+                                    vec![n; 100]
+                                })
+                            }));
+                            for (n, task) in tasks.into_iter().enumerate() {
+                                assert_eq!(task.join().unwrap(), vec![n; 100]);
+                            }
+                        });
+                    }
+                })
+            }));
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    // SAFETY: sends this process a signal that has a handler.
+                    unsafe { libc::kill(libc::getpid(), SIGUSR1) };
+                    thread::yield_now();
+                }
+            });
+            runs.into_iter().for_each(|run| run.join().unwrap());
+            done.store(true, Ordering::Relaxed);
+        });
     });
     assert!(ended.status.success(), "{}", ended.stderr);
 }
