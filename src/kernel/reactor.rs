@@ -26,7 +26,7 @@ use std::io;
 use std::num::NonZeroU32;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -354,19 +354,19 @@ impl<W> Reactor<W> {
                 self.unfinished.push((id, direction));
             }
         }
-        let timeout = if woken.len() > before { Some(Duration::ZERO) } else { timeout };
-        match self.poll.poll(&mut self.events, timeout) {
-            Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
-            Err(_) => self.events.clear(),
-            Ok(()) => {}
+        let mut timeout = if woken.len() > before { Some(Duration::ZERO) } else { timeout };
+        let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        while let Err(e) = self.poll.poll(&mut self.events, timeout) {
+            if e.kind() != io::ErrorKind::Interrupted {
+                return Err(e);
+            }
+            // A signal has come. Whoever sleeps its time out is to be sure that nothing has moved.
+            timeout = end.map(|end| end.saturating_duration_since(Instant::now()));
         }
         let (mut rung, mut polled) = (false, Vec::new());
         for event in &self.events {
             let Token(token) = event.token();
-            if event.token() == BELL {
-                rung = true;
-                continue;
-            }
+            rung |= event.token() == BELL; // It has no slot.
             let Some(slot) = self.slots.get_mut(token & 0xffff_ffff) else { continue };
             if slot.generation != (token >> 32) as u32 {
                 continue; // An old event of a socket that had this slot before.
