@@ -19,10 +19,10 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 
 use libc::{SIGUSR1, SIGUSR2};
-use util::{HOUR, again, assert_contains, in_child, let_others_run, panic_text};
+use util::{Ended, HOUR, MS, again, assert_contains, in_child, let_others_run, panic_text};
 use wouldblock::net::TcpListener;
-use wouldblock::sync::Mutex;
-use wouldblock::{Builder, future, green, offload, task};
+use wouldblock::sync::{Mutex, channel};
+use wouldblock::{Builder, future, green, offload, task, time};
 
 /// Counts what this thread allocates, and, on demand, sends it a signal in the midst of that.
 struct Interrupted;
@@ -184,7 +184,7 @@ fn it_is_printed_while_all_tasks_wait() {
             let (held, wanted) = (mutex.clone(), mutex);
             let _holder = named("holder").spawn_generator(move |y| {
                 let _guard = y.wait(held.locking());
-                y.wait(wouldblock::time::sleep(HOUR));
+                y.wait(time::sleep(HOUR));
             });
             green::yield_now();
             let _parent = named("parent").spawn_green(move || {
@@ -357,21 +357,103 @@ fn it_may_come_at_any_moment() {
         });
         eprintln!("wouldblock: {} signals", SIGNALS.get());
     });
+    // Of two that come in the midst of one change, there is one answer.
+    let (tables, signals) = whole_tables(&ended);
+    assert!(signals / 2 < tables && tables <= signals, "{tables} tables on {signals} signals");
+}
+
+/// How many tables have been printed, each of them whole; and how many signals were sent, as was said in the end.
+#[track_caller]
+fn whole_tables(ended: &Ended) -> (usize, usize) {
     assert!(ended.status.success(), "{}", ended.stderr);
     let mut tables = Vec::from_iter(ended.stderr.split("wouldblock: ").skip(1));
-    let signals = tables.pop().unwrap().split(' ').next().unwrap().parse::<usize>().unwrap();
-    let mut count = 0;
-    for table in tables {
+    let signals = tables.pop().unwrap().split(' ').next().unwrap().parse().unwrap();
+    for table in &tables {
         let tasks = table.split(", the ").nth(1).unwrap().split(' ').next().unwrap();
         let rows = table.lines().skip(1).take_while(|line| !line.starts_with("stacks"));
         let rows = Vec::from_iter(rows);
         assert_eq!(rows.len().to_string(), tasks, "{table}");
-        let is_row = |row: &&str| row.starts_with("task ") || row.starts_with("  task ");
-        assert!(rows.iter().all(is_row), "{table}");
-        count += 1;
+        for row in rows {
+            let (who, does) = row.split_once("): ").unwrap_or_else(|| panic!("{row:?} in {table}"));
+            assert!(who.trim_start().starts_with("task "), "{row:?} in {table}");
+            let known = ["runs, ", "is ready", "ends", "sleeps for ", "waits for ", "waits to "];
+            assert!(known.iter().any(|start| does.starts_with(start)), "{row:?} in {table}");
+        }
     }
-    // Of two that come in the midst of one change, there is one answer.
-    assert!(signals / 2 < count && count <= signals, "{count} tables on {signals} signals");
+    (tables.len(), signals)
+}
+
+/// The processor is told to trap after each instruction of all that tasks do.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn it_may_come_between_any_two_instructions() {
+    use std::arch::asm;
+
+    /// A signal at each of so many: a prime number, so that loops are met everywhere.
+    const STEP: u32 = 499;
+    static STEPS: AtomicU32 = AtomicU32::new(0);
+
+    extern "C" fn trapped(_: i32) {
+        // It is delivered when this returns: this blocks all of them.
+        if STEPS.fetch_add(1, Ordering::Relaxed).is_multiple_of(STEP) {
+            raise(SIGUSR1);
+        }
+    }
+
+    fn work() {
+        let mutex = Rc::new(Mutex::new(0));
+        let (sender, receiver) = channel::bounded(1);
+        let [a, b, c] = [(); 3].map(|()| mutex.clone());
+        let tasks = [
+            named("generator").spawn_generator(move |y| {
+                let mut guard = y.wait(a.locking());
+                y.yield_now();
+                *guard += 1;
+            }),
+            green::spawn(move || {
+                let mut guard = b.lock();
+                green::sleep(MS);
+                *guard += 1;
+            }),
+            future::spawn(async move {
+                time::sleep(2 * MS).await;
+                *c.locking().await += 1;
+            }),
+            green::spawn(move || {
+                green::timeout(MS, || green::sleep(HOUR)).unwrap_err();
+                sender.send(7).unwrap();
+            }),
+        ];
+        let cancelled = green::spawn(|| green::finally(|| green::sleep(HOUR), || green::sleep(MS)));
+        green::yield_now();
+        cancelled.cancel();
+        assert!(cancelled.join().unwrap_err().is_cancelled());
+        assert_eq!(receiver.recv(), Ok(7));
+        tasks.into_iter().for_each(|task| task.join().unwrap());
+        assert_eq!(*mutex.lock(), 3);
+    }
+
+    let ended = in_child(|| {
+        builder().virtual_clock().run(|| {
+            work(); // What is done once in a thread is done.
+            // SAFETY: a handler that adds to a number and sends a signal; then, the processor's trap flag, which
+            // is meant to be set and cleared so.
+            unsafe {
+                let mut action: libc::sigaction = mem::zeroed();
+                action.sa_sigaction = trapped as *const () as usize;
+                action.sa_flags = libc::SA_ONSTACK | libc::SA_RESTART;
+                libc::sigfillset(&mut action.sa_mask);
+                libc::sigaction(libc::SIGTRAP, &action, ptr::null_mut());
+                asm!("pushfq", "or qword ptr [rsp], 0x100", "popfq");
+                work();
+                asm!("pushfq", "and qword ptr [rsp], ~0x100", "popfq");
+            }
+        });
+        eprintln!("wouldblock: {} signals", STEPS.load(Ordering::Relaxed).div_ceil(STEP));
+    });
+    let (tables, signals) = whole_tables(&ended);
+    assert!(signals > 100, "{signals} signals");
+    assert!(signals - signals / 10 < tables && tables <= signals, "{tables} on {signals} signals");
 }
 
 #[test]

@@ -355,13 +355,14 @@ impl<W> Reactor<W> {
             }
         }
         let mut timeout = if woken.len() > before { Some(Duration::ZERO) } else { timeout };
-        let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let sleep = timeout.filter(|timeout| !timeout.is_zero());
+        let end = sleep.and_then(|sleep| Instant::now().checked_add(sleep));
         while let Err(e) = self.poll.poll(&mut self.events, timeout) {
             if e.kind() != io::ErrorKind::Interrupted {
                 return Err(e);
             }
             // A signal has come. Whoever sleeps its time out is to be sure that nothing has moved.
-            timeout = end.map(|end| end.saturating_duration_since(Instant::now()));
+            timeout = end.map(|end| end.saturating_duration_since(Instant::now())).or(timeout);
         }
         let (mut rung, mut polled) = (false, Vec::new());
         for event in &self.events {

@@ -503,6 +503,15 @@ unsafe impl Send for Unwind {}
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_state_is_what_it_was_set_to() {
+        let cell = StateCell(AtomicU8::new(0));
+        for state in [State::Ready, State::Running, State::Woken, State::Waiting, State::Done] {
+            cell.set(state);
+            assert_eq!(cell.get(), state);
+        }
+    }
+
     /// A million parked tasks are meant to cost little more than their stacks' pages.
     #[test]
     fn a_task_is_small() {
