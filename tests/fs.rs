@@ -672,7 +672,7 @@ fn a_cancelled_tasks_own_values_remove_their_files() {
             LEFT.with(|value| *value.borrow_mut() = Some(Remove(left)));
             green::wait(std::future::pending::<()>());
         });
-        green::yield_now();
+        let_others_run();
         task.cancel();
         assert!(task.join().unwrap_err().is_cancelled());
     });

@@ -398,12 +398,13 @@ fn a_cancelled_request_closes_its_connection_and_leaves_the_agent_usable() {
     virtually(|| {
         let (listener, address) = listener();
         let agent = agent();
-        let request = || {
+        for in_a_future in [false, true] {
             let (agent, url) = (agent.clone(), format!("http://{address}/"));
-            move || get(&agent, &url)
-        };
-        let (a, b) = (request(), request());
-        for task in [green::spawn(a), future::spawn(async move { b() })] {
+            let request = move || get(&agent, &url);
+            let task = match in_a_future {
+                false => green::spawn(request),
+                true => future::spawn(async move { request() }),
+            };
             let (mut stream, _) = listener.accept().unwrap();
             green::sleep(MS);
             task.cancel();

@@ -508,7 +508,7 @@ fn an_odd_size_is_rounded_up() {
     });
 }
 
-/// Leaves this process so little address space that no more stacks fit.
+/// Leaves this process so little address space that no more stacks fit: nor would the watchdog's thread.
 fn limit_address_space() {
     let status = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: u64 = status.split(' ').next().unwrap().parse().unwrap();
@@ -518,10 +518,14 @@ fn limit_address_space() {
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
 }
 
+fn unwatched() -> Builder {
+    Builder::new().watchdog(None)
+}
+
 #[test]
 fn a_stack_that_cannot_be_mapped_is_the_joiners_error() {
     let ended = in_child(|| {
-        run(|| {
+        unwatched().run(|| {
             limit_address_space();
             for era in ERAS {
                 let trace = Trace::new();
@@ -547,7 +551,7 @@ fn a_stack_that_cannot_be_mapped_is_the_joiners_error() {
 fn a_stack_that_cannot_be_mapped_is_logged_if_nobody_joins() {
     let ended = in_child(|| {
         let log = logged(|| {
-            run(|| {
+            unwatched().run(|| {
                 limit_address_space();
                 drop(task::Builder::new().name("huge").stack_size(1 << 30).spawn_green(|| ()));
                 let_others_run();
@@ -563,9 +567,9 @@ fn a_stack_that_cannot_be_mapped_is_logged_if_nobody_joins() {
 fn a_root_whose_stack_cannot_be_mapped_panics_clearly() {
     let ended = in_child(|| {
         limit_address_space();
-        let text = panic_text(|| Builder::new().stack_size(1 << 30).run(|| ()));
+        let text = panic_text(|| unwatched().stack_size(1 << 30).run(|| ()));
         assert_contains(&text, &["task 1 \"root\" (green", "could not run: cannot map"]);
-        assert_eq!(Builder::new().stack_size(64 << 10).run(|| 7), 7, "and then a smaller one runs");
+        assert_eq!(unwatched().stack_size(64 << 10).run(|| 7), 7, "and then a smaller one runs");
     });
     ended.assert_fine();
 }
