@@ -36,7 +36,7 @@ use corosensei::{Coroutine, Yielder};
 
 use super::stack::{Arena, Stack};
 
-// SAFETY: `base` and `limit` are multiples of the page size, and so of the alignment asked for; the
+// SAFETY: `base` and `limit` are multiples of a cache line, and so of the alignment asked for; the
 // arena has installed a guard at `limit`, and leaves at least one usable page above it.
 unsafe impl corosensei::stack::Stack for Stack {
     #[inline]
