@@ -314,8 +314,8 @@ fn each_era_is_cancelled_from_another_thread_where_it_waits() {
             announce.send(()).unwrap();
             pending::<()>().await;
         });
+        (0..3).for_each(|_| begun.recv().unwrap());
         for task in [generator.unwrap(), greenlet.unwrap(), future.unwrap()] {
-            begun.recv().unwrap();
             task.cancel();
             assert!(task.join().unwrap_err().is_cancelled());
             assert_eq!(dropped.recv().unwrap(), home);
