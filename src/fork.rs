@@ -5,11 +5,10 @@
 //! that the kernel wipes in the child (`MADV_WIPEONFORK`, Linux 4.14) tells them apart, at the price of
 //! reading one word.
 
-use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::kernel::stack::page_size;
+use crate::kernel::stack::{page_size, zeroed};
 
 /// Tells the process it was made in from its copies.
 #[derive(Clone, Copy, Debug)]
@@ -37,12 +36,7 @@ impl Original {
 
 /// A word on a page of its own.
 fn map_mark() -> &'static AtomicU32 {
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-    // SAFETY: a new anonymous mapping touches no memory of ours.
-    let page = unsafe {
-        libc::mmap(ptr::null_mut(), page_size(), libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0)
-    };
-    assert!(page != libc::MAP_FAILED, "cannot map a page: {}", std::io::Error::last_os_error());
+    let page = zeroed(page_size(), 0).unwrap_or_else(|e| panic!("cannot map a page: {e}"));
     #[cfg(target_os = "linux")]
     // SAFETY: the page just mapped. On an older kernel this fails, and copies go unnoticed.
     unsafe {

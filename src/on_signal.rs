@@ -31,6 +31,7 @@ use libc::{c_int, c_void, siginfo_t};
 
 use crate::change;
 use crate::kernel::scheduler::Scheduler;
+use crate::kernel::stack;
 use crate::report::Does;
 use crate::signal::{self, Stderr};
 use crate::tree::{self, Row};
@@ -283,11 +284,7 @@ struct Room {
 
 impl Room {
     fn for_rows(rows: usize) -> Option<Room> {
-        let access = libc::PROT_READ | libc::PROT_WRITE;
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-        // SAFETY: a new anonymous mapping touches no memory of ours.
-        let at = unsafe { libc::mmap(ptr::null_mut(), Room::bytes(rows), access, flags, -1, 0) };
-        (at != libc::MAP_FAILED).then_some(Room { at, rows })
+        stack::zeroed(Room::bytes(rows), 0).ok().map(|at| Room { at, rows })
     }
 
     fn bytes(rows: usize) -> usize {

@@ -75,7 +75,8 @@ impl Builder {
     }
 
     /// The usable bytes of each task's stack, rounded up to whole pages. Memory is only reserved: a page
-    /// costs nothing before it is touched.
+    /// costs nothing before it is touched. (Up to a KiB of it stays free, so that not all stacks begin in the
+    /// same places of the processor's caches.)
     ///
     /// # Panics
     ///

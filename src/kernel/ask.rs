@@ -58,15 +58,15 @@ impl Scheduler {
         let rung = polled
             .unwrap_or_else(|e| panic!("the kernel refuses to tell which sockets are ready: {e}"));
         let mut any = rung || !woken.is_empty();
-        self.watch.by.set(By::Socket);
-        for waiter in woken {
-            if let Waiter::Task(task) = &waiter {
-                // SAFETY: tasks in this reactor's lines were spawned on this thread.
-                unsafe { task.local() }.ticket.set(None); // It has left the line.
+        self.watch.on_behalf_of(By::Socket, || {
+            for waiter in woken {
+                if let Waiter::Task(task) = &waiter {
+                    // SAFETY: tasks in this reactor's lines were spawned on this thread.
+                    unsafe { task.local() }.ticket.set(None); // It has left the line.
+                }
+                self.wake_waiter(waiter);
             }
-            self.wake_waiter(waiter);
-        }
-        self.watch.by.set(By::Outside);
+        });
         if rung {
             for task in self.home.inbox.drain() {
                 task.noted();
@@ -89,13 +89,13 @@ impl Scheduler {
             self.clock.jump(next);
         }
         let now = self.clock.tick(self.clock.now());
-        self.watch.by.set(By::Time);
-        loop {
-            let due = self.timers.borrow_mut().pop_due(now);
-            let Some(waiter) = due else { break };
-            self.wake_waiter(waiter);
-        }
-        self.watch.by.set(By::Outside);
+        self.watch.on_behalf_of(By::Time, || {
+            loop {
+                let due = self.timers.borrow_mut().pop_due(now);
+                let Some(waiter) = due else { break };
+                self.wake_waiter(waiter);
+            }
+        });
         next <= now
     }
 

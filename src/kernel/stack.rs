@@ -128,7 +128,8 @@ struct Mapping {
 }
 
 impl Arena {
-    /// Stacks of at least `usable` bytes, rounded up to whole pages. Nothing is mapped yet.
+    /// Stacks of `usable` bytes, rounded up to whole pages; of which their colour may leave up to a KiB unused.
+    /// Nothing is mapped yet.
     pub(crate) fn new(usable: usize) -> Arena {
         let page = page_size();
         let usable = usable.max(page).next_multiple_of(page);
@@ -200,17 +201,19 @@ impl Drop for Arena {
     }
 }
 
+/// New memory, filled with zeros, from the kernel itself: a signal handler may ask for it.
+pub(crate) fn zeroed(bytes: usize, more_flags: libc::c_int) -> io::Result<*mut libc::c_void> {
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | more_flags;
+    // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no memory of ours.
+    let start = unsafe { libc::mmap(ptr::null_mut(), bytes, access, flags, -1, 0) };
+    if start == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(start) }
+}
+
 fn map(slots: usize, slot: usize) -> io::Result<NonZeroUsize> {
     let bytes = slots.checked_mul(slot).ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory));
     let bytes = bytes.map_err(|e| explain("map", slots, slot, e))?;
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-    // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no memory of ours.
-    let start = unsafe {
-        libc::mmap(ptr::null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0)
-    };
-    if start == libc::MAP_FAILED {
-        return Err(explain("map", slots, slot, io::Error::last_os_error()));
-    }
+    let start = zeroed(bytes, libc::MAP_NORESERVE).map_err(|e| explain("map", slots, slot, e))?;
     // SAFETY: the range is the mapping just made. A kernel without huge pages answers with an error,
     // and then there is nothing to switch off.
     #[cfg(target_os = "linux")]
