@@ -27,7 +27,7 @@ use std::task::{Context, Poll, Waker};
 use super::cancel;
 use super::coroutine;
 use super::reactor::{Direction, SourceId, Ticket};
-use super::scheduler::{Here, Scheduler, current, here, in_task, with_local, with_task};
+use super::scheduler::{BUDGET, Here, Scheduler, current, here, in_task, with_local, with_task};
 use super::task::{Cause, Wait, WaitKind, Waiter};
 use super::timers::TimerKey;
 use super::waker::{NOBODY, VTABLE};
@@ -83,6 +83,22 @@ pub(crate) fn another_turn<T>(cx: &Context<'_>) -> Poll<T> {
         cx.waker().wake_by_ref();
     }
     Poll::Pending
+}
+
+/// Spends one of the completions that a turn may have without waiting. An operation calls this first: when the
+/// turn has had its share, it gives each other ready task a turn before it goes on. Without a bound, a task whose
+/// operations are always ready would keep all others, timers and sockets from their turns. (The idea is that of
+/// tokio's cooperative budget.)
+pub(crate) fn proceed(cx: &Context<'_>) -> Poll<()> {
+    let budget = &here().budget;
+    if budget.get() > 0 || !in_task() {
+        budget.set(budget.get().saturating_sub(1));
+        return Poll::Ready(());
+    }
+    if !is_own(cx.waker()) {
+        budget.set(BUDGET); // An executor inside of the task may poll on in this turn; it yields this once.
+    }
+    another_turn(cx)
 }
 
 /// `cx.waker()`, to be kept by something that this thread's scheduler wakes.

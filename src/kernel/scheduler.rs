@@ -168,7 +168,7 @@ pub(crate) fn now() -> Instant {
 
 /// Socket operations that may succeed before a task gives up its turn. Without a bound, a task whose
 /// peer is fast enough never meets `WouldBlock`, and all others starve.
-const BUDGET: u32 = 64;
+pub(crate) const BUDGET: u32 = 64;
 
 const COPIED: &str = "this process was forked off (fork(2)) while a scheduler was running, and shares its \
     event queue with the parent: the copy must not go on. Call exec, or `_exit`, in the child";
