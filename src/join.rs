@@ -15,9 +15,10 @@ use std::task::{Context, Poll, ready};
 
 use crate::kernel::cancel;
 use crate::kernel::door;
+use crate::kernel::foreign::{aside, contain, message};
 use crate::kernel::observe::Outcome;
 use crate::kernel::scheduler::{Scheduler, current};
-use crate::kernel::task::{State, Task, Unwind, Wait};
+use crate::kernel::task::{State, Task, Wait};
 use crate::kernel::waker;
 
 /// A task that was spawned: wait for it, in any era, to get what its code returned.
@@ -159,30 +160,24 @@ impl Canceller {
 
     /// See [`JoinHandle::cancel`].
     pub(crate) fn cancel(&self) {
-        Scheduler::at(Arc::as_ptr(&self.task.home), |here| {
-            here.inspect(|here| here.tell_cancelled(&self.task));
+        Scheduler::at(Arc::as_ptr(&self.task.home), |here| match here {
+            Some(here) if here.cancel(&self.task) => here.tell_cancelled(&self.task),
+            Some(_) => {}
+            // SAFETY: this was made on the task's home thread, and is not `Send`.
+            None => unsafe { self.task.local() }.cancelled.set(true),
         });
-        // SAFETY: this was made on the task's home thread, and is not `Send`.
-        unsafe { self.task.local() }.cancelled.set(true);
         waker::wake(self.task.clone());
     }
 
-    /// Has `call` called when the task is done, at once if it is, and in no task's turn. Its panic, and that of
-    /// what it drops, is logged.
+    /// Has `call` called [`aside`] when the task is done, at once if it is.
     pub(crate) fn at_end(&self, call: impl FnOnce() + 'static) {
-        let of = self.task.clone();
-        let call = move || {
-            let Err(payload) = panic::catch_unwind(AssertUnwindSafe(call)) else { return };
-            log::error!("a callback at the end of {of} panicked: {}", message(&*payload));
-            let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(payload)));
-        };
         // SAFETY: as in `cancel`.
         let local = unsafe { self.task.local() };
         let others = local.if_extras(|extras| !extras.callbacks.is_empty());
-        match self.is_finished() && !others {
-            true => call(),
-            false => local.extras(|extras| extras.callbacks.push_back(Box::new(call))),
+        if !self.is_finished() || others {
+            return local.extras(|extras| extras.callbacks.push_back(Box::new(call)));
         }
+        aside(format_args!("a callback at the end of {}", self.task), call);
     }
 
     /// See [`JoinHandle::is_finished`].
@@ -220,7 +215,7 @@ impl<T> JoinHandle<T> {
         match local.state.get() {
             State::Done => Poll::Ready(Err(JoinError::taken(self.task.clone()))),
             State::Running | State::Woken => Poll::Ready(Err(JoinError::itself(self.task.clone()))),
-            State::Ready | State::Waiting => {
+            State::Ready | State::Waiting | State::Left => {
                 local.joiner.set(Some(door::waiter(cx)));
                 door::leave(cx, Wait::join(&self.task));
                 Poll::Pending
@@ -288,7 +283,7 @@ impl JoinError {
     /// Logs a failure that nobody will get.
     pub(crate) fn say_if_lost(&self) {
         if matches!(self.0.reason, Reason::Panicked(_) | Reason::NoStack(_)) {
-            log::error!("{self}, and nobody joined it to learn of it");
+            contain(|| log::error!("{self}, and nobody joined it to learn of it"));
         }
     }
 
@@ -356,14 +351,6 @@ impl From<JoinError> for io::Error {
     }
 }
 
-fn message(payload: &(dyn Any + Send)) -> &str {
-    match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
-        (Some(text), _) => text,
-        (_, Some(text)) => text,
-        _ => "(a payload that is not text)",
-    }
-}
-
 /// The end of a task that its body fills in; a `JoinHandle` holds the other.
 pub(crate) struct Promise<T>(pub(crate) Rc<Packet<T>>);
 
@@ -378,7 +365,7 @@ impl<T> Promise<T> {
 
     /// There is no stack for the task: that is its result.
     pub(crate) fn no_stack(&self, task: Arc<Task>, error: io::Error) {
-        drop_values(&task);
+        aside(format_args!("a destructor of {task}"), || drop_values(&task));
         self.0.result.set(Some(Err(JoinError::new(task, Reason::NoStack(error)))));
         note(Outcome::Panicked);
     }
@@ -394,18 +381,18 @@ impl<T> Promise<T> {
         let task = current().expect("a body is called in its task's turn");
         let mut failure = None;
         let result = panic::catch_unwind(AssertUnwindSafe(code)).map_err(|payload| {
-            let reason = reason(payload);
-            failure = Some(match reason {
-                Reason::Cancelled => Outcome::Cancelled,
-                _ => Outcome::Panicked,
-            });
+            let (reason, outcome) = match cancel::is_to_root(&*payload) {
+                true => (Reason::Cancelled, Outcome::Cancelled),
+                false => (Reason::Panicked(Mutex::new(payload)), Outcome::Panicked),
+            };
+            failure = Some(outcome);
             JoinError::new(task.clone(), reason)
         });
         self.0.result.set(Some(result));
         // A panic in these destructors has been reported by the hook, and there is nobody to get it.
         // They may wait, as cleanup does: what the task was told to stop has stopped.
         cancel::shield(|| {
-            let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(self)));
+            contain(|| drop(self));
             drop_values(&task);
         });
         if let Some(failure) = failure {
@@ -420,20 +407,13 @@ fn drop_values(task: &Task) {
     let local = unsafe { task.local() };
     // A destructor may ask for another value, and so make it.
     while let Some(value) = local.if_extras(|extras| extras.values.pop()) {
-        let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(value)));
+        contain(|| drop(value));
     }
 }
 
 /// Tells the scheduler how the running task ends.
 fn note(failure: Outcome) {
     Scheduler::with(|scheduler| scheduler.into_iter().for_each(|s| s.failed(failure)));
-}
-
-fn reason(payload: Box<dyn Any + Send>) -> Reason {
-    match payload.downcast::<Unwind>() {
-        Ok(_) => Reason::Cancelled,
-        Err(payload) => Reason::Panicked(Mutex::new(payload)),
-    }
 }
 
 impl<T> Drop for Packet<T> {

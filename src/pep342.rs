@@ -16,11 +16,9 @@ use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 
 use crate::kernel::cancel;
-use crate::kernel::coroutine::{Fiber, Suspender, Switch};
-use crate::kernel::door::Nested;
-use crate::kernel::scheduler::here;
+use crate::kernel::coroutine::{Fiber, Open, Suspender, Switch};
+use crate::kernel::foreign::{Boundary, Unwind, contain, discard, message};
 use crate::kernel::stack;
-use crate::kernel::task::Unwind;
 use crate::overflow;
 
 /// A coroutine that yields `Y`s to whoever resumes it, takes `S`s from there, and returns an `R`.
@@ -67,10 +65,12 @@ pub enum GeneratorState<Y, R> {
 struct Line<Y, S> {
     sent: Cell<Option<Sent<S>>>,
     yielded: Cell<Option<Y>>,
-    /// The time limits and shields in force where the generator was last resumed.
-    bounds: Cell<cancel::Bounds>,
+    /// Names the generator as the boundary of the unwinding that closes it; 0: there is none.
+    serial: Cell<u64>,
     /// It is a task's, so that all its turns are the task's own.
     is_task: Cell<bool>,
+    /// The thread was unwinding where the generator was last resumed.
+    unwinding: Cell<bool>,
     /// It is suspended in a `wait`, not in a `yield_` of its own.
     in_wait: Cell<bool>,
 }
@@ -89,8 +89,9 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         let line = Line {
             sent: Cell::default(),
             yielded: Cell::default(),
-            bounds: Cell::default(),
+            serial: Cell::new(0),
             is_task: Cell::new(false),
+            unwinding: Cell::new(false),
             in_wait: Cell::new(false),
         };
         let start = Some(Box::new(body) as Start<Y, S, R>);
@@ -181,7 +182,8 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         // Also while this thread is unwinding: what unwinds in the generator is caught at its root.
         match self.step(Some(Sent::Close)).expect(NOT_AT_THE_DOOR) {
             GeneratorState::Yielded(_) => panic!("a generator yielded while it was being closed"),
-            GeneratorState::Complete(Err(payload)) if !payload.is::<Unwind>() => {
+            // The unwinding of a time limit, or of the task that closes it, goes on.
+            GeneratorState::Complete(Err(payload)) if !self.line.is_closing(&*payload) => {
                 panic::resume_unwind(payload)
             }
             GeneratorState::Complete(_) => {}
@@ -210,7 +212,6 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         sent: Option<Sent<S>>,
     ) -> GeneratorState<Y, std::thread::Result<R>> {
         assert!(!self.is_finished(), "a generator was resumed after it had finished");
-        cancel::refuse_while_unwinding();
         self.step(sent).expect(NOT_AT_THE_DOOR)
     }
 
@@ -236,8 +237,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         sent: Option<Sent<S>>,
     ) -> Option<GeneratorState<Y, std::thread::Result<R>>> {
         self.line.sent.set(sent);
-        self.line.bounds.set(cancel::bounds());
-        let _nested = Nested::enter();
+        self.line.unwinding.set(std::thread::panicking());
         let switch = match &mut self.fiber {
             Some(fiber) if self.start.is_none() => fiber.resume(),
             _ => self.begin(),
@@ -294,12 +294,22 @@ impl<Y: 'static, S: 'static, R: 'static> Drop for Generator<Y, S, R> {
         // Also while this thread is unwinding: what unwinds in the generator is caught at its root.
         match self.step(Some(Sent::Close)) {
             Some(GeneratorState::Complete(Ok(_))) => {}
+            // Also that of a time limit or of the task: its next wait raises it again.
             Some(GeneratorState::Complete(Err(payload))) if payload.is::<Unwind>() => {}
-            Some(GeneratorState::Complete(Err(_))) => {
-                log::error!("a generator panicked while it was being dropped");
+            Some(GeneratorState::Complete(Err(payload))) => {
+                let text = format!(
+                    "a generator panicked while it was being dropped: {}",
+                    message(&*payload)
+                );
+                discard(payload);
+                contain(|| log::error!("{text}"));
             }
             Some(GeneratorState::Yielded(_)) | None => {
-                log::error!("a generator yielded while it was being dropped; its stack is leaked");
+                contain(|| {
+                    log::error!(
+                        "a generator yielded while it was being dropped; its stack is leaked"
+                    );
+                });
             }
         }
     }
@@ -347,7 +357,7 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
         match self.exchange(value) {
             Sent::Value(value) => value,
             Sent::Throw(payload) => panic::resume_unwind(payload),
-            Sent::Close => cancel::raise_closed(),
+            Sent::Close => self.line.close(),
         }
     }
 
@@ -388,7 +398,7 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
             state = match self.exchange(value) {
                 Sent::Close => {
                     inner.close();
-                    cancel::raise_closed();
+                    self.line.close();
                 }
                 sent => inner.advance(Some(sent)),
             };
@@ -404,36 +414,60 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
         match sent {
             Sent::Value(_) => {}
             Sent::Throw(payload) => panic::resume_unwind(payload),
-            Sent::Close => cancel::raise_closed(),
+            Sent::Close => self.line.close(),
         }
     }
 
     #[inline(always)] // See `Fiber::resume`.
     #[track_caller]
     fn exchange(&self, value: Y) -> Sent<S> {
-        cancel::refuse_while_unwinding();
+        // Where the thread was unwinding already, the generator's own stack may well not be.
+        if !self.line.unwinding.get() {
+            cancel::refuse_while_unwinding();
+        }
+        self.suspender.suspend(|open| {
+            self.line.refuse_inside(open);
+            self.line.yielded.set(Some(value));
+        });
+        self.line.sent.take().expect("a suspended generator is resumed with something sent")
+    }
+}
+
+impl<Y, S> Line<Y, S> {
+    /// A generator that is suspended leaves the code that it is in the middle of in force: for the code that has
+    /// resumed it, and for that which will.
+    #[track_caller]
+    fn refuse_inside(&self, open: &Open) {
         assert!(
-            !here().polling.get(),
+            open.poll.get().is_null(),
             "a generator cannot yield in the middle of an operation's poll: the operation was lent the \
              waker of the task that runs now, and the generator may be resumed in another"
         );
-        let now = cancel::bounds();
-        let outside = self.line.bounds.get();
+        assert!(open.limits.get() == 0, "a generator cannot yield inside of {}", open.limit.get());
         assert!(
-            now.limits == outside.limits,
-            "a generator cannot yield inside of `green::timeout`; use `y.wait(timeout(..))`"
-        );
-        assert!(
-            now.shields == outside.shields || self.line.is_task.get(),
-            "a generator cannot yield in the cleanup of `green::finally`, which would go on for whoever \
+            open.shields.get() == 0 || self.is_task.get(),
+            "a generator cannot yield in the cleanup of `green::finally`, which would go on for the task that \
              resumed it"
         );
         assert!(
-            now.scopes == outside.scopes || self.line.is_task.get(),
-            "a generator cannot yield inside of `green::scope`, whose tasks belong to whoever resumed it"
+            open.scopes.get() == 0 || self.is_task.get(),
+            "a generator cannot yield inside of `green::scope`, whose tasks belong to the task that resumed it"
         );
-        self.suspender.suspend(|| self.line.yielded.set(Some(value)));
-        self.line.sent.take().expect("whoever resumes a suspended generator sends something")
+    }
+
+    /// Unwinds to the root of the generator; in one that is a task's, that is the task's root.
+    fn close(&self) -> ! {
+        let task = if self.is_task.get() { cancel::root() } else { None };
+        cancel::unwind_to(task.unwrap_or_else(|| {
+            self.serial.set(Boundary::serial());
+            Boundary::Generator(self.serial.get())
+        }))
+    }
+
+    /// Whether it was closed, and has unwound for that.
+    fn is_closing(&self, payload: &(dyn Any + Send)) -> bool {
+        let boundary = payload.downcast_ref::<Unwind>().map(|unwind| unwind.boundary);
+        boundary == Some(Boundary::Generator(self.serial.get()))
     }
 }
 

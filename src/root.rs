@@ -70,6 +70,7 @@ impl Builder {
         self.try_run_at(Location::caller(), root)
     }
 
+    #[track_caller]
     pub(crate) fn try_run_at<T>(
         self,
         site: &'static Location<'static>,

@@ -5,22 +5,24 @@ use std::io;
 use std::marker::PhantomData;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crate::join::{JoinHandle, Promise};
 use crate::kernel::cancel;
-use crate::kernel::coroutine::{self, Fiber, as_root};
+use crate::kernel::coroutine::{self, Fiber};
+use crate::kernel::foreign::contain;
 use crate::kernel::observe::Observer;
 use crate::kernel::scheduler::{
-    Progress, Scheduler, current, here, in_task, with_local, with_task,
+    Progress, Scheduler, current, in_task, running_task, with_local, with_task,
 };
 use crate::kernel::stack;
-use crate::kernel::task::{Body, Extras, Setup, State, Value};
+use crate::kernel::task::{Body, Extras, Setup, State, Task, Value};
 use crate::kernel::timers::Clock;
 use crate::on_signal;
 use crate::overflow;
-use crate::report::Deadlock;
+use crate::report::{Deadlock, Does};
 use crate::watchdog;
 
 pub use crate::kernel::observe::Era;
@@ -188,6 +190,7 @@ impl Builder {
     /// what is left.
     ///
     /// `code` may borrow from the caller.
+    #[track_caller]
     pub(crate) fn run_root(
         self,
         setup: Setup,
@@ -195,7 +198,7 @@ impl Builder {
         root: impl FnOnce(Promise<()>, Box<dyn FnOnce()>) -> Box<dyn Body>,
     ) -> Result<(), Deadlock> {
         cancel::refuse_while_unwinding();
-        refuse_nesting();
+        refuse_nesting("`run` inside of `run`");
         let _watching = self.watchdog.map(watchdog::watch);
         let signal = self.signal;
         let runtime =
@@ -204,16 +207,12 @@ impl Builder {
         let _listening = signal.map(|signal| on_signal::listen(signal, scheduler));
         let promise = Promise::new();
         let packet = promise.0.clone();
-        // SAFETY: only the lifetime changes. The code runs in `drive` below, which returns when the task
-        // is done, whereupon the code, having been called, is gone; or when it never will be. Then, and
-        // should the scheduler itself unwind, the task's body is leaked (`Task::drop`) and never resumed,
-        // so that it never again looks at what it borrows.
+        // SAFETY: only the lifetime changes. The code is called, and gone, or was dropped uncalled, when the root
+        // task is done; and this function is not left before that, by whichever path: see `Root`.
         let code: Box<dyn FnOnce() + 'static> = unsafe { std::mem::transmute(code) };
-        let stalled = runtime.enter(|| {
-            let task = scheduler.spawn(setup, root(promise, code));
-            // SAFETY: the task was spawned on this thread.
-            let state = unsafe { &task.local().state };
-            let stalled = drive(scheduler, "", || state.get() == State::Done);
+        let stalled = scheduler.enter(|| {
+            let root = Root(scheduler.spawn(setup, root(promise, code)));
+            let stalled = drive(scheduler, "", || root.is_done());
             close(scheduler);
             stalled
         });
@@ -243,10 +242,40 @@ impl fmt::Debug for Builder {
     }
 }
 
-fn refuse_nesting() {
+/// The root task of a run, which may borrow from the frames of the caller of `run`: these do not end before it is
+/// done. Aborts the process if they would.
+struct Root(Arc<Task>);
+
+impl Root {
+    fn is_done(&self) -> bool {
+        // SAFETY: the task was spawned on this thread.
+        unsafe { self.0.local() }.state.get() == State::Done
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        if self.is_done() {
+            return;
+        }
+        let (root, does) = (&self.0, Does::of(&self.0, None));
+        let why = match std::thread::panicking() {
+            true => "which panics",
+            false => "whose tasks are to end; put a time limit inside of the cleanup that waits",
+        };
+        eprintln!(
+            "wouldblock: the root of a run, {root}, {does}, and may borrow from the function that called `run`: \
+             that cannot be left by the run, {why}; aborting"
+        );
+        std::process::abort();
+    }
+}
+
+#[track_caller]
+fn refuse_nesting(what: &str) {
     assert!(
         Scheduler::with(|here| here.is_none()),
-        "`run` inside of `run`: this thread has a scheduler already; spawn a task instead"
+        "{what}: this thread has a scheduler already; spawn a task instead"
     );
 }
 
@@ -269,7 +298,9 @@ pub(crate) fn seed_of_environment() -> Option<u64> {
 /// assert_eq!((turns, task.is_finished()), (2, true));
 /// ```
 ///
-/// Dropping it cancels its tasks, the newest first. It stays on its thread, as its tasks do:
+/// Dropping it cancels its tasks, the newest first, and gives them the turns in which they clean up; this blocks the
+/// thread, also inside of another run. Where the thread unwinds already, cleanup that waits is left instead, with
+/// an error in the log. It stays on its thread, as its tasks do:
 ///
 /// ```compile_fail,E0277
 /// fn send<T: Send>() {}
@@ -288,8 +319,8 @@ impl Runtime {
     /// Where the thread has a runtime entered already; and with whatever `f` panics with.
     #[track_caller]
     pub fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
-        refuse_nesting();
-        self.scheduler.enter(|| as_root(f))
+        refuse_nesting("a runtime is entered inside of a run, or of another runtime");
+        self.scheduler.enter(f)
     }
 
     /// Gives one turn to the task that is first in the queue. If none is ready, asks the operating system
@@ -322,13 +353,10 @@ impl Runtime {
 
 impl Drop for Runtime {
     fn drop(&mut self) {
-        // Inside of a run, or while this thread unwinds, tasks cannot be given the turns in which they
-        // would clean up: they are leaked.
-        let closed = self.scheduler.is_closing();
-        if !closed && Scheduler::with(|here| here.is_none()) && !std::thread::panicking() {
-            self.enter(|| close(&self.scheduler));
+        if !self.scheduler.is_closing() {
+            self.scheduler.unwinding.set(std::thread::panicking());
+            self.scheduler.enter(|| close(&self.scheduler));
         }
-        self.scheduler.close();
     }
 }
 
@@ -345,7 +373,9 @@ fn drive(scheduler: &Scheduler, when: &str, done: impl Fn() -> bool) -> Option<D
         match scheduler.run_until(&done) {
             Progress::Done => return None,
             Progress::Deadlock => return Some(Deadlock::of(scheduler, true)),
-            Progress::Quiet if !warned => log::warn!("{when}{}", Deadlock::of(scheduler, false)),
+            Progress::Quiet if !warned => {
+                contain(|| log::warn!("{when}{}", Deadlock::of(scheduler, false)));
+            }
             Progress::Quiet => {}
         }
         warned = true;
@@ -356,9 +386,13 @@ fn drive(scheduler: &Scheduler, when: &str, done: impl Fn() -> bool) -> Option<D
 fn close(scheduler: &Scheduler) {
     scheduler.cancel_all();
     let when = "the run is over, but not the cleanup of its tasks: ";
-    if let Some(report) = drive(scheduler, when, || scheduler.tasks.borrow().len() == 0) {
+    if let Some(report) = drive(scheduler, when, || scheduler.is_cleaned_up()) {
         // It is left where it is, and its stacks are leaked.
-        log::error!("the run is over, but not the cleanup of its tasks, which is left: {report}");
+        contain(|| {
+            log::error!(
+                "the run is over, but not the cleanup of its tasks, which is left: {report}"
+            );
+        });
     }
     scheduler.close();
 }
@@ -367,29 +401,33 @@ const ENDING: &str = "spawn after the root has returned: the run is ending";
 
 /// Adds a task to the run of this thread: what the three `spawn`s share. A stack of no size is one of the
 /// run's.
+#[track_caller]
 pub(crate) fn launch<T: 'static, B: Body + 'static>(
     mut setup: Setup,
     body: impl FnOnce(Promise<T>) -> B,
 ) -> JoinHandle<T> {
+    let refused = Scheduler::with(|scheduler| match scheduler {
+        None => Some("spawn outside of a run: call it inside `wouldblock::run(|| ..)`"),
+        Some(s) if s.watch.telling.get() => Some("spawn in an observer: it may only look on"),
+        // A panic while a stack is being unwound would abort the process.
+        Some(s) if s.is_closing() && !std::thread::panicking() => Some(ENDING),
+        Some(_) => None,
+    });
+    if let Some(refused) = refused {
+        panic!("{refused}"); // At the caller's line, which a closure's would not be.
+    }
     let promise = Promise::new();
     let packet = promise.0.clone();
     let values = inherited();
     let task = Scheduler::with(|scheduler| {
-        let scheduler = scheduler.unwrap_or_else(|| {
-            panic!("spawn outside of a run: call it inside `wouldblock::run(|| ..)`")
-        });
-        assert!(!scheduler.watch.telling.get(), "spawn in an observer: it may only look on");
-        // A panic while a stack is being unwound would abort the process.
-        let closing = scheduler.is_closing();
-        assert!(!closing || std::thread::panicking(), "{ENDING}");
+        let scheduler = scheduler.expect("there is one, as just seen");
         if setup.stack_size == 0 {
             setup.stack_size = scheduler.stack_size;
         }
         let task = scheduler.spawn(setup, Box::new(body(promise)));
-        if closing {
-            log::warn!("{ENDING}: {task} is cancelled before it begins");
-            // SAFETY: the task was just spawned on this thread.
-            unsafe { task.local() }.cancelled.set(true);
+        if scheduler.is_closing() {
+            scheduler.cancel(&task);
+            contain(|| log::warn!("{ENDING}: {task} is cancelled before it begins"));
         }
         task
     });
@@ -449,7 +487,7 @@ pub(crate) fn poll_fiber() -> Option<Fiber> {
 /// Leaves the fiber of a poll that is over for the next one.
 #[inline]
 pub(crate) fn end_poll(fiber: Fiber) {
-    let task = here().pulse.task();
+    let task = running_task();
     let dropped = Scheduler::with(|scheduler| {
         // SAFETY: as in `poll_fiber`.
         let (Some(scheduler), Some(task)) = (scheduler, unsafe { task.as_ref() }) else {

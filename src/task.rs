@@ -25,6 +25,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::kernel::foreign::Unwind;
 use crate::kernel::scheduler::{self, Scheduler, with_local};
 use crate::kernel::stack;
 use crate::kernel::task::{self, CopyValue, Extras, Setup, Value};
@@ -81,6 +82,34 @@ impl Builder {
 /// The task that calls; `None` outside of any.
 pub fn current() -> Option<Task> {
     scheduler::current().map(Task)
+}
+
+/// Whether `payload`, which `std::panic::catch_unwind` has caught around a wait, is that of a cancellation, of a time
+/// limit that has passed, or of a generator that is closed, and not that of a panic.
+///
+/// Let it go on: each further wait raises it again, until it has ended where it is to end.
+///
+/// ```
+/// use std::panic;
+/// use wouldblock::{green, task};
+///
+/// wouldblock::run(|| {
+///     let worker = green::spawn(|| {
+///         let job = || green::sleep(std::time::Duration::from_secs(60));
+///         if let Err(payload) = panic::catch_unwind(job) {
+///             if task::is_cancellation(&*payload) {
+///                 panic::resume_unwind(payload);
+///             }
+///             println!("a job has panicked; the worker goes on");
+///         }
+///     });
+///     green::yield_now();
+///     worker.cancel();
+///     assert!(worker.join().unwrap_err().is_cancelled());
+/// });
+/// ```
+pub fn is_cancellation(payload: &(dyn Any + Send)) -> bool {
+    payload.is::<Unwind>()
 }
 
 /// Who a task is. Prints as `task 3 "fetch" (green, spawned at src/main.rs:12:5)`.

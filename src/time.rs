@@ -18,7 +18,8 @@ pub fn now() -> Instant {
     scheduler::now()
 }
 
-/// An operation that is ready when `duration` has passed since this call.
+/// An operation that is ready when `duration` has passed since this call. `Duration::ZERO` gives each other ready
+/// task a turn, as in gevent and asyncio.
 ///
 /// ```
 /// use std::time::Duration;
@@ -36,7 +37,13 @@ pub fn now() -> Instant {
 ///
 /// Nothing is lost.
 pub fn sleep(duration: Duration) -> Sleep {
-    Sleep { deadline: now().checked_add(duration), registration: Registration::None }
+    Sleep { gives_turn: duration.is_zero(), ..until(duration) }
+}
+
+/// `duration` from now.
+fn until(duration: Duration) -> Sleep {
+    let deadline = now().checked_add(duration);
+    Sleep { deadline, gives_turn: false, registration: Registration::None }
 }
 
 /// An operation that is ready at `deadline`, by the clock of [`now`].
@@ -45,7 +52,7 @@ pub fn sleep(duration: Duration) -> Sleep {
 ///
 /// Nothing is lost.
 pub fn sleep_until(deadline: Instant) -> Sleep {
-    Sleep { deadline: Some(deadline), registration: Registration::None }
+    Sleep { deadline: Some(deadline), gives_turn: false, registration: Registration::None }
 }
 
 /// See [`sleep`].
@@ -54,6 +61,8 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 pub struct Sleep {
     /// `None`: so far in the future that no clock can say it.
     deadline: Option<Instant>,
+    /// It gives a turn first.
+    gives_turn: bool,
     registration: Registration,
 }
 
@@ -61,6 +70,9 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if std::mem::take(&mut self.gives_turn) {
+            return door::another_turn(cx);
+        }
         let Some(deadline) = self.deadline else { return Poll::Pending };
         if now() >= deadline {
             return Poll::Ready(());
@@ -95,7 +107,7 @@ impl Future for Sleep {
 ///
 /// When the time passes, `operation` is dropped: what is lost is what it says under this heading.
 pub fn timeout<O: IntoFuture>(duration: Duration, operation: O) -> Timeout<O::IntoFuture> {
-    Timeout { operation: operation.into_future(), limit: sleep(duration), duration }
+    Timeout { operation: operation.into_future(), limit: until(duration), duration }
 }
 
 /// See [`timeout`].

@@ -220,16 +220,36 @@ fn the_thread_can_run_again() {
 #[test]
 fn a_cleanup_that_can_never_end_is_left_and_the_thread_runs_again() {
     let trace = Trace::new();
-    let borrowed = trace.at_drop("borrowed");
-    deadlock(|| {
-        let _root = trace.at_drop("never");
-        let _borrow = &borrowed;
-        green::finally(|| green::wait(pending::<()>()), || green::wait(pending::<()>()));
+    let held = trace.at_drop("never");
+    run(move || {
+        drop(green::spawn(move || {
+            let _held = held;
+            green::finally(|| green::wait(pending::<()>()), || green::wait(pending::<()>()));
+        }));
+        let_others_run();
     });
     assert!(trace.take().is_empty());
-    drop(borrowed);
-    assert_eq!(trace.take(), ["borrowed"]);
     assert_eq!(run(|| green::spawn(|| 7).join().unwrap()), 7);
+}
+
+/// The root may borrow from the caller of `run`, so that its frames are not left behind.
+#[test]
+fn a_root_whose_cleanup_can_never_end_aborts_after_the_reports() {
+    let ended = in_child(|| {
+        let mut numbers = vec![1, 2, 3];
+        let _ = Builder::new().try_run(|| {
+            let borrowed = &mut numbers;
+            green::finally(|| green::wait(pending::<()>()), || green::wait(pending::<()>()));
+            borrowed.push(4);
+        });
+        unreachable!("the frames of the root exist");
+    });
+    ended.assert_killed_by(libc::SIGABRT);
+    ended.assert_says(&[
+        "wouldblock: the root of a run, task 1 \"root\" (green, spawned at tests/deadlock.rs:",
+        "waits for somebody to wake it",
+        "put a time limit inside of the cleanup that waits; aborting",
+    ]);
 }
 
 #[test]

@@ -420,7 +420,7 @@ fn a_panic_of_one_that_is_being_dropped_is_logged() {
     generator.prime();
     let log = logged(|| drop(generator));
     assert_eq!(log.len(), 1, "{log:?}");
-    assert_eq!(log[0].1, "a generator panicked while it was being dropped");
+    assert_eq!(log[0].1, "a generator panicked while it was being dropped: while closing");
 }
 
 #[test]

@@ -437,7 +437,7 @@ fn an_observer_that_panics_is_told_nothing_more_and_the_run_goes_on() {
         assert_eq!(value, 3);
     });
     assert_eq!(told.get(), 3);
-    let message = "the observer of this run has panicked, and is told nothing any more";
+    let message = "the observer of this run, which gets no more events, panicked: on purpose";
     assert_eq!(logged, [(Level::Error, message.to_owned())]);
 }
 

@@ -965,8 +965,11 @@ fn cancelling_works_between_the_turns_too() {
 fn a_runtime_inside_of_a_run_can_be_made_but_not_driven() {
     bounded(|| {
         let inner = by_hand();
-        for text in [panic_text(|| inner.turn()), panic_text(|| wouldblock::run(|| true))] {
-            assert!(text.contains("`run` inside of `run`"), "{text:?}");
+        for (text, what) in [
+            (panic_text(|| inner.turn()), "a runtime is entered inside of a run"),
+            (panic_text(|| wouldblock::run(|| true)), "`run` inside of `run`"),
+        ] {
+            assert!(text.contains(what), "{text:?}");
             assert!(text.contains("spawn a task instead"), "what to do: {text:?}");
         }
     });

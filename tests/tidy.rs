@@ -20,6 +20,7 @@ const READING_ORDER: &[&str] = &[
     "change.rs",
     "trail.rs",
     "fork.rs",
+    "kernel/foreign.rs",
     "kernel/observe.rs",
     "kernel/inbox.rs",
     "kernel/queue.rs",

@@ -36,6 +36,7 @@ use crate::join::{JoinHandle, Promise};
 use crate::kernel::cancel;
 use crate::kernel::coroutine::{Fiber, Switch};
 use crate::kernel::door;
+use crate::kernel::foreign::contain;
 use crate::kernel::observe::Era;
 use crate::kernel::task::Body;
 use crate::runtime::{end_poll, fiber, launch, poll_fiber};
@@ -143,9 +144,9 @@ impl<F: Future> Code<F> {
             false => {
                 let now = future.as_mut().as_pin_mut().expect("polled until it is ready");
                 match panic::catch_unwind(AssertUnwindSafe(|| door::poll(now))) {
-                    Ok(Poll::Pending) if cancel::is_cancelled() => None, // It had its chance to be ready.
-                    Ok(Poll::Pending) => return, // What it waits for is left at the door.
-                    Ok(Poll::Ready(value)) => Some(Ok(value)),
+                    Ok(Err(_)) if cancel::is_cancelled() => None, // It had its chance to be ready.
+                    Ok(Err(wait)) => return door::put(wait),
+                    Ok(Ok(value)) => Some(Ok(value)),
                     Err(payload) => Some(Err(payload)),
                 }
             }
@@ -155,7 +156,7 @@ impl<F: Future> Code<F> {
         promise.fulfil(move || {
             if let Some(Err(payload)) = polled {
                 // A second panic, in the destructor, has been reported; the first is the task's.
-                let _ = panic::catch_unwind(AssertUnwindSafe(|| future.set(None)));
+                contain(|| future.set(None));
                 panic::resume_unwind(payload);
             }
             future.set(None);

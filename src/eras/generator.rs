@@ -40,7 +40,7 @@ use crate::kernel::cancel;
 use crate::kernel::coroutine::Switch;
 use crate::kernel::door;
 use crate::kernel::observe::Era;
-use crate::kernel::task::{Body, Wait, WaitKind};
+use crate::kernel::task::{Body, Wait};
 use crate::pep342::Sent;
 use crate::runtime::{fiber, launch};
 use crate::task;
@@ -91,13 +91,18 @@ impl<T: 'static, F: FnOnce(&Yielder<Wait>) -> T + 'static> Body for Trampoline<T
             let sent = if stop { Sent::Close } else { Sent::Value(()) };
             let mut step = generator.step(Some(sent));
             while cancel::is_cancelled() && matches!(step, Some(GeneratorState::Yielded(_))) {
-                cancel::count_raise();
+                if cancel::count_root() {
+                    cancel::mark_left();
+                    return Switch::Suspended;
+                }
                 step = generator.step(Some(Sent::Close));
             }
             return bounce(step);
         }
-        let (promise, body) = self.start.take().expect("a generator starts once");
-        let Some(fiber) = fiber(&promise) else { return Switch::Finished };
+        let (promise, _) = self.start.as_ref().expect("a generator starts once");
+        // Without a stack, the body is dropped with this.
+        let Some(fiber) = fiber(promise) else { return Switch::Finished };
+        let (promise, body) = self.start.take().expect("as just seen");
         let generator = Generator::new(move |y: &Yielder<Wait>| {
             promise.fulfil(|| {
                 cancel::check_cancelled();
@@ -135,10 +140,17 @@ impl<Y: From<Wait> + 'static, S: 'static> Yielder<Y, S> {
     /// When the generator is closed, the operation is dropped and the stack unwinds from here.
     #[track_caller]
     pub fn wait<O: IntoFuture>(&self, operation: O) -> O::Output {
+        if door::is_spent() {
+            door::leaves();
+            self.yield_wait(Wait::TURN.into());
+        }
         let mut operation = pin!(operation.into_future());
         loop {
-            match door::poll_said(operation.as_mut()) {
-                Ok(value) => return value,
+            match door::poll_to_yield(operation.as_mut()) {
+                Ok(value) => {
+                    door::spend();
+                    return value;
+                }
                 Err(wait) => {
                     door::leaves();
                     self.yield_wait(wait.into());
@@ -159,6 +171,6 @@ impl<Y: From<Wait> + 'static, S: 'static> Yielder<Y, S> {
     #[track_caller]
     pub fn yield_now(&self) {
         door::leaves();
-        drop(self.yield_(Wait::new(WaitKind::Turn).into()));
+        drop(self.yield_(Wait::TURN.into()));
     }
 }

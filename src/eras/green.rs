@@ -66,8 +66,8 @@ impl task::Builder {
 /// Whatever is on the stack, the task knows nothing of it: it resumes it.
 pub(crate) enum Greenlet<T, F> {
     New(Promise<T>, F),
+    Started,
     Running(Fiber),
-    NoStack,
 }
 
 impl<T: 'static, F: FnOnce() -> T + 'static> Body for Greenlet<T, F> {
@@ -82,8 +82,10 @@ impl<T: 'static, F: FnOnce() -> T + 'static> Body for Greenlet<T, F> {
 impl<T: 'static, F: FnOnce() -> T + 'static> Greenlet<T, F> {
     #[cold]
     fn start(&mut self) -> Switch {
-        let Greenlet::New(promise, body) = replace(self, Greenlet::NoStack) else { unreachable!() };
-        let Some(mut fiber) = fiber(&promise) else { return Switch::Finished };
+        let Greenlet::New(promise, _) = self else { unreachable!("a greenlet starts once") };
+        // Without a stack, `body` is dropped with this.
+        let Some(mut fiber) = fiber(promise) else { return Switch::Finished };
+        let Greenlet::New(promise, body) = replace(self, Greenlet::Started) else { unreachable!() };
         let switch = fiber.start(move || {
             promise.fulfil(|| {
                 cancel::check_cancelled();
@@ -185,7 +187,9 @@ pub fn timeout<T>(limit: Duration, body: impl FnOnce() -> T) -> Result<T, Elapse
     assert!(in_task(), "a time limit outside of any task: call it inside `wouldblock::run(|| ..)`");
     match now().checked_add(limit) {
         Some(deadline) => {
-            cancel::Limit::hold(&Cell::new(Some(deadline)), body).ok_or_else(|| Elapsed::new(limit))
+            let what = "`green::timeout`; use `y.wait(timeout(..))`";
+            let deadline = Cell::new(Some(deadline));
+            cancel::Limit::hold(what, &deadline, body).ok_or_else(|| Elapsed::new(limit))
         }
         None => Ok(body()),
     }

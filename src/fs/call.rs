@@ -3,8 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::kernel::coroutine::with_open;
 use crate::kernel::observe::Era;
-use crate::kernel::scheduler::{current, here, in_task, with_local};
+use crate::kernel::scheduler::{current, in_task, with_local};
 use crate::kernel::{cancel, door};
 use crate::offload::offload;
 
@@ -22,7 +23,8 @@ pub(super) fn call<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static)
 /// Whether the running task's future has been cancelled, and is not polled but dropped.
 fn is_future_dropped() -> bool {
     let is_future = || current().is_some_and(|task| task.era == Era::Future);
-    cancel::is_cancelled() && !here().polling.get() && is_future()
+    let is_polled = || with_open(|open| !open.poll.get().is_null()) == Some(true);
+    cancel::is_cancelled() && !is_polled() && is_future()
 }
 
 /// [`call`], with a path of its own.

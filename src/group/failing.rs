@@ -100,7 +100,11 @@ impl<E: From<JoinError> + Display + 'static> Group<E> {
         let shared = &group.0;
         let _lost = Lost(&shared.failures);
         let result = shared.members.enclose(|| {
-            let result = cancel::Limit::hold(&shared.stopped, || body(&group));
+            let result = cancel::Limit::hold(
+                "`Group::run`; use `y.wait(Group::running(..))`",
+                &shared.stopped,
+                || body(&group),
+            );
             shared.body_is_done(result)
         });
         shared.end(result)

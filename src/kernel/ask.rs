@@ -7,6 +7,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::foreign::aside;
 use super::observe::By;
 use super::scheduler::{Scheduler, here};
 use super::task::Waiter;
@@ -73,7 +74,10 @@ impl Scheduler {
                 self.wake(task);
             }
             for order in self.home.orders.drain() {
-                order(!self.is_closing());
+                let open = !self.is_closing();
+                aside(format_args!("an order of another thread, or its destructor,"), || {
+                    order(open)
+                });
             }
         }
         any |= self.wake_sleepers(idle && !any);

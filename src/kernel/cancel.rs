@@ -13,52 +13,57 @@
 //!
 //! It is level-triggered, as in trio: until the boundary is reached, each further wait raises it again, so
 //! that code which swallows the unwinding cannot go on as if nothing had been. The exception is cleanup
-//! that has to wait, behind a [`shield`].
+//! that has to wait, behind a [`shield`]. Each boundary counts how often it has been raised: code that swallows it
+//! a thousand times and waits again would do so for ever, and ends the process; when the run itself is ending, the
+//! task is left instead, and its frames are leaked.
 //!
 //! While a stack unwinds, nothing suspends: the thread counts as panicking, for every task that would run
-//! meanwhile, and a second unwinding would abort the process without a word. So that says a word first.
+//! meanwhile, and a second unwinding would abort the process without a word. So this file prints one first.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 use std::process;
 use std::ptr;
 use std::time::Instant;
 
-use super::scheduler::{current, here, now, with_local};
-use super::task::{Local, Unwind};
+use super::coroutine::{Open, suspend_base, with_open};
+use super::foreign::{Boundary, Unwind, contain};
+use super::scheduler::{Scheduler, current, here, now, running_task, with_local, with_task};
+use super::task::{Local, State, Wait, earliest};
 
-/// How often a task may swallow the unwinding and wait again, before it is taken to be in a loop that
-/// would never end.
+/// How often a boundary may be raised, swallowed, and met by a further wait.
 const MOST_RAISED: u16 = 1000;
 
-/// What the door asks before it suspends a task: unwinds if the task is to stop; else sees to it that the
-/// wait ends with the earliest time limit in force.
+/// Called before a task gives up its turn: unwinds if it is to stop; else returns the earliest time limit in force.
 #[inline]
-pub(crate) fn check(local: &Local) {
-    if local.cancelled.get() || !local.limits.get().is_null() {
-        raise_or_limit();
+pub(crate) fn check(local: &Local) -> Option<Instant> {
+    match local.cancelled.get() || !local.limits.get().is_null() {
+        true => raise_or_limit(),
+        false => None,
     }
 }
 
 #[cold]
-fn raise_or_limit() {
+fn raise_or_limit() -> Option<Instant> {
     check_cancelled();
     let now = now();
-    let mut passed = None;
+    let (mut passed, mut first) = (None, None);
     let mut limit = limits().cast::<Limit<'_>>();
     // SAFETY: each limit lies in the frame of a `Limit::hold` further down this stack, which takes it
     // out of the list before it ends.
-    while let Some(Limit { deadline, outer }) = unsafe { limit.as_ref() } {
-        let deadline = deadline.get();
+    while let Some(this) = unsafe { limit.as_ref() } {
+        let deadline = this.deadline.get();
         if deadline.is_some_and(|deadline| deadline <= now) {
-            passed = Some(limit); // The outermost that has passed is found last.
+            passed = Some(this); // The outermost that has passed is found last.
         }
-        here().said.limit(deadline);
-        limit = *outer;
+        first = earliest(first, deadline);
+        limit = this.outer;
     }
-    if let Some(boundary) = passed {
-        unwind_to(boundary.cast());
+    if let Some(limit) = passed {
+        raise(&limit.raised, Boundary::Limit(limit.serial));
     }
+    first
 }
 
 /// Whether the running task is to stop.
@@ -76,43 +81,96 @@ pub(crate) fn check_cancelled() {
 
 /// Unwinds to the root of the running task.
 pub(crate) fn raise_cancelled() -> ! {
-    unwind_to(ptr::null())
+    // SAFETY: the task is alive while it is set, and has its turn on its home thread only.
+    let local = unsafe { running_task().as_ref().map(|task| task.local()) };
+    raise(&local.expect("a task runs").raised, root().expect("a task runs"))
 }
 
-/// Unwinds to the root of a generator that is being closed.
-pub(crate) fn raise_closed() -> ! {
-    panic::resume_unwind(Box::new(Unwind { boundary: ptr::null() }))
+/// The root of the running task.
+pub(crate) fn root() -> Option<Boundary> {
+    with_task(|task| Boundary::Task(task.home.run, task.id))
 }
 
-fn unwind_to(boundary: *const ()) -> ! {
-    count_raise();
+/// Whether `payload` unwinds to the root of the running task.
+pub(crate) fn is_to_root(payload: &(dyn Any + Send)) -> bool {
+    let boundary = payload.downcast_ref::<Unwind>().map(|unwind| unwind.boundary);
+    boundary.is_some() && boundary == root()
+}
+
+fn raise(raised: &Cell<u16>, boundary: Boundary) -> ! {
+    if count(raised) {
+        leave();
+    }
+    unwind_to(boundary)
+}
+
+/// Unwinds, without being counted.
+pub(crate) fn unwind_to(boundary: Boundary) -> ! {
     panic::resume_unwind(Box::new(Unwind { boundary }))
 }
 
-/// Once more, the running task is told to stop; aborts if it has been told too often.
-pub(crate) fn count_raise() {
-    let raised = with_local(|local| local.raised.replace(local.raised.get() + 1)).unwrap_or(0);
-    if raised >= MOST_RAISED {
-        let task = running();
-        eprintln!(
-            "wouldblock: {task} has caught its cancellation {raised} times and waited again; aborting. \
-             Let the payload of a `catch_unwind` around a wait go on (`resume_unwind`), and return when \
-             `try_yield` says `Exit`."
-        );
-        process::abort();
-    }
+/// Counts that the root of the running task is raised. Returns `true` if the task is to be left: it has swallowed
+/// that too often, and the run is ending.
+pub(crate) fn count_root() -> bool {
+    with_local(|local| count(&local.raised)) == Some(true)
 }
 
-/// Aborts if a stack is unwinding: for all that would suspend.
+/// Once more. Aborts after too often, unless the run is ending: then this returns `true`.
+fn count(raised: &Cell<u16>) -> bool {
+    raised.set(raised.get() + 1);
+    if raised.get() <= MOST_RAISED {
+        return false;
+    }
+    let text =
+        format!("{} has caught its cancellation {MOST_RAISED} times and waited again", running());
+    if Scheduler::with(|s| s.is_some_and(Scheduler::is_closing)) {
+        contain(|| log::error!("{text}; the run is over, and the task is left where it is"));
+        return true;
+    }
+    eprintln!(
+        "wouldblock: {text}; aborting. Let the payload of a `catch_unwind` around a wait go on \
+         (`resume_unwind`), and return when `try_yield` says `Exit`."
+    );
+    process::abort();
+}
+
+/// Leaves the running task where it is, for ever.
+fn leave() -> ! {
+    mark_left();
+    suspend_base();
+    unreachable!("a task that is left is not resumed");
+}
+
+/// Has the running task left when it gives up its turn, which it does at once.
+pub(crate) fn mark_left() {
+    with_local(|local| local.state.set(State::Left));
+    here().wait.set(Wait::PARKED);
+}
+
+/// Ends here if a stack is unwinding: for all that would suspend.
 #[inline]
 pub(crate) fn refuse_while_unwinding() {
     if std::thread::panicking() {
-        abort_while_unwinding();
+        refuse();
     }
 }
 
 #[cold]
-fn abort_while_unwinding() -> ! {
+fn refuse() {
+    // The thread was unwinding already: it may be that this stack is not. It is not if it has not been raised yet.
+    if Scheduler::with(|s| s.is_some_and(|s| s.unwinding.get())) && !running_task().is_null() {
+        if with_local(|local| local.raised.get()) == Some(0) && is_cancelled() {
+            return; // It is raised next.
+        }
+        let task = running();
+        contain(|| {
+            log::error!(
+                "{task} has to wait in its cleanup, where its runtime is dropped by a thread that unwinds: it \
+                 is left where it is"
+            );
+        });
+        leave();
+    }
     eprintln!(
         "wouldblock: {} has to wait in a destructor while its stack unwinds, which would leave the thread \
          panicking for all other tasks; aborting. Do not wait in `drop`; use `green::finally`.",
@@ -129,57 +187,54 @@ fn limits() -> *const () {
     with_local(|local| local.limits.get()).unwrap_or(ptr::null())
 }
 
-/// What is in force for the running task, to be compared with another time's. (PEP 789: a generator that
-/// yields out of any of these would leave it in force for whoever resumed it.)
-#[derive(Clone, Copy)]
-pub(crate) struct Bounds {
-    /// The innermost time limit.
-    pub(crate) limits: *const (),
-    pub(crate) shields: u16,
-    /// Open scopes.
-    pub(crate) scopes: u16,
-}
+/// Counts something that the running fiber has open, as long as this lives. (PEP 789: a generator that yields out
+/// of it would leave it in force for the code that resumed it.)
+pub(crate) struct Opened(fn(&Open) -> &Cell<u16>);
 
-impl Default for Bounds {
-    fn default() -> Bounds {
-        Bounds { limits: ptr::null(), shields: 0, scopes: 0 }
+impl Opened {
+    pub(crate) fn one(count: fn(&Open) -> &Cell<u16>) -> Opened {
+        with_open(|open| count(open).set(count(open).get() + 1));
+        Opened(count)
     }
 }
 
-/// The [`Bounds`] here and now.
-#[inline]
-pub(crate) fn bounds() -> Bounds {
-    let bounds = |local: &Local| Bounds {
-        limits: local.limits.get(),
-        shields: local.shields.get(),
-        scopes: local.scopes.get(),
-    };
-    with_local(bounds).unwrap_or_default()
+impl Drop for Opened {
+    fn drop(&mut self) {
+        with_open(|open| (self.0)(open).set((self.0)(open).get() - 1));
+    }
 }
 
 /// A time limit on whatever the running task does in a closure.
 pub(crate) struct Limit<'a> {
-    /// Whoever moves it nearer wakes the task. `None`: not yet known.
+    /// Code that moves it nearer wakes the task. `None`: not yet known.
     deadline: &'a Cell<Option<Instant>>,
     outer: *const Limit<'a>,
+    serial: u64,
+    raised: Cell<u16>,
 }
 
 impl Limit<'_> {
-    /// Runs `body`; `None` if it was unwound because `deadline` had passed.
-    pub(crate) fn hold<T>(deadline: &Cell<Option<Instant>>, body: impl FnOnce() -> T) -> Option<T> {
+    /// Runs `body`, under the limit that `what` has set; returns `None` if it was unwound because `deadline` had
+    /// passed.
+    pub(crate) fn hold<T>(
+        what: &'static str,
+        deadline: &Cell<Option<Instant>>,
+        body: impl FnOnce() -> T,
+    ) -> Option<T> {
         let outer = limits();
-        let limit = Limit { deadline, outer: outer.cast() };
-        let me = (&raw const limit).cast();
-        with_local(|local| local.limits.set(me));
+        let (serial, raised) = (Boundary::serial(), Cell::new(0));
+        let limit = Limit { deadline, outer: outer.cast(), serial, raised };
+        with_local(|local| local.limits.set((&raw const limit).cast()));
+        let around = with_open(|open| open.limit.replace(what));
+        let opened = Opened::one(|open| &open.limits);
         let result = panic::catch_unwind(AssertUnwindSafe(body));
+        drop(opened);
+        with_open(|open| open.limit.set(around.unwrap_or_default()));
         with_local(|local| local.limits.set(outer));
         match result {
             Ok(value) => Some(value),
             Err(payload) => match payload.downcast_ref::<Unwind>() {
-                Some(unwind) if unwind.boundary == me => {
-                    with_local(|local| local.raised.set(0));
-                    None
-                }
+                Some(unwind) if unwind.boundary == Boundary::Limit(serial) => None,
                 _ => panic::resume_unwind(payload),
             },
         }
@@ -188,22 +243,21 @@ impl Limit<'_> {
 
 /// Runs `cleanup` with cancellation, and the time limits around it, held off until it has returned.
 pub(crate) fn shield<T>(cleanup: impl FnOnce() -> T) -> T {
-    /// The limits outside; `None`: there was no task to shield, and if there is one now (a generator was
-    /// resumed in it), it is not the one.
-    struct Unshield(Option<*const ()>);
+    /// The limits outside.
+    struct Unshield(*const ());
     impl Drop for Unshield {
         fn drop(&mut self) {
-            let Some(limits) = self.0 else { return };
             with_local(|local| {
                 local.shields.set(local.shields.get() - 1);
-                local.limits.set(limits);
+                local.limits.set(self.0);
             });
         }
     }
+    // Outside of any task, there is none to shield. The cleanup of a generator may begin there and go on in a task.
     let limits = with_local(|local| {
         local.shields.set(local.shields.get() + 1);
         local.limits.replace(ptr::null())
     });
-    let _unshield = Unshield(limits);
+    let _unshield = limits.map(|limits| (Unshield(limits), Opened::one(|open| &open.shields)));
     cleanup()
 }

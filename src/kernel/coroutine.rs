@@ -67,6 +67,33 @@ struct Link {
     yielder: *const Yielder<(), ()>,
     job: Cell<Option<Job>>,
     busy: Cell<bool>,
+    open: Open,
+}
+
+/// What the code on one fiber has begun and not yet ended. It lies with the fiber, so that each switch between
+/// fibers switches this too, and a job begins with nothing open.
+pub(crate) struct Open {
+    /// The innermost poll of an operation: a `door::Record` in a frame of this fiber.
+    pub(crate) poll: Cell<*const ()>,
+    /// Time limits, and what the innermost is called.
+    pub(crate) limits: Cell<u16>,
+    pub(crate) limit: Cell<&'static str>,
+    /// Pieces of cleanup that hold off a task's cancellation.
+    pub(crate) shields: Cell<u16>,
+    /// Scopes whose tasks borrow from this fiber's frames.
+    pub(crate) scopes: Cell<u16>,
+}
+
+impl Open {
+    const fn nothing() -> Open {
+        Open {
+            poll: Cell::new(ptr::null()),
+            limits: Cell::new(0),
+            limit: Cell::new(""),
+            shields: Cell::new(0),
+            scopes: Cell::new(0),
+        }
+    }
 }
 
 /// Where a stack lies.
@@ -216,19 +243,20 @@ pub(crate) struct Suspender(NonNull<Link>);
 
 impl Suspender {
     /// Calls `before`, gives control back to whoever resumed the fiber, and returns when it is resumed
-    /// again.
+    /// again. `before` is passed what the fiber's code has begun and not ended, and may panic.
     ///
     /// # Panics
     ///
     /// When the code that runs now is not on that fiber itself (it is, say, in another task); `before` is
     /// not called then.
     #[inline(always)] // As `resume`.
-    pub(crate) fn suspend(self, before: impl FnOnce()) {
+    pub(crate) fn suspend(self, before: impl FnOnce(&Open)) {
         assert!(
             active().inner.get() == Some(self.0),
             "a generator's `y` was used outside of the generator's own body, where it cannot yield"
         );
-        before();
+        // SAFETY: the fiber is running, so its outermost frame, which holds the link, exists.
+        before(unsafe { &self.0.as_ref().open });
         // SAFETY: the fiber is running, so its outermost frame, which holds the link, exists, and with
         // it the yielder; and it is this very fiber that is being suspended.
         unsafe { (*self.0.as_ref().yielder).suspend(()) };
@@ -248,6 +276,14 @@ pub(crate) fn suspend_base() {
     // link and yielder exist. Being resumed goes on here, wherever on top of the base this is.
     unsafe { (*base.as_ref().yielder).suspend(()) };
     active().inner.set(inner);
+}
+
+/// Calls `f` with what the code on the running fiber has begun and not ended; `None` on no fiber.
+#[inline]
+pub(crate) fn with_open<R>(f: impl FnOnce(&Open) -> R) -> Option<R> {
+    // SAFETY: the fiber is running, so its outermost frame, which holds the link, exists; and `f` returns before
+    // that frame can end, since it runs on top of it.
+    active().inner.get().map(|running| f(unsafe { &running.as_ref().open }))
 }
 
 /// The stack of the fiber that is running. For a signal handler: neither locks nor allocates.
@@ -321,7 +357,8 @@ fn boot(stack: Stack, pool: usize) -> Idle {
     thread_local!(static BOOTED: Cell<Option<NonNull<Link>>> = const { Cell::new(None) });
     let bounds = Bounds { guard: stack.guard(), usable: stack.usable() };
     let mut coroutine = Coroutine::with_stack(stack, move |yielder, ()| {
-        let link = Link { bounds, pool, yielder, job: Cell::new(None), busy: Cell::new(false) };
+        let (job, busy, open) = (Cell::new(None), Cell::new(false), Open::nothing());
+        let link = Link { bounds, pool, yielder, job, busy, open };
         BOOTED.set(Some(NonNull::from(&link)));
         loop {
             yielder.suspend(());
@@ -369,7 +406,7 @@ mod tests {
             assert_eq!(
                 fiber.start(move || {
                     out.borrow_mut().push((job, 'a'));
-                    y.suspend(|| ());
+                    y.suspend(|_| ());
                     out.borrow_mut().push((job, 'b'));
                 }),
                 Switch::Suspended
@@ -392,7 +429,7 @@ mod tests {
                 deep.borrow_mut().push("inner, before");
                 suspend_base();
                 deep.borrow_mut().push("inner, after");
-                y.suspend(|| ());
+                y.suspend(|_| ());
             });
             assert_eq!(switch, Switch::Suspended);
             out.borrow_mut().push("base");

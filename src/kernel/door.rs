@@ -1,21 +1,23 @@
 //! The door: the one way by which a task gives up its turn.
 //!
-//! An *operation* is a future that says what it waits for. Polled with the waker of the running task
-//! itself, it leaves a [`Wait`] at the door, which costs nothing, and the scheduler files the task under
-//! it. Polled with any other waker (inside a combinator that has its own), it registers that waker. Which
-//! of the two it is, [`is_own`] tells; the operation is written once.
+//! An *operation* is a future that records what it waits for. Polled with the waker of the running task
+//! itself, it records a [`Wait`], which costs nothing, and the scheduler files the task under it. Polled with any
+//! other waker (inside a combinator that has its own), it registers that waker. [`leave`] does the first, and
+//! returns `false` where the operation has to do the second; the operation is written once.
 //!
 //! ```text
-//!   green:      wait(op) ──poll──▶ op ──leave(Wait)──▶ here().said      suspend() ──▶ scheduler
-//!   generator:  y.wait(op) ─poll─▶ op ──leave(Wait)──▶ here().said ──▶ the Wait is yielded to the caller
-//!   future:     poll ──────poll──▶ op ──leave(Wait)──▶ here().said      Pending ────▶ scheduler
+//!   green:      wait(op) ──poll──▶ op ──leave(Wait)──▶ Record ──▶ suspend(wait) ──────▶ scheduler
+//!   generator:  y.wait(op) ─poll─▶ op ──leave(Wait)──▶ Record ──▶ the Wait is yielded to the caller
+//!   future:     poll ──────poll──▶ op ──leave(Wait)──▶ Record ──▶ put(wait), Pending ─▶ scheduler
 //! ```
 //!
-//! There is room for one `Wait`. A second operation in the same poll registers the task's waker like a
-//! foreign one; deadlines need no room, the earliest counts.
+//! A [`Record`] lies in the frame of the function [`poll`], which every poll by a task goes through, and what it
+//! holds is that function's result: a poll inside of a poll has a record of its own. There is room for one `Wait`:
+//! a second operation in the same poll registers the task's waker like a foreign one; deadlines need no room, the
+//! earliest counts.
 //!
 //! Cancellation (`cancel.rs`) is raised here too: an operation is polled first, so that one that has
-//! completed wins; whoever would have to wait then is unwound instead, if it was cancelled.
+//! completed wins; a task that would have to wait then is unwound instead, if it was cancelled.
 
 use std::future::{Future, IntoFuture};
 use std::mem::ManuallyDrop;
@@ -23,63 +25,107 @@ use std::panic::Location;
 use std::pin::{Pin, pin};
 use std::ptr;
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use super::cancel;
-use super::coroutine;
+use super::coroutine::{self, with_open};
 use super::reactor::{Direction, SourceId, Ticket};
-use super::scheduler::{BUDGET, Here, Scheduler, current, here, in_task, with_local, with_task};
-use super::task::{Cause, Wait, WaitKind, Waiter};
+use super::scheduler::{
+    BUDGET, Scheduler, current, here, in_task, running_task, with_local, with_task,
+};
+use super::task::{Cause, Wait, WaitCell, WaitKind, Waiter, earliest};
 use super::timers::TimerKey;
 use super::waker::{NOBODY, VTABLE};
 
 /// The running task's own waker, borrowed: no count is taken. Where no task runs, a waker that wakes
-/// nobody, with which an operation still says what it waits for.
+/// nothing, with which an operation still records what it waits for.
 #[inline]
 fn own_waker() -> ManuallyDrop<Waker> {
-    let task = here().pulse.task();
+    let task = running_task();
     if task.is_null() {
         // SAFETY: the vtable does nothing with the data.
         return ManuallyDrop::new(unsafe { Waker::new(ptr::null(), &NOBODY) });
     }
-    // SAFETY: the waker is not dropped, so that its count, which nobody took, is not given back; clones of
-    // it take their own. It is used for one poll, during which the task stays alive: it is this task's turn,
-    // or it is suspended at the door in the middle of the poll; a generator cannot yield there.
+    // SAFETY: the waker is not dropped, so that its count, which was not taken, is not given back; clones of it
+    // take their own. `poll` lends it to one poll, whose frame lies on the task's own stack (a generator cannot
+    // yield in the middle of it: `Yielder::exchange`); as long as that frame exists, the task is not done, and a
+    // task that is not done is kept, or leaked, by the table of its scheduler.
     ManuallyDrop::new(unsafe { Waker::new(task.cast(), &VTABLE) })
 }
 
-/// Whether `waker` is that of the code that is running, so that its wait can be left at the door.
+/// Whether `waker` is that of the code that is running.
 #[inline]
 fn is_own(waker: &Waker) -> bool {
-    let task = here().pulse.task();
+    let task = running_task();
     let vtable = if task.is_null() { &NOBODY } else { &VTABLE };
     ptr::eq(waker.data(), task.cast()) && ptr::eq(waker.vtable(), vtable)
 }
 
-/// An operation says what it waits for, before it returns `Pending`. False: it has to register
-/// `cx.waker()` itself, the waker is not the running task's own or the door is taken.
-#[inline(always)] // Where it is called, what is said is known, and little of this is left.
+/// Where an operation records what it waits for, during one poll.
+struct Record {
+    wait: WaitCell,
+    /// The turn in which the poll began.
+    turn: u32,
+}
+
+/// Polls `op` once for the code that is running. Returns what it waits for if it is not ready.
+#[inline]
+pub(crate) fn poll<F: Future>(op: Pin<&mut F>) -> Result<F::Output, Wait> {
+    struct Close(*const ());
+    impl Drop for Close {
+        #[inline]
+        fn drop(&mut self) {
+            with_open(|open| open.poll.set(self.0));
+        }
+    }
+    let (waker, turn) = (own_waker(), here().pulse.turn());
+    let record = Record { wait: WaitCell::parked(), turn };
+    let outer = with_open(|open| open.poll.replace((&raw const record).cast()));
+    let close = Close(outer.expect("operations are polled on a fiber"));
+    let polled = op.poll(&mut Context::from_waker(&waker));
+    drop(close);
+    match polled {
+        Poll::Ready(value) => Ok(value),
+        // The task was suspended in the middle of the poll: what the operation waits for may have come then, and
+        // been taken for what the code in the middle waited for. It is to be polled again.
+        Poll::Pending if here().pulse.turn() != record.turn => Err(Wait::TURN),
+        Poll::Pending => Err(record.wait.get()),
+    }
+}
+
+/// Records what an operation waits for, before it returns `Pending`. Returns `false` if the operation has to
+/// register `cx.waker()` itself: the waker is not the running task's own, or the record is taken.
+#[inline(always)] // Where it is called, the wait is known, and little of this is left.
 pub(crate) fn leave(cx: &Context<'_>, wait: Wait) -> bool {
     if !is_own(cx.waker()) {
         return false;
     }
-    let said = &here().said;
-    match (said.kind.get(), wait.kind) {
-        (WaitKind::Parked, _) => {
-            said.limit(wait.deadline);
-            // What only has a time limit is still awaited.
-            let cause = if wait.cause == Cause::Waker { said.cause.get() } else { wait.cause };
-            said.put(Wait { deadline: said.deadline.get(), cause, ..wait });
+    with_open(|open| {
+        // SAFETY: a record that is open lies in a frame of `poll` further down this stack, which closes it before
+        // it ends.
+        let Some(Record { wait: record, .. }) =
+            (unsafe { open.poll.get().cast::<Record>().as_ref() })
+        else {
+            return false; // The waker was kept, and the operation is polled by hand.
+        };
+        match (record.kind.get(), wait.kind) {
+            (WaitKind::Parked, _) => {
+                // What only has a time limit is still awaited.
+                let cause =
+                    if wait.cause == Cause::Waker { record.cause.get() } else { wait.cause };
+                record.set(Wait { cause, ..wait }.until(record.deadline.get()));
+            }
+            (_, WaitKind::Readable(_) | WaitKind::Writable(_)) => return false,
+            (_, WaitKind::Turn) => record.kind.set(WaitKind::Turn), // Soonest of all.
+            _ => record.deadline.set(earliest(record.deadline.get(), wait.ends())),
         }
-        (_, WaitKind::Readable(_) | WaitKind::Writable(_)) => return false,
-        (_, WaitKind::Turn) => said.kind.set(WaitKind::Turn), // Soonest of all.
-        _ => said.limit(wait.ends()),
-    }
-    true
+        true
+    }) == Some(true)
 }
 
 /// What an operation returns that only wants the others to have a turn first.
 pub(crate) fn another_turn<T>(cx: &Context<'_>) -> Poll<T> {
-    if !leave(cx, Wait::new(WaitKind::Turn)) {
+    if !leave(cx, Wait::TURN) {
         cx.waker().wake_by_ref();
     }
     Poll::Pending
@@ -91,7 +137,7 @@ pub(crate) fn another_turn<T>(cx: &Context<'_>) -> Poll<T> {
 /// tokio's cooperative budget.)
 pub(crate) fn proceed(cx: &Context<'_>) -> Poll<()> {
     let budget = &here().budget;
-    if budget.get() > 0 || !in_task() {
+    if !is_spent() {
         budget.set(budget.get().saturating_sub(1));
         return Poll::Ready(());
     }
@@ -101,72 +147,24 @@ pub(crate) fn proceed(cx: &Context<'_>) -> Poll<()> {
     another_turn(cx)
 }
 
+/// Whether the running task has had its share of this turn. (While a stack unwinds, nothing suspends.)
+#[inline]
+pub(crate) fn is_spent() -> bool {
+    here().budget.get() == 0 && in_task() && !std::thread::panicking()
+}
+
 /// `cx.waker()`, to be kept by something that this thread's scheduler wakes.
 pub(crate) fn waiter(cx: &Context<'_>) -> Waiter {
     match current() {
         Some(task) if is_own(cx.waker()) => Waiter::Task(task),
-        _ => Waiter::Waker(cx.waker().clone()),
+        _ => Waiter::waker(cx.waker().clone()),
     }
 }
 
-/// Polls `op` once for the code that is running; if it is not ready, it has said what it waits for.
-#[inline]
-pub(crate) fn poll<F: Future>(op: Pin<&mut F>) -> Poll<F::Output> {
-    struct Polling(&'static Here);
-    impl Drop for Polling {
-        fn drop(&mut self) {
-            self.0.polling.set(false);
-        }
-    }
-    let (waker, here) = (own_waker(), here());
-    here.said.clear();
-    here.polling.set(true);
-    let _polling = Polling(here);
-    op.poll(&mut Context::from_waker(&waker))
-}
-
-/// A wait in the middle of another operation's poll: `Nested::enter()`, held while it lasts.
-///
-/// The outer operation has perhaps said what it waits for already. Afterwards that stands again; or, if the
-/// task was suspended meanwhile, that the outer operation wants to be polled once more, since what it waits
-/// for may have come, and been taken for what the inner one waited for.
-pub(crate) struct Nested(Option<(Wait, u32)>);
-
-impl Nested {
-    #[inline]
-    pub(crate) fn enter() -> Nested {
-        let here = here();
-        match here.polling.get() {
-            false => Nested(None),
-            true => {
-                here.polling.set(false);
-                Nested(Some((here.said.get((0, 0)), here.pulse.turn())))
-            }
-        }
-    }
-}
-
-impl Drop for Nested {
-    #[inline]
-    fn drop(&mut self) {
-        if let Some((said, turn)) = self.0 {
-            let here = here();
-            here.polling.set(true);
-            here.said.put(said);
-            if here.pulse.turn() != turn {
-                here.said.kind.set(WaitKind::Turn);
-            }
-        }
-    }
-}
-
-/// As [`poll`], and gives what was said, for a generator to yield.
-pub(crate) fn poll_said<F: Future>(op: Pin<&mut F>) -> Result<F::Output, Wait> {
+/// As [`poll`], of which a generator yields the `Wait`.
+pub(crate) fn poll_to_yield<F: Future>(op: Pin<&mut F>) -> Result<F::Output, Wait> {
     let sayer = sayer();
-    match poll(op) {
-        Poll::Ready(value) => Ok(value),
-        Poll::Pending => Err(here().said.get(sayer)),
-    }
+    poll(op).map_err(|wait| Wait { sayer, ..wait })
 }
 
 /// The running task, and how often it has been woken.
@@ -184,43 +182,62 @@ fn sayer() -> (u64, u32) {
 #[track_caller]
 pub(crate) fn wait<O: IntoFuture>(op: O) -> O::Output {
     assert!(in_task(), "{OUTSIDE}");
-    let _nested = Nested::enter();
+    if is_spent() {
+        yield_now();
+    }
     let mut op = pin!(op.into_future());
     loop {
         match poll(op.as_mut()) {
-            Poll::Ready(value) => return value,
-            Poll::Pending => suspend(),
+            Ok(value) => {
+                spend();
+                return value;
+            }
+            Err(wait) => suspend(wait),
         }
     }
+}
+
+/// An operation has completed.
+#[inline]
+pub(crate) fn spend() {
+    let budget = &here().budget;
+    budget.set(budget.get().saturating_sub(1));
 }
 
 const OUTSIDE: &str = "a wait outside of any task: there is nothing to suspend. \
     Call it inside `wouldblock::run(|| ..)` or in a task spawned there";
 
-/// Gives up the turn until what was said has happened, or somebody wakes the task.
+/// Gives up the turn until what `wait` describes has happened, or something wakes the task.
 ///
 /// The one function through which a task suspends. It unwinds if the task was cancelled or is past a
 /// time limit, instead of suspending; so a caller polls again when it returns, and calls it again.
 #[inline(always)] // See `suspend_base`.
 #[track_caller]
-pub(crate) fn suspend() {
-    let task = here().pulse.task();
+pub(crate) fn suspend(wait: Wait) {
+    let limit = before_suspending();
+    here().wait.set(wait.until(limit));
+    coroutine::suspend_base();
+}
+
+/// What precedes each suspension. Returns the earliest time limit in force.
+#[inline(always)]
+#[track_caller]
+fn before_suspending() -> Option<Instant> {
+    let task = running_task();
     assert!(!task.is_null(), "{OUTSIDE}");
     cancel::refuse_while_unwinding();
     // SAFETY: the task is alive while it is set, and this is its home thread.
     let local = unsafe { (*task).local() };
-    cancel::check(local);
+    let limit = cancel::check(local);
     local.leaves(Location::caller());
-    coroutine::suspend_base();
+    limit
 }
 
-/// Gives up the turn until what `wait` says may have happened: for whoever tries again then.
+/// Gives up the turn until what `wait` describes may have happened: for code that tries again then.
 #[inline(always)]
 #[track_caller]
 pub(crate) fn pause(wait: Wait) {
-    let _nested = Nested::enter();
-    here().said.put(wait);
-    suspend();
+    suspend(wait);
 }
 
 /// The running task gives up its turn at the caller's, by returning to its era's driver.
@@ -231,27 +248,18 @@ pub(crate) fn leaves() {
     with_local(|local| local.leaves(site));
 }
 
-/// Leaves `wait` at the door for a task that suspends by returning to its era's driver.
+/// Records what a task waits for that suspends by returning to its era's driver, as the last thing that it does.
 pub(crate) fn put(wait: Wait) {
-    here().said.put(wait);
+    here().wait.set(wait);
 }
 
 /// Gives the others a turn.
 #[inline(always)]
 #[track_caller]
 pub(crate) fn yield_now() {
-    if here().polling.get() {
-        return yield_in_a_poll();
-    }
-    here().said.kind.set(WaitKind::Turn);
-    suspend();
-}
-
-#[cold]
-fn yield_in_a_poll() {
-    let _nested = Nested::enter();
-    here().said.kind.set(WaitKind::Turn);
-    suspend();
+    before_suspending();
+    here().wait.kind.set(WaitKind::Turn);
+    coroutine::suspend_base();
 }
 
 /// A waker left with a timer or in a socket's line, by an operation that could not leave its wait at the
@@ -281,9 +289,9 @@ impl Registration {
                 WaitKind::Readable(id) => self.stand(scheduler, id, Direction::Read, waker),
                 WaitKind::Writable(id) => self.stand(scheduler, id, Direction::Write, waker),
                 WaitKind::Until(end) => {
-                    let tick = scheduler.clock.tick_after(end);
-                    let key = scheduler.timers.borrow_mut().insert(tick, Waiter::Waker(waker));
-                    *self = Registration::Timer(scheduler.id, key);
+                    let Some(tick) = scheduler.clock.tick_after(end) else { return };
+                    let key = scheduler.timers.borrow_mut().insert(tick, Waiter::waker(waker));
+                    *self = Registration::Timer(scheduler.home.run, key);
                 }
                 WaitKind::Parked => {}
             }
@@ -291,9 +299,9 @@ impl Registration {
     }
 
     fn stand(&mut self, scheduler: &Scheduler, id: SourceId, direction: Direction, waker: Waker) {
-        let stood = scheduler.reactor.borrow_mut().stand(id, direction, Waiter::Waker(waker));
+        let stood = scheduler.reactor.borrow_mut().stand(id, direction, Waiter::waker(waker));
         match stood {
-            Ok(ticket) => *self = Registration::Place(scheduler.id, id, direction, ticket),
+            Ok(ticket) => *self = Registration::Place(scheduler.home.run, id, direction, ticket),
             Err(waiter) => scheduler.wake_waiter(waiter),
         }
     }
@@ -305,10 +313,10 @@ impl Registration {
             // The waiter is dropped when the borrow has ended: it may be anybody's code.
             // Another scheduler's is left to it: it will wake somebody who no longer waits.
             let waiter = match *old {
-                Registration::Timer(at, key) if at == scheduler.id => {
+                Registration::Timer(at, key) if at == scheduler.home.run => {
                     scheduler.timers.borrow_mut().remove(key)
                 }
-                Registration::Place(at, id, direction, ticket) if at == scheduler.id => {
+                Registration::Place(at, id, direction, ticket) if at == scheduler.home.run => {
                     scheduler.reactor.borrow_mut().leave(id, direction, ticket)
                 }
                 _ => None,

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use super::foreign::aside;
 use super::observe::By;
 use super::scheduler::{Progress, Scheduler};
 use super::task::State;
@@ -29,22 +30,22 @@ impl Scheduler {
     pub(crate) fn cancel_all(&self) {
         self.closing.set(true);
         let left = self.tasks.borrow().by_age();
-        // First all are told, and taken out of the queue, so that none begins or goes on meanwhile.
-        while self.queue.pop().is_some() {}
-        for task in &left {
-            // SAFETY: here and below, tasks in the table were spawned on this thread.
-            let local = unsafe { task.local() };
-            self.watch.on_behalf_of(By::End, || self.tell_cancelled(task));
-            local.cancelled.set(true);
-            local.state.set(State::Waiting);
-        }
+        // None begins or goes on before all are cancelled, and the observer, which may wake some, comes after that.
+        self.clear_queue();
+        let told: Vec<_> = left.iter().filter(|task| self.cancel(task)).collect();
+        self.watch.on_behalf_of(By::End, || told.iter().for_each(|task| self.tell_cancelled(task)));
         // Then each is woken when the one before is gone, or its cleanup waits.
-        for task in left.into_iter().rev() {
-            // SAFETY: as above.
+        for task in left.iter().rev() {
+            // SAFETY: tasks in the table were spawned on this thread.
             let state = unsafe { &task.local().state };
             self.watch.on_behalf_of(By::End, || self.wake(task.clone()));
-            self.run_until(|| matches!(state.get(), State::Done | State::Waiting));
+            self.run_until(|| matches!(state.get(), State::Done | State::Waiting | State::Left));
         }
+    }
+
+    /// Whether no task is left but those that will never end.
+    pub(crate) fn is_cleaned_up(&self) -> bool {
+        self.tasks.borrow().len() == self.left.get()
     }
 
     /// Refuses wakes and orders from other threads from now on: nothing will run here any more.
@@ -53,7 +54,7 @@ impl Scheduler {
             task.noted();
         }
         for order in self.home.orders.close() {
-            order(false);
+            aside(format_args!("an order of another thread, or its destructor,"), || order(false));
         }
     }
 }

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `stack.rs` | guarded stacks and the arena they come from |
 //! | `coroutine.rs` | fibers: the only file that names corosensei, the only `suspend` |
+//! | `foreign.rs` | code of the user's that is no task's, and what becomes of panics |
 //! | `observe.rs` | what somebody who watches a run is told |
 //! | `inbox.rs` | wakes from other threads |
 //! | `queue.rs` | who is ready, in which order |
@@ -26,6 +27,7 @@ pub(crate) mod cancel;
 pub(crate) mod coroutine;
 pub(crate) mod door;
 pub(crate) mod ending;
+pub(crate) mod foreign;
 pub(crate) mod inbox;
 pub(crate) mod observe;
 pub(crate) mod pulse;

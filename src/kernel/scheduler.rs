@@ -16,33 +16,34 @@
 //!
 //! Between turns, `ask.rs` asks the operating system for events and the clock for due timers.
 //!
-//! Nothing of the scheduler's is borrowed while a task, a waker or a destructor of the user's runs: any
-//! of them may come back and spawn, wake or wait.
+//! Nothing of the scheduler's is borrowed while a task, or other code of the user's (`foreign.rs`), runs: it may
+//! come back and spawn, wake or cancel.
 
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
-use std::sync::atomic::{AtomicU32, AtomicUsize, compiler_fence};
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicUsize};
 use std::time::{Duration, Instant};
 
-use super::coroutine::{Fiber, Switch};
+use super::coroutine::{Fiber, Switch, as_root};
+use super::foreign::{aside, running, while_no_task_runs};
 use super::inbox::Inbox;
 use super::observe::{By, Observer, Outcome, What};
 use super::pulse::Pulse;
 use super::queue::Queue;
 use super::reactor::{Direction, Reactor, SourceId};
 use super::table::Table;
-use super::task::{Body, Home, Local, Said, Setup, State, Task, Wait, WaitKind, Waiter, Waiting};
+use super::task::{
+    Body, Home, Local, Setup, State, Task, Wait, WaitCell, WaitKind, Waiter, Waiting,
+};
 use super::timers::{Clock, Timers};
 use super::watch::{Watch, spawned, waits};
 use crate::fork::Original;
 
 pub(crate) struct Scheduler {
-    /// No two in a process have the same.
-    pub(crate) id: u32,
     pub(crate) home: Arc<Home>,
     pub(crate) clock: Clock,
     pub(crate) stack_size: u32,
@@ -62,6 +63,10 @@ pub(crate) struct Scheduler {
     outcome: Cell<Outcome>,
     next_id: Cell<u64>,
     pub(super) closing: Cell<bool>,
+    /// The thread was unwinding already when it came to close this.
+    pub(crate) unwinding: Cell<bool>,
+    /// How many tasks are `Left`.
+    pub(crate) left: Cell<usize>,
     /// Turns between two questions to the operating system, and how many of them are left.
     pub(super) stride: Cell<u32>,
     pub(super) countdown: Cell<u32>,
@@ -98,16 +103,16 @@ pub(crate) struct Counters {
     pub(crate) cancelled: Cell<u64>,
 }
 
-/// What this thread is doing. The address of the task and of its scheduler are valid while they are set.
+/// What this thread is doing.
 pub(crate) struct Here {
+    /// Valid while it is set.
     pub(crate) scheduler: Cell<*const Scheduler>,
-    /// Whose turn it is, and which.
+    /// What the watchdog sees.
     pub(crate) pulse: Pulse,
-    /// What the running coroutine has said so far that it will wait for. Whoever suspends says it anew.
-    pub(crate) said: Said,
-    /// An operation is being polled: what is said belongs to it.
-    pub(crate) polling: Cell<bool>,
-    /// Socket operations that may still succeed in this turn.
+    /// What the running task waits for: written when it gives up its turn, as the last thing before the switch, and
+    /// read as the first thing after it.
+    pub(crate) wait: WaitCell,
+    /// Operations that may still complete in this turn without waiting.
     pub(crate) budget: Cell<u32>,
 }
 
@@ -116,8 +121,7 @@ thread_local! {
         Here {
             scheduler: Cell::new(ptr::null()),
             pulse: Pulse::new(),
-            said: Said::nothing(),
-            polling: Cell::new(false),
+            wait: WaitCell::parked(),
             budget: Cell::new(0),
         }
     };
@@ -130,6 +134,13 @@ pub(crate) fn here() -> &'static Here {
     // SAFETY: without a destructor, it lives as long as the thread; and a reference to it does not leave
     // the thread, since a `Here` is not `Sync`.
     unsafe { &*here }
+}
+
+/// The address of the task whose turn it is; null if there is none, and while foreign code runs. The task lives
+/// while it is set.
+#[inline]
+pub(crate) fn running_task() -> *const Task {
+    running().task.get().cast()
 }
 
 /// The task whose turn it is, if one has its turn on this thread.
@@ -145,13 +156,13 @@ pub(crate) fn current() -> Option<Arc<Task>> {
 #[inline]
 pub(crate) fn with_task<R>(f: impl FnOnce(&Task) -> R) -> Option<R> {
     // SAFETY: `turn` holds an `Arc` of the task while it is set, and `f` is a part of that turn.
-    unsafe { here().pulse.task().as_ref() }.map(f)
+    unsafe { running_task().as_ref() }.map(f)
 }
 
 /// Whether a task has its turn on this thread, so that there is something to suspend.
 #[inline]
 pub(crate) fn in_task() -> bool {
-    !here().pulse.task().is_null()
+    !running_task().is_null()
 }
 
 /// The home part of the task whose turn it is.
@@ -166,8 +177,8 @@ pub(crate) fn now() -> Instant {
     Scheduler::with(|s| s.map_or_else(Instant::now, |s| s.clock.now()))
 }
 
-/// Socket operations that may succeed before a task gives up its turn. Without a bound, a task whose
-/// peer is fast enough never meets `WouldBlock`, and all others starve.
+/// Operations that may complete in one turn without waiting. Without a bound, a task whose peer is fast enough,
+/// or whose channel is never empty, never waits, and all others starve.
 pub(crate) const BUDGET: u32 = 64;
 
 const COPIED: &str = "this process was forked off (fork(2)) while a scheduler was running, and shares its \
@@ -184,16 +195,16 @@ impl Scheduler {
         observer: Option<Rc<dyn Observer>>,
     ) -> io::Result<Scheduler> {
         let reactor = Reactor::new()?;
+        static NEXT: AtomicU32 = AtomicU32::new(0);
         let home = Arc::new(Home {
+            run: NEXT.fetch_add(1, Relaxed),
             inbox: Inbox::new(),
             orders: Inbox::new(),
             shared: reactor.shared().clone(),
             wakers: AtomicUsize::new(0),
             outside: AtomicUsize::new(0),
         });
-        static NEXT: AtomicU32 = AtomicU32::new(0);
         Ok(Scheduler {
-            id: NEXT.fetch_add(1, Relaxed),
             home,
             asked: Cell::new(Instant::now()),
             looked: Cell::new(0),
@@ -211,6 +222,8 @@ impl Scheduler {
             outcome: Cell::new(Outcome::Returned),
             next_id: Cell::new(0),
             closing: Cell::new(false),
+            unwinding: Cell::new(false),
+            left: Cell::new(0),
             stride: Cell::new(1),
             countdown: Cell::new(1),
             given: Cell::new(0),
@@ -231,17 +244,17 @@ impl Scheduler {
         Scheduler::with(|here| f(here.filter(|here| Arc::as_ptr(&here.home) == home)))
     }
 
-    /// Makes this the scheduler of the thread while `f` runs.
+    /// Makes this the scheduler of the thread while `f` runs, outside of any task and fiber; then everything is as
+    /// it was, however `f` ends.
     pub(crate) fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
-        struct Leave;
-        impl Drop for Leave {
+        struct Restore(*const Scheduler);
+        impl Drop for Restore {
             fn drop(&mut self) {
-                here().scheduler.set(ptr::null());
+                here().scheduler.set(self.0);
             }
         }
-        here().scheduler.set(self);
-        let _leave = Leave;
-        f()
+        let _restore = Restore(here().scheduler.replace(self));
+        while_no_task_runs(|| as_root(f))
     }
 
     /// Every task that is not done, the oldest first.
@@ -321,6 +334,15 @@ impl Scheduler {
     /// One turn of one task.
     #[inline(always)]
     fn turn<const OBSERVED: bool>(&self, task: Arc<Task>) {
+        /// However the turn ends, no task runs then.
+        struct EndTurn;
+        impl Drop for EndTurn {
+            #[inline(always)]
+            fn drop(&mut self) {
+                running().task.set(ptr::null());
+                here().pulse.set_task(ptr::null());
+            }
+        }
         if OBSERVED {
             self.tell(&task, What::Turn);
         }
@@ -329,22 +351,41 @@ impl Scheduler {
         let local = unsafe { task.local() };
         local.state.set(State::Running);
         local.turns.store(local.turns.load(Relaxed).wrapping_add(1), Relaxed);
+        let end = EndTurn;
+        running().task.set((&raw const *task).cast());
         here.pulse.set_task(&raw const *task);
         here.budget.set(BUDGET);
         here.pulse.next_turn();
-        // SAFETY: the loop gives one turn at a time, and no task runs the loop.
+        // SAFETY: the loop gives one turn at a time, and no task runs the loop; a task in the queue is not done.
         let switch = unsafe { local.turn() };
-        here.pulse.set_task(ptr::null());
+        drop(end);
         if switch == Switch::Finished {
             self.finish(&task);
-        } else if here.said.is_turn() || local.state.get() == State::Woken {
+        } else if here.wait.is_turn() || local.state.get() == State::Woken {
             if OBSERVED {
                 self.tell(&task, What::Yields);
             }
-            local.state.set(State::Ready);
-            self.queue.push(task);
+            self.enqueue(task);
+        } else if local.state.get() == State::Left {
+            self.left.set(self.left.get() + 1);
         } else {
-            self.file(task, here.said.get((0, 0)));
+            self.file(task, here.wait.get());
+        }
+    }
+
+    /// Puts a task that is not ready at the end of the run queue.
+    #[inline(always)]
+    fn enqueue(&self, task: Arc<Task>) {
+        // SAFETY: the caller's tasks were spawned on this thread.
+        unsafe { task.local() }.state.set(State::Ready);
+        self.queue.push(task);
+    }
+
+    /// Takes all tasks out of the run queue; none of them is ready then.
+    pub(super) fn clear_queue(&self) {
+        while let Some(task) = self.queue.pop() {
+            // SAFETY: as in `turn`.
+            unsafe { task.local() }.state.set(State::Waiting);
         }
     }
 
@@ -354,7 +395,6 @@ impl Scheduler {
         let local = unsafe { task.local() };
         local.waiting.set(wait.in_short());
         local.since.store(self.looked.get(), Relaxed);
-        compiler_fence(SeqCst); // For a signal handler: see `waiting`.
         local.state.set(State::Waiting);
         if self.watch.is_on() {
             self.tell(&task, waits(&wait));
@@ -362,8 +402,7 @@ impl Scheduler {
                 return; // Who was told has woken it.
             }
         }
-        if let Some(end) = wait.ends() {
-            let tick = self.clock.tick_after(end);
+        if let Some(tick) = wait.ends().and_then(|end| self.clock.tick_after(end)) {
             let key = self.timers.borrow_mut().insert(tick, Waiter::Task(task.clone()));
             local.timer.set(Some(key));
         }
@@ -390,11 +429,17 @@ impl Scheduler {
         with_task(|task| By::Task(task.id)).unwrap_or_else(|| self.watch.by.get())
     }
 
-    /// A task of this scheduler is to stop where it waits.
-    pub(crate) fn tell_cancelled(&self, task: &Task) {
+    /// A task of this scheduler is to stop where it waits, when it is next woken. Returns `false` if it was to stop
+    /// already, or is done.
+    pub(crate) fn cancel(&self, task: &Task) -> bool {
         // SAFETY: as in `wake`.
         let local = unsafe { task.local() };
-        if self.watch.is_on() && !local.cancelled.get() && local.state.get() != State::Done {
+        local.state.get() != State::Done && !local.cancelled.replace(true)
+    }
+
+    /// Tells the observer of a task that [`cancel`](Scheduler::cancel) has cancelled.
+    pub(crate) fn tell_cancelled(&self, task: &Task) {
+        if self.watch.is_on() {
             self.tell(task, What::Cancelled(self.who()));
         }
     }
@@ -407,11 +452,7 @@ impl Scheduler {
     }
 
     fn tell(&self, task: &Task, what: What<'_>) {
-        // The observer is in no task's turn: it would suspend the task in the middle of our work.
-        let running = here().pulse.task();
-        here().pulse.set_task(ptr::null());
         self.watch.tell(self.clock.now(), task.id, what);
-        here().pulse.set_task(running);
     }
 
     /// The task whose turn it is has come to an end without a value.
@@ -431,15 +472,14 @@ impl Scheduler {
         debug_assert!(Arc::ptr_eq(&self.home, &task.home), "{task} is of another scheduler");
         local.wakes.set(local.wakes.get().wrapping_add(1));
         match local.state.get() {
-            State::Ready | State::Woken | State::Done => {}
+            State::Ready | State::Woken | State::Done | State::Left => {}
             State::Running => {
                 local.state.set(State::Woken);
                 self.tell_woken(&task);
             }
             State::Waiting => {
                 self.counters.wakes.set(self.counters.wakes.get() + 1);
-                local.state.set(State::Ready); // First: who is told may wake it too.
-                compiler_fence(SeqCst); // As in `file`.
+                self.enqueue(task.clone()); // First: an observer may wake it too.
                 self.tell_woken(&task);
                 // These are the task itself, so that dropping them runs no foreign code.
                 if let Some(key) = local.timer.take() {
@@ -453,7 +493,6 @@ impl Scheduler {
                 if let (Some(ticket), Some((id, direction))) = (local.ticket.take(), stood) {
                     drop(self.reactor.borrow_mut().leave(id, direction, ticket));
                 }
-                self.queue.push(task);
             }
         }
     }
@@ -475,7 +514,9 @@ impl Scheduler {
         drop(self.tasks.borrow_mut().remove(local.slot.get()));
         self.watch.by.set(By::Task(task.id)); // also in destructors and callbacks
         // SAFETY: the turn is over.
-        drop(unsafe { local.take_body() });
+        let body = unsafe { local.take_body() };
+        // Of a task that had no stack, this has what its code has captured.
+        aside(format_args!("a destructor of {task}"), || drop(body));
         let outcome = self.outcome.replace(Outcome::Returned);
         if self.watch.is_on() {
             self.tell(task, What::Ends(outcome));
@@ -485,7 +526,7 @@ impl Scheduler {
         }
         // One by one: a callback may add another.
         while let Some(callback) = local.if_extras(|extras| extras.callbacks.pop_front()) {
-            callback();
+            aside(format_args!("a callback at the end of {task}"), callback);
         }
         self.watch.by.set(By::Outside);
     }

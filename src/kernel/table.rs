@@ -1,11 +1,15 @@
 //! The table of tasks: all that are not done, for reports and for the end of a run.
 
+use std::mem;
 use std::sync::Arc;
 
 use super::task::Task;
 use crate::change::change;
 
 /// The tasks that are not done, each in a slot that it knows. (A `Slab` would take twice the room.)
+///
+/// What is still here when the table is dropped is leaked: its frames exist, are never resumed, and may lend
+/// what a task has (its waker, for one) to other threads.
 #[derive(Default)]
 pub(crate) struct Table {
     slots: Vec<Option<Arc<Task>>>,
@@ -35,7 +39,7 @@ impl Table {
         self.slots.len() - self.vacant.len()
     }
 
-    /// In no order.
+    /// In no particular order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Task> {
         self.slots.iter().flatten().map(|task| &**task)
     }
@@ -45,5 +49,11 @@ impl Table {
         let mut tasks: Vec<_> = self.slots.iter().flatten().cloned().collect();
         tasks.sort_unstable_by_key(|task| task.id);
         tasks
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        self.slots.drain(..).for_each(mem::forget);
     }
 }

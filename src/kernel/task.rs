@@ -10,7 +10,8 @@
 //!                 └────────── woken ───────── Waiting ◀───────────┘
 //! ```
 //!
-//! A wake of a `Ready` or `Done` task does nothing, so waking too often is only a waste.
+//! A wake of a `Ready` or `Done` task does nothing, so waking too often is only a waste. A task is `Ready` exactly
+//! while it is in the run queue, so that it is there once at most. One that never ends is `Left` when its run does.
 
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
@@ -26,6 +27,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::coroutine::Switch;
+use super::foreign::ForeignWaker;
 use super::inbox::{Flag, Inbox};
 use super::observe::Era;
 use super::reactor::{Shared, SourceId, Ticket};
@@ -99,6 +101,7 @@ pub enum WaitKind {
 
 impl Wait {
     pub(crate) const PARKED: Wait = Wait::new(WaitKind::Parked);
+    pub(crate) const TURN: Wait = Wait::new(WaitKind::Turn);
 
     pub(crate) const fn new(kind: WaitKind) -> Wait {
         Wait { kind, deadline: None, cause: Cause::Waker, sayer: (0, 0) }
@@ -127,6 +130,11 @@ impl Wait {
         }
     }
 
+    /// This wait, which ends at `deadline` at the latest.
+    pub(crate) fn until(self, deadline: Option<Instant>) -> Wait {
+        Wait { deadline: earliest(self.deadline, deadline), ..self }
+    }
+
     /// When this wait ends at the latest.
     pub(crate) fn ends(&self) -> Option<Instant> {
         match self.kind {
@@ -136,16 +144,17 @@ impl Wait {
     }
 }
 
-/// A `Wait` as it is being said. Its parts are apart, so that the commonest ones cost one store.
-pub(crate) struct Said {
+/// Room for a `Wait`. Its parts are apart, so that the commonest ones cost one store.
+pub(crate) struct WaitCell {
     pub(crate) kind: Cell<WaitKind>,
     pub(crate) deadline: Cell<Option<Instant>>,
     pub(crate) cause: Cell<Cause>,
 }
 
-impl Said {
-    pub(crate) const fn nothing() -> Said {
-        Said {
+impl WaitCell {
+    #[inline]
+    pub(crate) const fn parked() -> WaitCell {
+        WaitCell {
             kind: Cell::new(WaitKind::Parked),
             deadline: Cell::new(None),
             cause: Cell::new(Cause::Waker),
@@ -153,38 +162,25 @@ impl Said {
     }
 
     #[inline]
-    pub(crate) fn clear(&self) {
-        self.kind.set(WaitKind::Parked);
-        self.deadline.set(None);
-        self.cause.set(Cause::Waker);
-    }
-
-    pub(crate) fn put(&self, wait: Wait) {
+    pub(crate) fn set(&self, wait: Wait) {
         self.kind.set(wait.kind);
         self.deadline.set(wait.deadline);
         self.cause.set(wait.cause);
     }
 
-    pub(crate) fn get(&self, sayer: (u64, u32)) -> Wait {
-        Wait {
-            kind: self.kind.get(),
-            deadline: self.deadline.get(),
-            cause: self.cause.get(),
-            sayer,
-        }
+    #[inline]
+    pub(crate) fn get(&self) -> Wait {
+        let (kind, deadline, cause) = (self.kind.get(), self.deadline.get(), self.cause.get());
+        Wait { kind, deadline, cause, sayer: (0, 0) }
     }
 
     #[inline]
     pub(crate) fn is_turn(&self) -> bool {
         matches!(self.kind.get(), WaitKind::Turn)
     }
-
-    pub(crate) fn limit(&self, deadline: Option<Instant>) {
-        self.deadline.set(earliest(self.deadline.get(), deadline));
-    }
 }
 
-fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+pub(crate) fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
@@ -206,6 +202,9 @@ pub(crate) enum State {
     Woken,
     Waiting,
     Done,
+    /// Its frames exist and are never resumed: neither is anything that they borrow from, or that is
+    /// dropped with them, touched again.
+    Left,
 }
 
 /// A state that a signal handler may see.
@@ -219,7 +218,8 @@ impl StateCell {
             1 => State::Running,
             2 => State::Woken,
             3 => State::Waiting,
-            _ => State::Done,
+            4 => State::Done,
+            _ => State::Left,
         }
     }
 
@@ -229,10 +229,16 @@ impl StateCell {
     }
 }
 
-/// Somebody to be woken: a task of this thread's scheduler, or anybody behind a waker.
+/// What is woken when a wait ends: a task of this thread's scheduler, or a waker of any other kind.
 pub(crate) enum Waiter {
     Task(Arc<Task>),
-    Waker(Waker),
+    Waker(ForeignWaker),
+}
+
+impl Waiter {
+    pub(crate) fn waker(waker: Waker) -> Waiter {
+        Waiter::Waker(ForeignWaker::new(waker))
+    }
 }
 
 /// What another thread wants done on the home thread: called there with `true`, or with `false` when the
@@ -241,6 +247,8 @@ pub(crate) type Order = Box<dyn FnOnce(bool) + Send>;
 
 /// The thread, more exactly the `run`, that owns a task.
 pub(crate) struct Home {
+    /// Its number, which no other run of the process has.
+    pub(crate) run: u32,
     pub(crate) inbox: Inbox<Arc<Task>>,
     pub(crate) orders: Inbox<Order>,
     pub(crate) shared: Arc<Shared>,
@@ -290,9 +298,7 @@ pub(crate) struct Local {
     /// How many turns it has had, modulo 2^32.
     pub(crate) turns: AtomicU32,
 
-    /// How many scopes it has open.
-    pub(crate) scopes: Cell<u16>,
-    /// How often a wait has been answered by unwinding.
+    /// How often a wait has unwound to the task's root.
     pub(crate) raised: Cell<u16>,
     /// How often it has been woken, modulo 2^32.
     pub(crate) wakes: Cell<u32>,
@@ -340,9 +346,8 @@ pub(crate) type CopyValue = fn(&dyn Any) -> Rc<dyn Any>;
 pub(crate) type Callback = Box<dyn FnOnce()>;
 
 // SAFETY: every field outside of `local` is `Send` and `Sync`. `local` is reached through `Task::local`
-// only, whose caller is on the home thread. Dropping the last `Arc` on another thread drops `local`
-// there: `body` and `extras` are empty by then or are leaked (`Drop`), as is the joiner, and the rest is
-// plain data.
+// only, whose caller is on the home thread. Dropping the last `Arc` on another thread drops `local` there: the
+// task is done by then, and `Scheduler::finish` has emptied `body`, `extras` and `joiner`; the rest is plain data.
 unsafe impl Send for Task {}
 // SAFETY: as above.
 unsafe impl Sync for Task {}
@@ -360,7 +365,6 @@ impl Task {
             state: StateCell(AtomicU8::new(State::Ready as u8)),
             cancelled: Cell::new(false),
             shields: Cell::new(0),
-            scopes: Cell::new(0),
             wakes: Cell::new(0),
             parent,
             turns: AtomicU32::new(0),
@@ -424,15 +428,13 @@ impl Local {
     ///
     /// # Safety
     ///
-    /// The task is not running: this is not called from inside its own turn.
+    /// The task is neither running nor done: this is not called from inside its own turn.
     #[inline]
     pub(crate) unsafe fn turn(&self) -> Switch {
         // SAFETY: only this function and `take_body` look at the body; neither runs while the other
         // does, since both are called by the scheduler, for a task that is not in its turn.
-        match unsafe { &mut *self.body.get() } {
-            Some(body) => body.turn(),
-            None => Switch::Finished,
-        }
+        let body = unsafe { &mut *self.body.get() };
+        body.as_mut().expect("a task that is not done has a body").turn()
     }
 
     /// Calls `f`, which runs no code of the user's, with the extras; makes them if there are none.
@@ -464,11 +466,9 @@ impl Local {
 
 impl Drop for Task {
     fn drop(&mut self) {
-        // What is still there belongs to a task that never finished, and this may be another thread than
-        // its home: it may not be dropped here.
-        std::mem::forget(self.local.body.get_mut().take());
-        std::mem::forget(self.local.extras.take());
-        std::mem::forget(self.local.joiner.take());
+        // A task that is not done is in the table of its scheduler, which leaks it: see `Table`. This may be
+        // another thread than its home; what a task that is done has left is plain data.
+        debug_assert!(self.local.body.get_mut().is_none(), "{self} is dropped before it is done");
     }
 }
 
@@ -489,16 +489,6 @@ impl fmt::Display for Task {
     }
 }
 
-/// The payload with which a stack is unwound from a wait. It never reaches a panic hook.
-#[derive(Debug)]
-pub(crate) struct Unwind {
-    /// Where the unwinding ends: the address of a time limit, or null for the root of the task.
-    pub(crate) boundary: *const (),
-}
-
-// SAFETY: the address is only compared, never followed. (A panic's payload has to be `Send`.)
-unsafe impl Send for Unwind {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -506,7 +496,9 @@ mod tests {
     #[test]
     fn a_state_is_what_it_was_set_to() {
         let cell = StateCell(AtomicU8::new(0));
-        for state in [State::Ready, State::Running, State::Woken, State::Waiting, State::Done] {
+        for state in
+            [State::Ready, State::Running, State::Woken, State::Waiting, State::Done, State::Left]
+        {
             cell.set(state);
             assert_eq!(cell.get(), state);
         }

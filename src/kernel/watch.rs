@@ -1,10 +1,10 @@
 //! The scheduler's end of the hooks: who watches, and how what happens is put for them.
 
 use std::cell::Cell;
-use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::time::Instant;
 
+use super::foreign::aside;
 use super::observe::{By, Event, Observer, Reason, What};
 use super::task::{Cause, Task, Wait, WaitKind};
 use crate::trail;
@@ -47,13 +47,10 @@ impl Watch {
             return;
         }
         let event = Event::new(at, task, what);
-        let told = panic::catch_unwind(AssertUnwindSafe(|| observer.observe(&event)));
+        let subject = "the observer of this run, which gets no more events,";
+        let told = aside(format_args!("{subject}"), || observer.observe(&event));
         self.telling.set(false);
-        if let Err(payload) = told {
-            std::mem::forget(payload); // Its destructor may panic too.
-            self.broken.set(true);
-            log::error!("the observer of this run has panicked, and is told nothing any more");
-        }
+        self.broken.set(!told);
     }
 }
 

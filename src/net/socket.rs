@@ -209,7 +209,7 @@ impl<S: AsRawFd> Socket<S> {
             },
         };
         if !door::leave(cx, wait_for(id, direction)) {
-            let waiter = Waiter::Waker(cx.waker().clone());
+            let waiter = Waiter::waker(cx.waker().clone());
             Scheduler::with(|scheduler| {
                 let scheduler = scheduler.expect("registered with it");
                 let old = scheduler.reactor.borrow_mut().set_poller(id, direction, waiter);

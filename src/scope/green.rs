@@ -14,7 +14,7 @@ use super::members::Members;
 use crate::join::{JoinError, JoinHandle};
 use crate::kernel::cancel;
 use crate::kernel::door;
-use crate::kernel::task::Unwind;
+use crate::kernel::foreign::Unwind;
 
 /// Where tasks are spawned that may borrow whatever outlives the call of [`scope`].
 pub struct Scope<'scope, 'env: 'scope> {

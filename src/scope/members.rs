@@ -6,9 +6,9 @@ use std::panic::{self, AssertUnwindSafe};
 use std::task::{Context, Poll};
 
 use crate::join::Canceller;
-use crate::kernel::cancel;
+use crate::kernel::cancel::{self, Opened};
 use crate::kernel::door;
-use crate::kernel::scheduler::{in_task, with_local};
+use crate::kernel::scheduler::in_task;
 use crate::kernel::task::{Wait, Waiter};
 use crate::kernel::waker;
 
@@ -120,7 +120,7 @@ impl Members {
     pub(crate) fn enclose<T>(&self, body: impl FnOnce() -> T) -> T {
         cancel::refuse_while_unwinding();
         assert!(in_task(), "a scope outside of any task: call it inside `wouldblock::run(|| ..)`");
-        let _open = Open::enter();
+        let _open = Opened::one(|open| &open.scopes);
         let result = panic::catch_unwind(AssertUnwindSafe(body));
         let waited = match &result {
             Ok(_) => panic::catch_unwind(AssertUnwindSafe(|| self.wait())),
@@ -139,22 +139,6 @@ impl Members {
             panic::resume_unwind(payload);
         }
         result.unwrap_or_else(|payload| panic::resume_unwind(payload))
-    }
-}
-
-/// Counts the open scopes of a task.
-struct Open;
-
-impl Open {
-    fn enter() -> Open {
-        with_local(|local| local.scopes.set(local.scopes.get() + 1));
-        Open
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        with_local(|local| local.scopes.set(local.scopes.get() - 1));
     }
 }
 

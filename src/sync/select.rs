@@ -141,7 +141,7 @@ fn draw(n: usize) -> usize {
         /// Of which scheduler, and the last number.
         static CHANCE: Cell<(u32, u64)> = const { Cell::new((u32::MAX, 0)) };
     }
-    let (run, seed) = Scheduler::with(|s| s.map_or((u32::MAX, 0), |s| (s.id, s.seed)));
+    let (run, seed) = Scheduler::with(|s| s.map_or((u32::MAX, 0), |s| (s.home.run, s.seed)));
     let (of, last) = CHANCE.get();
     // Knuth's generator; its upper half is the better one.
     let x = if of == run { last } else { seed };

@@ -1,0 +1,141 @@
+//! Code of the user's that belongs to no task, and panics: those that end here, and those that are none.
+//!
+//! Wakers of other executors, callbacks, observers, orders from other threads, and what is left of a task that had
+//! no stack: the scheduler calls them between two turns, or a task in the middle of an operation. Such code may
+//! panic, spawn, wake and cancel; it must not wait, since the stack that it runs on is not its own. All of it goes
+//! through [`aside`], during which no task runs: a wait there panics, and that panic ends there too.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::fmt;
+use std::mem::{self, ManuallyDrop};
+use std::panic::{self, AssertUnwindSafe};
+use std::ptr;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::Waker;
+
+/// The task that has its turn on this thread: a `Task`, which lives while it is set.
+pub(crate) struct Running {
+    pub(crate) task: Cell<*const ()>,
+    /// The task on whose stack foreign code runs at the moment.
+    pub(crate) host: Cell<*const ()>,
+}
+
+thread_local! {
+    static RUNNING: Running =
+        const { Running { task: Cell::new(ptr::null()), host: Cell::new(ptr::null()) } };
+}
+
+#[inline]
+pub(crate) fn running() -> &'static Running {
+    let running = RUNNING.with(ptr::from_ref);
+    // SAFETY: without a destructor, it lives as long as the thread; and a reference to it does not leave the
+    // thread, since a `Running` is not `Sync`.
+    unsafe { &*running }
+}
+
+/// Calls `f` while no task runs, and restores the running task however `f` ends.
+pub(crate) fn while_no_task_runs<R>(f: impl FnOnce() -> R) -> R {
+    struct Restore([*const (); 2]);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            running().task.set(self.0[0]);
+            running().host.set(self.0[1]);
+        }
+    }
+    let Running { task, host } = running();
+    let _restore = Restore([task.get(), host.get()]);
+    if !task.get().is_null() {
+        host.set(task.replace(ptr::null()));
+    }
+    f()
+}
+
+/// Calls `f`, which is code of no task's: see the top of this file. A panic is logged with `what` as its subject.
+/// Returns `false` if there was one.
+pub(crate) fn aside(what: fmt::Arguments<'_>, f: impl FnOnce()) -> bool {
+    while_no_task_runs(|| {
+        let Err(payload) = panic::catch_unwind(AssertUnwindSafe(f)) else { return true };
+        let text = format!("{what} panicked: {}", message(&*payload));
+        discard(payload);
+        // The logger is foreign code too.
+        contain(|| log::error!("{text}"));
+        false
+    })
+}
+
+/// Calls `f`, and drops the panic that it may end with, which the hook has reported.
+pub(crate) fn contain<R>(f: impl FnOnce() -> R) -> Option<R> {
+    panic::catch_unwind(AssertUnwindSafe(f)).map_err(discard).ok()
+}
+
+/// Drops the payload of a panic. Its destructor may panic in turn: that payload is leaked.
+pub(crate) fn discard(payload: Box<dyn Any + Send>) {
+    if let Err(another) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        mem::forget(another);
+    }
+}
+
+/// The payload with which a stack is unwound from a wait. It never reaches a panic hook.
+#[derive(Debug)]
+pub(crate) struct Unwind {
+    pub(crate) boundary: Boundary,
+}
+
+/// Where an unwinding ends. No two boundaries of a process are equal, at any time: a payload that is caught, kept
+/// and raised again elsewhere ends nothing there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Boundary {
+    /// The root of the task with this number, of the run with this number.
+    Task(u32, u64),
+    /// A time limit.
+    Limit(u64),
+    /// The root of a generator that is closed.
+    Generator(u64),
+}
+
+impl Boundary {
+    /// A number that no other limit or generator has, and that is not 0.
+    pub(crate) fn serial() -> u64 {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        NEXT.fetch_add(1, Relaxed)
+    }
+}
+
+/// The text of a panic.
+pub(crate) fn message(payload: &(dyn Any + Send)) -> &str {
+    match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
+        (Some(text), _) => text,
+        (_, Some(text)) => text,
+        _ if payload.is::<Unwind>() => {
+            "(the payload of a cancellation or time limit that was over, kept and raised again)"
+        }
+        _ => "(a payload that is not text)",
+    }
+}
+
+/// A waker that is no task's of this crate, kept until what it waits for has happened. It is woken and dropped
+/// [`aside`].
+pub(crate) struct ForeignWaker(ManuallyDrop<Waker>);
+
+impl ForeignWaker {
+    pub(crate) fn new(waker: Waker) -> ForeignWaker {
+        ForeignWaker(ManuallyDrop::new(waker))
+    }
+
+    pub(crate) fn wake(self) {
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: `this` is neither used nor dropped after this.
+        let waker = unsafe { ManuallyDrop::take(&mut this.0) };
+        aside(format_args!("a waker"), || waker.wake());
+    }
+}
+
+impl Drop for ForeignWaker {
+    fn drop(&mut self) {
+        // SAFETY: this is the drop.
+        let waker = unsafe { ManuallyDrop::take(&mut self.0) };
+        aside(format_args!("the destructor of a waker"), || drop(waker));
+    }
+}
