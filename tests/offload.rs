@@ -8,7 +8,6 @@ mod util;
 
 use std::io;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, ThreadId};
@@ -17,7 +16,7 @@ use util::{
     Defer, ERAS, HOUR, MS, SECOND, assert_contains, caught, in_child, let_others_run, logged,
     panic_text, panics_hooked, run, spawn_running, spawn_waiting, text,
 };
-use wouldblock::{Builder, Offload, fs, gather, generator, green, net, offload, time};
+use wouldblock::{Builder, fs, gather, generator, green, net, offload, time};
 
 /// Work that returns what it is told to, and the one who tells.
 fn told<T: Send + 'static>() -> (Teller<T>, impl FnOnce() -> T + Send + 'static) {
