@@ -9,8 +9,8 @@ use crate::kernel::scheduler::{current, here, in_task, with_local};
 use crate::kernel::{cancel, door};
 use crate::offload::{Pool, begin};
 
-/// More threads than this make no disk faster. Files that block for as long as somebody else likes (a FIFO)
-/// share them.
+/// More threads than this make no disk faster. A call that blocks for long (a FIFO whose other end is not open)
+/// occupies one of them.
 static FILES: Pool = Pool::new("wouldblock file", 64);
 
 /// Makes a call that may block: on another thread, while the task waits. It is made here where there is no

@@ -1,7 +1,7 @@
 //! Blocking work, on other threads.
 //!
 //! A call that blocks in the kernel (a file, a name look-up, a C library) or computes for long stops
-//! every task of the scheduler's thread. `offload` runs it on a thread of a [pool](pool), and the task waits.
+//! every task of the scheduler's thread. `offload` runs it on a thread of a [pool], and the task waits.
 //!
 //! There are three pools, so that none of the three kinds of work waits for another: the work of the user,
 //! [files](crate::fs) and look-ups of [names](crate::net::lookup). Where a pool has no thread and the system
@@ -28,7 +28,7 @@ use pool::{Ticket, contained};
 mod pool;
 
 /// An operation that gives what `work` returns, run on another thread. The work begins at once, whether or
-/// not anybody waits for it yet.
+/// not a task waits for it yet.
 ///
 /// ```
 /// use wouldblock::{future, generator, green, offload};
@@ -65,7 +65,7 @@ mod pool;
 ///
 /// # Panics
 ///
-/// Waiting for it panics with whatever `work` panics with. Polling it again after it was ready panics too.
+/// Waiting for it panics with what `work` panics with. Polling it again after it was ready panics too.
 ///
 /// Waiting for it also panics if the pool has no thread and the system starts none (a limit on threads or
 /// memory, a sandbox); the message has the system's error. The work is dropped then. It is not run where it
