@@ -6,16 +6,17 @@
 mod basics;
 mod util;
 
-use std::num::NonZeroUsize;
+use std::io;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, ThreadId};
 
 use util::{
-    Defer, ERAS, HOUR, MS, caught, in_child, let_others_run, panics_hooked, run, spawn_running,
-    spawn_waiting, text,
+    Defer, ERAS, HOUR, MS, SECOND, assert_contains, caught, in_child, let_others_run, logged,
+    panic_text, panics_hooked, run, spawn_running, spawn_waiting, text,
 };
-use wouldblock::{Builder, gather, generator, green, offload, time};
+use wouldblock::{Builder, fs, gather, generator, green, net, offload, time};
 
 /// Work that returns what it is told to, and the one who tells.
 fn told<T: Send + 'static>() -> (Teller<T>, impl FnOnce() -> T + Send + 'static) {
@@ -47,6 +48,65 @@ impl<T> Teller<T> {
     /// Blocks the thread until the work is over.
     fn await_end(&self) {
         while self.sign.recv().is_ok() {}
+    }
+}
+
+/// A file that is there for every user.
+const FILE: &str = "/proc/version";
+
+/// For this process, a [`in_child`].
+fn set_max_threads(number: &str) {
+    // SAFETY: the only other thread of this process, libtest's, waits for this one.
+    unsafe { std::env::set_var("WOULDBLOCK_MAX_THREADS", number) };
+}
+
+/// What the system says of a thread that [`refuse_threads`] refuses.
+const REFUSED: &str = "no thread can be started: Operation not permitted (os error 1)";
+
+/// From now on, this thread can start no other: the kernel refuses `clone` and `clone3`, as a sandbox would.
+fn refuse_threads() {
+    fn op(code: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
+        libc::sock_filter { code: u16::try_from(code).unwrap(), jt, jf, k }
+    }
+    fn number(call: libc::c_long) -> u32 {
+        u32::try_from(call).unwrap()
+    }
+    let equals = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    let refused = libc::SECCOMP_RET_ERRNO | u32::try_from(libc::EPERM).unwrap();
+    let mut filter = [
+        op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0), // the number of the system call
+        op(equals, number(libc::SYS_clone), 2, 0),
+        op(equals, number(libc::SYS_clone3), 1, 0),
+        op(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0),
+        op(libc::BPF_RET | libc::BPF_K, refused, 0, 0),
+    ];
+    let program = libc::sock_fprog { len: 5, filter: filter.as_mut_ptr() };
+    // SAFETY: the program and its filter live until the kernel has copied them.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        let mode = libc::SECCOMP_MODE_FILTER;
+        let result = libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program);
+        assert_eq!(result, 0, "{}", io::Error::last_os_error());
+    }
+}
+
+/// The bytes of memory that this process has mapped.
+fn memory() -> libc::rlim_t {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: libc::rlim_t = pages.split(' ').next().unwrap().parse().unwrap();
+    // SAFETY: always possible.
+    pages * libc::rlim_t::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap()
+}
+
+/// Limits the memory that this process may map. Returns the limit before.
+fn limit_memory(bytes: libc::rlim_t) -> libc::rlim_t {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both read or write a struct on this stack.
+    unsafe {
+        assert_eq!(libc::getrlimit(libc::RLIMIT_AS, &raw mut limit), 0);
+        let before = std::mem::replace(&mut limit.rlim_cur, bytes);
+        assert_eq!(libc::setrlimit(libc::RLIMIT_AS, &raw const limit), 0);
+        before
     }
 }
 
@@ -177,19 +237,252 @@ fn what_is_given_up_drops_its_result_or_its_panic_on_its_thread() {
 #[test]
 fn what_is_given_up_before_it_begins_never_does() {
     in_child(|| {
-        blocking::set_max_blocking_threads(NonZeroUsize::MIN);
+        set_max_threads("1");
         run(|| {
             let (teller, work) = told();
             let first = offload(work);
             let has_begun = Arc::new(AtomicBool::new(false));
             let begins = Arc::clone(&has_begun);
             drop(offload(move || begins.store(true, Ordering::Relaxed)));
+            assert_eq!(Arc::strong_count(&has_begun), 1, "it is dropped at once");
             let last = offload(|| ());
             teller.tell(());
             green::wait(first);
             green::wait(last); // With one thread, they come one after the other.
             assert!(!has_begun.load(Ordering::Relaxed));
-            assert_eq!(Arc::strong_count(&has_begun), 1, "it is dropped all the same");
+        });
+    })
+    .assert_fine();
+}
+
+/// With a destructor that panics, and in the middle of a panic, where a second one would abort.
+#[test]
+fn what_is_given_up_before_it_begins_is_dropped_where_the_operation_is() {
+    in_child(|| {
+        set_max_threads("1");
+        run(|| {
+            let (teller, work) = told();
+            let first = offload(work);
+            let (dropped, was_dropped) = mpsc::channel();
+            let held = Defer(move || {
+                dropped.send(thread::current().id()).unwrap();
+                panic!("the destructor");
+            });
+            let second = offload(move || drop(held));
+            assert_eq!(
+                panic_text(move || {
+                    let _second = second;
+                    panic!("the task");
+                }),
+                "the task"
+            );
+            assert_eq!(was_dropped.recv().unwrap(), thread::current().id());
+            teller.tell(());
+            green::wait(first);
+        });
+    })
+    .assert_fine();
+}
+
+/// The result's destructor panics, and so does that of its panic's payload.
+#[test]
+fn a_destructor_that_panics_on_the_other_thread_harms_no_other_work() {
+    in_child(|| {
+        set_max_threads("1");
+        run(|| {
+            let (teller, work) = told();
+            let work = offload(move || {
+                work();
+                Defer(|| std::panic::panic_any(Defer(|| panic!("the payload's destructor"))))
+            });
+            teller.await_begin();
+            drop(work);
+            teller.tell(());
+            assert_eq!(green::wait(offload(|| 7)), 7);
+        });
+    })
+    .assert_fine();
+}
+
+#[test]
+fn it_may_be_sent_and_moved() {
+    fn is<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe>(_: &T) {}
+    is(&offload(|| std::cell::Cell::new(7)));
+    is(&offload(std::marker::PhantomPinned::default));
+}
+
+#[test]
+fn slow_work_does_not_hold_up_files_and_look_ups() {
+    in_child(|| {
+        set_max_threads("2");
+        run(|| {
+            let (tellers, works): (Vec<_>, Vec<_>) = (0..600)
+                .map(|_| {
+                    let (teller, work) = told();
+                    (teller, offload(work))
+                })
+                .unzip();
+            assert!(!fs::read(FILE).unwrap().is_empty());
+            assert!(!green::wait(net::lookup("localhost:80")).unwrap().is_empty());
+            for (teller, work) in tellers.into_iter().zip(works) {
+                teller.tell(());
+                green::wait(work);
+            }
+        });
+    })
+    .assert_fine();
+}
+
+#[test]
+fn a_maximum_that_is_no_number_is_refused() {
+    in_child(|| {
+        set_max_threads("many");
+        for _ in 0..2 {
+            let text = panic_text(|| drop(offload(|| ())));
+            assert_eq!(text, r#"WOULDBLOCK_MAX_THREADS="many" is not a positive number"#);
+        }
+    })
+    .assert_fine();
+}
+
+#[test]
+fn where_no_thread_can_be_started_the_wait_for_work_panics_with_the_reason() {
+    in_child(|| {
+        refuse_threads();
+        for era in ERAS {
+            run(|| {
+                let held = Arc::new(());
+                let holds = Arc::clone(&held);
+                let work = offload(move || drop(holds));
+                assert_eq!(Arc::strong_count(&held), 1, "the work is dropped");
+                let limited = time::timeout(SECOND, work);
+                let error = spawn_waiting(era, limited, ()).join().unwrap_err();
+                let text = text(&*error.into_panic().unwrap());
+                assert_contains(&text, &["offloaded work was not done", REFUSED, "ulimit -u"]);
+            });
+        }
+        let outside = panic_text(|| futures_lite::future::block_on(offload(|| ())));
+        assert_contains(&outside, &[REFUSED]);
+    })
+    .assert_fine();
+}
+
+#[test]
+fn where_no_thread_can_be_started_a_look_up_fails_with_the_reason() {
+    in_child(|| {
+        refuse_threads();
+        for era in ERAS {
+            run(|| {
+                let look_up = time::timeout(SECOND, net::lookup("localhost:80"));
+                let error = spawn_waiting(era, look_up, ()).join().unwrap().unwrap().unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::Other, "{era}: not `WouldBlock`");
+                let text = error.to_string();
+                assert_contains(&text, &["cannot look up the host \"localhost\"", REFUSED]);
+                // What is an address needs no thread.
+                assert!(green::wait(net::lookup("127.0.0.1:80")).is_ok());
+            });
+        }
+        assert!(net::TcpStream::connect("localhost:80").is_err());
+    })
+    .assert_fine();
+}
+
+#[test]
+fn where_no_thread_can_be_started_files_are_read_all_the_same_with_one_warning() {
+    in_child(|| {
+        refuse_threads();
+        let warnings = logged(|| {
+            for era in ERAS {
+                run(|| {
+                    let read = || green::timeout(SECOND, || fs::read(FILE));
+                    for _ in 0..2 {
+                        let bytes = spawn_running(era, read).join().unwrap().unwrap().unwrap();
+                        assert!(!bytes.is_empty(), "{era}");
+                    }
+                });
+            }
+        });
+        let [(_, text)] = &warnings[..] else { panic!("one warning: {warnings:?}") };
+        assert_contains(text, &["calls of `fs` are made on the scheduler's thread", REFUSED]);
+    })
+    .assert_fine();
+}
+
+/// One reads for ever, on the scheduler's thread. The clock is the real one.
+#[test]
+fn where_no_thread_can_be_started_a_reader_lets_others_run_and_ends_at_its_limit() {
+    in_child(|| {
+        refuse_threads();
+        wouldblock::run(|| {
+            let sleeper = green::spawn(|| green::sleep(MS));
+            let reads = || {
+                loop {
+                    fs::read(FILE).unwrap();
+                }
+            };
+            let limited = green::spawn(move || green::timeout(2 * MS, reads));
+            assert!(limited.join().unwrap().is_err());
+            sleeper.join().unwrap();
+            let reader = green::spawn(reads);
+            green::sleep(MS);
+            reader.cancel();
+            assert!(reader.join().unwrap_err().is_cancelled());
+        });
+    })
+    .assert_fine();
+}
+
+#[test]
+fn where_no_thread_can_be_started_a_signal_still_ends_the_process() {
+    in_child(|| {
+        refuse_threads();
+        wouldblock::run(|| {
+            drop(green::spawn(|| {
+                green::sleep(MS);
+                // SAFETY: sends this process a signal that nothing handles.
+                unsafe { libc::kill(libc::getpid(), libc::SIGINT) };
+            }));
+            loop {
+                fs::read(FILE).unwrap();
+            }
+        });
+    })
+    .assert_killed_by(libc::SIGINT);
+}
+
+#[test]
+fn work_waits_for_the_one_thread_where_no_other_can_be_started() {
+    in_child(|| {
+        wouldblock::run(|| {
+            let (teller, work) = told();
+            let first = offload(work);
+            teller.await_begin();
+            refuse_threads();
+            let tasks: Vec<_> =
+                (0..10).map(|n| green::spawn(move || green::wait(offload(move || n)))).collect();
+            // It is no deadlock, and a time limit ends the wait.
+            assert!(green::timeout(MS, || green::wait(offload(|| ()))).is_err());
+            teller.tell(());
+            green::wait(first);
+            let values = green::wait(gather(tasks)).into_iter().map(Result::unwrap);
+            assert!(values.eq(0..10));
+        });
+    })
+    .assert_fine();
+}
+
+/// The limit is one on memory: it holds for root too.
+#[test]
+fn a_thread_is_started_as_soon_as_one_can_be() {
+    in_child(|| {
+        run(|| {
+            let before = limit_memory(memory() + (1 << 20)); // less than a thread's stack
+            for _ in 0..3 {
+                let text = panic_text(|| green::wait(offload(|| ())));
+                assert_contains(&text, &["no thread can be started: ", "ulimit -v"]);
+            }
+            limit_memory(before);
+            assert_eq!(green::wait(offload(|| 7)), 7);
         });
     })
     .assert_fine();

@@ -2,22 +2,43 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::kernel::coroutine::with_open;
 use crate::kernel::observe::Era;
 use crate::kernel::scheduler::{current, in_task, with_local};
 use crate::kernel::{cancel, door};
-use crate::offload::offload;
+use crate::offload::{Pool, begin};
+
+/// More threads than this make no disk faster. A call that blocks for long (a FIFO whose other end is not open)
+/// occupies one of them.
+static FILES: Pool = Pool::new("wouldblock file", 64);
 
 /// Makes a call that may block: on another thread, while the task waits. It is made here where there is no
 /// task to suspend, or where that is being torn down: a guard that is dropped removes its temporary file.
+///
+/// It is made here too where the pool has no thread and the system starts none. A file's call is short as a
+/// rule, so the other tasks are held up for a moment; an error would leave a program that is out of threads
+/// unable to read its files as well.
 pub(super) fn call<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {
     if !in_task() || std::thread::panicking() || is_future_dropped() {
         return call();
     }
     // A task that is to stop raises it before the call is begun, not in the middle.
     with_local(cancel::check);
-    door::wait(offload(call))
+    match begin(&FILES, call) {
+        Ok(operation) => door::wait(operation),
+        Err((error, call)) => {
+            static WARNED: AtomicBool = AtomicBool::new(false);
+            if !WARNED.swap(true, Ordering::Relaxed) {
+                log::warn!(
+                    "calls of `fs` are made on the scheduler's thread, and block its tasks: {error}"
+                );
+            }
+            door::yield_now(); // The others have a turn between two such calls, and time limits are seen.
+            call()
+        }
+    }
 }
 
 /// Whether the running task's future has been cancelled, and is not polled but dropped.

@@ -42,6 +42,11 @@
 //! stack unwinds, a future is dropped), where nothing can be suspended: a destructor may remove its temporary
 //! file.
 //!
+//! Files have threads of their own, up to 64; further calls wait in line. A call that blocks for long, such as
+//! opening a FIFO whose other end is not open, occupies a thread even when its task is cancelled. Where there is
+//! no thread, and the system starts none (a limit on threads or memory, a sandbox), the call is made on the
+//! scheduler's thread. The other tasks have a turn before each such call, and a warning is logged once.
+//!
 //! The hand-over to the other thread and back costs some 40 µs, where a read that is cached takes less than
 //! one. The functions of [`Path`] that ask the file system (`exists`, `metadata`) block the thread; use those
 //! here.

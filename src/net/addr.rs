@@ -5,11 +5,14 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use crate::kernel::door;
 use crate::kernel::scheduler::in_task;
-use crate::offload::{Offload, offload};
+use crate::offload::{Offload, Pool, begin};
+
+/// More than the name servers of most networks answer at a time.
+static NAMES: Pool = Pool::new("wouldblock name", 64);
 
 /// What can be made into socket addresses: std's trait of the same name, for the same types, except that
 /// a name is looked up on another thread (by the system's `getaddrinfo`) while the task waits.
@@ -32,6 +35,15 @@ pub trait ToSocketAddrs {
 /// # Errors
 ///
 /// The text is no address, or the name has none. There is always at least one address otherwise.
+///
+/// There is no thread for the look-up, and the system starts none (a limit on threads or memory, a sandbox).
+/// Its kind is [`Other`](io::ErrorKind::Other), and the text has the system's error. The name is not looked up
+/// on the scheduler's thread instead: a name server that does not answer would stop all tasks, and their time
+/// limits, for many seconds. A later look-up tries again.
+///
+/// # Blocking
+///
+/// None. The threads of look-ups, up to 64, are shared with nothing else.
 ///
 /// # Cancellation
 ///
@@ -75,19 +87,27 @@ impl Lookup {
         if let Ok(ip) = host.parse::<IpAddr>() {
             return Lookup::known(vec![SocketAddr::new(ip, port)]);
         }
-        let host = host.to_owned();
-        Lookup(State::Asking(offload(move || {
-            let found = std::net::ToSocketAddrs::to_socket_addrs(&(host.as_str(), port));
-            let explain = |e: io::Error| {
-                io::Error::new(e.kind(), format!("cannot look up the host {host:?}: {e}"))
-            };
-            let found: Vec<_> = found.map_err(explain)?.collect();
+        let name = host.to_owned();
+        let look_up = move || {
+            let found = std::net::ToSocketAddrs::to_socket_addrs(&(name.as_str(), port));
+            let found: Vec<_> = found.map_err(|e| unknown(&name, &e))?.collect();
             match found.is_empty() {
-                true => Err(explain(io::Error::new(io::ErrorKind::NotFound, "it has no address"))),
+                true => {
+                    let error = io::Error::new(io::ErrorKind::NotFound, "it has no address");
+                    Err(unknown(&name, &error))
+                }
                 false => Ok(found),
             }
-        })))
+        };
+        Lookup(match begin(&NAMES, look_up) {
+            Ok(operation) => State::Asking(operation),
+            Err((error, _)) => State::Known(Some(Err(unknown(host, &error)))),
+        })
     }
+}
+
+fn unknown(host: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot look up the host {host:?}: {error}"))
 }
 
 impl Future for Lookup {
@@ -95,7 +115,10 @@ impl Future for Lookup {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            State::Known(result) => Poll::Ready(result.take().expect("polled until it is ready")),
+            State::Known(result) => {
+                ready!(door::proceed(cx));
+                Poll::Ready(result.take().expect("polled until it is ready"))
+            }
             State::Asking(offload) => Pin::new(offload).poll(cx),
         }
     }
