@@ -295,6 +295,39 @@
 //!   `drop`; use `green::finally`.
 //!   ```
 //!
+//! * **A root that cannot end** keeps [`run`] from returning, since it may borrow from the caller: where its cleanup
+//!   waits for ever at the end of a run, or swallows each cancellation, the process aborts, after the report of what
+//!   still waits. Other tasks whose cleanup never ends are left behind with an error in the log, and their stacks are
+//!   leaked.
+//!
+//! * **A task that never obeys**: one that has caught its cancellation, or one time limit, a thousand times and
+//!   waited again is in a loop that would never end; the process aborts and names it. At the end of a run, the task
+//!   is left behind instead.
+//!
+//! These aborts are all there are.
+//!
+//! # What no stackful coroutine can make safe
+//!
+//! The API of this crate is safe to use by itself: no sequence of calls reaches memory that is gone, whatever is
+//! cancelled, leaked, dropped early or panics. But a wait, in the middle of any function, lets other tasks of the same
+//! thread run, and some code outside of this crate is `unsafe` inside on the ground that nothing does. On any
+//! stackful coroutine, in any language, that code is unsound:
+//!
+//! * **A `thread_local!` whose lazy initialiser waits.** While it does, another task of the thread may initialise the
+//!   same value, and have a reference to it that the first task then overwrites. Compute the value before, or use
+//!   [`task_local!`], whose initialiser may wait.
+//! * **A borrow that a thread-local holds for the time of a closure** (the crate `scoped-tls`, and what is built like
+//!   it), with a wait in the closure. Another task of the thread finds the borrow, and two such closures end in
+//!   another order than they began. Use [`task_local!`], with an [`Rc`](std::rc::Rc) in place of the borrow.
+//!
+//! Two more things are safe, and surprise:
+//!
+//! * **`thread_local!` is shared by all tasks of the thread.** A `RefCell` in it that is borrowed across a wait is
+//!   "already borrowed" for the next task. A value for each task is a [`task_local!`].
+//! * **[`catch_unwind`](std::panic::catch_unwind) around a wait catches cancellations too**: of the task, of a time
+//!   limit, at the end of the run. [`task::is_cancellation`] tells their payload from a panic's; let it go on
+//!   with [`resume_unwind`](std::panic::resume_unwind), as each further wait raises it again.
+//!
 //! # What cancellation does to what is borrowed from std
 //!
 //! A stack that is unwound from a wait drops what is on it, as a panic does. A [`std::sync::Mutex`] held

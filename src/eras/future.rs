@@ -35,7 +35,7 @@ use std::task::{Context, Poll};
 use crate::join::{JoinHandle, Promise};
 use crate::kernel::cancel;
 use crate::kernel::coroutine::{Fiber, Switch};
-use crate::kernel::door;
+use crate::kernel::door::{self, Record};
 use crate::kernel::foreign::contain;
 use crate::kernel::observe::Era;
 use crate::kernel::task::Body;
@@ -143,10 +143,11 @@ impl<F: Future> Code<F> {
             true => None,
             false => {
                 let now = future.as_mut().as_pin_mut().expect("polled until it is ready");
-                match panic::catch_unwind(AssertUnwindSafe(|| door::poll(now))) {
-                    Ok(Err(_)) if cancel::is_cancelled() => None, // It had its chance to be ready.
-                    Ok(Err(wait)) => return door::put(wait),
-                    Ok(Ok(value)) => Some(Ok(value)),
+                let record = Record::new();
+                match panic::catch_unwind(AssertUnwindSafe(|| record.poll(now))) {
+                    Ok(Poll::Pending) if cancel::is_cancelled() => None, // It had its chance to be ready.
+                    Ok(Poll::Pending) => return door::put_record(&record),
+                    Ok(Poll::Ready(value)) => Some(Ok(value)),
                     Err(payload) => Some(Err(payload)),
                 }
             }

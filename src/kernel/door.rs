@@ -11,10 +11,10 @@
 //!   future:     poll ──────poll──▶ op ──leave(Wait)──▶ Record ──▶ put(wait), Pending ─▶ scheduler
 //! ```
 //!
-//! A [`Record`] lies in the frame of the function [`poll`], which every poll by a task goes through, and what it
-//! holds is that function's result: a poll inside of a poll has a record of its own. There is room for one `Wait`:
-//! a second operation in the same poll registers the task's waker like a foreign one; deadlines need no room, the
-//! earliest counts.
+//! Every poll by a task goes through [`Record::poll`], and each has a [`Record`] of its own, in the frame of the code
+//! that polls: what code in the middle of a poll does, another poll for one, does not touch it. There is room for one
+//! `Wait`: a second operation in the same poll registers the task's waker like a foreign one; deadlines need no room,
+//! the earliest counts.
 //!
 //! Cancellation (`cancel.rs`) is raised here too: an operation is polled first, so that one that has
 //! completed wins; a task that would have to wait then is unwound instead, if it was cancelled.
@@ -28,12 +28,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use super::cancel;
-use super::coroutine::{self, with_open};
+use super::coroutine::{self, Open, with_open};
 use super::reactor::{Direction, SourceId, Ticket};
 use super::scheduler::{
     BUDGET, Scheduler, current, here, in_task, running_task, with_local, with_task,
 };
-use super::task::{Cause, Wait, WaitCell, WaitKind, Waiter, earliest};
+use super::task::{Cause, Wait, WaitCell, WaitKind, Waiter};
 use super::timers::TimerKey;
 use super::waker::{NOBODY, VTABLE};
 
@@ -47,7 +47,7 @@ fn own_waker() -> ManuallyDrop<Waker> {
         return ManuallyDrop::new(unsafe { Waker::new(ptr::null(), &NOBODY) });
     }
     // SAFETY: the waker is not dropped, so that its count, which was not taken, is not given back; clones of it
-    // take their own. `poll` lends it to one poll, whose frame lies on the task's own stack (a generator cannot
+    // take their own. `Record::poll` lends it to one poll, whose frame lies on the task's own stack (a generator cannot
     // yield in the middle of it: `Yielder::exchange`); as long as that frame exists, the task is not done, and a
     // task that is not done is kept, or leaked, by the table of its scheduler.
     ManuallyDrop::new(unsafe { Waker::new(task.cast(), &VTABLE) })
@@ -62,34 +62,38 @@ fn is_own(waker: &Waker) -> bool {
 }
 
 /// Where an operation records what it waits for, during one poll.
-struct Record {
-    wait: WaitCell,
-    /// The turn in which the poll began.
-    turn: u32,
-}
+pub(crate) struct Record(WaitCell);
 
-/// Polls `op` once for the code that is running. Returns what it waits for if it is not ready.
-#[inline]
-pub(crate) fn poll<F: Future>(op: Pin<&mut F>) -> Result<F::Output, Wait> {
-    struct Close(*const ());
-    impl Drop for Close {
-        #[inline]
-        fn drop(&mut self) {
-            with_open(|open| open.poll.set(self.0));
-        }
+impl Record {
+    #[inline]
+    pub(crate) fn new() -> Record {
+        Record(WaitCell::parked())
     }
-    let (waker, turn) = (own_waker(), here().pulse.turn());
-    let record = Record { wait: WaitCell::parked(), turn };
-    let outer = with_open(|open| open.poll.replace((&raw const record).cast()));
-    let close = Close(outer.expect("operations are polled on a fiber"));
-    let polled = op.poll(&mut Context::from_waker(&waker));
-    drop(close);
-    match polled {
-        Poll::Ready(value) => Ok(value),
-        // The task was suspended in the middle of the poll: what the operation waits for may have come then, and
-        // been taken for what the code in the middle waited for. It is to be polled again.
-        Poll::Pending if here().pulse.turn() != record.turn => Err(Wait::TURN),
-        Poll::Pending => Err(record.wait.get()),
+
+    /// Polls `op` once for the code that is running. If it is not ready, this record has what it waits for.
+    #[inline]
+    pub(crate) fn poll<F: Future>(&self, op: Pin<&mut F>) -> Poll<F::Output> {
+        /// The poll is over, however it ends; the poll around it, if there is one, goes on.
+        struct Close<'a>(&'a Open, *const ());
+        impl Drop for Close<'_> {
+            #[inline]
+            fn drop(&mut self) {
+                self.0.poll.set(self.1);
+            }
+        }
+        let (waker, turn) = (own_waker(), here().pulse.turn());
+        self.0.clear();
+        let polled = with_open(|open| {
+            let _close = Close(open, open.poll.replace((&raw const self.0).cast()));
+            op.poll(&mut Context::from_waker(&waker))
+        });
+        let polled = polled.expect("operations are polled on a fiber");
+        if polled.is_pending() && here().pulse.turn() != turn {
+            // The task was suspended in the middle of the poll: what the operation waits for may have come then, and
+            // been taken for what the code in the middle waited for. It is to be polled again.
+            self.0.kind.set(WaitKind::Turn);
+        }
+        polled
     }
 }
 
@@ -101,11 +105,9 @@ pub(crate) fn leave(cx: &Context<'_>, wait: Wait) -> bool {
         return false;
     }
     with_open(|open| {
-        // SAFETY: a record that is open lies in a frame of `poll` further down this stack, which closes it before
-        // it ends.
-        let Some(Record { wait: record, .. }) =
-            (unsafe { open.poll.get().cast::<Record>().as_ref() })
-        else {
+        // SAFETY: a record that is open is borrowed by a frame of `Record::poll` further down this stack, which
+        // closes it before it ends.
+        let Some(record) = (unsafe { open.poll.get().cast::<WaitCell>().as_ref() }) else {
             return false; // The waker was kept, and the operation is polled by hand.
         };
         match (record.kind.get(), wait.kind) {
@@ -117,7 +119,7 @@ pub(crate) fn leave(cx: &Context<'_>, wait: Wait) -> bool {
             }
             (_, WaitKind::Readable(_) | WaitKind::Writable(_)) => return false,
             (_, WaitKind::Turn) => record.kind.set(WaitKind::Turn), // Soonest of all.
-            _ => record.deadline.set(earliest(record.deadline.get(), wait.ends())),
+            _ => record.limit(wait.ends()),
         }
         true
     }) == Some(true)
@@ -161,10 +163,13 @@ pub(crate) fn waiter(cx: &Context<'_>) -> Waiter {
     }
 }
 
-/// As [`poll`], of which a generator yields the `Wait`.
+/// Polls `op` once. If it is not ready, gives the `Wait` that a generator yields.
 pub(crate) fn poll_to_yield<F: Future>(op: Pin<&mut F>) -> Result<F::Output, Wait> {
-    let sayer = sayer();
-    poll(op).map_err(|wait| Wait { sayer, ..wait })
+    let (sayer, record) = (sayer(), Record::new());
+    match record.poll(op) {
+        Poll::Ready(value) => Ok(value),
+        Poll::Pending => Err(Wait { sayer, ..record.0.get() }),
+    }
 }
 
 /// The running task, and how often it has been woken.
@@ -185,14 +190,14 @@ pub(crate) fn wait<O: IntoFuture>(op: O) -> O::Output {
     if is_spent() {
         yield_now();
     }
-    let mut op = pin!(op.into_future());
+    let (record, mut op) = (Record::new(), pin!(op.into_future()));
     loop {
-        match poll(op.as_mut()) {
-            Ok(value) => {
+        match record.poll(op.as_mut()) {
+            Poll::Ready(value) => {
                 spend();
                 return value;
             }
-            Err(wait) => suspend(wait),
+            Poll::Pending => suspend(&record.0),
         }
     }
 }
@@ -213,9 +218,10 @@ const OUTSIDE: &str = "a wait outside of any task: there is nothing to suspend. 
 /// time limit, instead of suspending; so a caller polls again when it returns, and calls it again.
 #[inline(always)] // See `suspend_base`.
 #[track_caller]
-pub(crate) fn suspend(wait: Wait) {
+fn suspend(wait: &WaitCell) {
     let limit = before_suspending();
-    here().wait.set(wait.until(limit));
+    here().wait.copy(wait);
+    here().wait.limit(limit);
     coroutine::suspend_base();
 }
 
@@ -237,7 +243,9 @@ fn before_suspending() -> Option<Instant> {
 #[inline(always)]
 #[track_caller]
 pub(crate) fn pause(wait: Wait) {
-    suspend(wait);
+    let cell = WaitCell::parked();
+    cell.set(wait);
+    suspend(&cell);
 }
 
 /// The running task gives up its turn at the caller's, by returning to its era's driver.
@@ -251,6 +259,12 @@ pub(crate) fn leaves() {
 /// Records what a task waits for that suspends by returning to its era's driver, as the last thing that it does.
 pub(crate) fn put(wait: Wait) {
     here().wait.set(wait);
+}
+
+/// As [`put`], of what `record` has.
+#[inline]
+pub(crate) fn put_record(record: &Record) {
+    here().wait.copy(&record.0);
 }
 
 /// Gives the others a turn.

@@ -36,6 +36,7 @@ pub(crate) fn running() -> &'static Running {
 }
 
 /// Calls `f` while no task runs, and restores the running task however `f` ends.
+#[inline]
 pub(crate) fn while_no_task_runs<R>(f: impl FnOnce() -> R) -> R {
     struct Restore([*const (); 2]);
     impl Drop for Restore {
@@ -45,24 +46,33 @@ pub(crate) fn while_no_task_runs<R>(f: impl FnOnce() -> R) -> R {
         }
     }
     let Running { task, host } = running();
-    let _restore = Restore([task.get(), host.get()]);
-    if !task.get().is_null() {
-        host.set(task.replace(ptr::null()));
+    if task.get().is_null() {
+        return f(); // A turn that `f` gives, in a runtime of its own, ends with no task running.
     }
+    let _restore = Restore([task.get(), host.get()]);
+    host.set(task.replace(ptr::null()));
     f()
 }
 
 /// Calls `f`, which is code of no task's: see the top of this file. A panic is logged with `what` as its subject.
 /// Returns `false` if there was one.
+#[inline]
 pub(crate) fn aside(what: fmt::Arguments<'_>, f: impl FnOnce()) -> bool {
-    while_no_task_runs(|| {
-        let Err(payload) = panic::catch_unwind(AssertUnwindSafe(f)) else { return true };
-        let text = format!("{what} panicked: {}", message(&*payload));
-        discard(payload);
-        // The logger is foreign code too.
-        contain(|| log::error!("{text}"));
-        false
+    while_no_task_runs(|| match panic::catch_unwind(AssertUnwindSafe(f)) {
+        Ok(()) => true,
+        Err(payload) => {
+            has_panicked(what, payload);
+            false
+        }
     })
+}
+
+#[cold]
+fn has_panicked(what: fmt::Arguments<'_>, payload: Box<dyn Any + Send>) {
+    let text = format!("{what} panicked: {}", message(&*payload));
+    discard(payload);
+    // The logger is foreign code too.
+    contain(|| log::error!("{text}"));
 }
 
 /// Calls `f`, and drops the panic that it may end with, which the hook has reported.

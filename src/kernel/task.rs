@@ -175,6 +175,29 @@ impl WaitCell {
     }
 
     #[inline]
+    pub(crate) fn clear(&self) {
+        self.set(Wait::PARKED);
+    }
+
+    /// Takes over what `other` has.
+    #[inline]
+    pub(crate) fn copy(&self, other: &WaitCell) {
+        self.kind.set(other.kind.get());
+        if !other.is_turn() {
+            self.deadline.set(other.deadline.get());
+            self.cause.set(other.cause.get());
+        }
+    }
+
+    /// Ends the wait at `deadline` at the latest.
+    #[inline]
+    pub(crate) fn limit(&self, deadline: Option<Instant>) {
+        if deadline.is_some() {
+            self.deadline.set(earliest(self.deadline.get(), deadline));
+        }
+    }
+
+    #[inline]
     pub(crate) fn is_turn(&self) -> bool {
         matches!(self.kind.get(), WaitKind::Turn)
     }
