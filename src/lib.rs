@@ -323,7 +323,7 @@ compile_error!(
     "wouldblock waits for sockets as Unix does (epoll, kqueue); Windows is not supported"
 );
 
-mod change;
+mod board;
 mod eras;
 mod explore;
 mod fork;
@@ -358,6 +358,7 @@ pub mod time;
 pub mod timeline;
 mod trail;
 mod tree;
+mod warn;
 mod watchdog;
 
 pub use eras::{future, generator, green};

@@ -5,7 +5,6 @@ use std::io;
 use std::marker::PhantomData;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crate::join::{JoinHandle, Promise};
@@ -21,6 +20,7 @@ use crate::kernel::timers::Clock;
 use crate::on_signal;
 use crate::overflow;
 use crate::report::Deadlock;
+use crate::warn;
 use crate::watchdog;
 
 pub use crate::kernel::observe::Era;
@@ -127,17 +127,19 @@ impl Builder {
     /// How long a task may keep the thread before a warning says so, by the machine's clock; `None`: as long
     /// as it likes. At first, 100 ms.
     ///
-    /// The warning is logged while the task still keeps the thread, with the task's name, where it was spawned
-    /// and where it last gave up its turn; and another when it has given the thread back. A runtime that is
-    /// driven by hand is not watched.
+    /// The warning comes while the task still keeps the thread, with the task's name (up to 32 bytes of it), where
+    /// it was spawned, where it last gave up its turn, and whether it computes or is blocked in the kernel (on
+    /// Linux); it is repeated after 1 s, 10 s, and each full minute; and another comes when the task has given the
+    /// thread back. It goes to the program's logger, or, where there is none, to standard error. From one second on,
+    /// a logger that takes errors only gets it as an error. A runtime that is driven by hand is not watched.
     pub fn watchdog(mut self, limit: Option<Duration>) -> Builder {
         self.watchdog = limit;
         self
     }
 
     /// On this signal (the number: `SIGUSR1` is 10 on Linux), prints the [table of tasks](crate::tasks()) on
-    /// standard error: what the program is doing, asked from outside, also while a task keeps the thread.
-    /// Of several runs that answer one signal, each prints its own.
+    /// standard error: what the program is doing, asked from outside. Of several runs that answer one signal, each
+    /// prints its own.
     ///
     /// ```no_run
     /// # use wouldblock::{Builder, green};
@@ -146,16 +148,19 @@ impl Builder {
     /// Builder::new().tasks_on_signal(10).run(|| green::sleep(Duration::from_secs(3600)));
     /// ```
     ///
-    /// The table is drawn in a handler of the signal, with `SA_RESTART`, that is installed when the first such
-    /// run begins, and stays; one that was there before is called as well. What the signal does by default
-    /// (mostly, it ends the program) it does no more, also when the run is over. The handler allocates nothing,
-    /// so that it may draw at any moment; a thread that has the signal blocked answers when it lets it come
-    /// again. Of a lock's holder, the table tells the number and not the name. A runtime that is driven by hand
-    /// does not answer.
+    /// The table is printed between two turns. While a task keeps the thread, one line at once names the task, and
+    /// the table follows when it gives the thread back. (Without a [`watchdog`](Builder::watchdog), which knows for
+    /// how long the task has kept it, the line comes also for a task whose turn is short.) Several signals that come
+    /// within one turn have one answer.
+    ///
+    /// A handler of the signal, with `SA_RESTART`, is installed when the first such run begins, and stays; one that
+    /// was there before is called as well. What the signal does by default (mostly, it ends the program) it does no
+    /// more, also when the run is over. Where the operating system refuses the handler, an error says so, and the
+    /// run goes on without. A runtime that is driven by hand does not answer.
     ///
     /// # Panics
     ///
-    /// For a number that is no signal, and for those that cannot be handled (`SIGKILL`, `SIGSTOP`), tell of a
+    /// For a number that is no signal, and for those that cannot be handled (`SIGKILL`, `SIGSTOP`), stand for a
     /// fault (`SIGSEGV`, `SIGBUS`, `SIGILL`, `SIGFPE`), or may be what printing leads to (`SIGPIPE`, `SIGXFSZ`).
     #[track_caller]
     pub fn tasks_on_signal(mut self, signal: i32) -> Builder {
@@ -201,7 +206,7 @@ impl Builder {
         let runtime =
             self.build().unwrap_or_else(|e| panic!("cannot make an event queue (epoll): {e}"));
         let scheduler = &runtime.scheduler;
-        let _listening = signal.map(|signal| on_signal::listen(signal, scheduler));
+        let _listening = signal.and_then(|signal| on_signal::listen(signal, scheduler));
         let promise = Promise::new();
         let packet = promise.0.clone();
         // SAFETY: only the lifetime changes. The code runs in `drive` below, which returns when the task
@@ -345,7 +350,9 @@ fn drive(scheduler: &Scheduler, when: &str, done: impl Fn() -> bool) -> Option<D
         match scheduler.run_until(&done) {
             Progress::Done => return None,
             Progress::Deadlock => return Some(Deadlock::of(scheduler, true)),
-            Progress::Quiet if !warned => log::warn!("{when}{}", Deadlock::of(scheduler, false)),
+            Progress::Quiet if !warned => {
+                warn::alarm(format_args!("{when}{}", Deadlock::of(scheduler, false)));
+            }
             Progress::Quiet => {}
         }
         warned = true;
@@ -358,7 +365,9 @@ fn close(scheduler: &Scheduler) {
     let when = "the run is over, but not the cleanup of its tasks: ";
     if let Some(report) = drive(scheduler, when, || scheduler.tasks.borrow().len() == 0) {
         // It is left where it is, and its stacks are leaked.
-        log::error!("the run is over, but not the cleanup of its tasks, which is left: {report}");
+        warn::error(format_args!(
+            "the run is over, but not the cleanup of its tasks, which is left: {report}"
+        ));
     }
     scheduler.close();
 }
@@ -387,7 +396,7 @@ pub(crate) fn launch<T: 'static, B: Body + 'static>(
         }
         let task = scheduler.spawn(setup, Box::new(body(promise)));
         if closing {
-            log::warn!("{ENDING}: {task} is cancelled before it begins");
+            warn::warning(format_args!("{ENDING}: {task} is cancelled before it begins"));
             // SAFETY: the task was just spawned on this thread.
             unsafe { task.local() }.cancelled.set(true);
         }
@@ -419,7 +428,7 @@ pub(crate) fn fiber<T>(promise: &Promise<T>) -> Option<Fiber> {
     match Fiber::take(task.stack_size as usize) {
         Ok(fiber) => {
             // SAFETY: it is the running task, so this is its home thread.
-            unsafe { task.local() }.stack.store(fiber.bounds().guard.end, Relaxed);
+            unsafe { task.local() }.stack.set(fiber.bounds().guard.end);
             Some(fiber)
         }
         Err(e) => {
@@ -440,7 +449,7 @@ pub(crate) fn poll_fiber() -> Option<Fiber> {
             }
             let fiber = scheduler.polls.take()?;
             // SAFETY: a task has its turn on its home thread only.
-            unsafe { task.local() }.stack.store(fiber.bounds().guard.end, Relaxed);
+            unsafe { task.local() }.stack.set(fiber.bounds().guard.end);
             Some(fiber)
         })
     })?
@@ -456,7 +465,7 @@ pub(crate) fn end_poll(fiber: Fiber) {
             return Some(fiber);
         };
         // SAFETY: as in `poll_fiber`.
-        unsafe { task.local() }.stack.store(0, Relaxed);
+        unsafe { task.local() }.stack.set(0);
         if task.stack_size != scheduler.stack_size {
             return Some(fiber);
         }

@@ -24,8 +24,8 @@ use std::io;
 use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
-use std::sync::atomic::{AtomicU32, AtomicUsize, compiler_fence};
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicUsize};
 use std::time::{Duration, Instant};
 
 use super::coroutine::{Fiber, Switch};
@@ -309,6 +309,7 @@ impl Scheduler {
     #[inline(always)] // Into the loop: entering and leaving a function costs a tenth of a turn.
     fn step<const OBSERVED: bool>(&self) -> bool {
         assert!(!self.original.is_copied(), "{COPIED}");
+        here().pulse.answer();
         let Some(task) = self.queue.pop() else { return false };
         self.turn::<OBSERVED>(task);
         self.countdown.set(self.countdown.get() - 1);
@@ -328,13 +329,12 @@ impl Scheduler {
         // SAFETY: tasks in this queue were spawned on this thread.
         let local = unsafe { task.local() };
         local.state.set(State::Running);
-        local.turns.store(local.turns.load(Relaxed).wrapping_add(1), Relaxed);
-        here.pulse.set_task(&raw const *task);
+        local.turns.set(local.turns.get().wrapping_add(1));
+        here.pulse.begins(&task);
         here.budget.set(BUDGET);
-        here.pulse.next_turn();
         // SAFETY: the loop gives one turn at a time, and no task runs the loop.
         let switch = unsafe { local.turn() };
-        here.pulse.set_task(ptr::null());
+        here.pulse.ends();
         if switch == Switch::Finished {
             self.finish(&task);
         } else if here.said.is_turn() || local.state.get() == State::Woken {
@@ -353,8 +353,7 @@ impl Scheduler {
         // SAFETY: the task has just had its turn on this thread.
         let local = unsafe { task.local() };
         local.waiting.set(wait.in_short());
-        local.since.store(self.looked.get(), Relaxed);
-        compiler_fence(SeqCst); // For a signal handler: see `waiting`.
+        local.since.set(self.looked.get());
         local.state.set(State::Waiting);
         if self.watch.is_on() {
             self.tell(&task, waits(&wait));
@@ -439,7 +438,6 @@ impl Scheduler {
             State::Waiting => {
                 self.counters.wakes.set(self.counters.wakes.get() + 1);
                 local.state.set(State::Ready); // First: who is told may wake it too.
-                compiler_fence(SeqCst); // As in `file`.
                 self.tell_woken(&task);
                 // These are the task itself, so that dropping them runs no foreign code.
                 if let Some(key) = local.timer.take() {
@@ -468,9 +466,8 @@ impl Scheduler {
     fn finish(&self, task: &Arc<Task>) {
         // SAFETY: the task has just had its turn on this thread.
         let local = unsafe { task.local() };
-        here().pulse.let_go();
         local.state.set(State::Done);
-        local.stack.store(0, Relaxed);
+        local.stack.set(0);
         self.counters.finished.set(self.counters.finished.get() + 1);
         drop(self.tasks.borrow_mut().remove(local.slot.get()));
         self.watch.by.set(By::Task(task.id)); // also in destructors and callbacks

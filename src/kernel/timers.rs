@@ -20,8 +20,6 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
-use crate::change::change;
-
 /// A point in time, in milliseconds since the start of the clock.
 pub(crate) type Tick = u64;
 
@@ -174,7 +172,7 @@ impl Clock {
         let to = Duration::from_millis(tick);
         // A deadline further off than a clock can say is never reached.
         if self.start.checked_add(to).is_some() {
-            change(|| ahead.set(ahead.get().max(to)));
+            ahead.set(ahead.get().max(to));
         }
     }
 }
