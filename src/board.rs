@@ -387,11 +387,6 @@ mod tests {
     use super::*;
     use std::thread;
 
-    /// One that no other test uses.
-    pub(crate) fn board() -> Board {
-        Board::new()
-    }
-
     #[track_caller]
     fn seen(board: &Board) -> String {
         board.read().expect("a turn").to_string()
@@ -399,7 +394,7 @@ mod tests {
 
     #[test]
     fn a_turn_is_seen_as_the_task_is_printed() {
-        let (board, here) = (board(), Location::caller());
+        let (board, here) = (Board::new(), Location::caller());
         assert!(board.read().is_none() && board.held().is_none());
         board.begins((7, Era::Green), here, None, None);
         assert_eq!(seen(&board), format!("task 7 (green, spawned at {here})"));
@@ -420,7 +415,7 @@ mod tests {
     /// The parts of what is seen belong together, whenever it is looked at.
     #[test]
     fn what_is_seen_is_of_one_turn() {
-        let (board, here) = (board(), Location::caller());
+        let (board, here) = (Board::new(), Location::caller());
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| {

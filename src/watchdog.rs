@@ -233,3 +233,66 @@ fn advice(blocked: Option<bool>) -> &'static str {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::Location;
+
+    use super::*;
+    use crate::kernel::observe::Era;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn time_in_which_the_process_was_stopped_does_not_count() {
+        let start = Instant::now();
+        let mut slices = Slices { since: start, late: false };
+        let pause = 25 * MS;
+        // The task computes for 80 ms in all, and in the middle of that the process is stopped.
+        let looks = [25, 51, 5051, 5076].map(|ms| slices.end(start + ms * MS, pause));
+        assert_eq!(looks, [25 * MS, 26 * MS, Duration::ZERO, 25 * MS]);
+        assert!(looks.into_iter().sum::<Duration>() < LIMIT);
+    }
+
+    #[test]
+    fn on_a_busy_machine_where_each_look_comes_late_time_counts() {
+        let start = Instant::now();
+        let mut slices = Slices { since: start, late: false };
+        let looks = [100, 200, 300, 325].map(|ms| slices.end(start + ms * MS, 25 * MS));
+        assert_eq!(looks, [Duration::ZERO, 50 * MS, 50 * MS, 25 * MS]);
+    }
+
+    #[test]
+    fn a_warning_is_repeated_after_1_10_and_60_seconds_and_each_minute() {
+        let seconds = |s| next_after(Duration::from_secs_f64(s)).as_secs();
+        let next = [0.1, 0.999, 1.0, 9.9, 10.0, 59.9, 60.0, 61.0, 120.0, 3601.0].map(seconds);
+        assert_eq!(next, [1, 1, 10, 10, 60, 60, 120, 120, 180, 3660]);
+    }
+
+    #[test]
+    fn what_is_alarming_is_told_of_as_such_and_nothing_of_a_turn_that_is_over() {
+        let (board, site) = (Board::claim(), Location::caller());
+        let mut run = Run::default();
+        let mut look = |passed| run.look(board, passed);
+        assert!(look(MS).is_none(), "nobody watches");
+        board.watch(20 * MS);
+        board.begins((1, Era::Green), site, None, None);
+        assert!(look(50 * MS).is_none(), "it has just been seen first");
+        assert!(look(19 * MS).is_none());
+        assert!(matches!(look(2 * MS), Some(Message::Warning(text)) if text.contains(" 0.02 s")));
+        assert!(look(900 * MS).is_none());
+        assert!(matches!(look(100 * MS), Some(Message::Alarm(text)) if text.contains(" 1.02 s")));
+        board.begins((2, Era::Green), site, None, None);
+        let back = look(MS).expect("the turn is over");
+        assert!(
+            matches!(back, Message::Alarm(text) if text.contains("task 1") && text.contains("back"))
+        );
+        assert!(look(19 * MS).is_none());
+        board.ends();
+        assert!(look(HOUR).is_none() && look(HOUR).is_none());
+        board.unwatch();
+        board.release();
+    }
+
+    const HOUR: Duration = Duration::from_secs(3600);
+}
