@@ -185,7 +185,7 @@ fn answer(signal: c_int) {
         let s = if tasks.len() == 1 { "" } else { "s" };
         let n = tasks.len();
         writeln!(text, "wouldblock: on signal {signal}, the {n} task{s} of thread {thread:?}:")?;
-        let rows = tasks.iter().map(|task| Row::of(task, scheduler, Some(&names)));
+        let rows = tasks.iter().map(|task| Row::of(task, scheduler, &names));
         tree::draw(&mut text, &mut rows.collect::<Vec<_>>())
     })
     .expect("a String takes all");

@@ -31,18 +31,21 @@ pub(crate) fn install() {
     if !HAS_STACK.replace(true) {
         provide_signal_stack();
     }
-    BEFORE.get_or_init(|| SIGNALS.map(installed));
-}
-
-fn installed(signal: libc::c_int) -> Option<libc::sigaction> {
-    // All others wait: what is left of a small stack for handlers is needed.
-    let refused = |e| {
+    let mut refused = None;
+    BEFORE.get_or_init(|| {
+        SIGNALS.map(|signal| {
+            // All others wait: what is left of a small stack for handlers is needed.
+            let installed = signal::install(signal, handler, 1..65);
+            installed.map_err(|e| refused = Some((signal, e))).ok()
+        })
+    });
+    // Not before `BEFORE` is set: a logger may begin a run.
+    if let Some((signal, e)) = refused {
         warn::error(format_args!(
             "a stack overflow will not be explained: the operating system refuses a handler of signal {signal}, \
              which tells of faults: {e} (a filter of system calls may forbid `rt_sigaction`)"
         ));
-    };
-    signal::install(signal, handler, 1..65).map_err(refused).ok()
+    }
 }
 
 /// Rust's own threads have an alternate signal stack; those of C libraries may not.

@@ -28,10 +28,10 @@ pub(crate) struct Row<'a, D> {
 
 impl<'a> Row<'a, Does<'a>> {
     /// The row of a task of that scheduler, which is this thread's.
-    pub(crate) fn of(task: &'a Task, scheduler: &Scheduler, names: Option<&'a Names>) -> Self {
+    pub(crate) fn of(task: &'a Task, scheduler: &Scheduler, names: &'a Names) -> Self {
         // SAFETY: the scheduler is this thread's, and so are its tasks.
         let local = unsafe { task.local() };
-        let does = Does::of(task, names);
+        let does = Does::of(task, Some(names));
         let now = scheduler.clock.tick(scheduler.clock.now()) as u32;
         let waits = Duration::from_millis(now.wrapping_sub(local.since.get()).into());
         Row {

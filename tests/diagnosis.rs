@@ -184,7 +184,8 @@ fn where_no_handler_of_faults_is_allowed_runs_go_on() {
     let ended = in_child(|| {
         forbid_handlers_of(libc::SIGSEGV);
         for _ in 0..2 {
-            wouldblock::run(|| green::spawn(green::yield_now).join().unwrap());
+            let run = Builder::new().watchdog(None); // Of a busy machine it might have more to say.
+            run.run(|| green::spawn(green::yield_now).join().unwrap());
         }
         drop(Builder::new().build().unwrap());
     });
@@ -199,7 +200,7 @@ fn where_no_handler_of_faults_is_allowed_runs_go_on() {
 fn where_no_handler_of_the_users_signal_is_allowed_runs_go_on_and_the_signal_is_named() {
     let ended = in_child(|| {
         forbid_handlers_of(libc::SIGUSR1);
-        let builder = Builder::new().tasks_on_signal(libc::SIGUSR1);
+        let builder = Builder::new().watchdog(None).tasks_on_signal(libc::SIGUSR1);
         assert_eq!(builder.run(|| green::spawn(|| 7).join().unwrap()), 7);
     });
     ended.assert_fine();
