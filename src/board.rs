@@ -57,8 +57,9 @@ pub(crate) struct Board {
     unwatched: AtomicBool,
     /// How long a task may keep the thread, in nanoseconds; 0: the run is not watched.
     limit: AtomicU64,
-    /// The kernel's number of the thread.
+    /// The kernel's number of the thread, and of the clock that counts its time on a processor; 0: unknown.
     thread: AtomicI32,
+    clock: AtomicI32,
     /// Written by the watchdog: a turn, and the milliseconds that it has lasted for at least.
     held: AtomicU64,
 
@@ -173,6 +174,7 @@ impl Board {
             unwatched: AtomicBool::new(false),
             limit: AtomicU64::new(0),
             thread: AtomicI32::new(0),
+            clock: AtomicI32::new(0),
             held: AtomicU64::new(0),
             signal: AtomicI32::new(0),
             asked: AtomicI32::new(0),
@@ -254,8 +256,16 @@ impl Board {
     /// The run of this thread is watched from now on.
     pub(crate) fn watch(&self, limit: Duration) {
         #[cfg(target_os = "linux")]
-        // SAFETY: always possible.
-        self.thread.store(unsafe { libc::gettid() }, Relaxed);
+        {
+            let mut clock = 0;
+            // SAFETY: both ask of this thread; the second fills in an integer.
+            let (thread, failed) = unsafe {
+                let me = libc::pthread_self();
+                (libc::gettid(), libc::pthread_getcpuclockid(me, &mut clock) != 0)
+            };
+            self.thread.store(thread, Relaxed);
+            self.clock.store(if failed { 0 } else { clock }, Relaxed);
+        }
         let limit = limit.as_nanos().clamp(1, u64::MAX.into()) as u64;
         self.limit.store(limit, SeqCst);
     }
@@ -272,6 +282,15 @@ impl Board {
 
     pub(crate) fn thread(&self) -> i32 {
         self.thread.load(Relaxed)
+    }
+
+    /// How long the thread has been on a processor, if that can be known.
+    pub(crate) fn computed(&self) -> Option<Duration> {
+        let clock = Some(self.clock.load(Relaxed)).filter(|&clock| clock != 0)?;
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: fills in `time`. The clock of a thread that is gone is refused.
+        let failed = unsafe { libc::clock_gettime(clock as libc::clockid_t, &mut time) != 0 };
+        (!failed).then(|| Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
     }
 
     /// Notes that this turn has lasted for that long.

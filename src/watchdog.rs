@@ -8,7 +8,8 @@
 //!
 //! One thread of the process looks at the [`Board`]s of all runs some times within the limit: is the turn still the
 //! one that it was? While every run sleeps in the kernel, so does the watchdog; the first that gets up wakes it.
-//! Where a task keeps the thread, the kernel knows whether that computes or sleeps, and the advice differs.
+//! Where a task keeps the thread, the kernel knows whether that computes or sleeps, and the advice differs. A task
+//! that does neither, because other programs have the processors, is not reported.
 //!
 //! (asyncio's debug mode does it afterwards, `slow_callback_duration`; Go's `sysmon` looks in the same way.)
 
@@ -129,6 +130,8 @@ struct Run {
     /// The turn that was seen last, and for how long so far.
     turn: Option<u32>,
     held: Duration,
+    /// How long the thread had been on a processor before.
+    computed: Option<Duration>,
     /// The task that a warning was given of in this turn, and how long it had kept the thread.
     named: Option<(String, Duration)>,
 }
@@ -165,26 +168,32 @@ impl Run {
         let turn = board.limit().and(board.held());
         if turn.is_none() || turn != self.turn {
             let back = self.back();
-            (self.turn, self.held) = (turn, Duration::ZERO);
+            (self.turn, self.held, self.computed) = (turn, Duration::ZERO, board.computed());
             return back;
         }
         self.held += passed;
         board.note(turn?, self.held);
+        let limit = board.limit()?;
         let due = match &self.named {
             Some((_, held)) => next_after(*held),
-            None => board.limit()?,
+            None => limit,
         };
         // If it is over by now, the next look finds another.
         let seen = board.read().filter(|seen| Some(seen.turn) == turn)?;
         if self.held < due {
             return None;
         }
+        let blocked = is_blocked(board.thread());
+        let computed = self.computed.and_then(|before| board.computed()?.checked_sub(before));
+        if blocked == Some(false) && computed.is_some_and(|computed| computed * 2 < limit) {
+            return None; // The thread is kept from it by the machine.
+        }
         let who = seen.to_string();
         let left = seen.left.map_or_else(
             || "It has not given up its turn on a stack yet".into(),
             |site| format!("It last gave up its turn at {site}"),
         );
-        let advice = advice(is_blocked(board.thread()));
+        let advice = advice(blocked);
         let held = self.held;
         let text = format!(
             "{who} has kept the thread for {:.2} s, and still does; no other task can run. {left}. {advice}",
@@ -279,6 +288,9 @@ mod tests {
         board.begins((1, Era::Green), site, None, None);
         assert!(look(50 * MS).is_none(), "it has just been seen first");
         assert!(look(19 * MS).is_none());
+        assert!(look(2 * MS).is_none(), "this thread has been elsewhere");
+        let start = board.computed().expect("Linux knows");
+        while board.computed().expect("Linux knows") < start + 10 * MS {}
         assert!(matches!(look(2 * MS), Some(Message::Warning(text)) if text.contains(" 0.02 s")));
         assert!(look(900 * MS).is_none());
         assert!(matches!(look(100 * MS), Some(Message::Alarm(text)) if text.contains(" 1.02 s")));
