@@ -66,7 +66,10 @@ fn await_line_of_back(mut said: BufReader<File>) -> impl FnOnce() + Send {
 
 #[test]
 fn without_a_logger_the_watchdog_warns_on_standard_error() {
-    in_child(|| keep_the_thread_until_it_is_told_of()).assert_fine();
+    let ended = in_child(|| {
+        keep_the_thread_until_it_is_told_of(); // The test's name is taken from this closure.
+    });
+    ended.assert_fine();
 }
 
 #[test]
@@ -91,8 +94,10 @@ fn without_a_logger_other_warnings_go_to_standard_error_too() {
     assert!(format!("\n{}", ended.stderr).contains(warning), "{}", ended.stderr);
 }
 
-static RECORDS: (Mutex<Vec<(Level, String, String)>>, Condvar) =
-    (Mutex::new(Vec::new()), Condvar::new());
+/// A level, a target and a text.
+type Logged = (Level, String, String);
+
+static RECORDS: (Mutex<Vec<Logged>>, Condvar) = (Mutex::new(Vec::new()), Condvar::new());
 
 struct Recorder;
 
