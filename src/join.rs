@@ -20,6 +20,7 @@ use crate::kernel::observe::Outcome;
 use crate::kernel::scheduler::{Scheduler, current};
 use crate::kernel::task::{State, Task, Wait};
 use crate::kernel::waker;
+use crate::warn;
 
 /// A task that was spawned: wait for it, in any era, to get what its code returned.
 ///
@@ -283,7 +284,7 @@ impl JoinError {
     /// Logs a failure that nobody will get.
     pub(crate) fn say_if_lost(&self) {
         if matches!(self.0.reason, Reason::Panicked(_) | Reason::NoStack(_)) {
-            contain(|| log::error!("{self}, and nobody joined it to learn of it"));
+            warn::error(format_args!("{self}, and nobody joined it to learn of it"));
         }
     }
 

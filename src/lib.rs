@@ -264,6 +264,10 @@
 //!     cycle: task 2 → task 3 → task 2
 //!   ```
 //!
+//! Where the program has no logger, the crate's warnings and errors go to standard error, each beginning with
+//! `wouldblock: `. A logger gets them under the target `wouldblock`. One that takes errors only (`env_logger` without
+//! `RUST_LOG`) gets those of which the program may hang as errors.
+//!
 //! * **Perhaps a deadlock.** Where somebody keeps a waker, on this thread or another, the same report is
 //!   logged once, as a warning, after ten seconds in which nothing moved:
 //!
@@ -275,7 +279,7 @@
 //!
 //!   ```text
 //!   wouldblock: stack overflow in task 2 "parse" (green, spawned at src/main.rs:14:24), on a stack of 262144
-//!   bytes. Give it more with `task::Builder::stack_size`, or all tasks with `Builder::stack_size`; or recurse
+//!   bytes, the default (1 MiB in a debug build, 256 KiB in a release build). Give it more with `task::Builder::stack_size`, or all tasks with `Builder::stack_size`; or recurse
 //!   less deeply, and box large locals.
 //!   ```
 //!
@@ -343,7 +347,8 @@
 //! # Platforms and features
 //!
 //! Linux on x86-64 is what is tested. Other Unixes are not designed out; Windows is not supported.
-//! Cancellation and time limits unwind, so they need the default `panic = "unwind"`.
+//! Cancellation and time limits unwind, so they need the default `panic = "unwind"`: with `panic = "abort"` in the
+//! profile, the crate does not compile, and says why.
 //!
 //! * `ureq` (default): [`http::agent`](http::agent()), ureq on coroutine sockets.
 //! * `rustls` (default): https for it, by rustls with ring and Mozilla's root certificates.
@@ -351,12 +356,18 @@
 
 #![deny(unreachable_pub)]
 
+#[cfg(panic = "abort")]
+compile_error!(
+    "wouldblock needs `panic = \"unwind\"`: cancellation and time limits unwind a task's stack, which would end the \
+     process. Remove `panic = \"abort\"` from the profile in Cargo.toml (and `-C panic=abort` from RUSTFLAGS)"
+);
+
 #[cfg(windows)]
 compile_error!(
     "wouldblock waits for sockets as Unix does (epoll, kqueue); Windows is not supported"
 );
 
-mod change;
+mod board;
 mod eras;
 mod explore;
 mod fork;
@@ -391,6 +402,7 @@ pub mod time;
 pub mod timeline;
 mod trail;
 mod tree;
+mod warn;
 mod watchdog;
 
 pub use eras::{future, generator, green};

@@ -14,23 +14,39 @@ use std::ptr;
 use std::sync::OnceLock;
 
 use crate::kernel::coroutine::{self, RunningStack};
-use crate::kernel::scheduler::here;
+use crate::kernel::foreign::{Running, running};
+use crate::kernel::stack;
+use crate::kernel::task::Task;
 use crate::signal::{self, Stderr};
+use crate::warn;
 
 const SIGNALS: [libc::c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
 
-/// The handlers that were there before, in the order of `SIGNALS`.
-static BEFORE: OnceLock<[libc::sigaction; 2]> = OnceLock::new();
+/// The handlers that were there before, in the order of `SIGNALS`; `None` where ours was refused.
+static BEFORE: OnceLock<[Option<libc::sigaction>; 2]> = OnceLock::new();
 
-/// Installs the handler, once in the process, and makes sure that this thread has a stack for it.
+/// Installs the handler, once in the process, and makes sure that this thread has a stack for it. Where the operating
+/// system refuses it, an error is reported, and an overflow will be an ordinary fault.
 pub(crate) fn install() {
     thread_local!(static HAS_STACK: Cell<bool> = const { Cell::new(false) });
     if !HAS_STACK.replace(true) {
         provide_signal_stack();
     }
+    let mut refused = None;
     BEFORE.get_or_init(|| {
-        SIGNALS.map(|of| signal::install(of, handler).expect("faults may be handled"))
+        SIGNALS.map(|signal| {
+            // All others wait: what is left of a small stack for handlers is needed.
+            let installed = signal::install(signal, handler, 1..65);
+            installed.map_err(|e| refused = Some((signal, e))).ok()
+        })
     });
+    // Not before `BEFORE` is set: a logger may begin a run.
+    if let Some((signal, e)) = refused {
+        warn::error(format_args!(
+            "a stack overflow will not be explained: the operating system refuses a handler of signal {signal}, \
+             which tells of faults: {e} (a filter of system calls may forbid `rt_sigaction`)"
+        ));
+    }
 }
 
 /// Rust's own threads have an alternate signal stack; those of C libraries may not.
@@ -61,7 +77,7 @@ unsafe extern "C" fn handler(
         std::process::abort();
     }
     let which = SIGNALS.iter().position(|&s| s == signal).unwrap_or(0);
-    let Some(before) = BEFORE.get().map(|all| &all[which]) else { return };
+    let Some(before) = BEFORE.get().and_then(|all| all[which].as_ref()) else { return };
     // SAFETY: what was there before, and what the kernel has passed; or else the default is restored, and the
     // fault repeats.
     unsafe {
@@ -73,24 +89,29 @@ unsafe extern "C" fn handler(
 
 fn explain(stack: &RunningStack) {
     let mut text = Stderr::new();
-    let task = here().pulse.task();
-    // SAFETY: the task is alive while it is set.
-    let task = unsafe { task.as_ref() };
+    let Running { task, host } = running();
+    // SAFETY: the tasks are alive while they are set.
+    let [task, host] = [task, host].map(|set| unsafe { set.get().cast::<Task>().as_ref() });
+    let host = task.or(host);
     let _ = text.write_str("\nwouldblock: stack overflow in ");
-    let _ = match task {
-        Some(task) if stack.is_nested => write!(text, "a generator that {task} has resumed"),
-        Some(task) => write!(text, "{task}"),
-        None => write!(text, "a generator outside of any task"),
+    let _ = match (task, host) {
+        (Some(task), _) if stack.is_nested => write!(text, "a generator that {task} has resumed"),
+        (Some(task), _) => write!(text, "{task}"),
+        (None, Some(host)) => write!(text, "an observer or a callback, in the turn of {host}"),
+        (None, None) => write!(text, "a generator outside of any task"),
     };
-    let how = match task {
+    let usable = stack.bounds.usable;
+    let _ = write!(text, ", on a stack of {usable} bytes");
+    if usable == stack::DEFAULT_SIZE as usize {
+        let _ =
+            text.write_str(", the default (1 MiB in a debug build, 256 KiB in a release build)");
+    }
+    let how = match host {
         Some(_) if !stack.is_nested => {
             "`task::Builder::stack_size`, or all tasks with `Builder::stack_size`"
         }
         _ => "`Generator::with_stack_size`",
     };
-    let _ = writeln!(
-        text,
-        ", on a stack of {} bytes. Give it more with {how}; or recurse less deeply, and box large locals.",
-        stack.bounds.usable
-    );
+    let _ =
+        writeln!(text, ". Give it more with {how}; or recurse less deeply, and box large locals.");
 }

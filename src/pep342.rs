@@ -17,9 +17,10 @@ use std::rc::Rc;
 
 use crate::kernel::cancel;
 use crate::kernel::coroutine::{Fiber, Open, Suspender, Switch};
-use crate::kernel::foreign::{Boundary, Unwind, contain, discard, message};
+use crate::kernel::foreign::{Boundary, Unwind, discard, message};
 use crate::kernel::stack;
 use crate::overflow;
+use crate::warn;
 
 /// A coroutine that yields `Y`s to whoever resumes it, takes `S`s from there, and returns an `R`.
 ///
@@ -302,14 +303,12 @@ impl<Y: 'static, S: 'static, R: 'static> Drop for Generator<Y, S, R> {
                     message(&*payload)
                 );
                 discard(payload);
-                contain(|| log::error!("{text}"));
+                warn::error(format_args!("{text}"));
             }
             Some(GeneratorState::Yielded(_)) | None => {
-                contain(|| {
-                    log::error!(
-                        "a generator yielded while it was being dropped; its stack is leaked"
-                    );
-                });
+                warn::error(format_args!(
+                    "a generator yielded while it was being dropped; its stack is leaked"
+                ));
             }
         }
     }

@@ -6,13 +6,11 @@ use std::marker::PhantomData;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crate::join::{JoinHandle, Promise};
 use crate::kernel::cancel;
 use crate::kernel::coroutine::{self, Fiber};
-use crate::kernel::foreign::contain;
 use crate::kernel::observe::Observer;
 use crate::kernel::scheduler::{
     Progress, Scheduler, current, in_task, running_task, with_local, with_task,
@@ -23,6 +21,7 @@ use crate::kernel::timers::Clock;
 use crate::on_signal;
 use crate::overflow;
 use crate::report::{Deadlock, Does};
+use crate::warn;
 use crate::watchdog;
 
 pub use crate::kernel::observe::Era;
@@ -129,17 +128,19 @@ impl Builder {
     /// How long a task may keep the thread before a warning says so, by the machine's clock; `None`: as long
     /// as it likes. At first, 100 ms.
     ///
-    /// The warning is logged while the task still keeps the thread, with the task's name, where it was spawned
-    /// and where it last gave up its turn; and another when it has given the thread back. A runtime that is
-    /// driven by hand is not watched.
+    /// The warning comes while the task still keeps the thread, with the task's name (up to 32 bytes of it), where
+    /// it was spawned, where it last gave up its turn, and whether it computes or is blocked in the kernel (on
+    /// Linux); it is repeated after 1 s, 10 s, and each full minute; and another comes when the task has given the
+    /// thread back. It goes to the program's logger, or, where there is none, to standard error. From one second on,
+    /// a logger that takes errors only gets it as an error. A runtime that is driven by hand is not watched.
     pub fn watchdog(mut self, limit: Option<Duration>) -> Builder {
         self.watchdog = limit;
         self
     }
 
     /// On this signal (the number: `SIGUSR1` is 10 on Linux), prints the [table of tasks](crate::tasks()) on
-    /// standard error: what the program is doing, asked from outside, also while a task keeps the thread.
-    /// Of several runs that answer one signal, each prints its own.
+    /// standard error: what the program is doing, asked from outside. Of several runs that answer one signal, each
+    /// prints its own.
     ///
     /// ```no_run
     /// # use wouldblock::{Builder, green};
@@ -148,16 +149,19 @@ impl Builder {
     /// Builder::new().tasks_on_signal(10).run(|| green::sleep(Duration::from_secs(3600)));
     /// ```
     ///
-    /// The table is drawn in a handler of the signal, with `SA_RESTART`, that is installed when the first such
-    /// run begins, and stays; one that was there before is called as well. What the signal does by default
-    /// (mostly, it ends the program) it does no more, also when the run is over. The handler allocates nothing,
-    /// so that it may draw at any moment; a thread that has the signal blocked answers when it lets it come
-    /// again. Of a lock's holder, the table tells the number and not the name. A runtime that is driven by hand
-    /// does not answer.
+    /// The table is printed between two turns. While a task keeps the thread, one line at once names the task, and
+    /// the table follows when it gives the thread back. (Without a [`watchdog`](Builder::watchdog), which knows for
+    /// how long the task has kept it, the line comes also for a task whose turn is short.) Several signals that come
+    /// within one turn have one answer.
+    ///
+    /// A handler of the signal, with `SA_RESTART`, is installed when the first such run begins, and stays; one that
+    /// was there before is called as well. What the signal does by default (mostly, it ends the program) it does no
+    /// more, also when the run is over. Where the operating system refuses the handler, an error says so, and the
+    /// run goes on without. A runtime that is driven by hand does not answer.
     ///
     /// # Panics
     ///
-    /// For a number that is no signal, and for those that cannot be handled (`SIGKILL`, `SIGSTOP`), tell of a
+    /// For a number that is no signal, and for those that cannot be handled (`SIGKILL`, `SIGSTOP`), stand for a
     /// fault (`SIGSEGV`, `SIGBUS`, `SIGILL`, `SIGFPE`), or may be what printing leads to (`SIGPIPE`, `SIGXFSZ`).
     #[track_caller]
     pub fn tasks_on_signal(mut self, signal: i32) -> Builder {
@@ -204,7 +208,7 @@ impl Builder {
         let runtime =
             self.build().unwrap_or_else(|e| panic!("cannot make an event queue (epoll): {e}"));
         let scheduler = &runtime.scheduler;
-        let _listening = signal.map(|signal| on_signal::listen(signal, scheduler));
+        let _listening = signal.and_then(|signal| on_signal::listen(signal, scheduler));
         let promise = Promise::new();
         let packet = promise.0.clone();
         // SAFETY: only the lifetime changes. The code is called, and gone, or was dropped uncalled, when the root
@@ -374,7 +378,7 @@ fn drive(scheduler: &Scheduler, when: &str, done: impl Fn() -> bool) -> Option<D
             Progress::Done => return None,
             Progress::Deadlock => return Some(Deadlock::of(scheduler, true)),
             Progress::Quiet if !warned => {
-                contain(|| log::warn!("{when}{}", Deadlock::of(scheduler, false)));
+                warn::alarm(format_args!("{when}{}", Deadlock::of(scheduler, false)));
             }
             Progress::Quiet => {}
         }
@@ -388,11 +392,9 @@ fn close(scheduler: &Scheduler) {
     let when = "the run is over, but not the cleanup of its tasks: ";
     if let Some(report) = drive(scheduler, when, || scheduler.is_cleaned_up()) {
         // It is left where it is, and its stacks are leaked.
-        contain(|| {
-            log::error!(
-                "the run is over, but not the cleanup of its tasks, which is left: {report}"
-            );
-        });
+        warn::error(format_args!(
+            "the run is over, but not the cleanup of its tasks, which is left: {report}"
+        ));
     }
     scheduler.close();
 }
@@ -427,7 +429,7 @@ pub(crate) fn launch<T: 'static, B: Body + 'static>(
         let task = scheduler.spawn(setup, Box::new(body(promise)));
         if scheduler.is_closing() {
             scheduler.cancel(&task);
-            contain(|| log::warn!("{ENDING}: {task} is cancelled before it begins"));
+            warn::warning(format_args!("{ENDING}: {task} is cancelled before it begins"));
         }
         task
     });
@@ -457,7 +459,7 @@ pub(crate) fn fiber<T>(promise: &Promise<T>) -> Option<Fiber> {
     match Fiber::take(task.stack_size as usize) {
         Ok(fiber) => {
             // SAFETY: it is the running task, so this is its home thread.
-            unsafe { task.local() }.stack.store(fiber.bounds().guard.end, Relaxed);
+            unsafe { task.local() }.stack.set(fiber.bounds().guard.end);
             Some(fiber)
         }
         Err(e) => {
@@ -478,7 +480,7 @@ pub(crate) fn poll_fiber() -> Option<Fiber> {
             }
             let fiber = scheduler.polls.take()?;
             // SAFETY: a task has its turn on its home thread only.
-            unsafe { task.local() }.stack.store(fiber.bounds().guard.end, Relaxed);
+            unsafe { task.local() }.stack.set(fiber.bounds().guard.end);
             Some(fiber)
         })
     })?
@@ -494,7 +496,7 @@ pub(crate) fn end_poll(fiber: Fiber) {
             return Some(fiber);
         };
         // SAFETY: as in `poll_fiber`.
-        unsafe { task.local() }.stack.store(0, Relaxed);
+        unsafe { task.local() }.stack.set(0);
         if task.stack_size != scheduler.stack_size {
             return Some(fiber);
         }

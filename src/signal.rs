@@ -1,4 +1,4 @@
-//! Handlers of signals, and how they speak: what those of `overflow.rs` and `on_signal.rs` share.
+//! Handlers of signals, and standard error without locks: what `overflow.rs`, `on_signal.rs` and `warn.rs` share.
 
 use std::fmt::{self, Write};
 use std::io;
@@ -10,27 +10,50 @@ use libc::{c_int, c_void, siginfo_t};
 /// A handler as `SA_SIGINFO` wants it.
 pub(crate) type Handler = unsafe extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
 
-/// Installs a handler that runs on the thread's alternate stack; gives what was there before. As that wanted other
-/// signals blocked meanwhile, they are: the handler may call it.
+/// Installs a handler that runs on the thread's alternate stack, and returns what was there before. While it runs,
+/// `blocked` signals wait, and those that the handler before wanted to wait: the new one may call it.
 ///
 /// # Errors
 ///
-/// The kernel's, for a number that is no signal, or one that nobody may handle.
-pub(crate) fn install(signal: c_int, handler: Handler) -> io::Result<libc::sigaction> {
-    let done = |result| if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
-    // SAFETY: all-zero is a valid `sigaction`, and the handler has the signature that `SA_SIGINFO` announces.
-    unsafe {
-        let mut before = mem::zeroed();
-        done(libc::sigaction(signal, ptr::null(), &mut before))?;
-        let mut action = before;
-        action.sa_sigaction = handler as *const () as usize;
-        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
-        done(libc::sigaction(signal, &action, &mut before))?;
-        Ok(before)
+/// The kernel's, for a number that is no signal, for one that no program may handle, and where a filter of system
+/// calls forbids it.
+pub(crate) fn install(
+    signal: c_int,
+    handler: Handler,
+    blocked: impl IntoIterator<Item = c_int>,
+) -> io::Result<libc::sigaction> {
+    let before = current(signal)?;
+    let mut action = before;
+    action.sa_sigaction = handler as *const () as usize;
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
+    for other in blocked {
+        // SAFETY: adds to a set that is initialised. What is no signal is refused.
+        unsafe { libc::sigaddset(&mut action.sa_mask, other) };
+    }
+    // SAFETY: the handler has the signature that `SA_SIGINFO` announces.
+    match unsafe { libc::sigaction(signal, &action, ptr::null_mut()) } {
+        0 => Ok(before),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// Calls the handler that was there before. False: there was none, only a default.
+/// What handles the signal now.
+///
+/// # Errors
+///
+/// As for [`install`].
+pub(crate) fn current(signal: c_int) -> io::Result<libc::sigaction> {
+    // SAFETY: all-zero is a valid `sigaction`, which the kernel replaces.
+    unsafe {
+        let mut current = mem::zeroed();
+        match libc::sigaction(signal, ptr::null(), &mut current) {
+            0 => Ok(current),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+/// Calls the handler that was there before. Returns `false` if there was none, only a default.
 ///
 /// # Safety
 ///
@@ -56,7 +79,7 @@ pub(crate) unsafe fn hand_on(
     true
 }
 
-/// An alternate stack for this thread's handlers, in `memory`; gives what was there before.
+/// Sets an alternate stack for this thread's handlers, in `memory`; returns what was there before.
 ///
 /// # Safety
 ///
@@ -103,39 +126,49 @@ pub(crate) fn set_errno(errno: c_int) {
     unsafe { *errno_location() = errno }
 }
 
-/// Standard error, for a handler: neither locks nor allocates. An error of `fmt` is that it takes no more.
+/// Writes to standard error, which may be non-blocking: then it waits up to a second for room. It neither locks nor
+/// allocates.
+///
+/// # Errors
+///
+/// Where standard error takes no more.
+pub(crate) fn write_to_stderr(mut bytes: &[u8]) -> fmt::Result {
+    while !bytes.is_empty() {
+        // SAFETY: reads from a slice.
+        let written = unsafe { libc::write(2, bytes.as_ptr().cast(), bytes.len()) };
+        match usize::try_from(written) {
+            Ok(n) => bytes = &bytes[n..],
+            Err(_) => match io::Error::last_os_error().kind() {
+                io::ErrorKind::Interrupted => {}
+                io::ErrorKind::WouldBlock if stderr_has_room(1000) => {}
+                _ => return Err(fmt::Error),
+            },
+        }
+    }
+    Ok(())
+}
+
+/// Whether standard error takes some bytes at once, or will within so many milliseconds.
+pub(crate) fn stderr_has_room(ms: c_int) -> bool {
+    let mut room = libc::pollfd { fd: 2, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one entry, as announced.
+    unsafe { libc::poll(&mut room, 1, ms) > 0 }
+}
+
+/// A text for standard error that a handler composes, written when this is dropped: it neither locks nor allocates,
+/// and needs little stack.
 pub(crate) struct Stderr {
-    bytes: [u8; 1024],
+    bytes: [u8; 512],
     used: usize,
 }
 
 impl Stderr {
     pub(crate) fn new() -> Stderr {
-        Stderr { bytes: [0; 1024], used: 0 }
+        Stderr { bytes: [0; 512], used: 0 }
     }
 
     fn flush(&mut self) -> fmt::Result {
-        let mut rest = &self.bytes[..mem::take(&mut self.used)];
-        while !rest.is_empty() {
-            // SAFETY: writes the initialised part of our own buffer.
-            let written = unsafe { libc::write(2, rest.as_ptr().cast(), rest.len()) };
-            match usize::try_from(written) {
-                Ok(n) => rest = &rest[n..],
-                Err(_) if Stderr::has_room() => {}
-                Err(_) => return Err(fmt::Error),
-            }
-        }
-        Ok(())
-    }
-
-    /// After a write that failed: whether another is worth while. Somebody may have made standard error
-    /// non-blocking, and whoever reads it be slow.
-    fn has_room() -> bool {
-        let error = io::Error::last_os_error().kind();
-        let mut room = libc::pollfd { fd: 2, events: libc::POLLOUT, revents: 0 };
-        // SAFETY: one entry, as announced.
-        error == io::ErrorKind::Interrupted
-            || error == io::ErrorKind::WouldBlock && unsafe { libc::poll(&mut room, 1, 1000) } > 0
+        write_to_stderr(&self.bytes[..mem::take(&mut self.used)])
     }
 }
 
@@ -154,6 +187,6 @@ impl Write for Stderr {
 
 impl Drop for Stderr {
     fn drop(&mut self) {
-        let _ = self.flush(); // There is nobody to tell.
+        let _ = self.flush(); // There is no other place to report it to.
     }
 }

@@ -23,7 +23,6 @@ use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use crate::kernel::foreign::Unwind;
 use crate::kernel::scheduler::{self, Scheduler, with_local};
@@ -136,7 +135,7 @@ impl Task {
     /// same stack. `None`: it has none (not begun, done, a future between polls), or this is not its
     /// thread.
     pub fn stack_used(&self) -> Option<usize> {
-        stack::touched(self.local()?.stack.load(Relaxed), self.stack_size())
+        stack::touched(self.local()?.stack.get(), self.stack_size())
     }
 
     /// The number of the task that spawned it (modulo 2^32). `None`: no task did, or this is not its thread.

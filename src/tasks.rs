@@ -76,8 +76,7 @@ impl Tasks {
     fn of(scheduler: &Scheduler) -> Tasks {
         let names = report::names(scheduler);
         let info = |task: Arc<kernel::task::Task>| {
-            let Row { does, waits, turns, stack_used, .. } =
-                Row::of(&task, scheduler, Some(&names));
+            let Row { does, waits, turns, stack_used, .. } = Row::of(&task, scheduler, &names);
             TaskInfo { does: does.to_string(), waits, turns, stack_used, task: Task(task) }
         };
         Tasks { tasks: scheduler.all_tasks().into_iter().map(info).collect() }

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::panic::Location;
-use std::sync::atomic::Ordering::Relaxed;
 
 use crate::kernel::scheduler::with_local;
 
@@ -72,7 +71,7 @@ pub fn assert_turns_async<F: Future>(turns: u32, code: F) -> impl Future<Output 
 /// The turns of the running task so far, modulo 2^32.
 #[track_caller]
 fn count() -> u32 {
-    let turns = with_local(|local| local.turns.load(Relaxed));
+    let turns = with_local(|local| local.turns.get());
     turns.expect("turns are counted in a task: call this inside `wouldblock::run(|| ..)`")
 }
 

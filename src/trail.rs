@@ -6,8 +6,6 @@ use std::panic::Location;
 
 use slab::Slab;
 
-use crate::change::change;
-
 /// Names a trail as long as there is one; afterwards it names nothing, for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TrailKey {
@@ -71,7 +69,7 @@ pub(crate) fn forget(key: TrailKey) {
 
 /// `None` at the end of the thread, where all may be gone already.
 fn changing<R>(f: impl FnOnce(&mut Trails) -> R) -> Option<R> {
-    TRAILS.try_with(|all| change(|| f(&mut all.borrow_mut()))).ok()
+    TRAILS.try_with(|all| f(&mut all.borrow_mut())).ok()
 }
 
 /// What was told; `None` if it is gone.

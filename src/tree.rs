@@ -1,8 +1,7 @@
 //! The table of tasks as a text: a row for each, as a tree of who spawned whom; then how deep their stacks have
-//! been. Nothing here locks or allocates, so that a signal handler may draw too.
+//! been.
 
 use std::fmt::{self, Display, Write};
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use crate::kernel::scheduler::Scheduler;
@@ -29,18 +28,18 @@ pub(crate) struct Row<'a, D> {
 
 impl<'a> Row<'a, Does<'a>> {
     /// The row of a task of that scheduler, which is this thread's.
-    pub(crate) fn of(task: &'a Task, scheduler: &Scheduler, names: Option<&'a Names>) -> Self {
+    pub(crate) fn of(task: &'a Task, scheduler: &Scheduler, names: &'a Names) -> Self {
         // SAFETY: the scheduler is this thread's, and so are its tasks.
         let local = unsafe { task.local() };
-        let does = Does::of(task, names);
+        let does = Does::of(task, Some(names));
         let now = scheduler.clock.tick(scheduler.clock.now()) as u32;
-        let waits = Duration::from_millis(now.wrapping_sub(local.since.load(Relaxed)).into());
+        let waits = Duration::from_millis(now.wrapping_sub(local.since.get()).into());
         Row {
             task,
             does,
             waits: (does.state == State::Waiting).then_some(waits),
-            turns: local.turns.load(Relaxed),
-            stack_used: stack::touched(local.stack.load(Relaxed), task.stack_size as usize),
+            turns: local.turns.get(),
+            stack_used: stack::touched(local.stack.get(), task.stack_size as usize),
             parent: local.parent.into(),
             up: 0,
         }

@@ -6,75 +6,65 @@
 //! task 3 "resize" (green, spawned at src/main.rs:12:5) gave the thread back after 0.35 s
 //! ```
 //!
-//! One thread of the process looks at the runs of all others some times within the limit: is the turn still
-//! the one that it was? That costs a turn nothing. While every run sleeps in the kernel, so does the watchdog;
-//! the first that gets up wakes it. What a task does is not looked into: it may compute, sleep the thread's
-//! sleep, or wait for a lock of std's or in another runtime's `block_on`.
+//! One thread of the process looks at the [`Board`]s of all runs some times within the limit: is the turn still the
+//! one that it was? While every run sleeps in the kernel, so does the watchdog; the first that gets up wakes it.
+//! Where a task keeps the thread, the kernel knows whether that computes or sleeps, and the advice differs. A task
+//! that does neither, because other programs have the processors, is not reported.
 //!
 //! (asyncio's debug mode does it afterwards, `slow_callback_duration`; Go's `sysmon` looks in the same way.)
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Once;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::kernel::pulse::{Pulse, WATCHDOG};
+use crate::board::Board;
+use crate::kernel::pulse::{Shown, WATCHDOG};
 use crate::kernel::scheduler::here;
+use crate::warn;
 
 /// How long a task may keep the thread if the user does not say.
 pub(crate) const LIMIT: Duration = Duration::from_millis(100);
 
-static RUNS: Mutex<Runs> = Mutex::new(Runs { watched: Vec::new(), told: Vec::new() });
+const MINUTE: Duration = Duration::from_secs(60);
 
-struct Runs {
-    watched: Vec<Run>,
-    /// What is still to be told of those that have ended.
-    told: Vec<String>,
-}
+/// When the warning is repeated; afterwards, each full minute.
+const REPEATED: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(10), MINUTE];
 
-/// A run that is watched.
-struct Run {
-    pulse: *const Pulse,
-    limit: Duration,
-    /// The turn that was seen last, and for how long so far.
-    turn: Option<u32>,
-    held: Duration,
-    /// Whom a warning has been given of.
-    told: Option<String>,
-}
+/// From here on, the program may hang.
+const ALARMING: Duration = REPEATED[0];
 
-// SAFETY: the pulse is `Sync`, and lives as long as the run is listed: `Watching` lies in a frame of the thread
-// whose own it is.
-unsafe impl Send for Run {}
+/// The longest pause between two looks at a task that is known to keep the thread.
+const PROMPT: Duration = Duration::from_millis(50);
 
-/// The run of this thread is watched as long as this lives. It is not to be forgotten: see `Run`.
-pub(crate) struct Watching(*const Pulse);
+/// The run of this thread is watched as long as this lives.
+pub(crate) struct Watching(Shown);
 
 /// Watches the run that begins on this thread.
 pub(crate) fn watch(limit: Duration) -> Watching {
-    let pulse = &raw const here().pulse;
-    runs().watched.push(Run { pulse, limit, turn: None, held: Duration::ZERO, told: None });
+    let shown = here().pulse.show();
+    shown.board.watch(limit);
     match WATCHDOG.get() {
         Some(watchdog) => watchdog.unpark(),
-        None => drop(thread::Builder::new().name("wouldblock watchdog".into()).spawn(patrol)),
+        None => begin(),
     }
-    Watching(pulse)
+    Watching(shown)
 }
 
 impl Drop for Watching {
     fn drop(&mut self) {
-        let mut runs = runs();
-        let at = runs.watched.iter().position(|run| run.pulse == self.0);
-        let mut run = runs.watched.swap_remove(at.expect("it is listed until now"));
-        // The watchdog tells it: a logger of this thread's is not to be called out of turn.
-        if let Some(text) = run.back() {
-            runs.told.push(text);
-            WATCHDOG.get().inspect(|watchdog| watchdog.unpark());
-        }
+        self.0.board.unwatch();
     }
 }
 
-fn runs() -> MutexGuard<'static, Runs> {
-    RUNS.lock().unwrap_or_else(PoisonError::into_inner)
+fn begin() {
+    static REFUSED: Once = Once::new();
+    if let Err(e) = thread::Builder::new().name("wouldblock watchdog".into()).spawn(patrol) {
+        REFUSED.call_once(|| {
+            warn::warning(format_args!(
+                "no task that keeps its thread will be reported: the watchdog's own thread cannot be started: {e}"
+            ));
+        });
+    }
 }
 
 /// What the watchdog's thread does, as long as the process lives.
@@ -82,28 +72,29 @@ fn patrol() {
     if WATCHDOG.set(thread::current()).is_err() {
         return; // Two runs have begun at once, each with a thread for it.
     }
-    let mut before = Instant::now();
+    let mut runs = Vec::new();
+    let mut slices = Slices { since: Instant::now(), late: false };
     let mut pause = Duration::MAX;
     loop {
-        let now = Instant::now();
-        // A process that was stopped, or a machine that slept, has not computed.
-        let passed = (now - before).min(pause.saturating_mul(2));
-        before = now;
-        let mut runs = runs();
-        let mut told = std::mem::take(&mut runs.told);
-        for run in &mut runs.watched {
-            told.extend(run.look(passed));
+        let passed = slices.end(Instant::now(), pause);
+        pause = Duration::MAX;
+        let (mut dozes, mut messages) = (true, Vec::new());
+        for board in Board::all() {
+            if runs.len() <= board.number {
+                runs.resize_with(board.number + 1, Run::default);
+            }
+            let run = &mut runs[board.number];
+            messages.extend(run.look(board, passed));
+            if let Some(limit) = board.limit() {
+                pause = pause.min(run.pause(limit));
+                dozes &= board.doze();
+            }
         }
-        let watched = &runs.watched;
-        // Four looks within a limit; and more exactly once somebody is known to keep the thread.
-        let pauses = watched.iter().map(|run| run.limit / if run.told.is_some() { 16 } else { 4 });
-        pause = pauses.min().unwrap_or(Duration::MAX).max(Duration::from_millis(1));
-        let dozes = told.is_empty() && watched.iter().all(|run| run.pulse().doze());
+        dozes &= messages.is_empty();
         if !dozes {
-            watched.iter().for_each(|run| run.pulse().watch());
+            Board::all().for_each(Board::look_on);
         }
-        drop(runs); // A logger may wait for the very thread that is kept.
-        told.into_iter().for_each(|text| log::warn!("{text}"));
+        messages.into_iter().for_each(Message::report);
         match dozes {
             true => thread::park(),
             false => thread::park_timeout(pause),
@@ -111,42 +102,209 @@ fn patrol() {
     }
 }
 
+/// The time between two looks, as far as the watchdog itself was running.
+struct Slices {
+    since: Instant,
+    late: bool,
+}
+
+impl Slices {
+    /// How much of the time since the last look counts, if it was to be `pause`. That of a look which comes late does
+    /// not: the process may have been stopped, or the machine have slept, and the task with it. If the look before
+    /// was late too, the machine is only busy.
+    fn end(&mut self, now: Instant, pause: Duration) -> Duration {
+        let passed = now - self.since;
+        self.since = now;
+        let at_most = pause.saturating_mul(2);
+        let late = passed > at_most;
+        match late && !std::mem::replace(&mut self.late, late) {
+            true => Duration::ZERO,
+            false => passed.min(at_most),
+        }
+    }
+}
+
+/// What the watchdog knows of the run that has a board.
+#[derive(Default)]
+struct Run {
+    /// The turn that was seen last, and for how long so far.
+    turn: Option<u32>,
+    held: Duration,
+    /// How long the thread had been on a processor before.
+    computed: Option<Duration>,
+    /// The task that a warning was given of in this turn, and how long it had kept the thread.
+    named: Option<(String, Duration)>,
+}
+
+enum Message {
+    Warning(String),
+    Alarm(String),
+}
+
+impl Message {
+    fn new(held: Duration, text: String) -> Message {
+        if held < ALARMING { Message::Warning(text) } else { Message::Alarm(text) }
+    }
+
+    fn report(self) {
+        match self {
+            Message::Warning(text) => warn::warning(format_args!("{text}")),
+            Message::Alarm(text) => warn::alarm(format_args!("{text}")),
+        }
+    }
+}
+
 impl Run {
-    fn pulse(&self) -> &Pulse {
-        // SAFETY: the run is listed, so its thread has not left `run` yet.
-        unsafe { &*self.pulse }
+    /// That the turn is over, if a warning was given of it.
+    fn back(&mut self) -> Option<Message> {
+        let (who, _) = self.named.take()?;
+        let held = self.held;
+        let text = format!("{who} gave the thread back after {:.2} s", held.as_secs_f64());
+        Some(Message::new(held, text))
     }
 
-    /// That the turn is over, if it was told of.
-    fn back(&mut self) -> Option<String> {
-        let who = self.told.take()?;
-        Some(format!("{who} gave the thread back after {:.2} s", self.held.as_secs_f64()))
-    }
-
-    /// What there is to tell, after so much more time.
-    fn look(&mut self, passed: Duration) -> Option<String> {
-        let turn = self.pulse().held();
+    /// What there is to report, after so much more time.
+    fn look(&mut self, board: &Board, passed: Duration) -> Option<Message> {
+        let turn = board.limit().and(board.held());
         if turn.is_none() || turn != self.turn {
             let back = self.back();
-            (self.turn, self.held) = (turn, Duration::ZERO);
+            (self.turn, self.held, self.computed) = (turn, Duration::ZERO, board.computed());
             return back;
         }
         self.held += passed;
-        if self.held < self.limit || self.told.is_some() {
+        board.note(turn?, self.held);
+        let limit = board.limit()?;
+        let due = match &self.named {
+            Some((_, held)) => next_after(*held),
+            None => limit,
+        };
+        // If it is over by now, the next look finds another.
+        let seen = board.read().filter(|seen| Some(seen.turn) == turn)?;
+        if self.held < due {
             return None;
         }
-        let held = self.held.as_secs_f64();
-        let seen = self.pulse().read(turn?, |task| (task.to_string(), task.left()));
-        let (who, left) = seen.unwrap_or_else(|| ("a task".into(), None));
-        let left = left.map_or_else(
+        let blocked = is_blocked(board.thread());
+        let computed = self.computed.and_then(|before| board.computed()?.checked_sub(before));
+        if blocked == Some(false) && computed.is_some_and(|computed| computed * 2 < limit) {
+            return None; // The thread is kept from it by the machine.
+        }
+        let who = seen.to_string();
+        let left = seen.left.map_or_else(
             || "It has not given up its turn on a stack yet".into(),
             |site| format!("It last gave up its turn at {site}"),
         );
+        let advice = advice(blocked);
+        let held = self.held;
         let text = format!(
-            "{who} has kept the thread for {held:.2} s, and still does; no other task can run. {left}. \
-             Let it yield, or `offload` the work"
+            "{who} has kept the thread for {:.2} s, and still does; no other task can run. {left}. {advice}",
+            held.as_secs_f64()
         );
-        self.told = Some(who);
-        Some(text)
+        self.named = Some((who, held));
+        Some(Message::new(held, text))
     }
+
+    /// How long until the next look.
+    fn pause(&self, limit: Duration) -> Duration {
+        let pause = match &self.named {
+            Some(_) => (self.held / 16).min(PROMPT),
+            None => limit / 4,
+        };
+        pause.max(Duration::from_millis(1))
+    }
+}
+
+/// When the warning is to be repeated that was given after so much time.
+fn next_after(held: Duration) -> Duration {
+    let minutes = held.as_secs() / 60 + 1;
+    let next = REPEATED.into_iter().find(|&repeated| repeated > held);
+    next.unwrap_or(Duration::from_secs(60 * minutes))
+}
+
+/// Whether that thread sleeps in the kernel. `None` if that cannot be known: not on Linux, or without `/proc`.
+fn is_blocked(thread: i32) -> Option<bool> {
+    let path = format!("/proc/self/task/{thread}/stat");
+    let stat = std::fs::read_to_string(path).ok().filter(|_| cfg!(target_os = "linux"))?;
+    // Number, name in parentheses, state: the name may be anything.
+    let state = stat.rsplit(')').next()?.trim_start().chars().next()?;
+    Some(matches!(state, 'S' | 'D'))
+}
+
+fn advice(blocked: Option<bool>) -> &'static str {
+    match blocked {
+        Some(true) => {
+            "It is blocked in the kernel, by a lock, channel or sleep of std's, or a blocking call of a library: \
+             use `wouldblock::sync`, `green::sleep` or `wouldblock::net`, or `offload` the call"
+        }
+        Some(false) => "Let it yield, or `offload` the work",
+        None => {
+            "If it computes, let it yield, or `offload` the work; if it is blocked in the kernel, by a lock, channel \
+             or sleep of std's, use `wouldblock::sync`, `green::sleep` or `wouldblock::net`"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::Location;
+
+    use super::*;
+    use crate::kernel::observe::Era;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn time_in_which_the_process_was_stopped_does_not_count() {
+        let start = Instant::now();
+        let mut slices = Slices { since: start, late: false };
+        let pause = 25 * MS;
+        // The task computes for 80 ms in all, and in the middle of that the process is stopped.
+        let looks = [25, 51, 5051, 5076].map(|ms| slices.end(start + ms * MS, pause));
+        assert_eq!(looks, [25 * MS, 26 * MS, Duration::ZERO, 25 * MS]);
+        assert!(looks.into_iter().sum::<Duration>() < LIMIT);
+    }
+
+    #[test]
+    fn on_a_busy_machine_where_each_look_comes_late_time_counts() {
+        let start = Instant::now();
+        let mut slices = Slices { since: start, late: false };
+        let looks = [100, 200, 300, 325].map(|ms| slices.end(start + ms * MS, 25 * MS));
+        assert_eq!(looks, [Duration::ZERO, 50 * MS, 50 * MS, 25 * MS]);
+    }
+
+    #[test]
+    fn a_warning_is_repeated_after_1_10_and_60_seconds_and_each_minute() {
+        let seconds = |s| next_after(Duration::from_secs_f64(s)).as_secs();
+        let next = [0.1, 0.999, 1.0, 9.9, 10.0, 59.9, 60.0, 61.0, 120.0, 3601.0].map(seconds);
+        assert_eq!(next, [1, 1, 10, 10, 60, 60, 120, 120, 180, 3660]);
+    }
+
+    #[test]
+    fn what_is_alarming_is_told_of_as_such_and_nothing_of_a_turn_that_is_over() {
+        let (board, site) = (Board::claim(), Location::caller());
+        let mut run = Run::default();
+        let mut look = |passed| run.look(board, passed);
+        assert!(look(MS).is_none(), "nobody watches");
+        board.watch(20 * MS);
+        board.begins((1, Era::Green), site, None, None);
+        assert!(look(50 * MS).is_none(), "it has just been seen first");
+        assert!(look(19 * MS).is_none());
+        assert!(look(2 * MS).is_none(), "this thread has been elsewhere");
+        let start = board.computed().expect("Linux knows");
+        while board.computed().expect("Linux knows") < start + 10 * MS {}
+        assert!(matches!(look(2 * MS), Some(Message::Warning(text)) if text.contains(" 0.02 s")));
+        assert!(look(900 * MS).is_none());
+        assert!(matches!(look(100 * MS), Some(Message::Alarm(text)) if text.contains(" 1.02 s")));
+        board.begins((2, Era::Green), site, None, None);
+        let back = look(MS).expect("the turn is over");
+        assert!(
+            matches!(back, Message::Alarm(text) if text.contains("task 1") && text.contains("back"))
+        );
+        assert!(look(19 * MS).is_none());
+        board.ends();
+        assert!(look(HOUR).is_none() && look(HOUR).is_none());
+        board.unwatch();
+        board.release();
+    }
+
+    const HOUR: Duration = Duration::from_secs(3600);
 }

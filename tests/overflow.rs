@@ -7,7 +7,8 @@ use std::hint::black_box;
 
 use util::{Ended, in_child, run};
 use wouldblock::generator::{Generator, Yielder};
-use wouldblock::{green, task};
+use wouldblock::observe::{Event, Observer, What};
+use wouldblock::{Builder, green, task};
 
 const SIZE: usize = 64 << 10;
 
@@ -100,9 +101,47 @@ fn default_size() -> usize {
 }
 
 #[test]
+fn of_a_stack_of_the_default_size_says_that_builds_differ() {
+    let ended = in_child(|| run(|| drop(green::spawn(|| recurse(0)).join())));
+    ended.assert_killed_by(libc::SIGABRT);
+    let size = format!(
+        ", on a stack of {} bytes, the default (1 MiB in a debug build, 256 KiB in a release build). Give it more \
+         with `task::Builder::stack_size`, or all tasks with `Builder::stack_size`; or",
+        default_size()
+    );
+    ended.assert_says(&[&size]);
+}
+
+/// It runs on the stack of the task that does what it observes.
+struct Deep;
+
+impl Observer for Deep {
+    fn observe(&self, event: &Event<'_>) {
+        if matches!(event.what, What::Spawned { parent: Some(2), .. }) {
+            black_box(recurse(0));
+        }
+    }
+}
+
+#[test]
+fn of_an_observer_says_in_whose_turn_it_was() {
+    let ended = in_child(|| {
+        Builder::new().observe(Deep).run(|| {
+            let task = builder().spawn_green(|| drop(green::spawn(|| ())));
+            drop(task.join());
+        });
+    });
+    ended.assert_killed_by(libc::SIGABRT);
+    ended.assert_says(&[
+        "\nwouldblock: stack overflow in an observer or a callback, in the turn of task 2 \"deep\" (green, spawned at",
+        ", on a stack of 65536 bytes. Give it more with `task::Builder::stack_size`, or all tasks with",
+    ]);
+}
+
+#[test]
 fn of_a_run_with_stacks_of_its_own_size() {
     let ended = in_child(|| {
-        wouldblock::Builder::new().stack_size(100_000).run(|| {
+        Builder::new().stack_size(100_000).run(|| {
             drop(green::spawn(|| recurse(0)).join());
         });
     });

@@ -15,13 +15,15 @@ use std::path::Path;
 
 /// The files of `src`, each after everything it imports. A new file goes where a reader should meet it.
 const READING_ORDER: &[&str] = &[
+    "signal.rs",
+    "warn.rs",
     "kernel/stack.rs",
     "kernel/coroutine.rs",
-    "change.rs",
     "trail.rs",
     "fork.rs",
     "kernel/foreign.rs",
     "kernel/observe.rs",
+    "board.rs",
     "kernel/inbox.rs",
     "kernel/queue.rs",
     "kernel/timers.rs",
@@ -37,7 +39,6 @@ const READING_ORDER: &[&str] = &[
     "kernel/cancel.rs",
     "kernel/door.rs",
     "kernel/mod.rs",
-    "signal.rs",
     "overflow.rs",
     "join.rs",
     "pep342.rs",

@@ -28,9 +28,10 @@ use std::ptr;
 use std::time::Instant;
 
 use super::coroutine::{Open, suspend_base, with_open};
-use super::foreign::{Boundary, Unwind, contain};
+use super::foreign::{Boundary, Unwind};
 use super::scheduler::{Scheduler, current, here, now, running_task, with_local, with_task};
 use super::task::{Local, State, Wait, earliest};
+use crate::warn;
 
 /// How often a boundary may be raised, swallowed, and met by a further wait.
 const MOST_RAISED: u16 = 1000;
@@ -124,7 +125,7 @@ fn count(raised: &Cell<u16>) -> bool {
     let text =
         format!("{} has caught its cancellation {MOST_RAISED} times and waited again", running());
     if Scheduler::with(|s| s.is_some_and(Scheduler::is_closing)) {
-        contain(|| log::error!("{text}; the run is over, and the task is left where it is"));
+        warn::error(format_args!("{text}; the run is over, and the task is left where it is"));
         return true;
     }
     eprintln!(
@@ -163,12 +164,10 @@ fn refuse() {
             return; // It is raised next.
         }
         let task = running();
-        contain(|| {
-            log::error!(
-                "{task} has to wait in its cleanup, where its runtime is dropped by a thread that unwinds: it \
-                 is left where it is"
-            );
-        });
+        warn::error(format_args!(
+            "{task} has to wait in its cleanup, where its runtime is dropped by a thread that unwinds: it is left \
+             where it is"
+        ));
         leave();
     }
     eprintln!(

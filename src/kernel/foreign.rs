@@ -15,6 +15,8 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
 
+use crate::warn;
+
 /// The task that has its turn on this thread: a `Task`, which lives while it is set.
 pub(crate) struct Running {
     pub(crate) task: Cell<*const ()>,
@@ -71,8 +73,7 @@ pub(crate) fn aside(what: fmt::Arguments<'_>, f: impl FnOnce()) -> bool {
 fn has_panicked(what: fmt::Arguments<'_>, payload: Box<dyn Any + Send>) {
     let text = format!("{what} panicked: {}", message(&*payload));
     discard(payload);
-    // The logger is foreign code too.
-    contain(|| log::error!("{text}"));
+    warn::error(format_args!("{text}"));
 }
 
 /// Calls `f`, and drops the panic that it may end with, which the hook has reported.

@@ -1,5 +1,5 @@
-//! The kernel: private, small, and below everything else but three files that know nothing of tasks (`change.rs`,
-//! `fork.rs`, `trail.rs`). Read its files in this order; each one uses only those above it.
+//! The kernel: private, small, and below everything else but five files that know nothing of tasks (`signal.rs`,
+//! `warn.rs`, `board.rs`, `fork.rs`, `trail.rs`). Read its files in this order; each one uses only those above it.
 //!
 //! | file | what it is |
 //! |---|---|
@@ -12,7 +12,7 @@
 //! | `timers.rs` | deadlines and the clock |
 //! | `reactor.rs` | sockets and the kernel's readiness |
 //! | `task.rs` | what a task is, its states, its result, what it waits for |
-//! | `pulse.rs` | what the watchdog may see |
+//! | `pulse.rs` | whose turn it is, and who may see it |
 //! | `watch.rs` | telling them |
 //! | `table.rs` | all tasks that are not done |
 //! | `scheduler.rs` | the run queue and the loop |

@@ -149,6 +149,20 @@ impl Shared {
         let _ = self.bell.wake();
     }
 
+    /// Ends the reactor's present or next sleep each time that something more can be read from `fd`.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub(crate) fn ring_by(&self, fd: RawFd) -> io::Result<()> {
+        self.registry.register(&mut SourceFd(&fd), BELL, Interest::READABLE)
+    }
+
+    /// Takes `ring_by` back.
+    pub(crate) fn ring_no_more_by(&self, fd: RawFd) {
+        let _ = self.registry.deregister(&mut SourceFd(&fd)); // It fails only for one that does not ring.
+    }
+
     fn told(&self) -> MutexGuard<'_, Vec<(SourceId, News)>> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }

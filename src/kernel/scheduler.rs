@@ -322,6 +322,7 @@ impl Scheduler {
     #[inline(always)] // Into the loop: entering and leaving a function costs a tenth of a turn.
     fn step<const OBSERVED: bool>(&self) -> bool {
         assert!(!self.original.is_copied(), "{COPIED}");
+        here().pulse.answer();
         let Some(task) = self.queue.pop() else { return false };
         self.turn::<OBSERVED>(task);
         self.countdown.set(self.countdown.get() - 1);
@@ -340,7 +341,7 @@ impl Scheduler {
             #[inline(always)]
             fn drop(&mut self) {
                 running().task.set(ptr::null());
-                here().pulse.set_task(ptr::null());
+                here().pulse.ends();
             }
         }
         if OBSERVED {
@@ -350,12 +351,11 @@ impl Scheduler {
         // SAFETY: tasks in this queue were spawned on this thread.
         let local = unsafe { task.local() };
         local.state.set(State::Running);
-        local.turns.store(local.turns.load(Relaxed).wrapping_add(1), Relaxed);
+        local.turns.set(local.turns.get().wrapping_add(1));
         let end = EndTurn;
         running().task.set((&raw const *task).cast());
-        here.pulse.set_task(&raw const *task);
+        here.pulse.begins(&task);
         here.budget.set(BUDGET);
-        here.pulse.next_turn();
         // SAFETY: the loop gives one turn at a time, and no task runs the loop; a task in the queue is not done.
         let switch = unsafe { local.turn() };
         drop(end);
@@ -394,7 +394,7 @@ impl Scheduler {
         // SAFETY: the task has just had its turn on this thread.
         let local = unsafe { task.local() };
         local.waiting.set(wait.in_short());
-        local.since.store(self.looked.get(), Relaxed);
+        local.since.set(self.looked.get());
         local.state.set(State::Waiting);
         if self.watch.is_on() {
             self.tell(&task, waits(&wait));
@@ -507,9 +507,8 @@ impl Scheduler {
     fn finish(&self, task: &Arc<Task>) {
         // SAFETY: the task has just had its turn on this thread.
         let local = unsafe { task.local() };
-        here().pulse.let_go();
         local.state.set(State::Done);
-        local.stack.store(0, Relaxed);
+        local.stack.set(0);
         self.counters.finished.set(self.counters.finished.get() + 1);
         drop(self.tasks.borrow_mut().remove(local.slot.get()));
         self.watch.by.set(By::Task(task.id)); // also in destructors and callbacks

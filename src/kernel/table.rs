@@ -4,7 +4,6 @@ use std::mem;
 use std::sync::Arc;
 
 use super::task::Task;
-use crate::change::change;
 
 /// The tasks that are not done, each in a slot that it knows. (A `Slab` would take twice the room.)
 ///
@@ -18,30 +17,21 @@ pub(crate) struct Table {
 
 impl Table {
     pub(crate) fn insert(&mut self, task: Arc<Task>) -> u32 {
-        change(|| {
-            if let Some(slot) = self.vacant.pop() {
-                self.slots[slot as usize] = Some(task);
-                return slot;
-            }
-            self.slots.push(Some(task));
-            u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 tasks")
-        })
+        if let Some(slot) = self.vacant.pop() {
+            self.slots[slot as usize] = Some(task);
+            return slot;
+        }
+        self.slots.push(Some(task));
+        u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 tasks")
     }
 
     pub(crate) fn remove(&mut self, slot: u32) -> Option<Arc<Task>> {
-        change(|| {
-            self.vacant.push(slot);
-            self.slots[slot as usize].take()
-        })
+        self.vacant.push(slot);
+        self.slots[slot as usize].take()
     }
 
     pub(crate) fn len(&self) -> usize {
         self.slots.len() - self.vacant.len()
-    }
-
-    /// In no particular order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Task> {
-        self.slots.iter().flatten().map(|task| &**task)
     }
 
     /// The oldest first.

@@ -21,8 +21,7 @@ use std::panic::Location;
 use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicUsize};
+use std::sync::atomic::AtomicUsize;
 use std::task::Waker;
 use std::time::Instant;
 
@@ -217,7 +216,6 @@ pub(crate) trait Body {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub(crate) enum State {
     Ready,
     Running,
@@ -228,28 +226,6 @@ pub(crate) enum State {
     /// Its frames exist and are never resumed: neither is anything that they borrow from, or that is
     /// dropped with them, touched again.
     Left,
-}
-
-/// A state that a signal handler may see.
-pub(crate) struct StateCell(AtomicU8);
-
-impl StateCell {
-    #[inline]
-    pub(crate) fn get(&self) -> State {
-        match self.0.load(Relaxed) {
-            0 => State::Ready,
-            1 => State::Running,
-            2 => State::Woken,
-            3 => State::Waiting,
-            4 => State::Done,
-            _ => State::Left,
-        }
-    }
-
-    #[inline]
-    pub(crate) fn set(&self, state: State) {
-        self.0.store(state as u8, Relaxed);
-    }
 }
 
 /// What is woken when a wait ends: a task of this thread's scheduler, or a waker of any other kind.
@@ -304,38 +280,36 @@ pub(crate) struct Task {
     local: Local,
 }
 
-/// What only the home thread touches; its signal handlers see what is atomic. In this order: what each turn
-/// needs lies together, in a cache line or two, since of ten thousand tasks none is still in the cache when its
-/// turn comes.
+/// What only the home thread touches. In this order: what each turn needs lies together, in a cache line or two,
+/// since of ten thousand tasks none is still in the cache when its turn comes.
 #[repr(C)]
 pub(crate) struct Local {
     body: UnsafeCell<Option<Box<dyn Body>>>,
     /// Where in the source it last gave up its turn, if that was on a stack.
-    left: AtomicPtr<Location<'static>>,
+    pub(crate) left: Cell<Option<&'static Location<'static>>>,
     /// The innermost of the time limits that are in force: a `cancel::Limit`.
     pub(crate) limits: Cell<*const ()>,
-    pub(crate) state: StateCell,
+    pub(crate) state: Cell<State>,
     pub(crate) cancelled: Cell<bool>,
     /// How many pieces of cleanup, one inside the other, are not to be cancelled now.
     pub(crate) shields: Cell<u16>,
     /// How many turns it has had, modulo 2^32.
-    pub(crate) turns: AtomicU32,
+    pub(crate) turns: Cell<u32>,
 
     /// How often a wait has unwound to the task's root.
     pub(crate) raised: Cell<u16>,
     /// How often it has been woken, modulo 2^32.
     pub(crate) wakes: Cell<u32>,
-    /// For a signal handler, it is whole while the state is `Waiting`.
     pub(crate) waiting: Cell<Waiting>,
     pub(crate) timer: Cell<Option<TimerKey>>,
     /// Its place in the line for the socket that it waits for.
     pub(crate) ticket: Cell<Option<Ticket>>,
     /// The millisecond of the run, modulo 2^32, in which it began to wait.
-    pub(crate) since: AtomicU32,
+    pub(crate) since: Cell<u32>,
     /// Whoever waits for the end of it.
     pub(crate) joiner: Cell<Option<Waiter>>,
     /// The lowest usable address of the stack it has now; 0: none.
-    pub(crate) stack: AtomicUsize,
+    pub(crate) stack: Cell<usize>,
     /// What few tasks have.
     extras: Cell<Option<Box<Extras>>>,
     /// Where the scheduler keeps it in its table.
@@ -385,22 +359,22 @@ impl Task {
     ) -> Task {
         let Setup { era, site, name, stack_size } = setup;
         let local = Local {
-            state: StateCell(AtomicU8::new(State::Ready as u8)),
+            state: Cell::new(State::Ready),
             cancelled: Cell::new(false),
             shields: Cell::new(0),
             wakes: Cell::new(0),
             parent,
-            turns: AtomicU32::new(0),
-            since: AtomicU32::new(0),
+            turns: Cell::new(0),
+            since: Cell::new(0),
             raised: Cell::new(0),
             waiting: Cell::new(Waiting::No),
-            left: AtomicPtr::new(ptr::null_mut()),
+            left: Cell::new(None),
             slot: Cell::new(u32::MAX),
             timer: Cell::new(None),
             ticket: Cell::new(None),
             joiner: Cell::new(None),
             limits: Cell::new(ptr::null()),
-            stack: AtomicUsize::new(0),
+            stack: Cell::new(0),
             extras: Cell::new(None),
             body: UnsafeCell::new(Some(body)),
         };
@@ -416,12 +390,6 @@ impl Task {
     #[inline]
     pub(crate) unsafe fn local(&self) -> &Local {
         &self.local
-    }
-
-    /// Where in the source it last gave up its turn, if that was on a stack. From any thread.
-    pub(crate) fn left(&self) -> Option<&'static Location<'static>> {
-        // SAFETY: only `leaves` stores there, what lives for ever.
-        unsafe { self.local.left.load(Relaxed).as_ref() }
     }
 
     /// From another thread: asks the home thread to wake the task.
@@ -444,7 +412,7 @@ impl Local {
     /// The task gives up its turn there.
     #[inline]
     pub(crate) fn leaves(&self, site: &'static Location<'static>) {
-        self.left.store(ptr::from_ref(site).cast_mut(), Relaxed);
+        self.left.set(Some(site));
     }
 
     /// Gives the task its turn.
@@ -515,17 +483,6 @@ impl fmt::Display for Task {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_state_is_what_it_was_set_to() {
-        let cell = StateCell(AtomicU8::new(0));
-        for state in
-            [State::Ready, State::Running, State::Woken, State::Waiting, State::Done, State::Left]
-        {
-            cell.set(state);
-            assert_eq!(cell.get(), state);
-        }
-    }
 
     /// A million parked tasks are meant to cost little more than their stacks' pages.
     #[test]

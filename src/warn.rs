@@ -1,0 +1,64 @@
+//! The crate's own warnings and errors: each goes through here, and none depends on a logger.
+//!
+//! | the program's logger | an error | an alarm | a warning |
+//! |---|---|---|---|
+//! | none (`log::max_level()` is `Off`) | standard error | standard error | standard error |
+//! | takes errors only (`env_logger` without `RUST_LOG`) | to the logger | to the logger, as an error | dropped |
+//! | takes warnings | to the logger | to the logger, as a warning | to the logger |
+//!
+//! An alarm is a warning that the program may hang: a task has kept the thread for a second, or nothing has moved for
+//! ten. The target of all of them is `wouldblock`, so that a logger that filters by target finds them under one name.
+//!
+//! On standard error, each is written in one piece and begins with `wouldblock: `. A logger is foreign code: if it
+//! panics, the panic ends here, and the text goes to standard error.
+
+use std::fmt;
+use std::mem;
+use std::panic::{self, AssertUnwindSafe};
+
+use log::{Level, LevelFilter, Record};
+
+use crate::signal;
+
+/// Reports that something has failed, or got lost.
+#[cold]
+pub(crate) fn error(text: fmt::Arguments<'_>) {
+    report(Level::Error, text);
+}
+
+/// Reports what is suspicious and may be as it should.
+#[cold]
+pub(crate) fn warning(text: fmt::Arguments<'_>) {
+    report(Level::Warn, text);
+}
+
+/// Warns that the program may hang.
+#[cold]
+pub(crate) fn alarm(text: fmt::Arguments<'_>) {
+    let only_errors = log::max_level() == LevelFilter::Error;
+    report(if only_errors { Level::Error } else { Level::Warn }, text);
+}
+
+fn report(level: Level, text: fmt::Arguments<'_>) {
+    let taken = log::max_level();
+    if taken == LevelFilter::Off {
+        return print(text);
+    }
+    if level > taken {
+        return;
+    }
+    let mut record = Record::builder();
+    let record = record.level(level).target("wouldblock").module_path_static(Some("wouldblock"));
+    let logged = panic::catch_unwind(AssertUnwindSafe(|| {
+        log::logger().log(&record.args(text).build());
+    }));
+    if let Err(payload) = logged {
+        mem::forget(payload); // Its destructor may panic too.
+        print(format_args!("{text} (the program's logger panicked when it was to log this)"));
+    }
+}
+
+/// Not by `eprintln`, which panics where standard error is closed.
+fn print(text: fmt::Arguments<'_>) {
+    let _ = signal::write_to_stderr(format!("wouldblock: {text}\n").as_bytes());
+}

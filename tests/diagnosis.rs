@@ -1,0 +1,239 @@
+//! Warnings and errors of the crate's own: they reach a user whatever logger there is, if any; and what is said where
+//! the operating system, or the build, refuses what the crate needs.
+
+mod basics;
+mod util;
+
+use std::env;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::os::fd::FromRawFd;
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Condvar, Mutex};
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use util::{HOUR, MS, in_child, let_others_run};
+use wouldblock::{Builder, green, task};
+
+/// Makes standard error a pipe, and gives the other end of it.
+fn pipe_of_stderr() -> BufReader<File> {
+    let mut ends = [0; 2];
+    // SAFETY: the descriptors are new; the second takes the place of standard error.
+    let end = unsafe {
+        assert_eq!(libc::pipe(ends.as_mut_ptr()), 0);
+        assert_eq!(libc::dup2(ends[1], 2), 2);
+        libc::close(ends[1]);
+        File::from_raw_fd(ends[0])
+    };
+    BufReader::new(end)
+}
+
+/// Blocks this thread until a line is said that contains this; gives the line.
+fn await_line(said: &mut impl BufRead, part: &str) -> String {
+    loop {
+        let mut line = String::new();
+        assert!(said.read_line(&mut line).unwrap() > 0);
+        if line.contains(part) {
+            return line;
+        }
+    }
+}
+
+/// A run in which a task keeps the thread until that was told of on standard error; the exit status tells of it.
+fn keep_the_thread_until_it_is_told_of() {
+    let mut said = pipe_of_stderr();
+    Builder::new().watchdog(Some(20 * MS)).run(move || {
+        let greedy = task::Builder::new().name("greedy").spawn_green(move || {
+            let line = await_line(&mut said, "has kept the thread for 0.");
+            let start = "wouldblock: task 2 \"greedy\" (green, spawned at tests/diagnosis.rs:";
+            assert!(line.starts_with(start), "{line}");
+            assert!(line.contains("It is blocked in the kernel"), "{line}");
+            await_line_of_back(said)
+        });
+        let said = greedy.join().unwrap();
+        green::wait(wouldblock::offload(said));
+    });
+}
+
+/// What waits on another thread for the second message.
+fn await_line_of_back(mut said: BufReader<File>) -> impl FnOnce() + Send {
+    move || {
+        let line = await_line(&mut said, "gave the thread back after 0.");
+        assert!(line.starts_with("wouldblock: task 2 \"greedy\" (green, spawned at "), "{line}");
+    }
+}
+
+#[test]
+fn without_a_logger_the_watchdog_warns_on_standard_error() {
+    let ended = in_child(|| {
+        keep_the_thread_until_it_is_told_of(); // The test's name is taken from this closure.
+    });
+    ended.assert_fine();
+}
+
+#[test]
+fn without_a_logger_other_warnings_go_to_standard_error_too() {
+    struct Spawns;
+    impl Drop for Spawns {
+        fn drop(&mut self) {
+            drop(green::spawn(|| ()));
+        }
+    }
+    let ended = in_child(|| {
+        wouldblock::run(|| {
+            let _late = green::spawn(|| {
+                let _spawns = Spawns;
+                green::sleep(HOUR);
+            });
+            let_others_run();
+        });
+    });
+    ended.assert_fine();
+    let warning = "\nwouldblock: spawn after the root has returned: the run is ending: task 3 (green, spawned at";
+    assert!(format!("\n{}", ended.stderr).contains(warning), "{}", ended.stderr);
+}
+
+/// A level, a target and a text.
+type Logged = (Level, String, String);
+
+static RECORDS: (Mutex<Vec<Logged>>, Condvar) = (Mutex::new(Vec::new()), Condvar::new());
+
+struct Recorder;
+
+impl Log for Recorder {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let (level, target) = (record.level(), record.target().to_owned());
+        RECORDS.0.lock().unwrap().push((level, target, record.args().to_string()));
+        RECORDS.1.notify_all();
+    }
+
+    fn flush(&self) {}
+}
+
+/// As of `env_logger` without `RUST_LOG`. The first warning, at the limit, is dropped; a second later it is an error.
+#[test]
+fn a_logger_that_takes_errors_only_gets_to_know_of_a_stall_of_a_second() {
+    let ended = in_child(|| {
+        log::set_logger(&Recorder).unwrap();
+        log::set_max_level(LevelFilter::Error);
+        Builder::new().watchdog(Some(20 * MS)).run(|| {
+            let records = RECORDS.0.lock().unwrap();
+            drop(RECORDS.1.wait_while(records, |records| records.is_empty()).unwrap());
+        });
+        let records = RECORDS.0.lock().unwrap();
+        let (level, target, text) = &records[0];
+        assert_eq!((*level, &**target), (Level::Error, "wouldblock"));
+        assert!(text.contains("has kept the thread for 1.0"), "{text}");
+    });
+    ended.assert_fine();
+    assert_eq!(ended.stderr, "");
+}
+
+struct Panics;
+
+impl Log for Panics {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, _: &Record<'_>) {
+        panic!("a logger that panics");
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn what_a_logger_panics_at_goes_to_standard_error() {
+    let ended = in_child(|| {
+        log::set_logger(&Panics).unwrap();
+        log::set_max_level(LevelFilter::Warn);
+        keep_the_thread_until_it_is_told_of();
+    });
+    ended.assert_fine();
+}
+
+// What the operating system refuses.
+
+/// From now on, the kernel answers `EPERM` to whoever sets or asks for a handler of that signal.
+fn forbid_handlers_of(signal: i32) {
+    let load = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    let is = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    let give = (libc::BPF_RET | libc::BPF_K) as u16;
+    let step = |code, skip, k| libc::sock_filter { code, jt: 0, jf: skip, k };
+    let mut filter = [
+        step(load, 0, 0), // the number of the call
+        step(is, 3, libc::SYS_rt_sigaction as u32),
+        step(load, 0, 16), // its first argument
+        step(is, 1, signal as u32),
+        step(give, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+        step(give, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: the kernel copies the program.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        let result =
+            libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program);
+        assert_eq!(result, 0);
+    }
+}
+
+#[test]
+fn where_no_handler_of_faults_is_allowed_runs_go_on() {
+    let ended = in_child(|| {
+        forbid_handlers_of(libc::SIGSEGV);
+        for _ in 0..2 {
+            let run = Builder::new().watchdog(None); // Of a busy machine it might have more to say.
+            run.run(|| green::spawn(green::yield_now).join().unwrap());
+        }
+        drop(Builder::new().build().unwrap());
+    });
+    ended.assert_fine();
+    let error = "wouldblock: a stack overflow will not be explained: the operating system refuses a handler of signal \
+                 11, which tells of faults: Operation not permitted (os error 1) (a filter of system calls may forbid \
+                 `rt_sigaction`)\n";
+    assert_eq!(ended.stderr, error);
+}
+
+#[test]
+fn where_no_handler_of_the_users_signal_is_allowed_runs_go_on_and_the_signal_is_named() {
+    let ended = in_child(|| {
+        forbid_handlers_of(libc::SIGUSR1);
+        let builder = Builder::new().watchdog(None).tasks_on_signal(libc::SIGUSR1);
+        assert_eq!(builder.run(|| green::spawn(|| 7).join().unwrap()), 7);
+    });
+    ended.assert_fine();
+    let error = "wouldblock: this run does not answer signal 10 with the table of tasks: the operating system refuses a \
+                 handler of that signal, or what it needs: Operation not permitted (os error 1). Let the program have \
+                 it (a filter of system calls may forbid `rt_sigaction`), or run without `Builder::tasks_on_signal`\n";
+    assert_eq!(ended.stderr, error);
+}
+
+// What the build refuses.
+
+/// The compiler, as far as the crate's own `compile_error`s: its dependencies are not given to it.
+fn compile(options: &[&str]) -> String {
+    let compiler = env::var_os("RUSTC")
+        .unwrap_or_else(|| Path::new(env!("CARGO")).with_file_name("rustc").into_os_string());
+    let lib = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs");
+    let folder = tempfile::tempdir().unwrap();
+    let mut compiler = Command::new(compiler);
+    compiler.args(["--edition=2024", "--crate-type=lib", "--emit=metadata", "--out-dir"]);
+    let output = compiler.arg(folder.path()).args(options).arg(lib).output().unwrap();
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_build_that_aborts_on_panics_is_refused_with_the_reason() {
+    let reason = "error: wouldblock needs `panic = \"unwind\"`: ";
+    let text = compile(&["-Cpanic=abort"]);
+    assert!(text.contains(reason), "{text}");
+    let text = compile(&["-Cpanic=unwind"]);
+    assert!(!text.contains(reason), "{text}");
+}
