@@ -103,7 +103,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     ///
     /// # Panics
     ///
-    /// Below 16 KiB, and from 4 GiB.
+    /// Below 32 KiB, which a panic with a backtrace needs, and from 4 GiB.
     #[track_caller]
     pub fn with_stack_size(
         bytes: usize,

@@ -80,7 +80,7 @@ impl Builder {
     ///
     /// # Panics
     ///
-    /// Below 16 KiB, which no Rust program that formats a string can live in, and from 4 GiB.
+    /// Below 32 KiB, which a panic with a backtrace needs, and from 4 GiB.
     #[track_caller]
     pub fn stack_size(mut self, bytes: usize) -> Builder {
         self.stack_size = stack::checked_size(bytes);
@@ -361,6 +361,7 @@ fn close(scheduler: &Scheduler) {
         log::error!("the run is over, but not the cleanup of its tasks, which is left: {report}");
     }
     scheduler.close();
+    coroutine::trim();
 }
 
 const ENDING: &str = "spawn after the root has returned: the run is ending";

@@ -70,7 +70,7 @@ impl Builder {
     ///
     /// # Panics
     ///
-    /// Below 16 KiB, in which no Rust code that formats a string can live, and from 4 GiB.
+    /// Below 32 KiB, which a panic with a backtrace needs, and from 4 GiB.
     #[track_caller]
     pub fn stack_size(mut self, bytes: usize) -> Builder {
         self.stack_size = Some(stack::checked_size(bytes));
