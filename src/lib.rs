@@ -275,9 +275,12 @@
 //!
 //!   ```text
 //!   wouldblock: stack overflow in task 2 "parse" (green, spawned at src/main.rs:14:24), on a stack of 262144
-//!   bytes. Give it more with `task::Builder::stack_size`, or all tasks with `Builder::stack_size`; or recurse
-//!   less deeply, and box large locals.
+//!   bytes (the default: 262144 in a release build, 1048576 in a debug build). Give it more with
+//!   `task::Builder::stack_size`, or all tasks with `Builder::stack_size`; or recurse less deeply, and box large
+//!   locals.
 //!   ```
+//!
+//!   A local variable of 300 KiB thus overflows the default stack in a release build only.
 //!
 //! * **A panic** comes out of [`join`](JoinHandle::join). One that nobody joins is logged once, as an error:
 //!

@@ -15,6 +15,7 @@ use std::sync::OnceLock;
 
 use crate::kernel::coroutine::{self, RunningStack};
 use crate::kernel::scheduler::here;
+use crate::kernel::stack::{DEFAULT_SIZE, IN_DEBUG_BUILDS, IN_RELEASE_BUILDS};
 use crate::signal::{self, Stderr};
 
 const SIGNALS: [libc::c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
@@ -88,9 +89,14 @@ fn explain(stack: &RunningStack) {
         }
         _ => "`Generator::with_stack_size`",
     };
-    let _ = writeln!(
-        text,
-        ", on a stack of {} bytes. Give it more with {how}; or recurse less deeply, and box large locals.",
-        stack.bounds.usable
-    );
+    let usable = stack.bounds.usable;
+    let _ = write!(text, ", on a stack of {usable} bytes");
+    if usable == DEFAULT_SIZE as usize {
+        let _ = write!(
+            text,
+            " (the default: {IN_RELEASE_BUILDS} in a release build, {IN_DEBUG_BUILDS} in a debug build)"
+        );
+    }
+    let _ =
+        writeln!(text, ". Give it more with {how}; or recurse less deeply, and box large locals.");
 }

@@ -492,7 +492,8 @@ pub struct Stats {
     pub timers: usize,
     /// Stacks of this thread that tasks and generators are on.
     pub stacks_used: usize,
-    /// Stacks of this thread that are kept for the next task, with the memory they have touched.
+    /// Stacks of this thread that are kept for the next task, with the memory they have touched: as many as
+    /// were in use at once at the recent peak, and after a run some 4 MiB of memory.
     pub stacks_kept: usize,
     /// Stacks of this thread that are kept as addresses: their memory was given back.
     pub stacks_cold: usize,

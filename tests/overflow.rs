@@ -91,7 +91,8 @@ fn of_the_root_says_the_line_of_run() {
     ended.assert_killed_by(libc::SIGABRT);
     ended.assert_says(&[
         "stack overflow in task 1 \"root\" (green, spawned at tests/overflow.rs:",
-        &format!("on a stack of {} bytes", default_size()),
+        &format!("on a stack of {} bytes (the default: ", default_size()),
+        "262144 in a release build, 1048576 in a debug build)",
     ]);
 }
 

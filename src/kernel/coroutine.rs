@@ -288,7 +288,16 @@ pub(crate) fn count_stacks() -> (usize, usize, usize) {
 type Idle = (Coroutine<(), (), (), Stack>, NonNull<Link>);
 
 /// Gives back the memory of this thread's idle fibers, but for [`KEPT`]. To be called at the end of a run.
+///
+/// To ask how deep a stack was takes a microsecond. But each page of a stack has cost this thread a page fault: where
+/// there were few since the last time, it holds little more than then, and all stays as it is.
 pub(crate) fn trim() {
+    thread_local!(static FAULTS: Cell<usize> = const { Cell::new(0) });
+    let faults = stack::page_faults();
+    if faults.is_some_and(|now| now - FAULTS.get() < KEPT / stack::page_size()) {
+        return;
+    }
+    FAULTS.set(faults.unwrap_or(0));
     let mut kept = KEPT;
     let trim = |pools: &RefCell<Vec<Pool>>| {
         pools.borrow_mut().iter_mut().for_each(|pool| pool.trim(&mut kept));
@@ -312,8 +321,7 @@ struct Pool {
     hot: Vec<Idle>,
     /// The smallest number of idle fibers in this period.
     unneeded: usize,
-    /// How many of them were not needed in the period before either, and are still there. Never more than
-    /// `unneeded`, save between a `take` and the next `put`.
+    /// How many of them were not needed in the period before either, and are to go.
     surplus: usize,
     /// Jobs until the period ends.
     left: usize,
@@ -323,8 +331,8 @@ struct Pool {
 /// Jobs in a period, if there are few fibers.
 const PERIOD: usize = 1024;
 
-/// The bytes of memory that a thread's idle fibers keep after a run, for the next run: a thousand of them if they
-/// have touched a page each, and a few that were deep.
+/// The bytes of memory that a thread's idle fibers keep after a run, for the next run (and as much again at most,
+/// until [`trim`] looks): a thousand of them if they have touched a page each, and a few that were deep.
 const KEPT: usize = 4 << 20;
 
 impl Pool {
@@ -347,6 +355,14 @@ impl Pool {
             self.unneeded = self.hot.len();
             self.left = PERIOD.max(2 * self.arena.handed_out());
         }
+        if self.surplus > 0 {
+            self.shrink();
+        }
+    }
+
+    /// Lets one fiber of the surplus go.
+    #[cold]
+    fn shrink(&mut self) {
         self.surplus = self.surplus.min(self.unneeded);
         if self.surplus > 0 {
             self.surplus -= 1;
