@@ -353,6 +353,7 @@ mod root;
 mod runtime;
 mod scope;
 mod signal;
+mod stack_size;
 pub mod sync;
 pub mod task;
 mod tasks;

@@ -15,8 +15,8 @@ use std::sync::OnceLock;
 
 use crate::kernel::coroutine::{self, RunningStack};
 use crate::kernel::scheduler::here;
-use crate::kernel::stack::{DEFAULT_SIZE, IN_DEBUG_BUILDS, IN_RELEASE_BUILDS};
 use crate::signal::{self, Stderr};
+use crate::stack_size::{DEFAULT, IN_DEBUG_BUILDS, IN_RELEASE_BUILDS};
 
 const SIGNALS: [libc::c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
 
@@ -91,7 +91,7 @@ fn explain(stack: &RunningStack) {
     };
     let usable = stack.bounds.usable;
     let _ = write!(text, ", on a stack of {usable} bytes");
-    if usable == DEFAULT_SIZE as usize {
+    if usable == DEFAULT as usize {
         let _ = write!(
             text,
             " (the default: {IN_RELEASE_BUILDS} in a release build, {IN_DEBUG_BUILDS} in a debug build)"

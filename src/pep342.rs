@@ -19,9 +19,9 @@ use crate::kernel::cancel;
 use crate::kernel::coroutine::{Fiber, Suspender, Switch};
 use crate::kernel::door::Nested;
 use crate::kernel::scheduler::here;
-use crate::kernel::stack;
 use crate::kernel::task::Unwind;
 use crate::overflow;
+use crate::stack_size;
 
 /// A coroutine that yields `Y`s to whoever resumes it, takes `S`s from there, and returns an `R`.
 ///
@@ -94,7 +94,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
             in_wait: Cell::new(false),
         };
         let start = Some(Box::new(body) as Start<Y, S, R>);
-        let stack_size = stack::DEFAULT_SIZE;
+        let stack_size = stack_size::DEFAULT;
         Generator { start, fiber: None, line: Rc::new(line), returned: Rc::default(), stack_size }
     }
 
@@ -110,7 +110,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         body: impl FnOnce(&Yielder<Y, S>) -> R + 'static,
     ) -> Generator<Y, S, R> {
         let mut generator = Generator::new(body);
-        generator.stack_size = stack::checked_size(bytes);
+        generator.stack_size = stack_size::checked(bytes);
         generator
     }
 

@@ -15,12 +15,12 @@ use crate::kernel::observe::Observer;
 use crate::kernel::scheduler::{
     Progress, Scheduler, current, here, in_task, with_local, with_task,
 };
-use crate::kernel::stack;
 use crate::kernel::task::{Body, Extras, Setup, State, Value};
 use crate::kernel::timers::Clock;
 use crate::on_signal;
 use crate::overflow;
 use crate::report::Deadlock;
+use crate::stack_size;
 use crate::watchdog;
 
 pub use crate::kernel::observe::Era;
@@ -65,7 +65,7 @@ impl Builder {
     pub fn new() -> Builder {
         let order = Order::Environment;
         Builder {
-            stack_size: stack::DEFAULT_SIZE,
+            stack_size: stack_size::DEFAULT,
             virtual_clock: false,
             order,
             observer: None,
@@ -83,7 +83,7 @@ impl Builder {
     /// Below 32 KiB, which a panic with a backtrace needs, and from 4 GiB.
     #[track_caller]
     pub fn stack_size(mut self, bytes: usize) -> Builder {
-        self.stack_size = stack::checked_size(bytes);
+        self.stack_size = stack_size::checked(bytes);
         self
     }
 
@@ -361,7 +361,7 @@ fn close(scheduler: &Scheduler) {
         log::error!("the run is over, but not the cleanup of its tasks, which is left: {report}");
     }
     scheduler.close();
-    coroutine::trim();
+    stack_size::trim();
 }
 
 const ENDING: &str = "spawn after the root has returned: the run is ending";
@@ -493,7 +493,7 @@ pub struct Stats {
     /// Stacks of this thread that tasks and generators are on.
     pub stacks_used: usize,
     /// Stacks of this thread that are kept for the next task, with the memory they have touched: as many as
-    /// were in use at once at the recent peak, and after a run some 4 MiB of memory.
+    /// were in use at once at the recent peak; after a run, at most 16 MiB of memory.
     pub stacks_kept: usize,
     /// Stacks of this thread that are kept as addresses: their memory was given back.
     pub stacks_cold: usize,

@@ -37,6 +37,7 @@ const READING_ORDER: &[&str] = &[
     "kernel/door.rs",
     "kernel/mod.rs",
     "signal.rs",
+    "stack_size.rs",
     "overflow.rs",
     "join.rs",
     "pep342.rs",

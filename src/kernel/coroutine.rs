@@ -34,7 +34,7 @@ use std::ptr::{self, NonNull};
 
 use corosensei::{Coroutine, Yielder};
 
-use super::stack::{self, Arena, Stack};
+use super::stack::{Arena, Stack};
 
 // SAFETY: `base` and `limit` are multiples of a cache line, and so of the alignment asked for; the
 // arena has installed a guard at `limit`, and leaves at least one usable page above it.
@@ -287,41 +287,27 @@ pub(crate) fn count_stacks() -> (usize, usize, usize) {
 /// A fiber without a job: its coroutine, and its end on the stack.
 type Idle = (Coroutine<(), (), (), Stack>, NonNull<Link>);
 
-/// Gives back the memory of this thread's idle fibers, but for [`KEPT`]. To be called at the end of a run.
-///
-/// To ask how deep a stack was takes a microsecond. But each page of a stack has cost this thread a page fault: where
-/// there were few since the last time, it holds little more than then, and all stays as it is.
+/// Gives back the memory of this thread's idle fibers.
 pub(crate) fn trim() {
-    thread_local!(static FAULTS: Cell<usize> = const { Cell::new(0) });
-    let faults = stack::page_faults();
-    if faults.is_some_and(|now| now - FAULTS.get() < KEPT / stack::page_size()) {
-        return;
-    }
-    FAULTS.set(faults.unwrap_or(0));
-    let mut kept = KEPT;
-    let trim = |pools: &RefCell<Vec<Pool>>| {
-        pools.borrow_mut().iter_mut().for_each(|pool| pool.trim(&mut kept));
-    };
-    // At the very end of a thread there is no pool any more.
-    let _ = POOLS.try_with(trim);
+    let trim = |pools: &RefCell<Vec<Pool>>| pools.borrow_mut().iter_mut().for_each(Pool::trim);
+    let _ = POOLS.try_with(trim); // At the very end of a thread there is none.
 }
 
 /// The fibers of one stack size on this thread.
 ///
 /// An idle fiber is *hot*: it keeps the memory that its stack has touched, and the next job finds it there. There are
-/// as many fibers as were busy at once at the peak, and after the peak they become fewer. Jobs take the fiber that
-/// was last used, so that those at the bottom of the pile are the ones that the program does without. The pool
-/// counts in *periods*: how small the pile became in one is how many were not needed in it, and so many give their
-/// memory back in the next, one as each job ends. A period is twice as many jobs as there are fibers: waves of
-/// tasks, each of which needs all fibers and gives them back, leave the pool as it is, since each period sees
-/// the pile at its smallest. (The low-water mark is tcmalloc's, for the free lists of a thread.)
+/// as many fibers as were busy at once at the peak, and after the peak they become fewer. A job takes the fiber that
+/// was used last, so that the program does without those at the bottom of the pile: as many as lay there when the pile
+/// was at its smallest. So many give their memory back, one at the end of each job, in the period after. A period is
+/// twice as many jobs as there are fibers: it sees the whole of a wave of tasks that needs all fibers, and waves find
+/// the fibers of the wave before. (The low-water mark is tcmalloc's, for the free lists of a thread.)
 struct Pool {
     size: usize,
     /// Idle fibers, the last used on top: its stack is the one in the cache.
     hot: Vec<Idle>,
-    /// The smallest number of idle fibers in this period.
-    unneeded: usize,
-    /// How many of them were not needed in the period before either, and are to go.
+    /// So many of them, at the bottom, have not been used in this period.
+    unused: usize,
+    /// So many were not used in the period before, and are to go.
     surplus: usize,
     /// Jobs until the period ends.
     left: usize,
@@ -331,19 +317,15 @@ struct Pool {
 /// Jobs in a period, if there are few fibers.
 const PERIOD: usize = 1024;
 
-/// The bytes of memory that a thread's idle fibers keep after a run, for the next run (and as much again at most,
-/// until [`trim`] looks): a thousand of them if they have touched a page each, and a few that were deep.
-const KEPT: usize = 4 << 20;
-
 impl Pool {
     fn new(size: usize) -> Pool {
-        let arena = Arena::new(size);
-        Pool { size, hot: Vec::new(), unneeded: 0, surplus: 0, left: PERIOD, arena }
+        let (hot, arena) = (Vec::new(), Arena::new(size));
+        Pool { size, hot, unused: 0, surplus: 0, left: PERIOD, arena }
     }
 
     fn take(&mut self) -> Option<Idle> {
         let idle = self.hot.pop()?;
-        self.unneeded = self.unneeded.min(self.hot.len());
+        self.unused = self.unused.min(self.hot.len());
         Some(idle)
     }
 
@@ -351,51 +333,29 @@ impl Pool {
         self.hot.push(idle);
         self.left -= 1;
         if self.left == 0 {
-            self.surplus = self.unneeded;
-            self.unneeded = self.hot.len();
+            (self.surplus, self.unused) = (self.unused, self.hot.len());
             self.left = PERIOD.max(2 * self.arena.handed_out());
         }
-        if self.surplus > 0 {
-            self.shrink();
-        }
-    }
-
-    /// Lets one fiber of the surplus go.
-    #[cold]
-    fn shrink(&mut self) {
-        self.surplus = self.surplus.min(self.unneeded);
-        if self.surplus > 0 {
+        if self.surplus > 0 && self.unused > 0 {
             self.surplus -= 1;
-            self.unneeded -= 1;
-            // The topmost of the surplus; the fiber just pushed takes its place.
-            let (coroutine, _) = self.hot.swap_remove(self.surplus);
+            self.unused -= 1;
+            // The fiber just pushed takes its place.
+            let (coroutine, _) = self.hot.swap_remove(self.unused);
             self.arena.give(into_stack(coroutine));
         }
     }
 
-    /// Keeps the last used of the idle fibers, as far as their memory fits into `room`.
-    fn trim(&mut self, room: &mut usize) {
-        let fits = |(_, link): &&Idle| {
-            // SAFETY: an idle fiber's outermost frame, which holds the link, ends in `into_stack` only.
-            let Bounds { guard, usable } = &unsafe { link.as_ref() }.bounds;
-            let memory = stack::touched(guard.end, *usable).unwrap_or(*usable);
-            let rest = room.checked_sub(memory);
-            *room = rest.unwrap_or(0);
-            rest.is_some()
-        };
-        let kept = self.hot.iter().rev().take_while(fits).count();
-        for (coroutine, _) in self.hot.drain(..self.hot.len() - kept) {
+    fn trim(&mut self) {
+        while let Some((coroutine, _)) = self.hot.pop() {
             self.arena.give(into_stack(coroutine));
         }
-        (self.unneeded, self.surplus, self.left) = (0, 0, PERIOD);
+        (self.unused, self.surplus) = (0, 0);
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        while let Some((coroutine, _)) = self.hot.pop() {
-            self.arena.give(into_stack(coroutine));
-        }
+        self.trim();
     }
 }
 

@@ -26,49 +26,16 @@
 //! Huge pages are switched off for the mapping: one touched byte would otherwise cost 2 MiB.
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::ptr;
 use std::sync::OnceLock;
-
-/// The usable bytes of a stack when the user names no size.
-///
-/// An https request through ureq and rustls, with gzip, touches 56 KiB in a release build and 124 KiB in a
-/// debug build.
-pub(crate) const DEFAULT_SIZE: u32 =
-    if cfg!(debug_assertions) { IN_DEBUG_BUILDS } else { IN_RELEASE_BUILDS };
-
-pub(crate) const IN_DEBUG_BUILDS: u32 = 1 << 20;
-pub(crate) const IN_RELEASE_BUILDS: u32 = 256 << 10;
-
-/// The usable bytes that a stack has at least.
-///
-/// A panic needs them: it touches 24 KiB when it prints a backtrace, in a debug and in a release build, and 8 KiB
-/// when it does not.
-pub(crate) const SMALLEST: usize = 32 << 10;
 
 const GUARD_PAGES: usize = 16;
 
 /// In how many ways stacks begin, each a cache line further down.
 const COLOURS: usize = 16;
 const LINE: usize = 64;
-
-/// The stack size that a caller of the public interface has given.
-///
-/// # Panics
-///
-/// Below [`SMALLEST`], and from 4 GiB.
-#[track_caller]
-pub(crate) fn checked_size(bytes: usize) -> u32 {
-    assert!(
-        bytes >= SMALLEST,
-        "a stack of {bytes} bytes is too small: a panic with a backtrace needs {SMALLEST}"
-    );
-    bytes.try_into().unwrap_or_else(|_| {
-        panic!("a stack of {bytes} bytes: 4 GiB and more is taken to be a mistake")
-    })
-}
 
 /// Slots of the first mapping of an arena; each further mapping is twice as large, up to `MOST_SLOTS`. Where that
 /// does not fit into the address space, half as many are mapped, down to one.
@@ -99,46 +66,6 @@ impl Stack {
     pub(crate) fn usable(&self) -> usize {
         (self.base.get() - self.guard().end).next_multiple_of(page_size())
     }
-}
-
-/// How deep the stack with the lowest usable address `bottom` has been, in bytes, to the page: how much of
-/// it lies above the lowest page that holds memory. `None` if there is no stack (`bottom` is 0), or the kernel
-/// does not tell. A signal handler may ask: this neither locks nor allocates.
-pub(crate) fn touched(bottom: usize, usable: usize) -> Option<usize> {
-    const AT_ONCE: usize = 64;
-    let page = page_size();
-    let top = bottom + usable.next_multiple_of(page);
-    if bottom == 0 {
-        return None;
-    }
-    for from in (bottom..top).step_by(AT_ONCE * page) {
-        let pages = (top - from).div_ceil(page).min(AT_ONCE);
-        let mut resident = [0_u8; AT_ONCE];
-        // SAFETY: `mincore` fills one byte for each page of the range, for which there is room.
-        if unsafe { libc::mincore(from as *mut _, pages * page, resident.as_mut_ptr()) } != 0 {
-            return None;
-        }
-        if let Some(lowest) = resident[..pages].iter().position(|page| page & 1 != 0) {
-            return Some(top - from - lowest * page);
-        }
-    }
-    Some(0)
-}
-
-/// How many page faults this thread has had that read no file. `None`: the system does not tell.
-pub(crate) fn page_faults() -> Option<usize> {
-    #[cfg(target_os = "linux")]
-    {
-        let mut usage = MaybeUninit::uninit();
-        // SAFETY: the kernel fills in the struct on this stack; if it answers zero, it has done so.
-        let usage = unsafe {
-            (libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr()) == 0)
-                .then(|| usage.assume_init())
-        };
-        usage.map(|usage: libc::rusage| usage.ru_minflt as usize)
-    }
-    #[cfg(not(target_os = "linux"))]
-    None
 }
 
 /// Stacks of one size, for one thread.
@@ -189,8 +116,7 @@ impl Arena {
         Ok(Stack { base, limit })
     }
 
-    /// Takes a stack back and returns its memory to the kernel; the guard stays. (Where `madvise` does nothing, the
-    /// memory stays too. A stack is not expected to be zero.)
+    /// Takes a stack back and returns its memory to the kernel, where `madvise` does anything; the guard stays.
     pub(crate) fn give(&mut self, stack: Stack) {
         let usable = stack.guard().end;
         // SAFETY: the range is the usable part of a slot of ours, and the caller gave up the `Stack`,
@@ -221,11 +147,10 @@ impl Arena {
         let limit = mapping.start.get() + (self.fresh - 1) * self.slot;
         let (guard, bytes) = (limit as *mut libc::c_void, GUARD_PAGES * page_size());
         // SAFETY: the range is the guard of a slot of this arena's that is not handed out yet.
-        let installed = unsafe {
-            mapping.marks_guards && libc::madvise(guard, bytes, GUARD_INSTALL) == 0
-                || libc::mprotect(guard, bytes, libc::PROT_NONE) == 0
-        };
-        if !installed {
+        if unsafe {
+            (!mapping.marks_guards || libc::madvise(guard, bytes, GUARD_INSTALL) != 0)
+                && libc::mprotect(guard, bytes, libc::PROT_NONE) != 0
+        } {
             return Err(explain("guard", self.usable, io::Error::last_os_error()));
         }
         self.fresh -= 1;
@@ -272,28 +197,24 @@ const GUARD_INSTALL: libc::c_int = 102;
 /// Memory for stacks, and whether guards in it can be installed with `MADV_GUARD_INSTALL`.
 fn map(bytes: usize) -> io::Result<(NonZeroUsize, bool)> {
     let start = zeroed(bytes.saturating_add(HEADROOM), libc::MAP_NORESERVE)?;
-    // SAFETY: all ranges lie in the mapping just made, to which there is no other handle; the headroom is not used
-    // after this. A kernel without huge pages answers with an error, and then there is nothing to switch off. The
-    // first pages are the guard of the first slot.
-    let marks_guards = unsafe {
-        libc::munmap(start.byte_add(bytes), HEADROOM);
-        let advise = |bytes, advice| libc::madvise(start, bytes, advice) == 0;
-        cfg!(target_os = "linux") && {
-            #[cfg(target_os = "linux")]
-            advise(bytes, libc::MADV_NOHUGEPAGE);
-            !advise(page_size(), -1) && advise(page_size(), GUARD_INSTALL)
-        }
-    };
+    // SAFETY: the last part of the mapping just made, to which there is no other handle, and which is not used.
+    unsafe { libc::munmap(start.byte_add(bytes), HEADROOM) };
+    // SAFETY: the first part of it, in which there are no frames; its first pages are a guard.
+    let advise = |bytes, advice| unsafe { libc::madvise(start, bytes, advice) } == 0;
+    #[cfg(target_os = "linux")]
+    advise(bytes, libc::MADV_NOHUGEPAGE); // It fails on a kernel that has none.
+    let is_real = cfg!(target_os = "linux") && !advise(page_size(), -1);
+    let marks_guards = is_real && advise(page_size(), GUARD_INSTALL);
     Ok((NonZeroUsize::new(start as usize).expect("the kernel never maps page zero"), marks_guards))
 }
 
 fn explain(what: &str, bytes: usize, error: io::Error) -> io::Error {
-    let hint = match error.raw_os_error() {
-        Some(libc::ENOMEM) => {
+    let hint = match error.raw_os_error() == Some(libc::ENOMEM) {
+        true => {
             "; the limit is `ulimit -v`, `ulimit -d`, `vm.max_map_count` (sysctl) or overcommit: \
              raise it, or use smaller or fewer stacks"
         }
-        _ => "",
+        false => "",
     };
     let text = format!("cannot {what} a coroutine's stack of {bytes} bytes: {error}{hint}");
     io::Error::new(error.kind(), text)
