@@ -89,7 +89,7 @@ pub(crate) fn page_faults() -> Option<usize> {
         // SAFETY: the kernel writes to the struct on this stack, which is plain numbers.
         unsafe { libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr()) };
         // SAFETY: as above; zeros are numbers too.
-        return Some(unsafe { usage.assume_init() }.ru_minflt as usize);
+        Some(unsafe { usage.assume_init() }.ru_minflt as usize)
     }
     #[cfg(not(target_os = "linux"))]
     None
