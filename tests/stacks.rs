@@ -263,7 +263,7 @@ fn a_panic_with_a_backtrace_fits_on_the_smallest_stack() {
         return util::run(|| {
             let smallest = task::Builder::new().stack_size(32 * KIB);
             let task = smallest.spawn_green(|| panic!("{} in the smallest", black_box("a panic")));
-            let error = task.join().map(|()| ()).unwrap_err();
+            let error = task.join().unwrap_err();
             assert!(error.is_panic());
         });
     }
