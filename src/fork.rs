@@ -1,9 +1,11 @@
 //! Knowing that one is a copy: a process that was forked off while a scheduler ran.
 //!
 //! `fork(2)` copies the memory and this one thread, but shares the kernel's event queue with the parent:
-//! a copy of a scheduler that went on would run the same tasks on the same sockets a second time. A page
-//! that the kernel wipes in the child (`MADV_WIPEONFORK`, Linux 4.14) tells them apart, at the price of
-//! reading one word.
+//! a copy of a scheduler that went on would run the same tasks on the same sockets a second time. A word
+//! that becomes zero in the child tells them apart, at the price of reading it. Two things make it zero, since
+//! each misses some children: the kernel wipes its page (`MADV_WIPEONFORK`, Linux 4.14), also after a bare
+//! `clone(2)`, but not under an emulator or sandbox whose `madvise` does nothing; and the C library's `fork`
+//! calls a handler (`pthread_atfork`) on every system.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,13 +19,14 @@ pub(crate) struct Original {
     process: u32,
 }
 
+/// The word, once it is mapped.
+static MARK: OnceLock<&AtomicU32> = OnceLock::new();
+
 impl Original {
     pub(crate) fn here() -> Original {
-        static MARK: OnceLock<&AtomicU32> = OnceLock::new();
         let mark = *MARK.get_or_init(map_mark);
         let process = std::process::id();
-        // Threads of one process write the same; a copy's page was wiped, and what it writes is another
-        // number.
+        // Threads of one process write the same; a copy finds zero, and what it writes is another number.
         mark.store(process, Ordering::Relaxed);
         Original { mark, process }
     }
@@ -34,14 +37,24 @@ impl Original {
     }
 }
 
-/// A word on a page of its own.
+/// A word on a page of its own, which is zero in each forked child.
 fn map_mark() -> &'static AtomicU32 {
     let page = zeroed(page_size(), 0).unwrap_or_else(|e| panic!("cannot map a page: {e}"));
     #[cfg(target_os = "linux")]
-    // SAFETY: the page just mapped. On an older kernel this fails, and copies go unnoticed.
+    // SAFETY: the page just mapped. On an older kernel this fails, and the handler is left.
     unsafe {
         libc::madvise(page, page_size(), libc::MADV_WIPEONFORK);
     }
+    // SAFETY: the handler only reads and writes atomics, as a child of several threads may. If there is no memory
+    // to register it, the page is left.
+    unsafe { libc::pthread_atfork(None, None, Some(wipe)) };
     // SAFETY: the page is mapped for ever, filled with zeros, and looked at through this only.
     unsafe { AtomicU32::from_ptr(page.cast()) }
+}
+
+/// Runs in the child of a `fork`.
+unsafe extern "C" fn wipe() {
+    if let Some(mark) = MARK.get() {
+        mark.store(0, Ordering::Relaxed);
+    }
 }

@@ -279,9 +279,12 @@
 //!
 //!   ```text
 //!   wouldblock: stack overflow in task 2 "parse" (green, spawned at src/main.rs:14:24), on a stack of 262144
-//!   bytes, the default (1 MiB in a debug build, 256 KiB in a release build). Give it more with `task::Builder::stack_size`, or all tasks with `Builder::stack_size`; or recurse
-//!   less deeply, and box large locals.
+//!   bytes, the default (1 MiB in a debug build, 256 KiB in a release build). Give it more with
+//!   `task::Builder::stack_size`, or all tasks with `Builder::stack_size`; or recurse less deeply, and box large
+//!   locals.
 //!   ```
+//!
+//!   A local variable of 300 KiB thus overflows the default stack in a release build only.
 //!
 //! * **A panic** comes out of [`join`](JoinHandle::join). One that nobody joins is logged once, as an error:
 //!
@@ -394,6 +397,7 @@ mod root;
 mod runtime;
 mod scope;
 mod signal;
+mod stack_size;
 pub mod sync;
 pub mod task;
 mod tasks;

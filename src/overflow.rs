@@ -15,9 +15,9 @@ use std::sync::OnceLock;
 
 use crate::kernel::coroutine::{self, RunningStack};
 use crate::kernel::foreign::{Running, running};
-use crate::kernel::stack;
 use crate::kernel::task::Task;
 use crate::signal::{self, Stderr};
+use crate::stack_size;
 use crate::warn;
 
 const SIGNALS: [libc::c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
@@ -102,7 +102,7 @@ fn explain(stack: &RunningStack) {
     };
     let usable = stack.bounds.usable;
     let _ = write!(text, ", on a stack of {usable} bytes");
-    if usable == stack::DEFAULT_SIZE as usize {
+    if usable == stack_size::DEFAULT as usize {
         let _ =
             text.write_str(", the default (1 MiB in a debug build, 256 KiB in a release build)");
     }

@@ -18,8 +18,8 @@ use std::rc::Rc;
 use crate::kernel::cancel;
 use crate::kernel::coroutine::{Fiber, Open, Suspender, Switch};
 use crate::kernel::foreign::{Boundary, Unwind, discard, message};
-use crate::kernel::stack;
 use crate::overflow;
+use crate::stack_size;
 use crate::warn;
 
 /// A coroutine that yields `Y`s to whoever resumes it, takes `S`s from there, and returns an `R`.
@@ -96,7 +96,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
             in_wait: Cell::new(false),
         };
         let start = Some(Box::new(body) as Start<Y, S, R>);
-        let stack_size = stack::DEFAULT_SIZE;
+        let stack_size = stack_size::DEFAULT;
         Generator { start, fiber: None, line: Rc::new(line), returned: Rc::default(), stack_size }
     }
 
@@ -105,14 +105,14 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     ///
     /// # Panics
     ///
-    /// Below 16 KiB, and from 4 GiB.
+    /// Below 32 KiB, which a panic with a backtrace needs, and from 4 GiB.
     #[track_caller]
     pub fn with_stack_size(
         bytes: usize,
         body: impl FnOnce(&Yielder<Y, S>) -> R + 'static,
     ) -> Generator<Y, S, R> {
         let mut generator = Generator::new(body);
-        generator.stack_size = stack::checked_size(bytes);
+        generator.stack_size = stack_size::checked(bytes);
         generator
     }
 

@@ -15,12 +15,12 @@ use crate::kernel::observe::Observer;
 use crate::kernel::scheduler::{
     Progress, Scheduler, current, in_task, running_task, with_local, with_task,
 };
-use crate::kernel::stack;
 use crate::kernel::task::{Body, Extras, Setup, State, Task, Value};
 use crate::kernel::timers::Clock;
 use crate::on_signal;
 use crate::overflow;
 use crate::report::{Deadlock, Does};
+use crate::stack_size;
 use crate::warn;
 use crate::watchdog;
 
@@ -66,7 +66,7 @@ impl Builder {
     pub fn new() -> Builder {
         let order = Order::Environment;
         Builder {
-            stack_size: stack::DEFAULT_SIZE,
+            stack_size: stack_size::DEFAULT,
             virtual_clock: false,
             order,
             observer: None,
@@ -81,10 +81,10 @@ impl Builder {
     ///
     /// # Panics
     ///
-    /// Below 16 KiB, which no Rust program that formats a string can live in, and from 4 GiB.
+    /// Below 32 KiB, which a panic with a backtrace needs, and from 4 GiB.
     #[track_caller]
     pub fn stack_size(mut self, bytes: usize) -> Builder {
-        self.stack_size = stack::checked_size(bytes);
+        self.stack_size = stack_size::checked(bytes);
         self
     }
 
@@ -397,6 +397,7 @@ fn close(scheduler: &Scheduler) {
         ));
     }
     scheduler.close();
+    stack_size::trim();
 }
 
 const ENDING: &str = "spawn after the root has returned: the run is ending";
@@ -531,7 +532,8 @@ pub struct Stats {
     pub timers: usize,
     /// Stacks of this thread that tasks and generators are on.
     pub stacks_used: usize,
-    /// Stacks of this thread that are kept for the next task, with the memory they have touched.
+    /// Stacks of this thread that are kept for the next task, with the memory they have touched: as many as
+    /// were in use at once at the recent peak; after a run, at most 16 MiB of memory.
     pub stacks_kept: usize,
     /// Stacks of this thread that are kept as addresses: their memory was given back.
     pub stacks_cold: usize,

@@ -26,9 +26,9 @@ use std::sync::Arc;
 
 use crate::kernel::foreign::Unwind;
 use crate::kernel::scheduler::{self, Scheduler, with_local};
-use crate::kernel::stack;
 use crate::kernel::task::{self, CopyValue, Extras, Setup, Value};
 use crate::runtime::Era;
+use crate::stack_size;
 
 /// How a task is set up, in the manner of [`std::thread::Builder`]; the three `spawn`s are
 /// `Builder::new().spawn_..(..)`.
@@ -70,10 +70,10 @@ impl Builder {
     ///
     /// # Panics
     ///
-    /// Below 16 KiB, in which no Rust code that formats a string can live, and from 4 GiB.
+    /// Below 32 KiB, which a panic with a backtrace needs, and from 4 GiB.
     #[track_caller]
     pub fn stack_size(mut self, bytes: usize) -> Builder {
-        self.stack_size = Some(stack::checked_size(bytes));
+        self.stack_size = Some(stack_size::checked(bytes));
         self
     }
 }
@@ -135,7 +135,7 @@ impl Task {
     /// same stack. `None`: it has none (not begun, done, a future between polls), or this is not its
     /// thread.
     pub fn stack_used(&self) -> Option<usize> {
-        stack::touched(self.local()?.stack.get(), self.stack_size())
+        stack_size::touched(self.local()?.stack.get(), self.stack_size())
     }
 
     /// The number of the task that spawned it (modulo 2^32). `None`: no task did, or this is not its thread.

@@ -5,9 +5,9 @@ use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
 use crate::kernel::scheduler::Scheduler;
-use crate::kernel::stack;
 use crate::kernel::task::{State, Task};
 use crate::report::{Does, Names};
+use crate::stack_size;
 
 /// Rows further down are drawn no further to the right, and say how deep they are: of a chain of ten thousand
 /// tasks, the indentation alone would be a hundred megabytes.
@@ -39,7 +39,7 @@ impl<'a> Row<'a, Does<'a>> {
             does,
             waits: (does.state == State::Waiting).then_some(waits),
             turns: local.turns.get(),
-            stack_used: stack::touched(local.stack.get(), task.stack_size as usize),
+            stack_used: stack_size::touched(local.stack.get(), task.stack_size as usize),
             parent: local.parent.into(),
             up: 0,
         }

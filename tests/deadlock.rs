@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use futures_lite::future::or;
 use util::{
-    ERAS, HOUR, MS, SECOND, Trace, assert_contains, let_others_run, logged, panic_text, run,
-    spawn_running, spawn_waiting,
+    ERAS, HOUR, MS, SECOND, Trace, assert_contains, in_child, let_others_run, logged, panic_text,
+    run, spawn_running, spawn_waiting,
 };
 use wouldblock::{
     Builder, Deadlock, Era, JoinHandle, future, gather, generator, green, offload, task, time,

@@ -360,7 +360,7 @@ fn the_handler_allocates_nothing_and_leaves_errno_alone_on_the_smallest_stack() 
     let ended = in_child(|| {
         builder().run(|| {
             sleepers(200);
-            let small = named("small").stack_size(16 << 10).spawn_green(|| {
+            let small = named("small").stack_size(32 << 10).spawn_green(|| {
                 let before = ALLOCATIONS.get();
                 raise(SIGUSR1);
                 let allocated = ALLOCATIONS.get() - before;

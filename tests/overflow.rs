@@ -92,7 +92,7 @@ fn of_the_root_says_the_line_of_run() {
     ended.assert_killed_by(libc::SIGABRT);
     ended.assert_says(&[
         "stack overflow in task 1 \"root\" (green, spawned at tests/overflow.rs:",
-        &format!("on a stack of {} bytes", default_size()),
+        &format!("on a stack of {} bytes, the default (1 MiB in a debug build", default_size()),
     ]);
 }
 

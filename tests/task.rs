@@ -455,8 +455,8 @@ fn outside_of_any_task_there_are_no_values() {
 fn a_task_has_the_stack_it_asks_for() {
     run(|| {
         for era in ERAS {
-            let small = task::Builder::new().stack_size(16 << 10);
-            assert_eq!(builder_in(era, small, || me().stack_size()).join().unwrap(), 16 << 10);
+            let small = task::Builder::new().stack_size(32 << 10);
+            assert_eq!(builder_in(era, small, || me().stack_size()).join().unwrap(), 32 << 10);
             let large = task::Builder::new().stack_size(8 << 20);
             let used = builder_in(era, large, || {
                 std::hint::black_box([1_u8; 2 << 20]);
@@ -479,9 +479,9 @@ fn a_task_that_does_not_ask_has_the_runs() {
 
 #[test]
 fn a_stack_without_room_is_refused_where_it_is_asked_for() {
-    for bytes in [0, 1, 4096, (16 << 10) - 1] {
+    for bytes in [0, 1, 4096, (32 << 10) - 1] {
         let text = panic_text(|| task::Builder::new().stack_size(bytes));
-        assert_contains(&text, &[&format!("a stack of {bytes} bytes"), "16384"]);
+        assert_contains(&text, &[&format!("a stack of {bytes} bytes"), "32768"]);
         assert_eq!(text, panic_text(|| Builder::new().stack_size(bytes)));
     }
 }
@@ -499,7 +499,7 @@ fn a_stack_beyond_all_bounds_is_refused_where_it_is_asked_for() {
 fn an_odd_size_is_rounded_up() {
     run(|| {
         for era in ERAS {
-            for bytes in [(16 << 10) + 1, 100_001] {
+            for bytes in [(32 << 10) + 1, 100_001] {
                 let odd = task::Builder::new().stack_size(bytes);
                 let task = builder_in(era, odd, || std::hint::black_box([7_u8; 4 << 10])[1]);
                 assert_eq!(task.join().unwrap(), 7, "{era}");

@@ -39,6 +39,7 @@ const READING_ORDER: &[&str] = &[
     "kernel/cancel.rs",
     "kernel/door.rs",
     "kernel/mod.rs",
+    "stack_size.rs",
     "overflow.rs",
     "join.rs",
     "pep342.rs",

@@ -153,10 +153,10 @@ impl Fiber {
         let take = |pools: &RefCell<Vec<Pool>>| {
             let pools = &mut *pools.borrow_mut();
             let pool = pools.iter().position(|p| p.size == size).unwrap_or_else(|| {
-                pools.push(Pool { size, hot: Vec::new(), arena: Arena::new(size) });
+                pools.push(Pool::new(size));
                 pools.len() - 1
             });
-            let (coroutine, link) = match pools[pool].hot.pop() {
+            let (coroutine, link) = match pools[pool].take() {
                 Some(idle) => idle,
                 None => boot(pools[pool].arena.take()?, pool),
             };
@@ -323,32 +323,75 @@ pub(crate) fn count_stacks() -> (usize, usize, usize) {
 /// A fiber without a job: its coroutine, and its end on the stack.
 type Idle = (Coroutine<(), (), (), Stack>, NonNull<Link>);
 
+/// Gives back the memory of this thread's idle fibers.
+pub(crate) fn trim() {
+    let trim = |pools: &RefCell<Vec<Pool>>| pools.borrow_mut().iter_mut().for_each(Pool::trim);
+    let _ = POOLS.try_with(trim); // At the very end of a thread there is none.
+}
+
 /// The fibers of one stack size on this thread.
+///
+/// An idle fiber is *hot*: it keeps the memory that its stack has touched, and the next job finds it there. There are
+/// as many fibers as were busy at once at the peak, and after the peak they become fewer. A job takes the fiber that
+/// was used last, so that the program does without those at the bottom of the pile: as many as lay there when the pile
+/// was at its smallest. So many give their memory back, one at the end of each job, in the period after. A period is
+/// twice as many jobs as there are fibers: it sees the whole of a wave of tasks that needs all fibers, and waves find
+/// the fibers of the wave before. (The low-water mark is tcmalloc's, for the free lists of a thread.)
 struct Pool {
     size: usize,
     /// Idle fibers, the last used on top: its stack is the one in the cache.
     hot: Vec<Idle>,
+    /// So many of them, at the bottom, have not been used in this period.
+    unused: usize,
+    /// So many were not used in the period before, and are to go.
+    surplus: usize,
+    /// Jobs until the period ends.
+    left: usize,
     arena: Arena,
 }
 
-/// Idle fibers that are kept with the memory they have touched; further ones give it back.
-const MOST_HOT: usize = 1024;
+/// Jobs in a period, if there are few fibers.
+const PERIOD: usize = 1024;
 
 impl Pool {
+    fn new(size: usize) -> Pool {
+        let (hot, arena) = (Vec::new(), Arena::new(size));
+        Pool { size, hot, unused: 0, surplus: 0, left: PERIOD, arena }
+    }
+
+    fn take(&mut self) -> Option<Idle> {
+        let idle = self.hot.pop()?;
+        self.unused = self.unused.min(self.hot.len());
+        Some(idle)
+    }
+
     fn put(&mut self, idle: Idle) {
-        if self.hot.len() < MOST_HOT {
-            self.hot.push(idle);
-        } else {
-            self.arena.give(into_stack(idle.0));
+        self.hot.push(idle);
+        self.left -= 1;
+        if self.left == 0 {
+            (self.surplus, self.unused) = (self.unused, self.hot.len());
+            self.left = PERIOD.max(2 * self.arena.handed_out());
         }
+        if self.surplus > 0 && self.unused > 0 {
+            self.surplus -= 1;
+            self.unused -= 1;
+            // The fiber just pushed takes its place.
+            let (coroutine, _) = self.hot.swap_remove(self.unused);
+            self.arena.give(into_stack(coroutine));
+        }
+    }
+
+    fn trim(&mut self) {
+        while let Some((coroutine, _)) = self.hot.pop() {
+            self.arena.give(into_stack(coroutine));
+        }
+        (self.unused, self.surplus) = (0, 0);
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        while let Some((coroutine, _)) = self.hot.pop() {
-            self.arena.give(into_stack(coroutine));
-        }
+        self.trim();
     }
 }
 

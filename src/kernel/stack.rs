@@ -15,7 +15,8 @@
 //! Rust does, and could step over a small guard. It is installed when a slot is first handed out, with
 //! `MADV_GUARD_INSTALL` where the kernel has it (Linux 6.13): that is a mark in the page table and
 //! leaves the mapping whole. Older kernels get `mprotect`, which splits the mapping in two at each
-//! guard, and so runs into `vm.max_map_count` at some 32 000 stacks.
+//! guard, and so runs into `vm.max_map_count` at some 32 000 stacks. So do emulators and sandboxes whose
+//! `madvise` accepts every advice and does nothing: each mapping is tested with an advice that does not exist.
 //!
 //! Slots lie a round number of pages apart, and caches and TLBs choose the place of a line by the low bits of its
 //! address: the first frames of all stacks would fight for a few places. So each begins some lines further down
@@ -30,37 +31,20 @@ use std::ops::Range;
 use std::ptr;
 use std::sync::OnceLock;
 
-/// The usable bytes of a stack when the user names no size.
-///
-/// An https request through ureq and rustls, with gzip, touches 56 KiB in a release build and 124 KiB in a
-/// debug build.
-pub(crate) const DEFAULT_SIZE: u32 = if cfg!(debug_assertions) { 1 << 20 } else { 256 << 10 };
-
 const GUARD_PAGES: usize = 16;
 
 /// In how many ways stacks begin, each a cache line further down.
 const COLOURS: usize = 16;
 const LINE: usize = 64;
 
-/// A size that somebody asks for.
-///
-/// # Panics
-///
-/// Below 16 KiB, and from 4 GiB.
-#[track_caller]
-pub(crate) fn checked_size(bytes: usize) -> u32 {
-    assert!(
-        bytes >= 16 << 10,
-        "a stack of {bytes} bytes is too small for any Rust code: give it at least 16384"
-    );
-    bytes.try_into().unwrap_or_else(|_| {
-        panic!("a stack of {bytes} bytes: 4 GiB and more is taken to be a mistake")
-    })
-}
-
-/// Slots of the first mapping of an arena; each further mapping is twice as large, up to `MOST_SLOTS`.
+/// Slots of the first mapping of an arena; each further mapping is twice as large, up to `MOST_SLOTS`. Where that
+/// does not fit into the address space, half as many are mapped, down to one.
 const FIRST_SLOTS: usize = 64;
 const MOST_SLOTS: usize = 16 * 1024;
+
+/// Address space that a mapping leaves to the rest of the program: stacks must not take the last of it, because
+/// a failed allocation on the heap ends the process, and a task without a stack is only an error.
+const HEADROOM: usize = 8 << 20;
 
 /// One slot of an [`Arena`]. It goes back by [`Arena::give`]; when dropped instead, it is leaked, which
 /// is what must happen to a stack whose frames have neither returned nor unwound.
@@ -84,30 +68,6 @@ impl Stack {
     }
 }
 
-/// How deep the stack with the lowest usable address `bottom` has been, in bytes, to the page: how much of
-/// it lies above the lowest page that holds memory. `None` if there is no stack (`bottom` is 0), or the kernel
-/// does not tell. A signal handler may ask: this neither locks nor allocates.
-pub(crate) fn touched(bottom: usize, usable: usize) -> Option<usize> {
-    const AT_ONCE: usize = 64;
-    let page = page_size();
-    let top = bottom + usable.next_multiple_of(page);
-    if bottom == 0 {
-        return None;
-    }
-    for from in (bottom..top).step_by(AT_ONCE * page) {
-        let pages = (top - from).div_ceil(page).min(AT_ONCE);
-        let mut resident = [0_u8; AT_ONCE];
-        // SAFETY: `mincore` fills one byte for each page of the range, for which there is room.
-        if unsafe { libc::mincore(from as *mut _, pages * page, resident.as_mut_ptr()) } != 0 {
-            return None;
-        }
-        if let Some(lowest) = resident[..pages].iter().position(|page| page & 1 != 0) {
-            return Some(top - from - lowest * page);
-        }
-    }
-    Some(0)
-}
-
 /// Stacks of one size, for one thread.
 #[derive(Debug)]
 pub(crate) struct Arena {
@@ -125,6 +85,8 @@ pub(crate) struct Arena {
 struct Mapping {
     start: NonZeroUsize,
     slots: usize,
+    /// Whether guards are installed with `MADV_GUARD_INSTALL`.
+    marks_guards: bool,
 }
 
 impl Arena {
@@ -154,7 +116,7 @@ impl Arena {
         Ok(Stack { base, limit })
     }
 
-    /// Takes a stack back and returns its memory to the kernel; the guard stays.
+    /// Takes a stack back and returns its memory to the kernel, where `madvise` does anything; the guard stays.
     pub(crate) fn give(&mut self, stack: Stack) {
         let usable = stack.guard().end;
         // SAFETY: the range is the usable part of a slot of ours, and the caller gave up the `Stack`,
@@ -176,16 +138,35 @@ impl Arena {
 
     fn take_fresh(&mut self) -> io::Result<NonZeroUsize> {
         if self.fresh == 0 {
-            let slots = self.mappings.last().map_or(FIRST_SLOTS, |m| (m.slots * 2).min(MOST_SLOTS));
-            self.mappings.push(Mapping { start: map(slots, self.slot)?, slots });
-            self.fresh = slots;
+            let mapping = self.map()?;
+            self.fresh = mapping.slots;
+            self.mappings.push(mapping);
         }
         let mapping = self.mappings.last().expect("mapped above");
         // From the top down, so that the slots handed out next to each other share page tables.
         let limit = mapping.start.get() + (self.fresh - 1) * self.slot;
-        install_guard(limit, GUARD_PAGES * page_size())?;
+        let (guard, bytes) = (limit as *mut libc::c_void, GUARD_PAGES * page_size());
+        // SAFETY: the range is the guard of a slot of this arena's that is not handed out yet.
+        if unsafe {
+            (!mapping.marks_guards || libc::madvise(guard, bytes, GUARD_INSTALL) != 0)
+                && libc::mprotect(guard, bytes, libc::PROT_NONE) != 0
+        } {
+            return Err(explain("guard", self.usable, io::Error::last_os_error()));
+        }
         self.fresh -= 1;
         Ok(NonZeroUsize::new(limit).expect("the kernel never maps page zero"))
+    }
+
+    /// As many new slots as are due, or as fit.
+    fn map(&self) -> io::Result<Mapping> {
+        let mut slots = self.mappings.last().map_or(FIRST_SLOTS, |m| (m.slots * 2).min(MOST_SLOTS));
+        loop {
+            match map(slots.saturating_mul(self.slot)) {
+                Ok((start, marks_guards)) => return Ok(Mapping { start, slots, marks_guards }),
+                Err(e) if slots > 1 && e.raw_os_error() == Some(libc::ENOMEM) => slots /= 2,
+                Err(e) => return Err(explain("map", self.usable, e)),
+            }
+        }
     }
 }
 
@@ -210,49 +191,32 @@ pub(crate) fn zeroed(bytes: usize, more_flags: libc::c_int) -> io::Result<*mut l
     if start == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(start) }
 }
 
-fn map(slots: usize, slot: usize) -> io::Result<NonZeroUsize> {
-    let bytes = slots.checked_mul(slot).ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory));
-    let bytes = bytes.map_err(|e| explain("map", slots, slot, e))?;
-    let start = zeroed(bytes, libc::MAP_NORESERVE).map_err(|e| explain("map", slots, slot, e))?;
-    // SAFETY: the range is the mapping just made. A kernel without huge pages answers with an error,
-    // and then there is nothing to switch off.
+/// `MADV_GUARD_INSTALL`, Linux 6.13; not in every version of the headers.
+const GUARD_INSTALL: libc::c_int = 102;
+
+/// Memory for stacks, and whether guards in it can be installed with `MADV_GUARD_INSTALL`.
+fn map(bytes: usize) -> io::Result<(NonZeroUsize, bool)> {
+    let start = zeroed(bytes.saturating_add(HEADROOM), libc::MAP_NORESERVE)?;
+    // SAFETY: the last part of the mapping just made, to which there is no other handle, and which is not used.
+    unsafe { libc::munmap(start.byte_add(bytes), HEADROOM) };
+    // SAFETY: the first part of it, in which there are no frames; its first pages are a guard.
+    let advise = |bytes, advice| unsafe { libc::madvise(start, bytes, advice) } == 0;
     #[cfg(target_os = "linux")]
-    unsafe {
-        libc::madvise(start, bytes, libc::MADV_NOHUGEPAGE);
-    }
-    Ok(NonZeroUsize::new(start as usize).expect("the kernel never maps page zero"))
+    advise(bytes, libc::MADV_NOHUGEPAGE); // It fails on a kernel that has none.
+    let is_real = cfg!(target_os = "linux") && !advise(page_size(), -1);
+    let marks_guards = is_real && advise(page_size(), GUARD_INSTALL);
+    Ok((NonZeroUsize::new(start as usize).expect("the kernel never maps page zero"), marks_guards))
 }
 
-fn install_guard(start: usize, bytes: usize) -> io::Result<()> {
-    /// `MADV_GUARD_INSTALL`, Linux 6.13; not in every version of the headers.
-    const GUARD_INSTALL: libc::c_int = 102;
-    static HAS_GUARD_INSTALL: OnceLock<bool> = OnceLock::new();
-
-    // SAFETY: the range is the guard of a slot of ours that nobody has been given yet.
-    let advise = || unsafe { libc::madvise(start as *mut _, bytes, GUARD_INSTALL) } == 0;
-    let advised = match HAS_GUARD_INSTALL.get() {
-        Some(false) => false,
-        Some(true) => advise(),
-        None => {
-            *HAS_GUARD_INSTALL.get_or_init(|| cfg!(target_os = "linux") && advise()) && advise()
-        }
-    };
-    // SAFETY: as above.
-    if advised || unsafe { libc::mprotect(start as *mut _, bytes, libc::PROT_NONE) } == 0 {
-        return Ok(());
-    }
-    Err(explain("guard", 1, bytes, io::Error::last_os_error()))
-}
-
-fn explain(what: &str, slots: usize, bytes: usize, error: io::Error) -> io::Error {
-    let hint = match error.raw_os_error() {
-        Some(libc::ENOMEM) => {
-            "; the limit is `vm.max_map_count` (sysctl), `ulimit -v` or overcommit: \
+fn explain(what: &str, bytes: usize, error: io::Error) -> io::Error {
+    let hint = match error.raw_os_error() == Some(libc::ENOMEM) {
+        true => {
+            "; the limit is `ulimit -v`, `ulimit -d`, `vm.max_map_count` (sysctl) or overcommit: \
              raise it, or use smaller or fewer stacks"
         }
-        _ => "",
+        false => "",
     };
-    let text = format!("cannot {what} {slots} coroutine stack(s) of {bytes} bytes: {error}{hint}");
+    let text = format!("cannot {what} a coroutine's stack of {bytes} bytes: {error}{hint}");
     io::Error::new(error.kind(), text)
 }
 
@@ -298,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_size_that_cannot_be_mapped_says_so() {
-        let mut arena = Arena::new(1 << 46);
+        let mut arena = Arena::new(1 << 47); // not even one fits
         let error = arena.take().unwrap_err().to_string();
         assert!(error.contains("cannot map"), "{error}");
         assert!(error.contains("smaller or fewer stacks"), "{error}");
