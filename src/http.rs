@@ -109,6 +109,7 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
 use ureq::config::{Config, ConfigBuilder};
 use ureq::http::Uri;
@@ -125,8 +126,8 @@ use ureq::unversioned::transport::{
 use ureq::{Agent, Error, Timeout};
 
 use crate::kernel::door;
-use crate::kernel::scheduler::in_task;
-use crate::net::addr::resolve;
+use crate::net::addr::{all_failed, resolve};
+use crate::net::turn::can_suspend;
 use crate::net::{self, TcpStream};
 use crate::time;
 
@@ -196,7 +197,7 @@ impl Resolver for Resolve {
         let address = address.ok_or_else(|| Error::BadUri(uri.to_string()))?;
         let found = match limit.not_zero() {
             None => resolve(address)?,
-            Some(after) if in_task() => door::wait(time::timeout(*after, net::lookup(address)))
+            Some(after) if can_suspend() => door::wait(time::timeout(*after, net::lookup(address)))
                 .map_err(|_| Error::Timeout(limit.reason))??,
             Some(_) => return DefaultResolver::default().resolve(uri, config, limit),
         };
@@ -288,34 +289,29 @@ impl<In: Transport> Connector<In> for Connect {
     }
 }
 
-/// Connects to the first address that answers. While there is another to try, an address may take half of
-/// the time that is left.
+/// Connects to the first address that answers, as [`TcpStream::connect`] does. Where that blocks the thread, an
+/// address may take half of the time that is left while there is another to try.
 fn connect_any(addresses: &[SocketAddr], limit: NextTimeout) -> Result<TcpStream, Error> {
-    let end = limit.not_zero().and_then(|after| time::now().checked_add(*after));
-    let mut last = Error::HostNotFound;
-    for (tried, address) in addresses.iter().enumerate() {
-        let attempt = match end {
-            None => TcpStream::connect(address),
-            Some(end) => {
-                let left = end.saturating_duration_since(time::now());
-                if left.is_zero() {
-                    return Err(Error::Timeout(limit.reason));
-                }
-                let is_last = tried + 1 == addresses.len();
-                TcpStream::connect_timeout(address, if is_last { left } else { left / 2 })
-            }
-        };
-        last = match attempt {
-            Ok(stream) => return Ok(stream),
-            Err(e) if e.kind() == io::ErrorKind::TimedOut && end.is_some() => {
-                Error::Timeout(limit.reason)
-            }
-            Err(e) => {
-                Error::Io(io::Error::new(e.kind(), format!("cannot connect to {address}: {e}")))
-            }
-        };
+    let Some(limit_after) = limit.not_zero() else { return Ok(TcpStream::connect(addresses)?) };
+    if can_suspend() {
+        let connected = door::wait(time::timeout(*limit_after, TcpStream::connecting(addresses)));
+        return Ok(connected.map_err(|_| Error::Timeout(limit.reason))??);
     }
-    Err(last)
+    let start = Instant::now();
+    let mut addresses = addresses.iter().peekable();
+    let mut failed = Vec::new();
+    while let Some(address) = addresses.next() {
+        let left = limit_after.saturating_sub(start.elapsed());
+        let share = if addresses.peek().is_some() { left / 2 } else { left };
+        if share.is_zero() {
+            return Err(Error::Timeout(limit.reason));
+        }
+        match TcpStream::connect_timeout(address, share) {
+            Ok(stream) => return Ok(stream),
+            Err(e) => failed.push(e),
+        }
+    }
+    Err(timed_out(all_failed("connect to", failed), limit.reason))
 }
 
 /// A connection, as ureq sees it.

@@ -1055,3 +1055,34 @@ fn a_task_may_be_woken_while_somebody_holds_a_lock() {
         support::join(task);
     });
 }
+
+// Another executor, on another thread: what is moved there fails, and does not panic.
+
+#[test]
+fn a_socket_that_is_awaited_on_another_executor_is_an_error_that_says_so() {
+    use futures::{AsyncReadExt, AsyncWriteExt};
+    let check = |result: io::Result<()>| {
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+        let text = error.to_string();
+        assert!(text.contains("moved to another thread or executor"), "{text}");
+        assert!(text.contains("wouldblock::future::spawn"), "what to do: {text}");
+    };
+    let (mut stream, _peer) = half_pair();
+    let (listener, _) = listener();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (silent, _sockets) = silent();
+    bounded(|| green::wait(timeout(MS, stream.readable())).unwrap_err()); // it has been used in a run
+    futures::executor::block_on(async {
+        stream.write_all(b"there is room").await.unwrap();
+        check(stream.read(&mut [0]).await.map(drop));
+        check(stream.readable().await);
+        check(listener.accepting().await.map(drop));
+        check(udp.receiving(&mut [0]).await.map(drop));
+        check(TcpStream::connecting(silent).await.map(drop));
+        check(TcpStream::connecting(&[silent, silent][..]).await.map(drop));
+    });
+    bounded(|| {
+        let _ = green::wait(timeout(MS, stream.readable())).unwrap_err(); // and may be used in another
+    });
+}
