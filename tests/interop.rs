@@ -21,7 +21,7 @@ use futures::task::AtomicWaker;
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
 use support::*;
 use wouldblock::generator::{Generator, GeneratorState, Yielder};
-use wouldblock::net::TcpStream;
+use wouldblock::net::{TcpStream, UdpSocket};
 use wouldblock::time::{now, sleep, timeout};
 use wouldblock::{Builder, Era, JoinHandle, Wait, WaitKind, future, generator, green, offload};
 

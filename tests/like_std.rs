@@ -846,6 +846,7 @@ fn our_types_have_the_auto_traits_of_stds() {
 #[test]
 fn operations_may_be_sent_to_and_shared_with_other_threads() {
     use wouldblock::net::{self, unix};
+    assert_eq!(auto_traits!(std::cell::Cell<*const u8>), [false, false, true, true, false]);
     let plain = [true, true, true];
     assert_eq!(auto_traits!(net::Readiness<'_>)[..3], plain);
     assert_eq!(auto_traits!(net::Accepting<'_>)[..3], plain);

@@ -349,7 +349,8 @@ impl<W> Reactor<W> {
             let Some(line) = self.line(id, direction) else { continue };
             line.listed = false;
             // Whoever was woken may have taken all there was, and met no `WouldBlock`: the kernel knows.
-            line.ready = line.ready && is_ready_now(id.fd, direction);
+            let events = EVENTS[direction as usize];
+            line.ready = line.ready && poll_one(id.fd, events, 0).unwrap_or(true);
             if line.ready && line.wake_first(woken) {
                 self.unfinished.push((id, direction));
             }
@@ -416,27 +417,12 @@ impl<W> Reactor<W> {
     }
 }
 
-/// Waits for one descriptor with `poll(2)`, for so many milliseconds (negative: for ever); false: the time
-/// has passed.
-pub(crate) fn poll_one(fd: RawFd, direction: Direction, ms: libc::c_int) -> io::Result<bool> {
-    let events = match direction {
-        Direction::Read => libc::POLLIN,
-        Direction::Write => libc::POLLOUT,
-    };
-    poll_for(fd, events, ms)
-}
+/// What `poll(2)` calls each direction.
+pub(crate) const EVENTS: [libc::c_short; 2] = [libc::POLLIN, libc::POLLOUT];
 
-/// Whether there is now what the flag of `direction` stands for: for reading, urgent data too. Without an answer of
-/// the kernel's, `true`: a try will show.
-pub(crate) fn is_ready_now(fd: RawFd, direction: Direction) -> bool {
-    let events = match direction {
-        Direction::Read => libc::POLLIN | libc::POLLPRI,
-        Direction::Write => libc::POLLOUT,
-    };
-    poll_for(fd, events, 0).unwrap_or(true)
-}
-
-fn poll_for(fd: RawFd, events: libc::c_short, ms: libc::c_int) -> io::Result<bool> {
+/// Waits for one of `events` of one descriptor with `poll(2)`, for so many milliseconds (negative: for ever). Returns
+/// `false` if the time has passed.
+pub(crate) fn poll_one(fd: RawFd, events: libc::c_short, ms: libc::c_int) -> io::Result<bool> {
     let mut fds = [libc::pollfd { fd, events, revents: 0 }];
     // SAFETY: one `pollfd`, in our own frame, for as long as the call lasts.
     match unsafe { libc::poll(fds.as_mut_ptr(), 1, ms) } {

@@ -20,10 +20,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use super::turn::{can_suspend, share, spend, spent, unwinds};
+use super::turn::{can_suspend, must_block, share, spend, spent};
 use super::writers::Writers;
 use crate::kernel::door::{self, Registration};
-use crate::kernel::reactor::{Direction, News, Reactor, Source, SourceId, is_ready_now, poll_one};
+use crate::kernel::reactor::{Direction, EVENTS, News, Reactor, Source, SourceId, poll_one};
 use crate::kernel::scheduler::{Scheduler, now};
 use crate::kernel::task::{Wait, WaitKind, Waiter};
 use crate::time::Elapsed;
@@ -179,7 +179,7 @@ impl<S: AsRawFd> Socket<S> {
     ) -> Poll<io::Result<R>> {
         // Libraries poll for whatever reason, and mostly nothing has come: the reactor knows.
         let id = match direction {
-            Direction::Read if !unwinds() => {
+            Direction::Read if !must_block(cx) => {
                 self.with_reactor(|r, id| (!r.is_ready(id, direction)).then_some(id))
             }
             _ => None,
@@ -196,7 +196,7 @@ impl<S: AsRawFd> Socket<S> {
                     Attempt::Spent => continue,
                     Attempt::WouldBlock => {}
                 }
-                if unwinds() {
+                if must_block(cx) {
                     block_thread(self.source.fd(), direction, None)?;
                     continue;
                 }
@@ -298,7 +298,7 @@ impl Future for Readiness<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(share(cx));
         let (fd, direction) = (self.source.fd(), self.direction);
-        if unwinds() {
+        if must_block(cx) {
             return Poll::Ready(block_thread(fd, direction, None));
         }
         let Some(looked) = look(self.source, self.writers, direction) else {
@@ -337,6 +337,13 @@ fn wait_by_hand(cx: &Context<'_>, fd: RawFd, direction: Direction) -> Poll<io::E
 const MOVED: &str = "a socket of wouldblock was polled on a thread without a scheduler, where nothing can wake \
     its future: the future was moved to another thread or executor (by `tokio::spawn`, for example). Spawn it in \
     the run, with `wouldblock::future::spawn`, or give that executor a socket of its own (`into_std`)";
+
+/// Whether there is now what the reactor's flag stands for: for reading, urgent data too. Without an answer of the
+/// kernel's, `true`: a try will show.
+fn is_ready_now(fd: RawFd, direction: Direction) -> bool {
+    let urgent = if direction == Direction::Read { libc::POLLPRI } else { 0 };
+    poll_one(fd, EVENTS[direction as usize] | urgent, 0).unwrap_or(true)
+}
 
 fn count_would_block() {
     Scheduler::with(|scheduler| {
@@ -402,7 +409,7 @@ fn block_thread(
         let left = |(end, _): (Instant, _)| end.saturating_duration_since(Instant::now());
         let left = deadline.map_or(Duration::MAX, left);
         let ms = left.as_micros().div_ceil(1000).min(longest as u128) as i32;
-        match (poll_one(fd, direction, ms), deadline) {
+        match (poll_one(fd, EVENTS[direction as usize], ms), deadline) {
             (Ok(true), _) => return Ok(()),
             (Ok(false), Some((deadline, limit))) if Instant::now() >= deadline => {
                 return Err(Elapsed::new(limit).into());
