@@ -61,6 +61,11 @@
 //!
 //! With the feature `gzip` (on by default), answers may come compressed, and are unpacked as they are read.
 //!
+//! # Names with several addresses
+//!
+//! An address that is silent does not hold up the next: see [`TcpStream::connect`]. Outside of a task, where the
+//! thread tries one after the other, each may take half of what is left of the time limit.
+//!
 //! # Many connections
 //!
 //! ureq's defaults are made for a few connections: it keeps two buffers of 128 KiB for each, and at most
@@ -446,5 +451,64 @@ impl ShutdownHandle for TcpStream {
 impl fmt::Debug for Tcp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.stream.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use ureq::unversioned::transport::time::Duration as After;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// A listener whose backlog is full, and what fills it.
+    fn silent() -> (SocketAddr, Vec<socket2::Socket>) {
+        let new = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut sockets = vec![new().unwrap()];
+        sockets[0].bind(&any_port.into()).unwrap();
+        sockets[0].listen(0).unwrap();
+        let address = sockets[0].local_addr().unwrap();
+        for _ in 0..4 {
+            let filler = new().unwrap();
+            filler.set_nonblocking(true).unwrap();
+            let _ = filler.connect(&address);
+            sockets.push(filler);
+        }
+        (address.as_socket().unwrap(), sockets)
+    }
+
+    fn within(after: After) -> NextTimeout {
+        NextTimeout { after, reason: Timeout::Connect, per_read: None, per_write: None }
+    }
+
+    #[test]
+    fn a_silent_address_holds_up_no_request() {
+        let (silent, _sockets) = silent();
+        crate::Builder::new().virtual_clock().run(|| {
+            let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let listening = listener.local_addr().unwrap();
+            for after in [After::NotHappening, After::Exact(1000 * MS)] {
+                let start = time::now();
+                let stream = connect_any(&[silent, listening], within(after)).unwrap();
+                assert_eq!(stream.peer_addr().unwrap(), listening);
+                assert_eq!(time::now() - start, 250 * MS);
+            }
+            let none = connect_any(&[silent, silent], within(After::Exact(1000 * MS)));
+            assert!(matches!(none, Err(Error::Timeout(Timeout::Connect))), "{none:?}");
+        });
+    }
+
+    #[test]
+    fn outside_of_any_task_a_silent_address_has_its_share_of_the_limit() {
+        let (silent, _sockets) = silent();
+        let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listening = listener.local_addr().unwrap();
+        let limit = || within(After::Exact(50 * MS));
+        let stream = connect_any(&[silent, listening], limit()).unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), listening);
+        let none = connect_any(&[silent, silent], limit());
+        assert!(matches!(none, Err(Error::Timeout(Timeout::Connect))), "{none:?}");
     }
 }

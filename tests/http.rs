@@ -7,7 +7,6 @@ mod support;
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,7 +14,6 @@ use server::{Server, get};
 use support::*;
 use ureq::{Agent, Error, Timeout};
 use wouldblock::http::{agent_with, config_builder};
-use wouldblock::net::{TcpListener, lookup};
 use wouldblock::time::{now, sleep};
 use wouldblock::{JoinHandle, future, gather, generator, green};
 
@@ -166,50 +164,6 @@ fn where_no_address_can_be_connected_to_the_address_is_named() {
         check(limit);
         bounded(|| check(limit));
     }
-}
-
-/// Where `localhost` is `::1` and `127.0.0.1`: the one is silent, the other is taken after 250 ms.
-#[test]
-fn a_silent_address_holds_up_no_request() {
-    virtually(|| {
-        let addresses = green::wait(lookup("localhost:80")).unwrap();
-        if !addresses.iter().any(SocketAddr::is_ipv6) || !addresses.iter().any(SocketAddr::is_ipv4)
-        {
-            println!("skipped: localhost is {addresses:?}");
-            return;
-        }
-        let socket = |domain| socket2::Socket::new(domain, socket2::Type::STREAM, None).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let silent = socket(socket2::Domain::IPV6);
-        let address = SocketAddr::from((Ipv6Addr::LOCALHOST, port)).into();
-        if silent.bind(&address).is_err() {
-            println!("skipped: the port is taken");
-            return;
-        }
-        silent.listen(0).unwrap();
-        let _fill_its_backlog = [(); 4].map(|()| {
-            let filler = socket(socket2::Domain::IPV6);
-            filler.set_nonblocking(true).unwrap();
-            let _ = filler.connect(&address);
-            filler
-        });
-        drop(green::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let _ = stream.read(&mut [0; 1024]).unwrap();
-                let answer = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
-                stream.write_all(answer).unwrap();
-            }
-        }));
-        let url = format!("http://localhost:{port}/");
-        for limit in [None, Some(1000 * MS)] {
-            let start = now();
-            let text = get(&limited(|c| c.timeout_connect(limit)), &url).unwrap();
-            assert_eq!(text, "ok");
-            assert!(now() - start <= 250 * MS, "{:?}", now() - start);
-        }
-    });
 }
 
 #[test]

@@ -798,13 +798,16 @@ cases! {
 
 // What the compiler knows of the types.
 
+/// What is found where an inherent constant of this name does not apply.
+trait Fallback {
+    const HOLDS: bool = false;
+}
+
+impl<T: ?Sized> Fallback for T {}
+
 /// The auto traits of a type, of these: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe.
 macro_rules! auto_traits {
     ($type:ty) => {{
-        trait Fallback {
-            const HOLDS: bool = false;
-        }
-        impl<T: ?Sized> Fallback for T {}
         macro_rules! holds {
             ($auto:path) => {{
                 struct Is<T: ?Sized>(std::marker::PhantomData<T>);

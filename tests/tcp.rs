@@ -884,7 +884,7 @@ fn what_completes_at_once_spends_the_turn_too() {
         takes_turns(|| assert_eq!(green::wait(ours.peeking(&mut [0])).unwrap(), 1));
         takes_turns(|| assert_eq!(ours.peek(&mut [0]).unwrap(), 1));
         takes_turns(|| {
-            assert_eq!(green::wait(AsyncReadExt::read(&mut &ours, &mut [0])).unwrap(), 1)
+            assert_eq!(green::wait(AsyncReadExt::read(&mut &ours, &mut [0])).unwrap(), 1);
         });
         takes_turns(|| {
             let mut byte = [0];
