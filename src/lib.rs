@@ -295,6 +295,8 @@
 //!   `drop`; use `green::finally`.
 //!   ```
 //!
+//!   A wait for a socket blocks the thread instead, as std's does; so it does in a panic hook: see [`net`].
+//!
 //! # What cancellation does to what is borrowed from std
 //!
 //! A stack that is unwound from a wait drops what is on it, as a panic does. A [`std::sync::Mutex`] held

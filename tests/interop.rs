@@ -1056,6 +1056,26 @@ fn a_task_may_be_woken_while_somebody_holds_a_lock() {
     });
 }
 
+/// It polls on in the same turn of the task, however often it is put off.
+#[test]
+fn another_runtimes_block_on_in_a_task_goes_on_past_the_turns_share() {
+    bounded(|| {
+        let (mut stream, theirs) = half_pair();
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = udp.local_addr().unwrap();
+        send(&theirs, &[0; 101]);
+        futures::executor::block_on(async {
+            for _ in 0..100 {
+                stream.readable().await.unwrap();
+                assert_eq!(stream.read(&mut [0]).await.unwrap(), 1);
+                assert_eq!(stream.peeking(&mut [0]).await.unwrap(), 1);
+                assert_eq!(udp.sending_to(b"x", address).await.unwrap(), 1);
+                assert_eq!(udp.receiving(&mut [0]).await.unwrap(), 1);
+            }
+        });
+    });
+}
+
 // Another executor, on another thread: what is moved there fails, and does not panic.
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! A socket is registered once, edge-triggered, for both directions, when a task first waits for it: the
 //! kernel then tells each *change* once, and the reactor remembers it as a flag. The flag stays up until
-//! somebody meets `WouldBlock`:
+//! a try meets `WouldBlock`, or `poll(2)` shows that foreign code has used up what there was:
 //!
 //! ```text
 //!            an event                        wait: the flag is up
