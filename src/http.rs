@@ -61,6 +61,11 @@
 //!
 //! With the feature `gzip` (on by default), answers may come compressed, and are unpacked as they are read.
 //!
+//! # Names with several addresses
+//!
+//! An address that is silent does not hold up the next: see [`TcpStream::connect`]. Outside of a task, where the
+//! thread tries one after the other, each may take half of what is left of the time limit.
+//!
 //! # Many connections
 //!
 //! ureq's defaults are made for a few connections: it keeps two buffers of 128 KiB for each, and at most
@@ -109,6 +114,7 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
 use ureq::config::{Config, ConfigBuilder};
 use ureq::http::Uri;
@@ -125,8 +131,8 @@ use ureq::unversioned::transport::{
 use ureq::{Agent, Error, Timeout};
 
 use crate::kernel::door;
-use crate::kernel::scheduler::in_task;
-use crate::net::addr::resolve;
+use crate::net::addr::{all_failed, resolve};
+use crate::net::turn::can_suspend;
 use crate::net::{self, TcpStream};
 use crate::time;
 
@@ -196,7 +202,7 @@ impl Resolver for Resolve {
         let address = address.ok_or_else(|| Error::BadUri(uri.to_string()))?;
         let found = match limit.not_zero() {
             None => resolve(address)?,
-            Some(after) if in_task() => door::wait(time::timeout(*after, net::lookup(address)))
+            Some(after) if can_suspend() => door::wait(time::timeout(*after, net::lookup(address)))
                 .map_err(|_| Error::Timeout(limit.reason))??,
             Some(_) => return DefaultResolver::default().resolve(uri, config, limit),
         };
@@ -288,34 +294,29 @@ impl<In: Transport> Connector<In> for Connect {
     }
 }
 
-/// Connects to the first address that answers. While there is another to try, an address may take half of
-/// the time that is left.
+/// Connects to the first address that answers, as [`TcpStream::connect`] does. Where that blocks the thread, an
+/// address may take half of the time that is left while there is another to try.
 fn connect_any(addresses: &[SocketAddr], limit: NextTimeout) -> Result<TcpStream, Error> {
-    let end = limit.not_zero().and_then(|after| time::now().checked_add(*after));
-    let mut last = Error::HostNotFound;
-    for (tried, address) in addresses.iter().enumerate() {
-        let attempt = match end {
-            None => TcpStream::connect(address),
-            Some(end) => {
-                let left = end.saturating_duration_since(time::now());
-                if left.is_zero() {
-                    return Err(Error::Timeout(limit.reason));
-                }
-                let is_last = tried + 1 == addresses.len();
-                TcpStream::connect_timeout(address, if is_last { left } else { left / 2 })
-            }
-        };
-        last = match attempt {
-            Ok(stream) => return Ok(stream),
-            Err(e) if e.kind() == io::ErrorKind::TimedOut && end.is_some() => {
-                Error::Timeout(limit.reason)
-            }
-            Err(e) => {
-                Error::Io(io::Error::new(e.kind(), format!("cannot connect to {address}: {e}")))
-            }
-        };
+    let Some(limit_after) = limit.not_zero() else { return Ok(TcpStream::connect(addresses)?) };
+    if can_suspend() {
+        let connected = door::wait(time::timeout(*limit_after, TcpStream::connecting(addresses)));
+        return Ok(connected.map_err(|_| Error::Timeout(limit.reason))??);
     }
-    Err(last)
+    let start = Instant::now();
+    let mut addresses = addresses.iter().peekable();
+    let mut failed = Vec::new();
+    while let Some(address) = addresses.next() {
+        let left = limit_after.saturating_sub(start.elapsed());
+        let share = if addresses.peek().is_some() { left / 2 } else { left };
+        if share.is_zero() {
+            return Err(Error::Timeout(limit.reason));
+        }
+        match TcpStream::connect_timeout(address, share) {
+            Ok(stream) => return Ok(stream),
+            Err(e) => failed.push(e),
+        }
+    }
+    Err(timed_out(all_failed("connect to", failed), limit.reason))
 }
 
 /// A connection, as ureq sees it.
@@ -450,5 +451,64 @@ impl ShutdownHandle for TcpStream {
 impl fmt::Debug for Tcp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.stream.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use ureq::unversioned::transport::time::Duration as After;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// A listener whose backlog is full, and what fills it.
+    fn silent() -> (SocketAddr, Vec<socket2::Socket>) {
+        let new = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut sockets = vec![new().unwrap()];
+        sockets[0].bind(&any_port.into()).unwrap();
+        sockets[0].listen(0).unwrap();
+        let address = sockets[0].local_addr().unwrap();
+        for _ in 0..4 {
+            let filler = new().unwrap();
+            filler.set_nonblocking(true).unwrap();
+            let _ = filler.connect(&address);
+            sockets.push(filler);
+        }
+        (address.as_socket().unwrap(), sockets)
+    }
+
+    fn within(after: After) -> NextTimeout {
+        NextTimeout { after, reason: Timeout::Connect, per_read: None, per_write: None }
+    }
+
+    #[test]
+    fn a_silent_address_holds_up_no_request() {
+        let (silent, _sockets) = silent();
+        crate::Builder::new().virtual_clock().run(|| {
+            let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let listening = listener.local_addr().unwrap();
+            for after in [After::NotHappening, After::Exact(1000 * MS)] {
+                let start = time::now();
+                let stream = connect_any(&[silent, listening], within(after)).unwrap();
+                assert_eq!(stream.peer_addr().unwrap(), listening);
+                assert_eq!(time::now() - start, 250 * MS);
+            }
+            let none = connect_any(&[silent, silent], within(After::Exact(1000 * MS)));
+            assert!(matches!(none, Err(Error::Timeout(Timeout::Connect))), "{none:?}");
+        });
+    }
+
+    #[test]
+    fn outside_of_any_task_a_silent_address_has_its_share_of_the_limit() {
+        let (silent, _sockets) = silent();
+        let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listening = listener.local_addr().unwrap();
+        let limit = || within(After::Exact(50 * MS));
+        let stream = connect_any(&[silent, listening], limit()).unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), listening);
+        let none = connect_any(&[silent, silent], limit());
+        assert!(matches!(none, Err(Error::Timeout(Timeout::Connect))), "{none:?}");
     }
 }

@@ -302,6 +302,8 @@
 //!   `drop`; use `green::finally`.
 //!   ```
 //!
+//!   A wait for a socket blocks the thread instead, as std's does; so it does in a panic hook: see [`net`].
+//!
 //! * **A root that cannot end** keeps [`run`] from returning, since it may borrow from the caller: where its cleanup
 //!   waits for ever at the end of a run, or swallows each cancellation, the process aborts, after the report of what
 //!   still waits. Other tasks whose cleanup never ends are left behind with an error in the log, and their stacks are

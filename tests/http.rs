@@ -151,6 +151,44 @@ fn a_refused_connection_is_an_error() {
 }
 
 #[test]
+fn where_no_address_can_be_connected_to_the_address_is_named() {
+    let (address, _socket) = refusing();
+    let check = |limit| {
+        let config = config_builder().proxy(None).timeout_connect(limit).build();
+        let error = get(&agent_with(config), &format!("http://{address}/")).unwrap_err();
+        let expected = format!("cannot connect to {address}: Connection refused (os error 111)");
+        assert!(error.to_string().contains(&expected), "{error}");
+        assert_eq!(error.to_string().matches("cannot connect").count(), 1, "{error}");
+    };
+    for limit in [None, Some(HOUR)] {
+        check(limit);
+        bounded(|| check(limit));
+    }
+}
+
+#[test]
+fn a_panic_hook_may_make_a_request() {
+    if is_child() {
+        let server = Server::on_a_thread();
+        let (agent, url) = (agent(), server.url("/hello"));
+        std::panic::set_hook(Box::new(move |_| {
+            let limited = limited(|c| c.timeout_global(Some(HOUR)));
+            for agent in [&agent, &agent, &limited] {
+                get(agent, &url).unwrap();
+            }
+        }));
+        return bounded(|| {
+            let task = green::spawn(|| panic!("the reason"));
+            assert!(task.join().is_err_and(|e| e.is_panic()));
+            let task = future::spawn(async { panic!("the reason") });
+            assert!(task.join().is_err_and(|e| e.is_panic()));
+        });
+    }
+    let child = in_child("a_panic_hook_may_make_a_request", &[]);
+    assert!(child.status.success(), "{}", stderr(&child));
+}
+
+#[test]
 fn an_unknown_host_is_named() {
     // No name: its first part is longer than any may be, so that nobody is asked for it.
     let host = format!("{}.example", "x".repeat(64));

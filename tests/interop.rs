@@ -21,7 +21,7 @@ use futures::task::AtomicWaker;
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
 use support::*;
 use wouldblock::generator::{Generator, GeneratorState, Yielder};
-use wouldblock::net::TcpStream;
+use wouldblock::net::{TcpStream, UdpSocket};
 use wouldblock::time::{now, sleep, timeout};
 use wouldblock::{Builder, Era, JoinHandle, Wait, WaitKind, future, generator, green, offload};
 
@@ -1053,5 +1053,56 @@ fn a_task_may_be_woken_while_somebody_holds_a_lock() {
         locked.1.take().unwrap().wake();
         drop(locked);
         support::join(task);
+    });
+}
+
+/// It polls on in the same turn of the task, however often it is put off. (What would have to wait for the reactor, it
+/// would wait for in vain.)
+#[test]
+fn another_runtimes_block_on_in_a_task_goes_on_past_the_turns_share() {
+    bounded(|| {
+        let (mut stream, theirs) = half_pair();
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = udp.local_addr().unwrap();
+        send(&theirs, &[0; 101]);
+        futures::executor::block_on(async {
+            for _ in 0..100 {
+                assert_eq!(stream.read(&mut [0]).await.unwrap(), 1);
+                assert_eq!(stream.peeking(&mut [0]).await.unwrap(), 1);
+                assert_eq!(udp.sending_to(b"x", address).await.unwrap(), 1);
+                assert_eq!(udp.receiving(&mut [0]).await.unwrap(), 1);
+            }
+        });
+    });
+}
+
+// Another executor, on another thread: what is moved there fails, and does not panic.
+
+#[test]
+fn a_socket_that_is_awaited_on_another_executor_is_an_error_that_says_so() {
+    use futures::{AsyncReadExt, AsyncWriteExt};
+    let check = |result: io::Result<()>| {
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+        let text = error.to_string();
+        assert!(text.contains("moved to another thread or executor"), "{text}");
+        assert!(text.contains("wouldblock::future::spawn"), "what to do: {text}");
+    };
+    let (mut stream, _peer) = half_pair();
+    let (listener, _) = listener();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (silent, _sockets) = silent();
+    bounded(|| green::wait(timeout(MS, stream.readable())).unwrap_err()); // it has been used in a run
+    futures::executor::block_on(async {
+        stream.write_all(b"there is room").await.unwrap();
+        check(stream.read(&mut [0]).await.map(drop));
+        check(stream.readable().await);
+        check(listener.accepting().await.map(drop));
+        check(udp.receiving(&mut [0]).await.map(drop));
+        check(TcpStream::connecting(silent).await.map(drop));
+        check(TcpStream::connecting(&[silent, silent][..]).await.map(drop));
+    });
+    bounded(|| {
+        let _ = green::wait(timeout(MS, stream.readable())).unwrap_err(); // and may be used in another
     });
 }

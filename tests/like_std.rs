@@ -76,7 +76,33 @@ mod common {
         }};
     }
 
-    pub(crate) use {limited, tcp_pair};
+    /// What a stream does with more slices than the kernel takes at once, and with empty ones.
+    macro_rules! many_slices {
+        ($near:ident, $far:ident) => {{
+            let text = [b'x'; 2000];
+            let parts = text.chunks(1).map(IoSlice::new).collect::<Vec<_>>();
+            assert_eq!($near.write_vectored(&parts).unwrap(), 1024);
+            assert_eq!($near.write_vectored(&parts[..476]).unwrap(), 476);
+            let mut buf = [0; 2000];
+            let mut parts = buf.chunks_mut(1).map(IoSliceMut::new).collect::<Vec<_>>();
+            assert_eq!($far.read_vectored(&mut parts).unwrap(), 1024);
+            assert_eq!($far.read_vectored(&mut parts).unwrap(), 476);
+            assert!(buf[..1024].iter().all(|&byte| byte == b'x'));
+
+            let mut parts = vec![IoSlice::new(b""); 1023];
+            parts.extend([IoSlice::new(b"x"), IoSlice::new(b"y")]);
+            assert_eq!($near.write_vectored(&parts).unwrap(), 1);
+            parts.insert(0, IoSlice::new(b""));
+            assert_eq!($near.write_vectored(&parts).unwrap(), 0);
+            assert_eq!($near.write_vectored(&[]).unwrap(), 0);
+            let (mut empty, mut buf) = ([(); 1000].map(|()| []), [0; 2]);
+            let mut parts = empty.iter_mut().map(|part| IoSliceMut::new(part)).collect::<Vec<_>>();
+            parts.push(IoSliceMut::new(&mut buf));
+            assert_eq!($far.read_vectored(&mut parts).unwrap(), 1);
+        }};
+    }
+
+    pub(crate) use {limited, many_slices, tcp_pair};
 
     /// "Platforms may return a different error code whenever a read times out."
     pub(crate) fn timed_out(error: &io::Error) -> bool {
@@ -340,6 +366,11 @@ cases! {
         let mut parts = [IoSliceMut::new(&mut a), IoSliceMut::new(&mut b)];
         assert_eq!(far.read_vectored(&mut parts).unwrap(), 7);
         assert_eq!((&a, &b[..4]), (b"one", &b" two"[..]));
+    }
+
+    fn of_many_slices_a_stream_takes_as_many_as_the_kernel_does() {
+        let (_listener, mut near, mut far) = tcp_pair!();
+        many_slices!(near, far);
     }
 
     fn a_stream_is_read_and_written_at_once_through_references() {
@@ -616,6 +647,11 @@ cases! {
         assert_eq!(kind(far.write_vectored(&parts)), ErrorKind::BrokenPipe);
     }
 
+    fn of_many_slices_a_unix_stream_takes_as_many_as_the_kernel_does() {
+        let (mut near, mut far) = unix::UnixStream::pair().unwrap();
+        many_slices!(near, far);
+    }
+
     fn megabytes_go_through_a_unix_stream() {
         let (mut near, mut far) = unix::UnixStream::pair().unwrap();
         let writer = spawn(move || near.write_all(&vec![b'x'; 4 << 20]).unwrap());
@@ -758,4 +794,92 @@ cases! {
         assert_eq!(poll(|| near.recv(&mut [0; 8])).unwrap(), 5);
         sender.join().unwrap();
     }
+}
+
+// What the compiler knows of the types.
+
+/// What is found where an inherent constant of this name does not apply.
+trait Fallback {
+    const HOLDS: bool = false;
+}
+
+impl<T: ?Sized> Fallback for T {}
+
+/// The auto traits of a type, of these: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe.
+macro_rules! auto_traits {
+    ($type:ty) => {{
+        macro_rules! holds {
+            ($auto:path) => {{
+                struct Is<T: ?Sized>(std::marker::PhantomData<T>);
+                #[allow(dead_code, reason = "where the bound does not hold, the fallback is taken")]
+                impl<T: ?Sized + $auto> Is<T> {
+                    const HOLDS: bool = true;
+                }
+                Is::<$type>::HOLDS
+            }};
+        }
+        use std::panic::{RefUnwindSafe, UnwindSafe};
+        [holds!(Send), holds!(Sync), holds!(Unpin), holds!(UnwindSafe), holds!(RefUnwindSafe)]
+    }};
+}
+
+#[test]
+fn our_types_have_the_auto_traits_of_stds() {
+    use std::net as std_net;
+    use std::os::unix::net as std_unix;
+    use wouldblock::net::{self, unix};
+    macro_rules! same {
+        ($($ours:ty = $stds:ty;)*) => {$(
+            assert_eq!(auto_traits!($ours), auto_traits!($stds), stringify!($ours));
+        )*};
+    }
+    same! {
+        net::TcpStream = std_net::TcpStream;
+        net::TcpListener = std_net::TcpListener;
+        net::UdpSocket = std_net::UdpSocket;
+        net::Incoming<'_> = std_net::Incoming<'_>;
+        unix::UnixStream = std_unix::UnixStream;
+        unix::UnixListener = std_unix::UnixListener;
+        unix::UnixDatagram = std_unix::UnixDatagram;
+        unix::Incoming<'_> = std_unix::Incoming<'_>;
+    }
+}
+
+/// Operations, which std has not.
+#[test]
+fn operations_may_be_sent_to_and_shared_with_other_threads() {
+    use wouldblock::net::{self, unix};
+    assert_eq!(auto_traits!(std::cell::Cell<*const u8>), [false, false, true, true, false]);
+    let plain = [true, true, true];
+    assert_eq!(auto_traits!(net::Readiness<'_>)[..3], plain);
+    assert_eq!(auto_traits!(net::Accepting<'_>)[..3], plain);
+    assert_eq!(auto_traits!(unix::Accepting<'_>)[..3], plain);
+    assert_eq!(auto_traits!(unix::Connecting)[..3], plain);
+    assert_eq!(auto_traits!(net::Connecting), auto_traits!(net::Lookup));
+    assert_eq!(auto_traits!(net::Lookup)[0..3], plain);
+}
+
+/// Those that have no name: `.await` on a thread pool's task asks for `Send`.
+#[test]
+fn operations_without_a_name_may_be_sent_to_other_threads() {
+    use wouldblock::net::{UdpSocket, unix::UnixDatagram};
+    fn is_send<T: Send>(operation: T) {
+        drop(operation);
+    }
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = udp.local_addr().unwrap();
+    is_send(udp.connecting(address));
+    is_send(udp.sending(b"x"));
+    is_send(udp.sending_to(b"x", address));
+    is_send(udp.sending_to(b"x", std::rc::Rc::new(address).as_ref()));
+    is_send(udp.receiving(&mut [0]));
+    is_send(udp.receiving_from(&mut [0]));
+    is_send(udp.peeking(&mut [0]));
+    is_send(udp.peeking_from(&mut [0]));
+    let (unix, _) = UnixDatagram::pair().unwrap();
+    is_send(unix.sending(b"x"));
+    is_send(unix.sending_to(b"x", "path"));
+    is_send(unix.sending_to_addr(b"x", &unix.local_addr().unwrap()));
+    is_send(unix.receiving(&mut [0]));
+    is_send(unix.receiving_from(&mut [0]));
 }

@@ -297,6 +297,45 @@ fn after_a_short_read_in_a_run_a_read_outside_of_it_gets_what_is_there() {
     assert_eq!(ours.try_read(&mut [0; 64]).unwrap(), 1);
 }
 
+/// The first 1024, as std: and what a read of as many leaves is not taken for nothing.
+#[test]
+fn of_many_slices_each_era_takes_as_many_as_the_kernel_does() {
+    use futures::{AsyncReadExt, AsyncWriteExt};
+    let text = [b'x'; 2000];
+    let check = |mut near: TcpStream, mut far: TcpStream, await_both: bool| {
+        let parts = text.chunks(1).map(io::IoSlice::new).collect::<Vec<_>>();
+        let mut buf = [0; 2000];
+        let written = match await_both {
+            true => green::wait(AsyncWriteExt::write_vectored(&mut near, &parts)),
+            false => near.try_write_vectored(&parts),
+        };
+        assert_eq!(written.unwrap(), 1024);
+        Write::write_all(&mut near, &text[..476]).unwrap();
+        while far.try_peek(&mut [0; 1500]).ok() != Some(1500) {
+            green::yield_now();
+        }
+        let mut read = || {
+            let mut buf = buf.chunks_mut(1).map(io::IoSliceMut::new).collect::<Vec<_>>();
+            if await_both {
+                return green::wait(AsyncReadExt::read_vectored(&mut far, &mut buf));
+            }
+            loop {
+                match far.try_read_vectored(&mut buf) {
+                    Err(e) if e.kind() == ErrorKind::WouldBlock => green::wait(far.readable())?,
+                    read => break read,
+                }
+            }
+        };
+        assert_eq!([read().unwrap(), read().unwrap()], [1024, 476]);
+    };
+    bounded(|| {
+        for await_both in [false, true] {
+            let (near, far) = pair();
+            check(near, far, await_both);
+        }
+    });
+}
+
 #[test]
 fn shutting_down_reading_is_an_end_and_leaves_writing() {
     bounded(|| {
@@ -499,6 +538,94 @@ fn of_several_addresses_the_first_that_accepts_is_taken() {
         let none = TcpStream::connect(&[][..] as &[SocketAddr]).unwrap_err();
         assert_eq!(none.kind(), ErrorKind::InvalidInput);
         assert!(none.to_string().contains("no address"), "{none}");
+    });
+}
+
+/// RFC 8305: an attempt goes on for 250 ms before the next one joins it.
+#[test]
+fn a_silent_address_holds_up_no_connection_in_any_era() {
+    virtually(|| {
+        let (silent, _sockets) = silent();
+        let (_listener, listening) = listener();
+        for silent_ones in 1..=3 {
+            let mut addresses = vec![silent; silent_ones];
+            addresses.push(listening);
+            let start = now();
+            for stream in in_each_era(|| TcpStream::connecting(&addresses[..])) {
+                assert_eq!(stream.unwrap().peer_addr().unwrap(), listening);
+            }
+            assert_eq!(now() - start, silent_ones as u32 * 250 * MS);
+        }
+        let start = now();
+        TcpStream::connect(&[silent, listening][..]).unwrap();
+        assert_eq!(now() - start, 250 * MS);
+    });
+}
+
+#[test]
+fn an_attempt_that_fails_ends_none_that_is_under_way() {
+    virtually(|| {
+        let (silent, _sockets) = silent();
+        let (refusing, _socket) = refusing();
+        let start = now();
+        let addresses = [refusing, silent, refusing];
+        let all = in_each_era(|| timeout(1000 * MS, TcpStream::connecting(&addresses[..])));
+        assert!(all.iter().all(Result::is_err), "{all:?}");
+        assert_eq!(now() - start, 1000 * MS);
+    });
+}
+
+#[test]
+fn where_no_address_can_be_connected_to_each_is_named_with_its_error() {
+    let ((one, _one), (other, _other)) = (refusing(), refusing());
+    let check = |error: io::Error| {
+        let refused = "Connection refused (os error 111)";
+        let expected =
+            format!("cannot connect to {one}: {refused}; cannot connect to {other}: {refused}");
+        assert_eq!((error.kind(), error.to_string()), (ErrorKind::ConnectionRefused, expected));
+    };
+    let addresses = [one, other];
+    check(TcpStream::connect(&addresses[..]).unwrap_err());
+    bounded(|| {
+        check(TcpStream::connect(&addresses[..]).unwrap_err());
+        for result in in_each_era(|| TcpStream::connecting(&addresses[..])) {
+            check(result.unwrap_err());
+        }
+        let text = TcpStream::connect_timeout(&one, HOUR).unwrap_err().to_string();
+        assert_eq!(text, format!("cannot connect to {one}: Connection refused (os error 111)"));
+    });
+}
+
+#[test]
+fn what_cannot_be_bound_is_named_with_its_error() {
+    let check = || {
+        let (_listener, taken) = listener();
+        let text = "Address already in use (os error 98)";
+        let error = TcpListener::bind(taken).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AddrInUse);
+        assert_eq!(error.to_string(), format!("cannot bind {taken}: {text}"));
+        let error = TcpListener::bind(&[taken, taken][..]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AddrInUse);
+        let expected = format!("cannot bind {taken}: {text}; cannot bind {taken}: {text}");
+        assert_eq!(error.to_string(), expected);
+    };
+    check();
+    bounded(check);
+}
+
+/// std's is 128, at which the next one waits for a second.
+#[test]
+fn a_backlog_holds_two_hundred_connections() {
+    let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    if most.trim().parse::<u32>().unwrap() < 200 {
+        println!("skipped: this kernel's backlogs are shorter ({most})");
+        return;
+    }
+    virtually(|| {
+        let (_listener, address) = listener();
+        let start = now();
+        let connected = (0..200).map(|_| TcpStream::connect(address).unwrap()).collect::<Vec<_>>();
+        assert_eq!((connected.len(), now()), (200, start), "no time has had to pass");
     });
 }
 
@@ -734,4 +861,63 @@ fn stds_sockets_are_converted_both_ways() {
     let client = thread::spawn(move || TcpStream::connect(address).unwrap().into_std().unwrap());
     let (_, from) = listener.accept().unwrap();
     assert_eq!(client.join().unwrap().local_addr().unwrap(), from);
+}
+
+// A task gives up its turn also where nothing keeps it waiting.
+
+/// Calls what completes at once more often than a turn may do.
+#[track_caller]
+fn takes_turns(mut call: impl FnMut()) {
+    let turns = stats().turns;
+    (0..200).for_each(|_| call());
+    assert!(stats().turns - turns >= 3, "200 are more than one turn's");
+}
+
+#[test]
+fn what_completes_at_once_spends_the_turn_too() {
+    use futures::{AsyncReadExt, AsyncWriteExt};
+    bounded(|| {
+        let (ours, theirs) = half_pair();
+        send(&theirs, &[0; 2000]);
+        takes_turns(|| green::wait(ours.readable()).unwrap());
+        takes_turns(|| green::wait(ours.writable()).unwrap());
+        takes_turns(|| assert_eq!(green::wait(ours.peeking(&mut [0])).unwrap(), 1));
+        takes_turns(|| assert_eq!(ours.peek(&mut [0]).unwrap(), 1));
+        takes_turns(|| {
+            assert_eq!(green::wait(AsyncReadExt::read(&mut &ours, &mut [0])).unwrap(), 1);
+        });
+        takes_turns(|| {
+            let mut byte = [0];
+            let mut part = [io::IoSliceMut::new(&mut byte)];
+            assert_eq!(green::wait(AsyncReadExt::read_vectored(&mut &ours, &mut part)).unwrap(), 1);
+        });
+        takes_turns(|| assert_eq!(green::wait(AsyncWriteExt::write(&mut &ours, b"x")).unwrap(), 1));
+        let part = [io::IoSlice::new(b"x")];
+        takes_turns(|| assert_eq!(Write::write_vectored(&mut &ours, &part).unwrap(), 1));
+        takes_turns(|| drop(green::wait(lookup("127.0.0.1:80")).unwrap()));
+        let (listener, address) = listener();
+        takes_turns(|| drop(TcpStream::connect(address).unwrap()));
+        takes_turns(|| drop(listener.accept().unwrap()));
+        takes_turns(|| drop(green::wait(TcpStream::connecting(address)).unwrap()));
+        takes_turns(|| drop(green::wait(listener.accepting()).unwrap()));
+    });
+}
+
+/// A combinator polls many operations in one turn; those that wait spend nothing of it.
+#[test]
+fn more_operations_than_a_turns_share_may_wait_in_one_task() {
+    bounded(|| {
+        let pairs = (0..100).map(|_| half_pair()).collect::<Vec<_>>();
+        let last = pairs[99].1.try_clone().unwrap();
+        let sender = green::spawn(move || {
+            green::sleep(5 * MS);
+            send(&last, b"x");
+        });
+        let turns = stats().turns;
+        let all = pairs.iter().map(|(ours, _)| ours.readable());
+        let (ready, which, _) = green::wait(futures::future::select_all(all));
+        assert_eq!((ready.is_ok(), which), (true, 99));
+        assert!(stats().turns - turns < 20, "it has slept meanwhile");
+        join(sender);
+    });
 }

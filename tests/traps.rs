@@ -22,7 +22,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use support::*;
 use wouldblock::generator::{Generator, GeneratorState, Yielder};
 use wouldblock::net::unix::{UnixDatagram, UnixStream};
-use wouldblock::net::{TcpListener, TcpStream};
+use wouldblock::net::{TcpListener, TcpStream, UdpSocket};
 use wouldblock::time::{now, sleep, timeout};
 use wouldblock::{Builder, JoinHandle, Wait, future, gather, generator, green, offload};
 
@@ -95,25 +95,113 @@ fn writing_to_a_socket_while_unwinding_works_as_long_as_there_is_room() {
     assert!(child.status.success(), "{}", stderr(&child));
 }
 
+/// Asks a thread by a socket of each kind, and waits for its answer: as a hook that reports a panic does.
+fn ask_a_thread() {
+    let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to_silent = silent.local_addr().unwrap();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let to_udp = udp.local_addr().unwrap();
+    let (unix, mut their_unix) = UnixStream::pair().unwrap();
+    let thread = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap(); // It is being waited for, now or soon.
+        stream.write_all(&byte).unwrap();
+        stream.read_exact(&mut byte).unwrap();
+        stream.write_all(&byte).unwrap();
+        stream.read_exact(&mut byte).unwrap();
+        net::UdpSocket::bind("127.0.0.1:0").unwrap().send_to(&byte, to_udp).unwrap();
+        their_unix.write_all(&byte).unwrap();
+        io::copy(&mut their_unix, &mut io::sink()).unwrap();
+        net::TcpStream::connect(to_silent).unwrap()
+    });
+    let mut byte = [0];
+    let mut stream = TcpStream::connect(("localhost", address.port())).unwrap();
+    stream.set_read_timeout(Some(MS)).unwrap();
+    assert_eq!(stream.read(&mut byte).unwrap_err().kind(), ErrorKind::TimedOut);
+    stream.set_read_timeout(None).unwrap();
+    stream.write_all(b"x").unwrap();
+    stream.read_exact(&mut byte).unwrap();
+    stream.write_all(b"y").unwrap();
+    green::wait(stream.readable()).unwrap();
+    stream.read_exact(&mut byte).unwrap();
+    stream.write_all(b"z").unwrap();
+    assert_eq!(udp.recv(&mut byte).unwrap(), 1);
+    {
+        use futures::AsyncReadExt;
+        assert_eq!(green::wait(AsyncReadExt::read(&mut &unix, &mut byte)).unwrap(), 1);
+    }
+    (&unix).write_all(&vec![b'x'; 4 << 20]).unwrap();
+    drop(unix);
+    silent.accept().unwrap();
+    thread.join().unwrap();
+    assert_eq!(byte, *b"z");
+}
+
+/// Tasks of all eras that panic with `what` on their stacks.
+fn panicking_tasks<T: Default + 'static>() -> [JoinHandle<()>; 3] {
+    let panics = || {
+        let _held = T::default();
+        panic!("the reason");
+    };
+    [
+        generator::spawn(move |_| panics()),
+        green::spawn(panics),
+        future::spawn(async move { panics() }),
+    ]
+}
+
 #[test]
-fn a_socket_that_would_have_to_wait_while_unwinding_is_an_error() {
+fn a_socket_that_has_to_wait_while_unwinding_blocks_the_thread() {
+    #[derive(Default)]
+    struct Asks;
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            ask_a_thread();
+        }
+    }
+    let test = "a_socket_that_has_to_wait_while_unwinding_blocks_the_thread";
     if is_child() {
         return bounded(|| {
             let log = Log::new();
             let inside = log.clone();
-            let (ours, _theirs) = half_pair();
-            let task = green::spawn(move || {
-                let _finally =
-                    Finally(|| inside.push((&ours).read(&mut [0]).map_err(|e| e.kind())));
-                panic!("the reason");
+            let other = green::spawn(move || {
+                (0..4).for_each(|_| {
+                    inside.push(thread::panicking());
+                    green::yield_now();
+                });
             });
-            assert!(task.join().is_err_and(|e| e.is_panic()));
-            let read = log.take();
-            assert!(matches!(read[..], [Err(_)]), "{read:?}");
+            for task in panicking_tasks::<Asks>() {
+                assert!(task.join().is_err_and(|e| e.is_panic()));
+            }
+            join(other);
+            assert_eq!(log.take(), [false; 4]);
         });
     }
-    let child = in_child("a_socket_that_would_have_to_wait_while_unwinding_is_an_error", &[]);
+    let child = in_child(test, &[]);
     assert!(child.status.success(), "{}", stderr(&child));
+}
+
+#[test]
+fn a_panic_hook_may_use_sockets() {
+    if is_child() {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            ask_a_thread();
+            usual(info);
+        }));
+        return bounded(|| {
+            for task in panicking_tasks::<()>() {
+                assert!(task.join().is_err_and(|e| e.is_panic()));
+            }
+        });
+    }
+    let child = in_child("a_panic_hook_may_use_sockets", &[]);
+    let text = stderr(&child);
+    assert!(child.status.success(), "{text}");
+    assert_eq!(text.matches("the reason").count(), 3, "{text}");
 }
 
 #[test]

@@ -238,3 +238,41 @@ fn a_socket_that_becomes_stds_again_has_the_mode_that_it_was_given() {
         UdpSocket::try_from(socket).unwrap();
     }
 }
+
+#[test]
+fn what_cannot_be_bound_or_connected_to_is_named_with_its_error() {
+    let check = || {
+        let (socket, taken) = socket();
+        let error = UdpSocket::bind(taken).unwrap_err();
+        let expected = format!("cannot bind {taken}: Address already in use (os error 98)");
+        assert_eq!((error.kind(), error.to_string()), (ErrorKind::AddrInUse, expected));
+        let error = socket.connect("[::1]:80").unwrap_err();
+        assert!(error.to_string().starts_with("cannot connect to [::1]:80: "), "{error}");
+        assert_eq!(
+            UdpSocket::bind(&[][..] as &[SocketAddr]).unwrap_err().kind(),
+            ErrorKind::InvalidInput
+        );
+    };
+    check();
+    bounded(check);
+}
+
+#[test]
+fn what_completes_at_once_spends_the_turn_too() {
+    bounded(|| {
+        let (socket, address) = socket();
+        let mut calls: Vec<Box<dyn FnMut()>> = vec![
+            Box::new(|| assert!(socket.send_to(b"x", address).is_ok())),
+            Box::new(|| assert!(socket.recv(&mut [0]).is_ok())),
+            Box::new(|| assert!(green::wait(socket.sending_to(b"x", address)).is_ok())),
+            Box::new(|| assert!(green::wait(socket.receiving_from(&mut [0])).is_ok())),
+            Box::new(|| green::wait(socket.connecting(address)).unwrap()),
+        ];
+        for call in &mut calls {
+            let turns = stats().turns;
+            (0..200).for_each(|_| call());
+            let turns = stats().turns - turns;
+            assert!((3..6).contains(&turns), "64 of them are a turn's share: {turns}");
+        }
+    });
+}

@@ -5,14 +5,15 @@ mod basics;
 mod support;
 
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net as std_unix;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use support::*;
-use wouldblock::net::unix::{UnixDatagram, UnixListener, UnixStream};
+use wouldblock::net::unix::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use wouldblock::time::{now, timeout};
 use wouldblock::{JoinHandle, future, generator, green, stats};
 
@@ -342,6 +343,167 @@ fn a_sender_whose_turn_is_over_takes_another_and_does_not_pause() {
             }
         });
         assert_eq!(now(), start, "no time has had to pass");
+    });
+}
+
+// Readiness, and who else uses the descriptor.
+
+#[test]
+fn a_loop_that_waits_for_what_is_ready_starves_nobody() {
+    bounded(|| {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        (&theirs).write_all(b"x").unwrap();
+        let other = green::spawn(|| green::sleep(MS));
+        let waits = (0..10_000_000).take_while(|_| {
+            green::wait(ours.readable()).unwrap();
+            !other.is_finished()
+        });
+        assert!(waits.count() < 10_000_000, "the other has had its turns");
+    });
+}
+
+/// `recv(2)` on a duplicate of a descriptor, as a library in C does.
+fn receive_behind(socket: &impl AsRawFd) -> std::io::Result<usize> {
+    let mut byte = 0_u8;
+    // SAFETY: the call writes one byte, into this frame; the duplicate is closed again.
+    let n = unsafe {
+        let fd = libc::dup(socket.as_raw_fd());
+        let n = libc::recv(fd, (&raw mut byte).cast(), 1, libc::MSG_DONTWAIT);
+        let error = std::io::Error::last_os_error();
+        libc::close(fd);
+        if n < 0 { Err(error) } else { Ok(n) }
+    };
+    n.map(|n| n as usize)
+}
+
+#[test]
+fn readiness_that_foreign_code_has_used_up_is_none() {
+    virtually(|| {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let ours = Rc::new(ours);
+        for _ in 0..3 {
+            (&theirs).write_all(b"x").unwrap();
+            green::wait(ours.readable()).unwrap();
+            assert_eq!(receive_behind(&*ours).unwrap(), 1);
+            assert_eq!(receive_behind(&*ours).unwrap_err().kind(), ErrorKind::WouldBlock);
+            let waits = [
+                generator::spawn({
+                    let ours = ours.clone();
+                    move |y| y.wait(timeout(MS, ours.readable())).is_err()
+                }),
+                green::spawn({
+                    let ours = ours.clone();
+                    move || green::timeout(MS, || green::wait(ours.readable())).is_err()
+                }),
+                future::spawn({
+                    let ours = ours.clone();
+                    async move { timeout(MS, ours.readable()).await.is_err() }
+                }),
+            ];
+            assert_eq!(waits.map(join), [true; 3], "they have waited");
+        }
+    });
+}
+
+/// Writes by a duplicate until there is no room.
+fn fill(socket: &UnixStream) {
+    let mut foreign = std_unix::UnixStream::from(socket.as_fd().try_clone_to_owned().unwrap());
+    while foreign.write(&[0; 4096]).is_ok() {}
+}
+
+#[test]
+fn room_that_foreign_code_has_used_up_is_none() {
+    virtually(|| {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        green::wait(ours.writable()).unwrap();
+        fill(&ours);
+        assert!(green::timeout(MS, || green::wait(ours.writable())).is_err(), "it has waited");
+        let reader = green::spawn(move || {
+            green::sleep(MS);
+            std::io::copy(&mut &theirs, &mut std::io::sink()).unwrap();
+        });
+        green::wait(ours.writable()).unwrap();
+        ours.shutdown(std::net::Shutdown::Both).unwrap();
+        green::wait(ours.writable()).unwrap(); // to find that nothing can be written any more
+        join(reader);
+    });
+}
+
+#[test]
+fn writing_that_has_ended_is_worth_a_try_also_without_room() {
+    virtually(|| {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        green::wait(ours.writable()).unwrap();
+        fill(&ours);
+        ours.shutdown(std::net::Shutdown::Write).unwrap();
+        assert!(green::timeout(HOUR, || green::wait(ours.writable())).is_ok());
+    });
+}
+
+#[test]
+fn what_completes_at_once_spends_the_turn_too() {
+    bounded(|| {
+        let (_folder, path) = path();
+        let _listener = UnixListener::bind(&path).unwrap();
+        let mut connections = Vec::new();
+        let turns = stats().turns;
+        (0..200).for_each(|_| connections.push(UnixStream::connect(&path).unwrap()));
+        assert!(stats().turns - turns >= 3, "200 are more than one turn's");
+        let turns = stats().turns;
+        future::spawn(async move {
+            for _ in 0..200 {
+                connections.push(UnixStream::connecting(&path).await.unwrap());
+            }
+        })
+        .join()
+        .unwrap();
+        assert!(stats().turns - turns >= 3, "200 are more than one turn's");
+    });
+}
+
+// Errors, and the backlog.
+
+#[test]
+fn what_cannot_be_bound_or_connected_to_is_named_with_its_error() {
+    let check = || {
+        let (_folder, path) = path();
+        let error = UnixStream::connect(&path).unwrap_err();
+        let expected =
+            format!("cannot connect to {path:?}: No such file or directory (os error 2)");
+        assert_eq!((error.kind(), error.to_string()), (ErrorKind::NotFound, expected.clone()));
+        let socket = UnixDatagram::unbound().unwrap();
+        assert_eq!(socket.connect(&path).unwrap_err().to_string(), expected);
+        let _listener = UnixListener::bind(&path).unwrap();
+        for error in
+            [UnixListener::bind(&path).unwrap_err(), UnixDatagram::bind(&path).unwrap_err()]
+        {
+            let expected = format!("cannot bind {path:?}: Address already in use (os error 98)");
+            assert_eq!((error.kind(), error.to_string()), (ErrorKind::AddrInUse, expected));
+        }
+        let name = format!("wouldblock, errors, {}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        let error = socket.connect_addr(&address).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+        assert!(error.to_string().contains(&name), "{error}");
+    };
+    check();
+    bounded(check);
+}
+
+/// std's is 128.
+#[test]
+fn a_backlog_holds_two_hundred_connections() {
+    let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    if most.trim().parse::<u32>().unwrap() < 200 {
+        println!("skipped: this kernel's backlogs are shorter ({most})");
+        return;
+    }
+    virtually(|| {
+        let (_folder, path) = path();
+        let _listener = UnixListener::bind(&path).unwrap();
+        let start = now();
+        let connected = (0..200).map(|_| UnixStream::connect(&path).unwrap()).collect::<Vec<_>>();
+        assert_eq!((connected.len(), now()), (200, start), "no time has had to pass");
     });
 }
 

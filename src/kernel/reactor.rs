@@ -2,7 +2,7 @@
 //!
 //! A socket is registered once, edge-triggered, for both directions, when a task first waits for it: the
 //! kernel then tells each *change* once, and the reactor remembers it as a flag. The flag stays up until
-//! somebody meets `WouldBlock`:
+//! a try meets `WouldBlock`, or `poll(2)` shows that foreign code has used up what there was:
 //!
 //! ```text
 //!            an event                        wait: the flag is up
@@ -363,7 +363,8 @@ impl<W> Reactor<W> {
             let Some(line) = self.line(id, direction) else { continue };
             line.listed = false;
             // Whoever was woken may have taken all there was, and met no `WouldBlock`: the kernel knows.
-            line.ready = line.ready && poll_one(id.fd, direction, 0).unwrap_or(true);
+            let events = EVENTS[direction as usize];
+            line.ready = line.ready && poll_one(id.fd, events, 0).unwrap_or(true);
             if line.ready && line.wake_first(woken) {
                 self.unfinished.push((id, direction));
             }
@@ -430,13 +431,12 @@ impl<W> Reactor<W> {
     }
 }
 
-/// Waits for one descriptor with `poll(2)`, for so many milliseconds (negative: for ever); false: the time
-/// has passed.
-pub(crate) fn poll_one(fd: RawFd, direction: Direction, ms: libc::c_int) -> io::Result<bool> {
-    let events = match direction {
-        Direction::Read => libc::POLLIN,
-        Direction::Write => libc::POLLOUT,
-    };
+/// What `poll(2)` calls each direction.
+pub(crate) const EVENTS: [libc::c_short; 2] = [libc::POLLIN, libc::POLLOUT];
+
+/// Waits for one of `events` of one descriptor with `poll(2)`, for so many milliseconds (negative: for ever). Returns
+/// `false` if the time has passed.
+pub(crate) fn poll_one(fd: RawFd, events: libc::c_short, ms: libc::c_int) -> io::Result<bool> {
     let mut fds = [libc::pollfd { fd, events, revents: 0 }];
     // SAFETY: one `pollfd`, in our own frame, for as long as the call lasts.
     match unsafe { libc::poll(fds.as_mut_ptr(), 1, ms) } {

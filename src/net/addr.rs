@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use super::turn::can_suspend;
 use crate::kernel::door;
-use crate::kernel::scheduler::in_task;
 use crate::offload::{Offload, Pool, begin};
 
 /// More than the name servers of most networks answer at a time.
@@ -56,12 +56,48 @@ pub fn lookup(address: impl ToSocketAddrs) -> Lookup {
     address.to_socket_addrs()
 }
 
-/// The green way to look up: suspends the task; outside of one, blocks the thread.
+/// The green way to look up: suspends the task; where there is none to suspend, blocks the thread.
 pub(crate) fn resolve(address: impl ToSocketAddrs) -> io::Result<Vec<SocketAddr>> {
-    let lookup = address.to_socket_addrs();
-    match in_task() {
-        true => door::wait(lookup),
-        false => futures_lite::future::block_on(lookup),
+    let mut lookup = address.to_socket_addrs();
+    match lookup.known() {
+        Some(result) => result,
+        None if can_suspend() => door::wait(lookup),
+        None => futures_lite::future::block_on(lookup),
+    }
+}
+
+/// Calls `attempt` with one address after the other until it succeeds. `what` is the attempt in the infinitive.
+///
+/// # Errors
+///
+/// [`all_failed`], if it never does.
+pub(super) fn first_of<T>(
+    what: &str,
+    addresses: &[SocketAddr],
+    mut attempt: impl FnMut(SocketAddr) -> io::Result<T>,
+) -> io::Result<T> {
+    let mut failed = Vec::new();
+    for &address in addresses {
+        match attempt(address) {
+            Ok(value) => return Ok(value),
+            Err(e) => failed.push(cannot(what, address, &e)),
+        }
+    }
+    Err(all_failed(what, failed))
+}
+
+/// An error of the same kind, which names what was attempted with which address.
+pub(super) fn cannot(what: &str, address: impl fmt::Display, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot {what} {address}: {error}"))
+}
+
+/// The errors of all addresses in one, of the kind of the last.
+pub(crate) fn all_failed(what: &str, mut failed: Vec<io::Error>) -> io::Error {
+    let text = failed.iter().map(io::Error::to_string).collect::<Vec<_>>().join("; ");
+    match (failed.len(), failed.pop()) {
+        (1, Some(only)) => only,
+        (_, Some(last)) => io::Error::new(last.kind(), text),
+        (_, None) => io::Error::new(io::ErrorKind::InvalidInput, format!("no address to {what}")),
     }
 }
 
@@ -75,8 +111,16 @@ enum State {
 }
 
 impl Lookup {
-    fn known(addresses: Vec<SocketAddr>) -> Lookup {
+    fn of(addresses: Vec<SocketAddr>) -> Lookup {
         Lookup(State::Known(Some(Ok(addresses))))
+    }
+
+    /// The result, if no look-up is needed for it. It is taken.
+    pub(super) fn known(&mut self) -> Option<io::Result<Vec<SocketAddr>>> {
+        match &mut self.0 {
+            State::Known(result) => result.take(),
+            State::Asking(_) => None,
+        }
     }
 
     fn failed(what: String) -> Lookup {
@@ -85,7 +129,7 @@ impl Lookup {
 
     fn name(host: &str, port: u16) -> Lookup {
         if let Ok(ip) = host.parse::<IpAddr>() {
-            return Lookup::known(vec![SocketAddr::new(ip, port)]);
+            return Lookup::of(vec![SocketAddr::new(ip, port)]);
         }
         let name = host.to_owned();
         let look_up = move || {
@@ -134,7 +178,7 @@ macro_rules! already_an_address {
     ($($type:ty),*) => {$(
         impl ToSocketAddrs for $type {
             fn to_socket_addrs(&self) -> Lookup {
-                Lookup::known(vec![SocketAddr::from(*self)])
+                Lookup::of(vec![SocketAddr::from(*self)])
             }
         }
     )*};
@@ -145,7 +189,7 @@ already_an_address!((IpAddr, u16), (Ipv4Addr, u16), (Ipv6Addr, u16));
 
 impl ToSocketAddrs for [SocketAddr] {
     fn to_socket_addrs(&self) -> Lookup {
-        Lookup::known(self.to_vec())
+        Lookup::of(self.to_vec())
     }
 }
 
@@ -164,7 +208,7 @@ impl ToSocketAddrs for (String, u16) {
 impl ToSocketAddrs for str {
     fn to_socket_addrs(&self) -> Lookup {
         if let Ok(address) = self.parse() {
-            return Lookup::known(vec![address]);
+            return Lookup::of(vec![address]);
         }
         match self.rsplit_once(':').map(|(host, port)| (host, port.parse())) {
             Some((host, Ok(port))) => Lookup::name(host, port),

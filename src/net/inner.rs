@@ -15,10 +15,10 @@ use std::task::{Context, Poll, ready};
 use std::thread;
 use std::time::Duration;
 
-use super::socket::{Readiness, Socket, can_suspend, spent};
+use super::socket::{Readiness, Socket};
+use super::turn::{can_suspend, spent};
 use crate::kernel::door;
 use crate::kernel::reactor::Direction;
-use crate::kernel::scheduler::in_task;
 use crate::time;
 
 /// A socket of std's in the kernel's non-blocking mode, with the modes of the green era.
@@ -71,12 +71,6 @@ impl<S: AsRawFd> Inner<S> {
         self.socket.into_io()
     }
 
-    /// Whether a green call may wait: it has not been told otherwise, and no stack is being unwound.
-    pub(super) fn may_wait(&self) -> bool {
-        let unwinds = in_task() && thread::panicking();
-        !(unwinds || self.is_nonblocking())
-    }
-
     pub(super) fn is_nonblocking(&self) -> bool {
         self.modes.nonblocking.load(Ordering::Relaxed)
     }
@@ -127,7 +121,7 @@ impl<S: AsRawFd> Inner<S> {
         direction: Direction,
         mut call: impl FnMut(&S) -> io::Result<R>,
     ) -> io::Result<R> {
-        if !self.may_wait() {
+        if self.is_nonblocking() {
             return self.green(direction, call);
         }
         let limit = self.limit(direction).get();
@@ -250,9 +244,9 @@ impl Pauses {
     }
 }
 
-/// The green way to pause: suspends the task; outside of one, blocks the thread.
+/// The green way to pause: suspends the task; where there is none to suspend, blocks the thread.
 pub(super) fn pause(duration: Duration) {
-    match in_task() {
+    match can_suspend() {
         true => door::wait(time::sleep(duration)),
         false => thread::sleep(duration),
     }
@@ -443,7 +437,7 @@ macro_rules! three_eras {
         ///
         /// # Blocking
         ///
-        /// Suspends the task; outside of one, blocks the thread.
+        /// Suspends the task; outside of one, and [while a stack unwinds](crate::net#blocking), blocks the thread.
         ///
         /// # Cancellation
         ///
@@ -468,11 +462,7 @@ macro_rules! three_eras {
         ///
         /// # Errors
         ///
-        /// The socket's.
-        ///
-        /// # Panics
-        ///
-        /// Where [`Readiness`] does.
+        /// The socket's, and those of [`Readiness`].
         ///
         /// # Cancellation
         ///

@@ -52,6 +52,22 @@ impl AtLimit {
     }
 }
 
+/// Connections that may wait to be accepted, unless the kernel's limit (`somaxconn`) is lower. With std's 128, the
+/// 129th of those who connect at once waits for a second.
+const BACKLOG: libc::c_int = 4096;
+
+/// A socket that listens at `address`, in non-blocking mode.
+pub(super) fn listen_at(address: &socket2::SockAddr) -> io::Result<socket2::Socket> {
+    let socket = socket2::Socket::new(address.domain(), socket2::Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    if !address.is_unix() {
+        socket.set_reuse_address(true)?; // As std does: so that a server can be started again at once.
+    }
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket)
+}
+
 /// Calls `accept` again where a connection was reset before it was accepted: that is nobody's error here.
 pub(super) fn unless_aborted<R>(mut accept: impl FnMut() -> io::Result<R>) -> io::Result<R> {
     loop {
@@ -76,7 +92,8 @@ macro_rules! listener {
             ///
             /// # Blocking
             ///
-            /// Suspends the task; outside of one, blocks the thread.
+            /// Suspends the task; outside of one, and [while a stack unwinds](crate::net#blocking), blocks the
+            /// thread.
             ///
             /// # Cancellation
             ///
@@ -89,7 +106,9 @@ macro_rules! listener {
                             limit.passed();
                             return Ok(accepted);
                         }
-                        Err(e) if self.inner.may_wait() => pause(limit.pause_after(e, self)?),
+                        Err(e) if !self.inner.is_nonblocking() => {
+                            pause(limit.pause_after(e, self)?);
+                        }
                         Err(e) => return Err(e),
                     }
                 }
@@ -109,11 +128,7 @@ macro_rules! listener {
             ///
             /// # Errors
             ///
-            /// As [`accept`](Self::accept).
-            ///
-            /// # Panics
-            ///
-            /// Where [`Readiness`] does.
+            /// As [`accept`](Self::accept), and those of [`Readiness`].
             ///
             /// # Cancellation
             ///

@@ -16,6 +16,15 @@
 //! The green calls suspend the task that makes them, in an `async fn` too. On a thread without a
 //! scheduler, or outside of any task, they block the thread, as std's do.
 //!
+//! # Blocking
+//!
+//! While a task's stack unwinds, and in its panic hook, nothing suspends: the thread would stay panicking for all
+//! other tasks. What has to wait for a socket then (a `BufWriter` that flushes when it is dropped, a hook that sends
+//! the panic to a server) blocks the thread, as std's does: no other task has a turn meanwhile, and no `green::timeout`
+//! ends it; the socket's own time limits hold.
+//!
+//! # Threads
+//!
 //! A socket is plain data and may be sent to and shared with other threads, whether or not they have a
 //! scheduler.
 //!
@@ -28,16 +37,20 @@
 //! * [`accept`](TcpListener::accept) waits at the limit on open descriptors instead of failing.
 //! * `set_nonblocking` is a mode of the green calls. For the kernel a socket of ours is always
 //!   non-blocking; one that is made std's again is as it was set.
+//! * Errors of binding and connecting name the address. Their `kind` is the kernel's; `raw_os_error` is `None`.
+//! * A listener's backlog is 4096 (std's is 128), or the kernel's limit if that is lower.
 //! * [`ToSocketAddrs`] is a trait of our own: std's would look names up on the scheduler's thread.
 //! * What std deprecates (`only_v6`) or has not made stable is not there.
 
 pub(crate) mod addr;
+mod connect;
 mod datagram;
 mod inner;
 mod listener;
 mod socket;
 mod stream;
 mod tcp;
+pub(crate) mod turn;
 mod udp;
 pub mod unix;
 mod writers;

@@ -17,13 +17,14 @@ use std::pin::Pin;
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use super::turn::{can_suspend, must_block, share, spend, spent};
 use super::writers::Writers;
 use crate::kernel::door::{self, Registration};
-use crate::kernel::reactor::{Direction, News, Reactor, Source, SourceId, poll_one};
-use crate::kernel::scheduler::{Scheduler, here, in_task, now};
+use crate::kernel::reactor::{Direction, EVENTS, News, Reactor, Source, SourceId, poll_one};
+use crate::kernel::scheduler::{Scheduler, now};
 use crate::kernel::task::{Wait, WaitKind, Waiter};
 use crate::time::Elapsed;
 
@@ -83,13 +84,12 @@ impl<S: AsRawFd> Socket<S> {
         direction: Direction,
         mut call: impl FnMut(&S) -> io::Result<R>,
     ) -> Attempt<R> {
-        let can_suspend = can_suspend();
-        if can_suspend && here().budget.get() == 0 {
+        if spent() {
             return Attempt::Spent;
         }
         if direction == Direction::Read && self.drained.load(Ordering::Relaxed) {
             self.drained.store(false, Ordering::Relaxed);
-            if can_suspend {
+            if can_suspend() {
                 count_would_block();
                 return Attempt::WouldBlock;
             }
@@ -103,10 +103,7 @@ impl<S: AsRawFd> Socket<S> {
                     return Attempt::WouldBlock;
                 }
                 result => {
-                    if can_suspend {
-                        let budget = &here().budget;
-                        budget.set(budget.get() - 1);
-                    }
+                    spend();
                     return Attempt::Done(result);
                 }
             }
@@ -162,13 +159,9 @@ impl<S: AsRawFd> Socket<S> {
             match self.attempt(direction, &mut call) {
                 Attempt::Done(result) => return result,
                 Attempt::Spent => door::yield_now(),
-                Attempt::WouldBlock if in_task() && std::thread::panicking() => {
-                    let text = "the socket would have to wait while its task's stack unwinds";
-                    return Err(io::Error::other(text));
-                }
                 Attempt::WouldBlock => {
                     if let (None, Some(limit)) = (deadline, limit) {
-                        let now = if in_task() { now() } else { Instant::now() };
+                        let now = if can_suspend() { now() } else { Instant::now() };
                         deadline = now.checked_add(limit).map(|deadline| (deadline, limit));
                     }
                     self.wait(direction, deadline)?;
@@ -186,10 +179,10 @@ impl<S: AsRawFd> Socket<S> {
     ) -> Poll<io::Result<R>> {
         // Libraries poll for whatever reason, and mostly nothing has come: the reactor knows.
         let id = match direction {
-            Direction::Read => {
+            Direction::Read if !must_block(cx) => {
                 self.with_reactor(|r, id| (!r.is_ready(id, direction)).then_some(id))
             }
-            Direction::Write => None,
+            _ => None,
         };
         let id = match id.flatten() {
             Some(id) => {
@@ -197,12 +190,20 @@ impl<S: AsRawFd> Socket<S> {
                 id
             }
             None => loop {
+                ready!(share(cx));
                 match self.attempt(direction, &mut call) {
                     Attempt::Done(result) => return Poll::Ready(result),
-                    Attempt::Spent => return door::another_turn(cx),
+                    Attempt::Spent => continue,
                     Attempt::WouldBlock => {}
                 }
-                let (id, ready) = look(&self.source, &self.writers, direction)?;
+                if must_block(cx) {
+                    block_thread(self.source.fd(), direction, None)?;
+                    continue;
+                }
+                let Some(looked) = look(&self.source, &self.writers, direction) else {
+                    return wait_by_hand(cx, self.source.fd(), direction).map(Err);
+                };
+                let (id, ready) = looked?;
                 if !ready {
                     break id;
                 }
@@ -227,10 +228,11 @@ impl<S: AsRawFd> Socket<S> {
     /// Suspends the task, or blocks the thread, until the socket may be ready.
     #[inline]
     fn wait(&self, direction: Direction, deadline: Option<(Instant, Duration)>) -> io::Result<()> {
-        if !in_task() {
+        if !can_suspend() {
             return block_thread(self.source.fd(), direction, deadline);
         }
-        let (id, ready) = look(&self.source, &self.writers, direction)?;
+        let looked = look(&self.source, &self.writers, direction);
+        let (id, ready) = looked.expect("a task has a scheduler")?;
         match deadline {
             _ if ready => return Ok(()),
             Some((deadline, limit)) if now() >= deadline => return Err(Elapsed::new(limit).into()),
@@ -271,11 +273,12 @@ impl<S: AsRawFd + fmt::Debug> fmt::Debug for Socket<S> {
 ///
 /// # Errors
 ///
-/// The kernel refuses to watch the socket: it has too many watches.
+/// The kernel refuses to watch the socket: it has too many watches. `Unsupported`, if it is polled on a thread
+/// without a scheduler, except in a generator that is resumed by hand.
 ///
-/// # Panics
+/// # Blocking
 ///
-/// On a thread without a scheduler, except in a generator that is resumed by hand.
+/// While the stack of the task that polls it unwinds, and in a panic hook, it blocks the thread.
 ///
 /// # Cancellation
 ///
@@ -293,17 +296,28 @@ impl Future for Readiness<'_> {
     type Output = io::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if spent() {
-            return door::another_turn(cx);
+        ready!(share(cx));
+        let (fd, direction) = (self.source.fd(), self.direction);
+        if must_block(cx) {
+            return Poll::Ready(block_thread(fd, direction, None));
         }
-        if Scheduler::with(|scheduler| scheduler.is_none()) {
-            return self.poll_by_hand(cx);
+        let Some(looked) = look(self.source, self.writers, direction) else {
+            return match is_ready_now(fd, direction) {
+                true => Poll::Ready(Ok(())),
+                false => wait_by_hand(cx, fd, direction).map(Err),
+            };
+        };
+        let (id, mut ready) = looked?;
+        if ready && !is_ready_now(fd, direction) {
+            // The reactor learns only of calls by this crate that others have used up what was there.
+            Scheduler::with(|s| s.map(|s| s.reactor.borrow_mut().clear(id, direction)));
+            ready = direction == Direction::Write && self.writers.have_ended();
         }
-        let (id, ready) = look(self.source, self.writers, self.direction)?;
         if ready {
+            spend();
             return Poll::Ready(Ok(()));
         }
-        let wait = wait_for(id, self.direction);
+        let wait = wait_for(id, direction);
         if !door::leave(cx, wait) {
             self.registration.renew(cx, wait);
         }
@@ -311,30 +325,24 @@ impl Future for Readiness<'_> {
     }
 }
 
-impl Readiness<'_> {
-    /// Without a scheduler: whoever resumes the generator watches the descriptor.
-    fn poll_by_hand(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
-        let at_once = Some((Instant::now(), Duration::ZERO));
-        if block_thread(self.source.fd(), self.direction, at_once).is_ok() {
-            return Poll::Ready(Ok(()));
-        }
-        let id = SourceId::unregistered(self.source.fd());
-        assert!(door::leave(cx, wait_for(id, self.direction)), "{NO_SCHEDULER}");
-        Poll::Pending
+/// On a thread without a scheduler: leaves the wait for a generator to yield, for whoever resumes it has to watch
+/// the descriptor. An error, where there is no such generator.
+fn wait_by_hand(cx: &Context<'_>, fd: RawFd, direction: Direction) -> Poll<io::Error> {
+    match door::leave(cx, wait_for(SourceId::unregistered(fd), direction)) {
+        true => Poll::Pending,
+        false => Poll::Ready(io::Error::new(io::ErrorKind::Unsupported, MOVED)),
     }
 }
 
-const NO_SCHEDULER: &str =
-    "waiting for a socket's readiness needs a scheduler, or a generator that is resumed by hand";
+const MOVED: &str = "a socket of wouldblock was polled on a thread without a scheduler, where nothing can wake \
+    its future: the future was moved to another thread or executor (by `tokio::spawn`, for example). Spawn it in \
+    the run, with `wouldblock::future::spawn`, or give that executor a socket of its own (`into_std`)";
 
-/// Whether there is a task that can be suspended: none can while its stack unwinds.
-pub(super) fn can_suspend() -> bool {
-    in_task() && !std::thread::panicking()
-}
-
-/// Whether the task has had its share of this turn, so that it would block on anything.
-pub(super) fn spent() -> bool {
-    can_suspend() && here().budget.get() == 0
+/// Whether there is now what the reactor's flag stands for: for reading, urgent data too. Without an answer of the
+/// kernel's, `true`: a try will show.
+fn is_ready_now(fd: RawFd, direction: Direction) -> bool {
+    let urgent = if direction == Direction::Read { libc::POLLPRI } else { 0 };
+    poll_one(fd, EVENTS[direction as usize] | urgent, 0).unwrap_or(true)
 }
 
 fn count_would_block() {
@@ -352,14 +360,22 @@ fn wait_for(id: SourceId, direction: Direction) -> Wait {
     })
 }
 
-/// Registers the socket unless it is, and says whether it is worth a try already.
-fn look(source: &Source, writers: &Writers, direction: Direction) -> io::Result<(SourceId, bool)> {
+/// Registers the socket unless it is, and says whether it is worth a try already. `None`: this thread has no
+/// scheduler.
+fn look(
+    source: &Source,
+    writers: &Writers,
+    direction: Direction,
+) -> Option<io::Result<(SourceId, bool)>> {
     Scheduler::with(|scheduler| {
-        let mut reactor = scheduler.expect(NO_SCHEDULER).reactor.borrow_mut();
-        let id = reactor.register(source)?;
+        let mut reactor = scheduler?.reactor.borrow_mut();
+        let id = match reactor.register(source) {
+            Ok(id) => id,
+            Err(e) => return Some(Err(e)),
+        };
         let ready = reactor.is_ready(id, direction)
             || direction == Direction::Write && !writers.expect(reactor.home(id));
-        Ok((id, ready))
+        Some(Ok((id, ready)))
     })
 }
 
@@ -393,7 +409,7 @@ fn block_thread(
         let left = |(end, _): (Instant, _)| end.saturating_duration_since(Instant::now());
         let left = deadline.map_or(Duration::MAX, left);
         let ms = left.as_micros().div_ceil(1000).min(longest as u128) as i32;
-        match (poll_one(fd, direction, ms), deadline) {
+        match (poll_one(fd, EVENTS[direction as usize], ms), deadline) {
             (Ok(true), _) => return Ok(()),
             (Ok(false), Some((deadline, limit))) if Instant::now() >= deadline => {
                 return Err(Elapsed::new(limit).into());

@@ -14,20 +14,26 @@ const FLAGS: libc::c_int = libc::MSG_NOSIGNAL;
 #[cfg(target_vendor = "apple")]
 const FLAGS: libc::c_int = 0;
 
+/// Slices that the kernel takes in one call (`IOV_MAX`). Of more, the first so many are read into or written, as std
+/// does.
+const MOST_SLICES: usize = 1024;
+
 pub(super) fn send(stream: &impl AsFd, buf: &[u8]) -> io::Result<usize> {
     SockRef::from(stream).send_with_flags(buf, FLAGS)
 }
 
 pub(super) fn send_vectored(stream: &impl AsFd, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-    SockRef::from(stream).send_vectored_with_flags(bufs, FLAGS)
+    let first = &bufs[..bufs.len().min(MOST_SLICES)];
+    SockRef::from(stream).send_vectored_with_flags(first, FLAGS)
 }
 
 pub(super) fn receive(stream: &impl AsFd, buf: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
     SockRef::from(stream).recv(buf)
 }
 
+/// How many bytes a read into `bufs` asks for.
 pub(super) fn total(bufs: &[IoSliceMut<'_>]) -> usize {
-    bufs.iter().map(|buf| buf.len()).sum()
+    bufs.iter().take(MOST_SLICES).map(|buf| buf.len()).sum()
 }
 
 /// What a stream has besides what every [`socket`](super::inner::socket) has. `$drains`: a short read has
@@ -98,11 +104,8 @@ macro_rules! stream {
             ///
             /// # Errors
             ///
-            /// Those of the connection; never `WouldBlock`.
-            ///
-            /// # Panics
-            ///
-            /// On a thread without a scheduler, when it is not ready.
+            /// Those of the connection; never `WouldBlock`. `Unsupported`, if it is not ready and this thread has
+            /// no scheduler: the future that polls it was moved to another thread or executor.
             pub fn poll_read(
                 &self,
                 cx: &mut Context<'_>,
@@ -118,10 +121,6 @@ macro_rules! stream {
             /// # Errors
             ///
             /// As [`poll_read`](Self::poll_read).
-            ///
-            /// # Panics
-            ///
-            /// As [`poll_read`](Self::poll_read).
             pub fn poll_read_uninit(
                 &self,
                 cx: &mut Context<'_>,
@@ -135,10 +134,6 @@ macro_rules! stream {
             /// another try.
             ///
             /// # Errors
-            ///
-            /// Those of the connection; never `WouldBlock`.
-            ///
-            /// # Panics
             ///
             /// As [`poll_read`](Self::poll_read).
             pub fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
@@ -226,27 +221,4 @@ macro_rules! stream {
     };
 }
 
-/// The operation of connecting, of either kind of stream.
-macro_rules! connecting {
-    ($Stream:ident) => {
-        #[doc = concat!("See [`", stringify!($Stream), "::connecting`].")]
-        #[must_use = "an operation does nothing until it is waited for"]
-        pub struct Connecting(Pin<Box<dyn Future<Output = io::Result<$Stream>>>>);
-
-        impl Future for Connecting {
-            type Output = io::Result<$Stream>;
-
-            fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-                self.0.as_mut().poll(cx)
-            }
-        }
-
-        impl fmt::Debug for Connecting {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("Connecting")
-            }
-        }
-    };
-}
-
-pub(super) use {connecting, stream};
+pub(super) use stream;

@@ -12,14 +12,15 @@ use std::time::Duration;
 
 use futures_io::{AsyncRead, AsyncWrite};
 
-use super::addr::{Lookup, ToSocketAddrs, resolve};
+use super::addr::{ToSocketAddrs, cannot, first_of, resolve};
+use super::connect::{self, Connect};
 use super::inner::{Inner, limits, pause, shutdown, socket, stds, three_eras, would_block};
-use super::listener::{AtLimit, listener, unless_aborted};
+use super::listener::{AtLimit, listen_at, listener, unless_aborted};
 use super::socket::Readiness;
-use super::stream::{connecting, receive, send, send_vectored, stream, total};
+use super::stream::{receive, send, send_vectored, stream, total};
+use super::turn::can_suspend;
 use crate::kernel::door;
 use crate::kernel::reactor::Direction;
-use crate::kernel::scheduler::in_task;
 use crate::time::{Sleep, sleep, timeout};
 
 /// A TCP connection: [`std::net::TcpStream`] that suspends the task where that one blocks the thread.
@@ -90,27 +91,32 @@ pub struct TcpStream {
 
 socket!(TcpStream, net::TcpStream, SocketAddr);
 stream!(TcpStream, SocketAddr, short_read_drains: true);
-connecting!(TcpStream);
 
 impl TcpStream {
     /// Connects to the first address of `address` that accepts; names are looked up on another thread.
     ///
+    /// The addresses are tried in order, IPv4 and IPv6 taking turns. One that is silent does not hold up the others:
+    /// after 250 ms, the next is tried beside it, and the first to connect is taken. (RFC 8305, "happy eyeballs". When
+    /// it blocks the thread, it tries one after the other, as std does.)
+    ///
     /// # Errors
     ///
-    /// That of the last address tried, or of the look-up.
+    /// That of the look-up, or those of all addresses, each with its address: the text names them, and the kind is
+    /// that of the last. (`raw_os_error` is `None`.)
     ///
     /// # Blocking
     ///
-    /// Suspends the task; outside of one, blocks the thread.
+    /// Suspends the task; outside of one, and [while a stack unwinds](super#blocking), blocks the thread.
     ///
     /// # Cancellation
     ///
-    /// The attempt is given up.
+    /// The attempts are given up.
     pub fn connect<A: ToSocketAddrs>(address: A) -> io::Result<TcpStream> {
-        if in_task() {
+        if can_suspend() {
             return door::wait(TcpStream::connecting(address));
         }
-        TcpStream::from_std(net::TcpStream::connect(&resolve(address)?[..])?)
+        let connect = |address| TcpStream::from_std(net::TcpStream::connect(address)?);
+        first_of(connect::WHAT, &resolve(address)?, connect)
     }
 
     /// As [`connect`](TcpStream::connect), to one address and for at most `limit`.
@@ -121,36 +127,34 @@ impl TcpStream {
     ///
     /// # Blocking
     ///
-    /// Suspends the task; outside of one, blocks the thread.
+    /// As [`connect`](TcpStream::connect).
     ///
     /// # Cancellation
     ///
     /// The attempt is given up.
     pub fn connect_timeout(address: &SocketAddr, limit: Duration) -> io::Result<TcpStream> {
-        if !in_task() {
-            return TcpStream::from_std(net::TcpStream::connect_timeout(address, limit)?);
-        }
         if limit.is_zero() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a time limit of zero"));
         }
-        door::wait(timeout(limit, TcpStream::connecting(address)))?
+        if can_suspend() {
+            let connected = door::wait(timeout(limit, TcpStream::connecting(address)));
+            return connected.unwrap_or_else(|e| Err(cannot(connect::WHAT, address, &e.into())));
+        }
+        let connected = net::TcpStream::connect_timeout(address, limit);
+        TcpStream::from_std(connected.map_err(|e| cannot(connect::WHAT, address, &e))?)
     }
 
-    /// The operation of connecting: `y.wait(..)` or `.await` it.
+    /// The operation of [`connect`](TcpStream::connect): `y.wait(..)` or `.await` it.
     ///
     /// # Errors
     ///
-    /// As [`connect`](TcpStream::connect).
-    ///
-    /// # Panics
-    ///
-    /// Where [`Readiness`] does.
+    /// As [`connect`](TcpStream::connect), and those of [`Readiness`].
     ///
     /// # Cancellation
     ///
-    /// The attempt is given up.
+    /// The attempts are given up.
     pub fn connecting<A: ToSocketAddrs>(address: A) -> Connecting {
-        Connecting(Box::pin(connect(address.to_socket_addrs())))
+        Connecting(Connect::new(address.to_socket_addrs()))
     }
 
     three_eras! {
@@ -176,35 +180,16 @@ impl TcpStream {
     }
 }
 
-async fn connect(addresses: Lookup) -> io::Result<TcpStream> {
-    let mut last = None;
-    for address in addresses.await? {
-        match connect_one(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(e) => last = Some(e),
-        }
-    }
-    Err(last
-        .unwrap_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no address to connect to")))
-}
+/// See [`TcpStream::connecting`].
+#[derive(Debug)]
+#[must_use = "an operation does nothing until it is waited for"]
+pub struct Connecting(Connect);
 
-async fn connect_one(address: SocketAddr) -> io::Result<TcpStream> {
-    let domain = socket2::Domain::for_address(address);
-    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
-    socket.set_nonblocking(true)?;
-    match socket.connect(&address.into()) {
-        Err(e) if e.raw_os_error() != Some(libc::EINPROGRESS) => return Err(e),
-        _ => {}
-    }
-    let stream = TcpStream { inner: Inner::new(socket.into()) };
-    loop {
-        if let Some(error) = stream.take_error()? {
-            return Err(error);
-        }
-        match stream.peer_addr() {
-            Err(e) if e.kind() == io::ErrorKind::NotConnected => stream.writable().await?,
-            other => return other.map(|_| stream),
-        }
+impl Future for Connecting {
+    type Output = io::Result<TcpStream>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map_ok(|inner| TcpStream { inner })
     }
 }
 
@@ -222,20 +207,24 @@ listener!(TcpListener, net::TcpListener, TcpStream, SocketAddr);
 
 impl TcpListener {
     /// Listens on the first address of `address` that can be bound; port 0 is one the system chooses.
+    /// Up to 4096 connections may wait to be accepted, or as many as the kernel allows.
     ///
     /// # Errors
     ///
-    /// That of the last address tried, or of the look-up.
+    /// As [`TcpStream::connect`]: each address is named with its error.
     ///
     /// # Blocking
     ///
-    /// A name suspends the task while it is looked up; outside of one, it blocks the thread.
+    /// A name suspends the task while it is looked up; outside of one, and [while a stack unwinds](super#blocking),
+    /// it blocks the thread.
     ///
     /// # Cancellation
     ///
     /// Nothing is bound.
     pub fn bind<A: ToSocketAddrs>(address: A) -> io::Result<TcpListener> {
-        TcpListener::from_std(net::TcpListener::bind(&resolve(address)?[..])?)
+        first_of("bind", &resolve(address)?, |address| {
+            Ok(TcpListener { inner: Inner::new(listen_at(&address.into())?.into()) })
+        })
     }
 
     stds! {

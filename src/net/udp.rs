@@ -7,7 +7,7 @@ use std::net::{self, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use super::addr::{ToSocketAddrs, resolve};
+use super::addr::{ToSocketAddrs, first_of, resolve};
 use super::datagram::datagram;
 use super::inner::{Inner, limits, socket, stds, three_eras};
 use super::socket::Readiness;
@@ -70,17 +70,20 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// That of the last address tried, or of the look-up.
+    /// That of the look-up, or those of all addresses, each with its address: the text names them, and the kind is
+    /// that of the last. (`raw_os_error` is `None`.)
     ///
     /// # Blocking
     ///
-    /// A name suspends the task while it is looked up; outside of one, it blocks the thread.
+    /// A name suspends the task while it is looked up; outside of one, and [while a stack unwinds](super#blocking),
+    /// it blocks the thread.
     ///
     /// # Cancellation
     ///
     /// Nothing is bound.
     pub fn bind<A: ToSocketAddrs>(address: A) -> io::Result<UdpSocket> {
-        UdpSocket::from_std(net::UdpSocket::bind(&resolve(address)?[..])?)
+        let bind = |address| UdpSocket::from_std(net::UdpSocket::bind(address)?);
+        first_of("bind", &resolve(address)?, bind)
     }
 
     /// Sets whom [`send`](UdpSocket::send) sends to, and whose datagrams alone are received: the first
@@ -88,17 +91,19 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// That of the last address tried, or of the look-up.
+    /// That of the look-up, or those of all addresses, each with its address: the text names them, and the kind is
+    /// that of the last. (`raw_os_error` is `None`.)
     ///
     /// # Blocking
     ///
-    /// A name suspends the task while it is looked up; outside of one, it blocks the thread.
+    /// A name suspends the task while it is looked up; outside of one, and [while a stack unwinds](super#blocking),
+    /// it blocks the thread.
     ///
     /// # Cancellation
     ///
     /// The socket is connected as before.
     pub fn connect<A: ToSocketAddrs>(&self, address: A) -> io::Result<()> {
-        self.inner.std().connect(&resolve(address)?[..])
+        self.connect_to_first(&resolve(address)?)
     }
 
     /// The operation of [`connect`](UdpSocket::connect): `y.wait(..)` or `.await` it.
@@ -115,7 +120,11 @@ impl UdpSocket {
         address: A,
     ) -> impl Future<Output = io::Result<()>> + use<'_, A> {
         let lookup = address.to_socket_addrs();
-        async { self.inner.std().connect(&lookup.await?[..]) }
+        async { self.connect_to_first(&lookup.await?) }
+    }
+
+    fn connect_to_first(&self, addresses: &[SocketAddr]) -> io::Result<()> {
+        first_of("connect to", addresses, |address| self.inner.std().connect(address))
     }
 
     /// Sends a datagram to the first address of `address`; it is sent whole or not at all.
@@ -126,7 +135,7 @@ impl UdpSocket {
     ///
     /// # Blocking
     ///
-    /// Suspends the task; outside of one, blocks the thread.
+    /// Suspends the task; outside of one, and [while a stack unwinds](super#blocking), blocks the thread.
     ///
     /// # Cancellation
     ///
@@ -161,9 +170,13 @@ impl UdpSocket {
         buf: &'a [u8],
         address: A,
     ) -> impl Future<Output = io::Result<usize>> + use<'a, A> {
-        let lookup = address.to_socket_addrs();
+        let mut lookup = address.to_socket_addrs();
         async {
-            let to = first(&lookup.await?)?;
+            let known = lookup.known(); // What costs no look-up is no operation of its own.
+            let to = first(&match known {
+                Some(addresses) => addresses?,
+                None => lookup.await?,
+            })?;
             self.inner.operation(Direction::Write, |s| s.send_to(buf, to)).await
         }
     }

@@ -3,7 +3,7 @@
 //! As [`std::os::unix::net`], for all three eras.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
@@ -18,15 +18,15 @@ use futures_io::{AsyncRead, AsyncWrite};
 
 pub use std::os::unix::net::SocketAddr;
 
+use super::addr::cannot;
 use super::datagram::datagram;
 use super::inner::{Inner, Pauses, limits, pause, shutdown, socket, stds, three_eras, would_block};
-use super::listener::{AtLimit, listener, unless_aborted};
-use super::socket::{Readiness, spent};
-use super::stream::{connecting, receive, send, send_vectored, stream, total};
-use crate::eras::future::yield_now;
+use super::listener::{AtLimit, listen_at, listener, unless_aborted};
+use super::socket::Readiness;
+use super::stream::{receive, send, send_vectored, stream, total};
+use super::turn::{can_suspend, share, spend};
 use crate::kernel::door;
 use crate::kernel::reactor::Direction;
-use crate::kernel::scheduler::in_task;
 use crate::time::{Sleep, sleep};
 
 /// A connection over a Unix socket: [`std::os::unix::net::UnixStream`] that suspends the task where that
@@ -61,7 +61,6 @@ pub struct UnixStream {
 
 socket!(UnixStream, net::UnixStream, SocketAddr);
 stream!(UnixStream, SocketAddr, short_read_drains: false);
-connecting!(UnixStream);
 
 impl UnixStream {
     /// Connects to the socket named `path`.
@@ -71,11 +70,11 @@ impl UnixStream {
     ///
     /// # Errors
     ///
-    /// The kernel's: no such path, nobody listens there.
+    /// The kernel's: no such path, nobody listens there. The text names the address; `raw_os_error` is `None`.
     ///
     /// # Blocking
     ///
-    /// Suspends the task; outside of one, blocks the thread.
+    /// Suspends the task; outside of one, and [while a stack unwinds](super#blocking), blocks the thread.
     ///
     /// # Cancellation
     ///
@@ -98,10 +97,11 @@ impl UnixStream {
     ///
     /// The attempt is given up.
     pub fn connect_addr(address: &SocketAddr) -> io::Result<UnixStream> {
-        match in_task() {
-            true => door::wait(UnixStream::connecting_addr(address)),
-            false => UnixStream::from_std(net::UnixStream::connect_addr(address)?),
+        if can_suspend() {
+            return door::wait(UnixStream::connecting_addr(address));
         }
+        let connected = net::UnixStream::connect_addr(address);
+        UnixStream::from_std(connected.map_err(|e| named("connect to", address, e))?)
     }
 
     /// The operation of [`connect`](UnixStream::connect): `y.wait(..)` or `.await` it.
@@ -114,8 +114,7 @@ impl UnixStream {
     ///
     /// The attempt is given up.
     pub fn connecting<P: AsRef<Path>>(path: P) -> Connecting {
-        let address = SocketAddr::from_pathname(path);
-        Connecting(Box::pin(async { connect(&address?).await }))
+        Connecting::to(SocketAddr::from_pathname(path))
     }
 
     /// The operation of [`connect_addr`](UnixStream::connect_addr): `y.wait(..)` or `.await` it.
@@ -128,8 +127,7 @@ impl UnixStream {
     ///
     /// The attempt is given up.
     pub fn connecting_addr(address: &SocketAddr) -> Connecting {
-        let address = address.clone();
-        Connecting(Box::pin(async move { connect(&address).await }))
+        Connecting::to(Ok(address.clone()))
     }
 
     /// Two sockets without names, connected to each other.
@@ -143,18 +141,72 @@ impl UnixStream {
     }
 }
 
-async fn connect(address: &SocketAddr) -> io::Result<UnixStream> {
-    let address = raw(address)?;
-    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
-    let mut pauses = Pauses::new();
-    loop {
-        match socket.connect(&address) {
-            Err(e) if would_block(&e) => sleep(pauses.next()).await,
-            result => break result?,
+/// See [`UnixStream::connecting`].
+#[derive(Debug)]
+#[must_use = "an operation does nothing until it is waited for"]
+pub struct Connecting {
+    /// `None`: it is done.
+    address: Option<io::Result<SocketAddr>>,
+    socket: Option<socket2::Socket>,
+    pauses: Pauses,
+    pause: Option<Sleep>,
+}
+
+impl Connecting {
+    fn to(address: io::Result<SocketAddr>) -> Connecting {
+        Connecting { address: Some(address), socket: None, pauses: Pauses::new(), pause: None }
+    }
+
+    /// Tries once.
+    fn attempt(&mut self, address: &SocketAddr) -> io::Result<()> {
+        let socket = match &mut self.socket {
+            Some(socket) => socket,
+            none => {
+                let new = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+                new.set_nonblocking(true)?;
+                none.insert(new)
+            }
+        };
+        socket.connect(&raw(address)?)
+    }
+}
+
+impl Future for Connecting {
+    type Output = io::Result<UnixStream>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        loop {
+            if let Some(pause) = &mut this.pause {
+                ready!(Pin::new(pause).poll(cx));
+                this.pause = None;
+            }
+            ready!(share(cx));
+            let address = this.address.take().expect("polled until it is ready")?;
+            let connected = match this.attempt(&address) {
+                Err(e) if would_block(&e) => {
+                    this.address = Some(Ok(address));
+                    this.pause = Some(sleep(this.pauses.next()));
+                    continue;
+                }
+                connected => connected.map_err(|e| named("connect to", &address, e)),
+            };
+            spend();
+            let socket = this.socket.take();
+            return Poll::Ready(connected.map(|()| {
+                let socket = OwnedFd::from(socket.expect("it has connected"));
+                UnixStream { inner: Inner::new(socket.into()) }
+            }));
         }
     }
-    Ok(UnixStream { inner: Inner::new(OwnedFd::from(socket).into()) })
+}
+
+/// An error of the same kind, which names what was attempted with which address.
+fn named(what: &str, address: &SocketAddr, error: io::Error) -> io::Error {
+    match address.as_pathname() {
+        Some(path) => cannot(what, format_args!("{path:?}"), &error),
+        None => cannot(what, format_args!("the address {address:?}"), &error),
+    }
 }
 
 /// The address as socket2 has it, where an abstract name begins with a zero.
@@ -181,13 +233,15 @@ socket!(UnixListener, net::UnixListener, SocketAddr);
 listener!(UnixListener, net::UnixListener, UnixStream, SocketAddr);
 
 impl UnixListener {
-    /// Listens at `path`, where it makes a socket file. The file stays when the listener is closed.
+    /// Listens at `path`, where it makes a socket file. The file stays when the listener is closed. Up to 4096
+    /// connections may wait to be accepted, or as many as the kernel allows.
     ///
     /// # Errors
     ///
-    /// The kernel's: there is something at `path` already, or it cannot be made.
+    /// The kernel's: there is something at `path` already, or it cannot be made. The text names the address;
+    /// `raw_os_error` is `None`.
     pub fn bind<P: AsRef<Path>>(path: P) -> io::Result<UnixListener> {
-        UnixListener::from_std(net::UnixListener::bind(path)?)
+        UnixListener::bind_addr(&SocketAddr::from_pathname(path)?)
     }
 
     /// Listens at an address, which may be an abstract one.
@@ -196,7 +250,9 @@ impl UnixListener {
     ///
     /// As [`bind`](UnixListener::bind).
     pub fn bind_addr(address: &SocketAddr) -> io::Result<UnixListener> {
-        UnixListener::from_std(net::UnixListener::bind_addr(address)?)
+        let listening = raw(address).and_then(|address| listen_at(&address));
+        let socket = OwnedFd::from(listening.map_err(|e| named("bind", address, e))?);
+        Ok(UnixListener { inner: Inner::new(socket.into()) })
     }
 }
 
@@ -231,9 +287,10 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// The kernel's: there is something at `path` already, or it cannot be made.
+    /// The kernel's: there is something at `path` already, or it cannot be made. The text names the address;
+    /// `raw_os_error` is `None`.
     pub fn bind<P: AsRef<Path>>(path: P) -> io::Result<UnixDatagram> {
-        UnixDatagram::from_std(net::UnixDatagram::bind(path)?)
+        UnixDatagram::bind_addr(&SocketAddr::from_pathname(path)?)
     }
 
     /// A socket at an address, which may be an abstract one.
@@ -242,7 +299,8 @@ impl UnixDatagram {
     ///
     /// As [`bind`](UnixDatagram::bind).
     pub fn bind_addr(address: &SocketAddr) -> io::Result<UnixDatagram> {
-        UnixDatagram::from_std(net::UnixDatagram::bind_addr(address)?)
+        let bound = net::UnixDatagram::bind_addr(address);
+        UnixDatagram::from_std(bound.map_err(|e| named("bind", address, e))?)
     }
 
     /// A socket without a name.
@@ -269,9 +327,18 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// The kernel's: no such path, nobody receives there.
+    /// The kernel's: no such path, nobody receives there. The text names the address; `raw_os_error` is `None`.
     pub fn connect<P: AsRef<Path>>(&self, path: P) -> io::Result<()> {
-        self.inner.std().connect(path)
+        self.connect_addr(&SocketAddr::from_pathname(path)?)
+    }
+
+    /// As [`connect`](UnixDatagram::connect), to an address, which may be an abstract one.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](UnixDatagram::connect).
+    pub fn connect_addr(&self, address: &SocketAddr) -> io::Result<()> {
+        self.inner.std().connect_addr(address).map_err(|e| named("connect to", address, e))
     }
 
     /// Sends a datagram to the socket named `path`; it is sent whole or not at all.
@@ -286,7 +353,7 @@ impl UnixDatagram {
     ///
     /// # Blocking
     ///
-    /// Suspends the task; outside of one, blocks the thread.
+    /// Suspends the task; outside of one, and [while a stack unwinds](super#blocking), blocks the thread.
     ///
     /// # Cancellation
     ///
@@ -362,17 +429,12 @@ impl UnixDatagram {
     pub async fn sending_to_addr(&self, buf: &[u8], address: &SocketAddr) -> io::Result<usize> {
         let mut pauses = Pauses::new();
         loop {
+            poll_fn(|cx| share(cx)).await;
             match self.try_send_to_addr(buf, address) {
-                Err(e) if would_block(&e) && spent() => yield_now().await,
                 Err(e) if would_block(&e) => sleep(pauses.next()).await,
                 result => return result,
             }
         }
-    }
-
-    stds! {
-        /// As [`connect`](UnixDatagram::connect), to an address, which may be an abstract one.
-        fn connect_addr(address: &SocketAddr);
     }
 
     shutdown!();

@@ -32,6 +32,11 @@ impl Writers {
         !state.ended
     }
 
+    /// Whether nothing can be written any more.
+    pub(super) fn have_ended(&self) -> bool {
+        self.lock().ended
+    }
+
     /// Nothing can be written any more: gives those who are to be told.
     pub(super) fn end(&self) -> Vec<Home> {
         let mut state = self.lock();
