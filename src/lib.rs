@@ -334,6 +334,7 @@ mod handle;
 pub mod http;
 mod join;
 mod kernel;
+mod may_wait;
 pub mod net;
 pub mod observe {
     //! What happens to each task, told to an [`Observer`] that is set by

@@ -3,26 +3,20 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::kernel::observe::Era;
-use crate::kernel::scheduler::{current, here, in_task, with_local};
+use crate::kernel::scheduler::with_local;
 use crate::kernel::{cancel, door};
+use crate::may_wait::may_wait;
 use crate::offload::offload;
 
 /// Makes a call that may block: on another thread, while the task waits. It is made here where there is no
 /// task to suspend, or where that is being torn down: a guard that is dropped removes its temporary file.
 pub(super) fn call<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {
-    if !in_task() || std::thread::panicking() || is_future_dropped() {
+    if !may_wait() {
         return call();
     }
     // A task that is to stop raises it before the call is begun, not in the middle.
     with_local(cancel::check);
     door::wait(offload(call))
-}
-
-/// Whether the running task's future has been cancelled, and is not polled but dropped.
-fn is_future_dropped() -> bool {
-    let is_future = || current().is_some_and(|task| task.era == Era::Future);
-    cancel::is_cancelled() && !here().polling.get() && is_future()
 }
 
 /// [`call`], with a path of its own.

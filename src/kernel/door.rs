@@ -91,7 +91,8 @@ pub(crate) fn another_turn<T>(cx: &Context<'_>) -> Poll<T> {
 /// tokio's cooperative budget.)
 pub(crate) fn proceed(cx: &Context<'_>) -> Poll<()> {
     let budget = &here().budget;
-    if budget.get() > 0 || !in_task() {
+    // While a stack unwinds nothing suspends: a destructor is served what is ready.
+    if budget.get() > 0 || !in_task() || std::thread::panicking() {
         budget.set(budget.get().saturating_sub(1));
         return Poll::Ready(());
     }

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use super::line::Line;
 use super::wait_queue::Key;
@@ -93,6 +93,7 @@ impl Future for BarrierWaiting<'_> {
     type Output = BarrierWaitResult;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<BarrierWaitResult> {
+        ready!(door::proceed(cx));
         let Barrier { size, line } = self.barrier;
         let wait = || Wait::named(&"the others at a barrier");
         if self.place.is_some() {

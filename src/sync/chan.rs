@@ -21,12 +21,13 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use super::line::Line;
 use super::wait_queue::Key;
 use crate::kernel::door;
+use crate::may_wait::may_wait;
 use crate::report::{Kind, Trail};
 use crate::time::timeout;
 
@@ -123,6 +124,9 @@ impl<T> Chan<T> {
     #[inline]
     #[track_caller]
     pub(crate) fn put(&self, item: T) -> Result<(), SendError<T>> {
+        if may_wait() {
+            return door::wait(self.sending(item));
+        }
         match self.try_put(item) {
             Ok(()) => Ok(()),
             Err(TrySendError::Disconnected(item)) => Err(SendError(item)),
@@ -144,6 +148,9 @@ impl<T> Chan<T> {
     #[inline]
     #[track_caller]
     pub(crate) fn get(&self) -> Result<T, RecvError> {
+        if may_wait() {
+            return door::wait(self.receiving());
+        }
         match self.try_get() {
             Ok(item) => Ok(item),
             Err(TryRecvError::Disconnected) => Err(RecvError),
@@ -268,6 +275,7 @@ impl<T> Future for Sending<'_, T> {
     type Output = Result<(), SendError<T>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        ready!(door::proceed(cx));
         let chan = self.chan;
         if self.place.is_none() {
             return match chan.try_put(self.item.take().expect("polled until it is ready")) {
@@ -321,6 +329,7 @@ impl<T> Future for Receiving<'_, T> {
     type Output = Result<T, RecvError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        ready!(door::proceed(cx));
         let chan = self.chan;
         if self.place.is_none() {
             return match chan.try_get() {

@@ -4,13 +4,14 @@ use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use super::line::Line;
 use super::wait_queue::Key;
 use crate::kernel::door;
 use crate::kernel::task::Wait;
+use crate::may_wait::may_wait;
 use crate::time::{Elapsed, timeout};
 
 /// Something that happens once, or until further notice: all who wait for it go on. (Python's `Event`.)
@@ -78,7 +79,7 @@ impl Event {
     /// Nothing is lost.
     #[track_caller]
     pub fn wait(&self) {
-        if !self.is_set() {
+        if may_wait() || !self.is_set() {
             door::wait(self.waiting());
         }
     }
@@ -136,6 +137,7 @@ impl Future for EventWaiting<'_> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(door::proceed(cx));
         let Event { what, is_set, line } = self.event;
         let wait = || Wait::named(what);
         if self.place.is_some() {

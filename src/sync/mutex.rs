@@ -6,12 +6,13 @@ use std::future::Future;
 use std::ops::{Deref, DerefMut};
 use std::panic::Location;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use super::line::Line;
 use super::wait_queue::Key;
 use crate::kernel::door;
+use crate::may_wait::may_wait;
 use crate::report::{Kind, Trail};
 use crate::time::{Elapsed, timeout};
 
@@ -101,10 +102,12 @@ impl<T: ?Sized> Mutex<T> {
     #[track_caller]
     pub fn lock(&self) -> MutexGuard<'_, T> {
         let site = Location::caller();
-        match self.lock_now(site) {
-            Some(guard) => guard,
-            None => door::wait(self.locking_at(site)),
+        if !may_wait()
+            && let Some(guard) = self.lock_now(site)
+        {
+            return guard;
         }
+        door::wait(self.locking_at(site))
     }
 
     /// The lock, if it is free.
@@ -210,6 +213,7 @@ impl<'a, T: ?Sized> Future for Locking<'a, T> {
     type Output = MutexGuard<'a, T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<MutexGuard<'a, T>> {
+        ready!(door::proceed(cx));
         let (mutex, site) = (self.mutex, self.site);
         let Lock { line, trail, .. } = &mutex.lock;
         if self.place.is_some() {

@@ -16,12 +16,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use crate::kernel::door;
 use crate::kernel::task::{Wait, Waiter};
 use crate::kernel::waker::wake_waiter;
+use crate::may_wait::may_wait;
 use crate::time::timeout;
 
 /// A channel for one value.
@@ -104,10 +105,12 @@ impl<T> Receiver<T> {
     /// The value is lost.
     #[track_caller]
     pub fn recv(mut self) -> Result<T, RecvError> {
-        match self.try_recv() {
-            Ok(value) => Ok(value),
-            Err(_) => door::wait(self),
+        if !may_wait()
+            && let Ok(value) = self.try_recv()
+        {
+            return Ok(value);
         }
+        door::wait(self)
     }
 
     /// The value, if it has been sent.
@@ -150,6 +153,7 @@ impl<T> Future for Receiver<T> {
     type Output = Result<T, RecvError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        ready!(door::proceed(cx));
         match self.try_recv() {
             Ok(value) => Poll::Ready(Ok(value)),
             Err(TryRecvError::Disconnected) => Poll::Ready(Err(RecvError)),

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use super::chan::{Chan, Receiving, SendTimeoutError, Sending};
@@ -13,6 +13,7 @@ use super::line::Line;
 use super::wait_queue::Key;
 use crate::kernel::door;
 use crate::kernel::task::Wait;
+use crate::may_wait::may_wait;
 use crate::report::Kind;
 
 /// Python's `Queue` (of `queue`, `gevent.queue`, `asyncio`): one object for both ends, a count of what is not
@@ -216,7 +217,7 @@ impl<T> Queue<T> {
     /// Nothing is lost.
     #[track_caller]
     pub fn join(&self) {
-        if self.unfinished() > 0 {
+        if may_wait() || self.unfinished() > 0 {
             door::wait(self.joining());
         }
     }
@@ -282,6 +283,7 @@ impl<T> Future for Joining<'_, T> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(door::proceed(cx));
         let Queue { joiners, .. } = self.queue;
         let wait = || Wait::named(&"the items of a queue to be done");
         if self.place.is_some() {

@@ -6,12 +6,13 @@ use std::future::Future;
 use std::mem;
 use std::panic::Location;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use super::line::Line;
 use super::wait_queue::Key;
 use crate::kernel::door;
+use crate::may_wait::may_wait;
 use crate::report::{Kind, Trail};
 use crate::time::{Elapsed, timeout};
 
@@ -96,10 +97,12 @@ impl Semaphore {
     #[inline]
     #[track_caller]
     pub fn acquire_many(&self, permits: usize) -> Permit<'_> {
-        match self.try_acquire_many(permits) {
-            Some(permit) => permit,
-            None => door::wait(self.acquiring_many(permits)),
+        if !may_wait()
+            && let Some(permit) = self.try_acquire_many(permits)
+        {
+            return permit;
         }
+        door::wait(self.acquiring_many(permits))
     }
 
     /// A permit, if one is free and nobody waits for it.
@@ -221,6 +224,7 @@ impl<'a> Future for Acquiring<'a> {
     type Output = Permit<'a>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Permit<'a>> {
+        ready!(door::proceed(cx));
         let Acquiring { semaphore, permits, site, .. } = *self;
         let Semaphore { line, trail, .. } = semaphore;
         if self.place.is_some() {
