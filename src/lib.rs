@@ -355,6 +355,7 @@ pub mod sync;
 pub mod task;
 mod tasks;
 mod testing;
+pub mod thread;
 pub mod time;
 pub mod timeline;
 mod trail;

@@ -74,6 +74,11 @@ impl<T> Chan<T> {
         self.capacity
     }
 
+    /// Whether there is no room.
+    pub(crate) fn is_full(&self) -> bool {
+        self.len() >= self.capacity
+    }
+
     pub(crate) fn accepted(&self) -> u64 {
         self.accepted.get()
     }
@@ -92,7 +97,7 @@ impl<T> Chan<T> {
             return Err(TrySendError::Disconnected(item));
         }
         let awaited = !self.getters.is_empty();
-        if !awaited && self.len() >= self.capacity {
+        if !awaited && self.is_full() {
             return Err(TrySendError::Full(item));
         }
         self.put.step(None);

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -68,7 +69,8 @@ impl Event {
     ///
     /// # Blocking
     ///
-    /// The task waits until somebody calls [`set`](Event::set). If it is set, the turn is not given up.
+    /// The task waits until somebody calls [`set`](Event::set). If it is set, it goes on, but
+    /// may give the other tasks a turn first.
     ///
     /// # Panics
     ///
@@ -111,6 +113,10 @@ impl Event {
         EventWaiting { event: self, place: None }
     }
 }
+
+/// As std's: unwinding through a task that has it leaves it whole.
+impl UnwindSafe for Event {}
+impl RefUnwindSafe for Event {}
 
 impl Default for Event {
     fn default() -> Event {

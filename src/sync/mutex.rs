@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::fmt;
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -88,8 +88,8 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// # Blocking
     ///
-    /// The task waits until everybody who came before has unlocked. A lock that is free is taken without
-    /// giving up the turn.
+    /// The task waits until everybody who came before has unlocked. A lock that is free is taken, but
+    /// the other tasks may be given a turn first.
     ///
     /// # Panics
     ///
@@ -176,6 +176,12 @@ impl Lock {
         }
     }
 }
+
+/// As std's has: a guard that is dropped while its stack unwinds unlocks, and the mutex is as good as before.
+impl<T: ?Sized> UnwindSafe for Mutex<T> {}
+impl<T: ?Sized> RefUnwindSafe for Mutex<T> {}
+impl<T: ?Sized> UnwindSafe for MutexGuard<'_, T> {}
+impl<T: ?Sized> RefUnwindSafe for MutexGuard<'_, T> {}
 
 impl Default for Lock {
     fn default() -> Lock {

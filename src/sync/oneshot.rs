@@ -13,6 +13,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError};
@@ -61,6 +62,12 @@ impl<T> Sender<T> {
         Rc::strong_count(&self.0) == 1
     }
 }
+
+/// As std's: unwinding through a task that has it leaves it whole.
+impl<T> UnwindSafe for Sender<T> {}
+impl<T> RefUnwindSafe for Sender<T> {}
+impl<T> UnwindSafe for Receiver<T> {}
+impl<T> RefUnwindSafe for Receiver<T> {}
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -71,8 +72,8 @@ impl<T> Queue<T> {
     ///
     /// # Blocking
     ///
-    /// The task waits until there is room and all who came before have put. Where there is room, the turn is
-    /// not given up.
+    /// The task waits until there is room and all who came before have put. Where there is room, it
+    /// goes on, but may give the other tasks a turn first.
     ///
     /// # Panics
     ///
@@ -132,8 +133,8 @@ impl<T> Queue<T> {
     ///
     /// # Blocking
     ///
-    /// The task waits until there is an item and all who came before have theirs. Where there is one, the
-    /// turn is not given up.
+    /// The task waits until there is an item and all who came before have theirs. Where there is one, it
+    /// goes on, but may give the other tasks a turn first.
     ///
     /// # Panics
     ///
@@ -205,8 +206,8 @@ impl<T> Queue<T> {
     ///
     /// # Blocking
     ///
-    /// The task waits until nothing is [unfinished](Queue::unfinished). If that is so, the turn is not given
-    /// up.
+    /// The task waits until nothing is [unfinished](Queue::unfinished). If that is so, it goes
+    /// on, but may give the other tasks a turn first.
     ///
     /// # Panics
     ///
@@ -253,6 +254,11 @@ impl<T> Queue<T> {
         self.chan.len()
     }
 
+    /// Whether there is no room: a put would wait, unless a task waits for an item.
+    pub fn is_full(&self) -> bool {
+        self.chan.is_full()
+    }
+
     /// Whether nothing is in the queue.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -265,6 +271,10 @@ impl<T> Queue<T> {
         }
     }
 }
+
+/// As std's: unwinding through a task that has it leaves it whole.
+impl<T> UnwindSafe for Queue<T> {}
+impl<T> RefUnwindSafe for Queue<T> {}
 
 impl<T> fmt::Debug for Queue<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

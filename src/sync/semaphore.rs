@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::mem;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -70,7 +70,7 @@ impl Semaphore {
     /// # Blocking
     ///
     /// The task waits until there is one and everybody who came before has been served. One that is free is
-    /// taken without giving up the turn.
+    /// taken, but the other tasks may be given a turn first.
     ///
     /// # Panics
     ///
@@ -202,6 +202,10 @@ impl Semaphore {
         Permit { semaphore: self, permits }
     }
 }
+
+/// As std's: unwinding through a task that has it leaves it whole.
+impl UnwindSafe for Semaphore {}
+impl RefUnwindSafe for Semaphore {}
 
 impl fmt::Debug for Semaphore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
