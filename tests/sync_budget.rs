@@ -50,7 +50,8 @@ fn always_ready() -> Vec<(&'static str, Operation)> {
     }
     let (mutex, lock) = (leak(Mutex::new(())), leak(RwLock::new(())));
     let (semaphore, event) = (leak(Semaphore::new(1)), leak(Event::new()));
-    let (barrier, queue, done) = (leak(Barrier::new(1)), leak(Queue::unbounded()), leak(Queue::<()>::unbounded()));
+    let (barrier, queue, done) =
+        (leak(Barrier::new(1)), leak(Queue::unbounded()), leak(Queue::<()>::unbounded()));
     let (sender, receiver) = leak(channel::unbounded());
     event.set();
     (0..10 * MANY).for_each(|_| {
@@ -235,7 +236,8 @@ fn an_executor_inside_of_a_task_sees_what_is_there_before_a_limit_of_no_time() {
         (0..MANY).for_each(|n| sender.try_send(n).unwrap());
         for n in 0..MANY {
             let receiving = time::timeout(Duration::ZERO, receiver.receiving());
-            let mut inside = futures::stream::FuturesUnordered::from_iter([receiving.boxed_local()]);
+            let mut inside =
+                futures::stream::FuturesUnordered::from_iter([receiving.boxed_local()]);
             let next = green::wait(futures::StreamExt::next(&mut inside));
             assert_eq!(next, Some(Ok(Ok(n))));
         }

@@ -8,9 +8,7 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use util::{
-    HOUR, MS, SECOND, assert_contains, deadlock_text, panic_text, run, run_in_order, text,
-};
+use util::{HOUR, MS, SECOND, assert_contains, deadlock_text, panic_text, run, run_in_order, text};
 use wouldblock::thread::{self, Thread, ThreadId};
 use wouldblock::{JoinError, future, generator, green, task, time};
 
@@ -156,7 +154,8 @@ fn a_task_of_any_era_can_be_unparked() {
                 thread::current().id()
             }
         });
-        let tasks = [green::spawn(a), generator::spawn(move |_| b()), future::spawn(async move { c() })];
+        let tasks =
+            [green::spawn(a), generator::spawn(move |_| b()), future::spawn(async move { c() })];
         thread::yield_now();
         let ids: Vec<ThreadId> = parked.borrow().iter().map(Thread::id).collect();
         parked.borrow().iter().for_each(Thread::unpark);
