@@ -43,7 +43,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::mem;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker, ready};
@@ -304,6 +304,9 @@ impl<'scope, 'env> Scope<'scope, 'env> {
     }
 }
 
+/// As std's: what unwinds out of a scope has waited for its greenlets.
+impl RefUnwindSafe for Scope<'_, '_> {}
+
 impl fmt::Debug for Scope<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -380,6 +383,10 @@ struct Inner {
     id: ThreadId,
     parker: Arc<Parker>,
 }
+
+/// As std's: a panic leaves the token, and who waits for it, whole.
+impl UnwindSafe for Inner {}
+impl RefUnwindSafe for Inner {}
 
 /// Returns a handle to the task that calls.
 ///

@@ -1,7 +1,5 @@
 //! Three ordinary programs that know std only, and the same programs ported by the rule that the README gives: both
 //! do the same. The port is made by replacing text, by [`ported`]; what is compiled here is compared with that.
-//!
-//! And what std's types are (`Send`, `Unpin`, `UnwindSafe` and so on), ours are, but for what stays on its thread.
 
 mod basics;
 

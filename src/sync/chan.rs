@@ -19,6 +19,7 @@ use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError};
 use std::task::{Context, Poll, ready};
@@ -48,6 +49,10 @@ pub(crate) struct Chan<T> {
     put: Trail,
     got: Trail,
 }
+
+/// Unwinding through a task that has it leaves it whole: no code of the caller's runs while its items are borrowed.
+impl<T> UnwindSafe for Chan<T> {}
+impl<T> RefUnwindSafe for Chan<T> {}
 
 impl<T> Chan<T> {
     pub(crate) const fn new(capacity: usize, kinds: &'static [Kind; 2]) -> Chan<T> {

@@ -293,11 +293,14 @@ impl<T: ?Sized> DerefMut for RwLockWriteGuard<'_, T> {
     }
 }
 
+// As std's: who reads sees what was left half done only where that is possible without a lock.
+impl<T: ?Sized + RefUnwindSafe> UnwindSafe for RwLockReadGuard<'_, T> {}
+impl<T: ?Sized + RefUnwindSafe> RefUnwindSafe for RwLockReadGuard<'_, T> {}
+impl<T: ?Sized> UnwindSafe for RwLockWriteGuard<'_, T> {}
+impl<T: ?Sized> RefUnwindSafe for RwLockWriteGuard<'_, T> {}
+
 macro_rules! shows_what_is_inside {
     ($($guard:ident),*) => {$(
-        impl<T: ?Sized> UnwindSafe for $guard<'_, T> {}
-        impl<T: ?Sized> RefUnwindSafe for $guard<'_, T> {}
-
         impl<T: ?Sized + fmt::Debug> fmt::Debug for $guard<'_, T> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 (**self).fmt(f)
