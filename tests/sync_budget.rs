@@ -280,7 +280,7 @@ fn a_destructor_may_take_what_is_free_while_its_task_is_torn_down() {
             panic!("on purpose");
         });
         (0..5).for_each(|_| green::yield_now());
-        tasks.iter().for_each(|task| task.cancel());
+        tasks.iter().for_each(wouldblock::JoinHandle::cancel);
         for task in tasks {
             assert!(task.join().unwrap_err().is_cancelled());
         }

@@ -30,7 +30,7 @@ fn a_thread_is_spawned_by_a_statement_and_joined_as_std_s() {
         let panics = thread::spawn(|| panic!("on {}", "purpose"));
         thread::yield_now();
         assert!(panics.is_finished());
-        assert_eq!(text(&*panics.join().map(|()| ()).unwrap_err()), "on purpose");
+        assert_eq!(text(&*panics.join().unwrap_err()), "on purpose");
     });
 }
 
@@ -99,7 +99,7 @@ fn scoped_threads_borrow_and_are_joined_as_std_s() {
             let named = named.spawn_scoped(s, || total.set(total.get() + 1)).unwrap();
             assert_eq!(named.thread().name(), Some("named"));
             let panics = s.spawn(|| panic!("on purpose"));
-            assert_eq!(text(&*panics.join().map(|()| ()).unwrap_err()), "on purpose");
+            assert_eq!(text(&*panics.join().unwrap_err()), "on purpose");
             tasks.into_iter().map(|task| task.join().unwrap()).collect()
         });
         assert_eq!((lengths, total.get()), (vec![1, 3, 5], 2));

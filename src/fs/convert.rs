@@ -55,8 +55,11 @@ impl IntoRawFd for File {
 }
 
 impl FromRawFd for File {
+    /// # Safety
+    ///
+    /// As std's: the caller owns the descriptor, which is open.
     unsafe fn from_raw_fd(descriptor: RawFd) -> File {
-        // SAFETY: the caller owns the descriptor, and gives it up; this is the same contract.
+        // SAFETY: it is the caller's promise, and the same one.
         unsafe { fs::File::from_raw_fd(descriptor) }.into()
     }
 }
