@@ -39,12 +39,6 @@
 //! value meanwhile would block the thread. For a `static`, for what other threads share, and for what is never held
 //! across a wait, std's locks are right as they are.
 //!
-//! # Porting from std
-//!
-//! `std::sync` becomes `wouldblock::sync`, and the `.unwrap()` after `lock`, `read`, `write`, `wait..` and
-//! `into_inner` goes: nothing here is poisoned. `try_lock`, `try_read` and `try_write` return an `Option`. Bounds of
-//! one's own that ask for `Send` go too, since these types stay on their thread.
-//!
 //! When nothing can go on any more, the report names who holds what, and draws the cycle:
 //!
 //! ```text
@@ -55,6 +49,12 @@
 //!   cycle: task 2 → a mutex (held by task 3 "bob", src/main.rs:15:23) → task 3 → an item of a queue (last put
 //!   into by task 2 "ann") → task 2
 //! ```
+//!
+//! # Porting from std
+//!
+//! `std::sync` becomes `wouldblock::sync`, and the `.unwrap()` after `lock`, `read`, `write`, `wait..` and
+//! `into_inner` goes: nothing here is poisoned. `try_lock`, `try_read` and `try_write` return an `Option`. Bounds of
+//! one's own that ask for `Send` go too, since these types stay on their thread.
 
 mod barrier;
 mod chan;

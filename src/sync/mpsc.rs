@@ -1,4 +1,4 @@
-//! The crate's [`channel`](super::channel) under the names of [`std::sync::mpsc`], for code that is ported.
+//! The channels of [`sync::channel`](super::channel) under the names of [`std::sync::mpsc`], for ported code.
 //!
 //! ```
 //! use wouldblock::sync::mpsc;
