@@ -15,7 +15,7 @@ use wouldblock::{JoinError, future, generator, green, task, time};
 #[test]
 #[deny(unused_must_use)]
 fn a_thread_is_spawned_by_a_statement_and_joined_as_std_s() {
-    run(|| {
+    run_in_order(|| {
         let done = Rc::new(Cell::new(0));
         let counts = done.clone();
         thread::spawn(move || counts.set(1)); // neither `drop` nor `let _`
@@ -36,7 +36,7 @@ fn a_thread_is_spawned_by_a_statement_and_joined_as_std_s() {
 
 #[test]
 fn whoever_joins_a_cancelled_thread_gets_an_error_that_says_so() {
-    run(|| {
+    run_in_order(|| {
         let endless = thread::spawn(|| thread::sleep(HOUR));
         thread::yield_now();
         endless.cancel();
@@ -144,7 +144,7 @@ fn park_takes_the_token_that_unpark_gives() {
 
 #[test]
 fn a_task_of_any_era_can_be_unparked() {
-    run(|| {
+    run_in_order(|| {
         let parked: Rc<RefCell<Vec<Thread>>> = Rc::default();
         let [a, b, c] = [0; 3].map(|_| {
             let parked = parked.clone();
@@ -183,7 +183,7 @@ fn another_thread_unparks_a_task() {
 
 #[test]
 fn nothing_is_lost_when_a_parked_task_is_cancelled_or_runs_out_of_time() {
-    run(|| {
+    run_in_order(|| {
         let parked = thread::spawn(|| {
             assert!(green::timeout(MS, thread::park).is_err());
             thread::park();
