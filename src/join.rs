@@ -11,7 +11,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use crate::kernel::cancel;
 use crate::kernel::door;
@@ -192,8 +192,7 @@ impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        ready!(door::proceed(cx));
-        self.poll_shared(cx)
+        door::within_share(cx, |cx| self.poll_shared(cx))
     }
 }
 

@@ -383,6 +383,7 @@ mod handle;
 pub mod http;
 mod join;
 mod kernel;
+mod may_wait;
 pub mod net;
 pub mod observe {
     //! What happens to each task, told to an [`Observer`] that is set by
@@ -404,6 +405,7 @@ pub mod sync;
 pub mod task;
 mod tasks;
 mod testing;
+pub mod thread;
 pub mod time;
 pub mod timeline;
 mod trail;

@@ -47,8 +47,15 @@ impl Builder {
     }
 
     /// What reports, errors and timelines call it.
+    ///
+    /// # Panics
+    ///
+    /// If there is a NUL in it, as with std's threads.
+    #[track_caller]
     pub fn name(mut self, name: impl Into<String>) -> Builder {
-        self.name = Some(name.into().into_boxed_str());
+        let name = name.into();
+        assert!(!name.contains('\0'), "the name of a task may not contain a NUL: {name:?}");
+        self.name = Some(name.into_boxed_str());
         self
     }
 

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use crate::kernel::door::{self, Registration};
@@ -124,13 +124,23 @@ impl<F: Future> Future for Timeout<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         // SAFETY: `operation` is not moved out of its place, here or anywhere else; `limit` is `Unpin`.
-        let (operation, limit, duration) = unsafe {
+        let (mut operation, limit, duration) = unsafe {
             let this = self.get_unchecked_mut();
             (Pin::new_unchecked(&mut this.operation), Pin::new(&mut this.limit), this.duration)
         };
-        match operation.poll(cx) {
+        match operation.as_mut().poll(cx) {
             Poll::Ready(value) => Poll::Ready(Ok(value)),
-            Poll::Pending => limit.poll(cx).map(|()| Err(Elapsed::new(duration))),
+            Poll::Pending => {
+                ready!(limit.poll(cx));
+                // It may be pending only since the turn has had its share: the last look is with a turn that has not.
+                if door::is_spent() {
+                    return door::share_is_spent(cx);
+                }
+                Poll::Ready(match operation.poll(cx) {
+                    Poll::Ready(value) => Ok(value),
+                    Poll::Pending => Err(Elapsed::new(duration)),
+                })
+            }
         }
     }
 }

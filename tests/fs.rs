@@ -642,6 +642,103 @@ fn a_file_comes_from_stds_and_becomes_it() {
 }
 
 #[test]
+fn a_file_becomes_a_descriptor_and_a_childs_output() {
+    use std::io::{Read, Seek, Write};
+    use std::os::fd::{FromRawFd, IntoRawFd};
+    use std::process::{Command, Stdio};
+    use wouldblock::fs::File;
+    let round_trip = || {
+        let file = File::from(tempfile::tempfile().unwrap());
+        let descriptor = OwnedFd::from(file);
+        let raw = File::from(descriptor).into_raw_fd();
+        // SAFETY: it was just given up.
+        let mut file = unsafe { File::from_raw_fd(raw) };
+        assert!(!file.is_terminal());
+        file.write_all(b"one ").unwrap();
+        let child = Command::new("echo").arg("two").stdout(file.try_clone().unwrap()).status();
+        assert!(child.unwrap().success());
+        let _: Stdio = file.try_clone().unwrap().into();
+        file.rewind().unwrap();
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "one two\n");
+    };
+    round_trip();
+    run(round_trip);
+}
+
+/// Two handles to one file.
+fn two_handles(folder: &Path) -> [wouldblock::fs::File; 2] {
+    std::fs::write(folder.join("locked"), "").unwrap();
+    two_handles_again(folder)
+}
+
+#[test]
+fn a_locked_file_is_not_locked_by_another_handle() {
+    use wouldblock::fs::TryLockError;
+    let locks = || {
+        in_folder(|folder| {
+            let [a, b] = two_handles(folder);
+            a.lock().unwrap();
+            let refused = b.try_lock().unwrap_err();
+            assert!(matches!(refused, TryLockError::WouldBlock), "{refused:?}");
+            assert!(refused.to_string().contains("locked by another handle"));
+            assert_eq!(io::Error::from(refused).kind(), ErrorKind::WouldBlock);
+            assert!(b.try_lock_shared().is_err());
+            a.unlock().unwrap();
+            b.try_lock_shared().unwrap();
+            a.lock_shared().unwrap();
+            assert!(a.try_lock().is_err());
+            drop(b); // gives it back
+            a.try_lock().unwrap();
+        });
+    };
+    locks();
+    for era in ERAS {
+        run(|| spawn_running(era, locks).join()).unwrap();
+    }
+}
+
+#[test]
+fn whoever_waits_for_a_files_lock_lets_the_others_run() {
+    wouldblock::run(|| {
+        in_folder(|folder| {
+            let [a, b] = two_handles(folder);
+            a.lock().unwrap();
+            let waits = green::spawn(move || b.lock());
+            let_others_run();
+            assert!(!waits.is_finished());
+            a.unlock().unwrap();
+            waits.join().unwrap().unwrap();
+        });
+    });
+}
+
+#[test]
+fn a_files_lock_that_comes_for_somebody_who_is_gone_is_given_back() {
+    wouldblock::run(|| {
+        in_folder(|folder| {
+            let [a, b] = two_handles(folder).map(Rc::new);
+            a.lock().unwrap();
+            let waits = b.clone();
+            let gone = green::spawn(move || waits.lock());
+            let_others_run();
+            gone.cancel();
+            assert!(gone.join().unwrap_err().is_cancelled());
+            a.unlock().unwrap();
+            let [c, _] = two_handles_again(folder);
+            c.lock().unwrap(); // `b` is open, and would have it
+            drop(b);
+        });
+    });
+}
+
+/// As [`two_handles`], of the file that is there.
+fn two_handles_again(folder: &Path) -> [wouldblock::fs::File; 2] {
+    [0; 2].map(|_| wouldblock::fs::File::open(folder.join("locked")).unwrap())
+}
+
+#[test]
 fn files_go_to_other_threads() {
     fn is_plain_data<T: Send + Sync>() {}
     is_plain_data::<wouldblock::fs::File>();

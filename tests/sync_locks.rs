@@ -20,7 +20,9 @@ use util::{
     let_others_run, poll_once, run, run_in_order, spawn_waiting,
 };
 use wouldblock::generator::{Generator, GeneratorState, Yielder};
-use wouldblock::sync::{Barrier, Condvar, Either, Event, Mutex, Queue, Semaphore, oneshot, select};
+use wouldblock::sync::{
+    Barrier, Condvar, Either, Event, Mutex, Queue, RwLock, Semaphore, oneshot, select,
+};
 use wouldblock::{Builder, Era, JoinHandle, Wait, explore, future, gather, green, task, time};
 
 /// A task of `era` that is first in line for the mutex's lock, says `what` once it has it, and keeps it for a
@@ -647,6 +649,137 @@ fn the_report_tells_the_present_holder() {
     );
 }
 
+// RwLock.
+
+/// A task of `era` that reads or writes, says `what` once it may, and keeps the lock for a turn.
+fn reader_or_writer(
+    era: Era,
+    lock: &Rc<RwLock<Trace>>,
+    writes: bool,
+    what: impl Into<String>,
+) -> JoinHandle<()> {
+    let (lock, what) = (lock.clone(), what.into());
+    let code = async move {
+        if writes {
+            let trace = lock.writing().await;
+            trace.say(format!("{what} begins"));
+            future::yield_now().await;
+            trace.say(format!("{what} ends"));
+        } else {
+            let trace = lock.reading().await;
+            trace.say(format!("{what} begins"));
+            future::yield_now().await;
+            trace.say(format!("{what} ends"));
+        }
+    };
+    spawn_waiting(era, code, ())
+}
+
+#[test]
+fn readers_share_a_lock_and_a_writer_has_it_alone_in_the_order_of_arrival() {
+    run_in_order(|| {
+        let lock = Rc::new(RwLock::new(Trace::new()));
+        let first = lock.write();
+        let kinds = [("a", false), ("b", false), ("C", true), ("d", false), ("E", true)];
+        let tasks = kinds.iter().zip(ERAS.iter().cycle());
+        let tasks =
+            tasks.map(|((what, writes), era)| reader_or_writer(*era, &lock, *writes, *what));
+        let tasks: Vec<_> = tasks.collect();
+        let_others_run();
+        drop(first);
+        assert!(lock.try_read().is_none(), "a writer stands in the line");
+        all(tasks);
+        let said = lock.read().take();
+        let expected = [
+            "a begins", "b begins", "a ends", "b ends", "C begins", "C ends", "d begins", "d ends",
+            "E begins", "E ends",
+        ];
+        assert_eq!(said, expected);
+    });
+}
+
+#[test]
+fn a_free_lock_is_read_and_written_outside_of_tasks_too() {
+    let mut lock = RwLock::new(1);
+    *lock.write() += 1;
+    let (a, b) = (lock.read(), lock.try_read().unwrap());
+    assert_eq!((*a, *b, format!("{a} {a:?}")), (2, 2, "2 2".into()));
+    assert!(lock.try_write().is_none());
+    drop((a, b));
+    let writes = lock.try_write().unwrap();
+    assert!(lock.try_read().is_none() && lock.try_write().is_none());
+    assert_eq!(format!("{lock:?}"), "RwLock { value: <locked>, .. }");
+    drop(writes);
+    assert_eq!(format!("{lock:?}"), "RwLock { value: 2, .. }");
+    *lock.get_mut() += 1;
+    assert_eq!(lock.into_inner(), 3);
+    assert_eq!(*RwLock::<i32>::default().read() + *RwLock::from(4).read(), 4);
+}
+
+#[test]
+fn a_lock_is_neither_lost_nor_doubled_when_who_waits_is_cancelled_or_runs_out_of_time() {
+    for era in ERAS {
+        run_in_order(|| {
+            let lock = Rc::new(RwLock::new(Trace::new()));
+            let reads = lock.read();
+            let writer = reader_or_writer(era, &lock, true, "writer");
+            let_others_run();
+            let reader = reader_or_writer(era, &lock, false, "reader");
+            assert!(lock.read_timeout(MS).is_err() && lock.write_timeout(MS).is_err());
+            assert!(!reader.is_finished(), "it stands behind the writer");
+            // With the writer gone, who stood behind it may read beside the first.
+            writer.cancel();
+            reader.join().unwrap();
+            assert!(writer.join().unwrap_err().is_cancelled());
+            drop(reads);
+
+            // Handed to a task that is cancelled before its turn.
+            let writes = lock.write();
+            let (gone, next) = (
+                reader_or_writer(era, &lock, true, "gone"),
+                reader_or_writer(era, &lock, true, "next"),
+            );
+            let_others_run();
+            drop(writes);
+            gone.cancel();
+            next.join().unwrap();
+            let said = lock.write_timeout(MS).unwrap().take();
+            // What was handed over is had, and its task stops at the next wait.
+            let last = ["gone begins", "next begins", "next ends"];
+            assert_eq!(said, [&["reader begins", "reader ends"][..], &last].concat());
+        });
+    }
+}
+
+#[test]
+fn a_panic_unlocks_a_reader_writer_lock_and_poisons_nothing() {
+    run(|| {
+        let lock = Rc::new(RwLock::new(0));
+        let shared = lock.clone();
+        let task = green::spawn(move || {
+            let mut value = shared.write();
+            *value = 1;
+            panic!("on purpose");
+        });
+        assert!(task.join().unwrap_err().is_panic());
+        assert_eq!(*lock.read(), 1);
+    });
+}
+
+#[test]
+fn the_report_names_a_reader_that_waits_for_itself_behind_a_writer() {
+    let text = deadlock_text(|| {
+        let lock = Rc::new(RwLock::new(()));
+        let _reads = lock.read();
+        let shared = lock.clone();
+        let writer = green::spawn(move || drop(shared.write()));
+        green::yield_now();
+        let _again = lock.read();
+        drop(writer);
+    });
+    assert_contains(&text, &["a reader-writer lock (last locked by task 1", "sync_locks.rs"]);
+}
+
 // Semaphore.
 
 #[test]
@@ -1055,6 +1188,37 @@ fn one_notification_is_for_one_also_with_a_time_limit() {
 }
 
 /// Notified, and cancelled before it has seen it, or while it waits for the lock.
+#[test]
+fn a_wait_with_a_limit_and_a_condition_ends_with_either() {
+    run_in_order(|| {
+        let shared = Rc::new((Mutex::new(0), Condvar::new()));
+        let theirs = shared.clone();
+        drop(green::spawn(move || {
+            for _ in 0..3 {
+                green::sleep(SECOND);
+                *theirs.0.lock() += 1;
+                theirs.1.notify_one();
+            }
+        }));
+        let (count, changed) = &*shared;
+        let start = time::now();
+        // Notified twice in vain, and then out of time: the limit is for all of it.
+        let limit = 2 * SECOND + 500 * MS;
+        let (guard, result) = changed.wait_timeout_while(count.lock(), limit, |count| *count < 3);
+        assert!(result.timed_out() && *guard == 2);
+        assert_eq!(time::now() - start, limit);
+        let (guard, result) = changed.wait_timeout_while(guard, HOUR, |count| *count < 3);
+        assert!(!result.timed_out() && *guard == 3);
+        assert_eq!(time::now() - start, 3 * SECOND);
+        let none = std::time::Duration::ZERO;
+        let (guard, result) = changed.wait_timeout_while(guard, none, |_| false);
+        assert!(!result.timed_out());
+        let (_guard, result) = changed.wait_timeout_while(guard, none, |_| true);
+        assert!(result.timed_out());
+        assert_eq!(time::now() - start, 3 * SECOND);
+    });
+}
+
 #[test]
 fn a_notification_of_somebody_who_is_gone_goes_to_the_next() {
     for seen in [false, true] {

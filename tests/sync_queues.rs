@@ -509,6 +509,92 @@ fn without_waiting_a_channel_answers_as_std_s_does() {
     }
 }
 
+#[test]
+fn an_end_knows_whether_its_channel_is_full_and_which_one_it_is() {
+    let (tx, rx) = channel::bounded(1);
+    let (other_tx, other_rx) = channel::bounded(0);
+    assert!(!tx.is_full() && !rx.is_full());
+    assert!(other_tx.is_full() && other_rx.is_full(), "it has no room");
+    tx.send(1).unwrap();
+    assert!(tx.is_full() && rx.is_full());
+    assert!(tx.same_channel(&tx.clone()) && rx.same_channel(&rx.clone()));
+    assert!(!tx.same_channel(&other_tx) && !rx.same_channel(&other_rx));
+    assert!(!channel::unbounded::<i32>().0.is_full());
+    let queue = Queue::bounded(1);
+    assert!(!queue.is_full());
+    queue.put(1).unwrap();
+    assert!(queue.is_full());
+    drop((other_tx.try_send(0), other_rx));
+}
+
+/// Each of these is run with std's threads, and with ours in a run.
+macro_rules! as_std {
+    ($(fn $name:ident() $body:block)*) => {
+        macro_rules! tests_of {
+            ($krate:ident, $run_it:expr) => {
+                use super::*;
+                #[allow(unused_imports, reason = "each test uses a part of this")]
+                use $krate::{sync::mpsc, thread};
+
+                $(#[test] fn $name() { $run_it(|| $body); })*
+            };
+        }
+        mod std_itself {
+            tests_of!(std, |body: fn()| body());
+        }
+        mod ours {
+            tests_of!(wouldblock, |body: fn()| wouldblock::run(body));
+        }
+    };
+}
+
+as_std! {
+    fn an_mpsc_channel_carries_all_that_is_sent_and_ends_with_its_senders() {
+        let (tx, rx): (mpsc::Sender<i32>, mpsc::Receiver<i32>) = mpsc::channel();
+        for n in 0..3 {
+            let tx = tx.clone();
+            thread::spawn(move || tx.send(n).unwrap());
+        }
+        drop(tx);
+        let mut all: Vec<i32> = rx.iter().collect();
+        all.sort_unstable();
+        assert_eq!(all, [0, 1, 2]);
+        assert_eq!(rx.recv(), Err(mpsc::RecvError));
+        assert_eq!(rx.try_recv(), Err(mpsc::TryRecvError::Disconnected));
+        assert_eq!(rx.recv_timeout(MS), Err(mpsc::RecvTimeoutError::Disconnected));
+    }
+
+    fn an_mpsc_sync_channel_has_so_much_room() {
+        let (tx, rx): (mpsc::SyncSender<i32>, mpsc::Receiver<i32>) = mpsc::sync_channel(1);
+        assert_eq!(rx.try_recv(), Err(mpsc::TryRecvError::Empty));
+        assert_eq!(rx.recv_timeout(MS), Err(mpsc::RecvTimeoutError::Timeout));
+        tx.try_send(1).unwrap();
+        assert_eq!(tx.try_send(2), Err(mpsc::TrySendError::Full(2)));
+        let sends = tx.clone();
+        let sender = thread::spawn(move || (2..10).for_each(|n| sends.send(n).unwrap()));
+        assert_eq!(rx.recv(), Ok(1));
+        for n in 2..10 {
+            assert_eq!(rx.recv_timeout(HOUR), Ok(n));
+        }
+        sender.join().unwrap();
+        tx.send(10).unwrap();
+        assert_eq!(rx.try_iter().collect::<Vec<_>>(), [10]);
+        drop(tx);
+        assert_eq!(rx.into_iter().next(), None);
+    }
+
+    fn an_mpsc_sender_gets_back_what_nobody_receives() {
+        let (tx, rx) = mpsc::channel();
+        drop(rx);
+        assert_eq!(tx.send("lost"), Err(mpsc::SendError("lost")));
+        let (tx, rx) = mpsc::sync_channel(0);
+        let receiver = thread::spawn(move || rx.recv());
+        tx.send(5).unwrap();
+        assert_eq!(receiver.join().unwrap(), Ok(5));
+        assert_eq!(tx.try_send(6), Err(mpsc::TrySendError::Disconnected(6)));
+    }
+}
+
 // oneshot.
 
 #[test]

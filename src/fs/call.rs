@@ -4,11 +4,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::kernel::coroutine::with_open;
-use crate::kernel::observe::Era;
-use crate::kernel::scheduler::{current, in_task, with_local};
+use crate::kernel::scheduler::with_local;
 use crate::kernel::{cancel, door};
+use crate::may_wait::may_wait;
 use crate::offload::{Pool, begin};
+use crate::warn;
 
 /// More threads than this make no disk faster. A call that blocks for long (a FIFO whose other end is not open)
 /// occupies one of them.
@@ -21,7 +21,7 @@ static FILES: Pool = Pool::new("wouldblock file", 64);
 /// rule, so the other tasks are held up for a moment; an error would leave a program that is out of threads
 /// unable to read its files as well.
 pub(super) fn call<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {
-    if !in_task() || std::thread::panicking() || is_future_dropped() {
+    if !may_wait() {
         return call();
     }
     // A task that is to stop raises it before the call is begun, not in the middle.
@@ -31,21 +31,14 @@ pub(super) fn call<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static)
         Err((error, call)) => {
             static WARNED: AtomicBool = AtomicBool::new(false);
             if !WARNED.swap(true, Ordering::Relaxed) {
-                log::warn!(
+                warn::warning(format_args!(
                     "calls of `fs` are made on the scheduler's thread, and block its tasks: {error}"
-                );
+                ));
             }
             door::yield_now(); // The others have a turn between two such calls, and time limits are seen.
             call()
         }
     }
-}
-
-/// Whether the running task's future has been cancelled, and is not polled but dropped.
-fn is_future_dropped() -> bool {
-    let is_future = || current().is_some_and(|task| task.era == Era::Future);
-    let is_polled = || with_open(|open| !open.poll.get().is_null()) == Some(true);
-    cancel::is_cancelled() && !is_polled() && is_future()
 }
 
 /// [`call`], with a path of its own.

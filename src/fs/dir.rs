@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs::{self, FileType, Metadata};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, DirEntryExt};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::vec;
@@ -57,6 +58,10 @@ impl ReadDir {
         ReadDir { batch: Vec::new().into_iter(), folder }
     }
 }
+
+/// As std's: an entry comes once, or its error does, whatever panics meanwhile.
+impl UnwindSafe for ReadDir {}
+impl RefUnwindSafe for ReadDir {}
 
 impl Iterator for ReadDir {
     type Item = io::Result<DirEntry>;

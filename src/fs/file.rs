@@ -1,10 +1,9 @@
-//! `File` and `OpenOptions`.
+//! `File`.
 
 use std::fmt;
 use std::fs::{self, FileTimes, Metadata, Permissions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,6 +13,7 @@ use std::time::SystemTime;
 use futures_io::{AsyncRead, AsyncSeek, AsyncWrite};
 
 use super::call::{at, call};
+use super::lock::{Locked, TryLockError, flock};
 
 /// The most bytes that one read or write moves. It bounds what a `write_all` of a large buffer copies.
 const MOST: usize = 1 << 20;
@@ -75,7 +75,7 @@ const MOST: usize = 1 << 20;
 ///
 /// Every call suspends the task, except for `try_clone` and the conversions; outside of a task it blocks the
 /// thread. Dropping the file closes it, on this thread, as soon as no call is under way.
-pub struct File(Arc<fs::File>);
+pub struct File(pub(super) Arc<fs::File>);
 
 impl File {
     /// Opens a file for reading: [`std::fs::File::open`].
@@ -103,12 +103,6 @@ impl File {
     /// std's; `AlreadyExists` if it was there.
     pub fn create_new<P: AsRef<Path>>(path: P) -> io::Result<File> {
         at(path, fs::File::create_new).map(File::from)
-    }
-
-    /// How else to open a file.
-    #[must_use]
-    pub fn options() -> OpenOptions {
-        OpenOptions::new()
     }
 
     /// Makes it std's; its calls block the thread.
@@ -193,7 +187,98 @@ impl File {
         self.call(move |file| file.set_modified(time))
     }
 
+    /// Takes the file's lock for this handle alone, and waits while another one has it: `std::fs::File::lock`.
+    ///
+    /// It is `flock(2)`: advisory, for whoever asks for it, in this process or another; it belongs to the open file,
+    /// of which a [`try_clone`](File::try_clone) is another handle. It is given back by [`unlock`](File::unlock), or
+    /// when the last handle is dropped. A handle that has a lock of the other kind gives that back first.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    ///
+    /// # Blocking
+    ///
+    /// Suspends the task; outside of one, blocks the thread. A task that waits for the lock keeps one thread of the
+    /// pool that all file calls use: should hundreds of tasks wait for one file, have them take a
+    /// [`sync::Mutex`](crate::sync::Mutex) first.
+    ///
+    /// # Cancellation
+    ///
+    /// The call goes on on its thread; if it gets the lock, it gives it back at once.
+    pub fn lock(&self) -> io::Result<()> {
+        self.flock(libc::LOCK_EX)
+    }
+
+    /// As [`lock`](File::lock), but other handles may have the lock in this way too: `std::fs::File::lock_shared`.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`lock`](File::lock).
+    pub fn lock_shared(&self) -> io::Result<()> {
+        self.flock(libc::LOCK_SH)
+    }
+
+    /// Takes the file's lock for this handle alone, if it is free. This never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`TryLockError::WouldBlock`], if another handle has it; else the kernel's.
+    pub fn try_lock(&self) -> Result<(), TryLockError> {
+        self.try_flock(libc::LOCK_EX)
+    }
+
+    /// As [`try_lock`](File::try_lock), but other handles may have the lock in this way too.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_lock`](File::try_lock).
+    pub fn try_lock_shared(&self) -> Result<(), TryLockError> {
+        self.try_flock(libc::LOCK_SH)
+    }
+
+    /// Gives back all locks that this handle has. This never waits.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn unlock(&self) -> io::Result<()> {
+        flock(&self.0, libc::LOCK_UN)
+    }
+
+    /// Whether it is a terminal: [`std::io::IsTerminal`], which other crates cannot implement.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        self.0.is_terminal()
+    }
+
+    fn flock(&self, operation: libc::c_int) -> io::Result<()> {
+        let locked = self.call_shared(move |file| {
+            flock(file, operation)?;
+            Ok::<_, io::Error>(Locked(Some(file.clone())))
+        });
+        locked.map(Locked::keep)
+    }
+
+    fn try_flock(&self, operation: libc::c_int) -> Result<(), TryLockError> {
+        flock(&self.0, operation | libc::LOCK_NB).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => TryLockError::WouldBlock,
+            _ => TryLockError::Error(error),
+        })
+    }
+
     fn call<T: Send + 'static>(&self, function: impl FnOnce(&fs::File) -> T + Send + 'static) -> T {
+        self.call_shared(move |file| function(file))
+    }
+
+    fn call_shared<T: Send + 'static>(
+        &self,
+        function: impl FnOnce(&Arc<fs::File>) -> T + Send + 'static,
+    ) -> T {
         let file = Arc::clone(&self.0);
         call(move || function(&file))
     }
@@ -332,113 +417,8 @@ impl From<fs::File> for File {
     }
 }
 
-impl From<OwnedFd> for File {
-    fn from(descriptor: OwnedFd) -> File {
-        fs::File::from(descriptor).into()
-    }
-}
-
-impl AsFd for File {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-impl AsRawFd for File {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
-    }
-}
-
 impl fmt::Debug for File {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-/// How to open a file: [`std::fs::OpenOptions`].
-///
-/// `mode` and `custom_flags` are in [`OpenOptionsExt`], as with std's.
-#[derive(Clone, Debug)]
-pub struct OpenOptions(fs::OpenOptions);
-
-impl OpenOptions {
-    /// Options that are all off.
-    #[must_use]
-    #[expect(clippy::new_without_default, reason = "std's has none either")]
-    pub fn new() -> OpenOptions {
-        OpenOptions(fs::OpenOptions::new())
-    }
-
-    /// For reading.
-    pub fn read(&mut self, read: bool) -> &mut OpenOptions {
-        self.0.read(read);
-        self
-    }
-
-    /// For writing, over what is there.
-    pub fn write(&mut self, write: bool) -> &mut OpenOptions {
-        self.0.write(write);
-        self
-    }
-
-    /// For writing, each write at the end.
-    pub fn append(&mut self, append: bool) -> &mut OpenOptions {
-        self.0.append(append);
-        self
-    }
-
-    /// Empties the file.
-    pub fn truncate(&mut self, truncate: bool) -> &mut OpenOptions {
-        self.0.truncate(truncate);
-        self
-    }
-
-    /// Makes the file if it is not there.
-    pub fn create(&mut self, create: bool) -> &mut OpenOptions {
-        self.0.create(create);
-        self
-    }
-
-    /// Makes the file, which must not be there.
-    pub fn create_new(&mut self, create_new: bool) -> &mut OpenOptions {
-        self.0.create_new(create_new);
-        self
-    }
-
-    /// Opens the file at `path`.
-    ///
-    /// # Errors
-    ///
-    /// std's; `InvalidInput` for options that contradict each other.
-    ///
-    /// # Blocking
-    ///
-    /// Suspends the task; outside of one, blocks the thread. A FIFO is open when its other end is.
-    ///
-    /// # Cancellation
-    ///
-    /// The file may have been made or emptied.
-    pub fn open<P: AsRef<Path>>(&self, path: P) -> io::Result<File> {
-        let options = self.0.clone();
-        at(path, move |path| options.open(path)).map(File::from)
-    }
-}
-
-impl OpenOptionsExt for OpenOptions {
-    fn mode(&mut self, mode: u32) -> &mut OpenOptions {
-        self.0.mode(mode);
-        self
-    }
-
-    fn custom_flags(&mut self, flags: i32) -> &mut OpenOptions {
-        self.0.custom_flags(flags);
-        self
-    }
-}
-
-impl From<fs::OpenOptions> for OpenOptions {
-    fn from(options: fs::OpenOptions) -> OpenOptions {
-        OpenOptions(options)
     }
 }

@@ -63,11 +63,16 @@ pub use std::fs::{FileTimes, FileType, Metadata, Permissions};
 
 use call::at;
 pub use dir::{DirBuilder, DirEntry, ReadDir};
-pub use file::{File, OpenOptions};
+pub use file::File;
+pub use lock::TryLockError;
+pub use options::OpenOptions;
 
 mod call;
+mod convert;
 mod dir;
 mod file;
+mod lock;
+mod options;
 
 /// The real, absolute path of what is at `path`, with no link in it: [`std::fs::canonicalize`].
 ///

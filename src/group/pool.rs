@@ -93,7 +93,8 @@ impl Pool {
     ///
     /// # Blocking
     ///
-    /// Waits while the pool is full, first come, first served. Where there is room, the turn is not given up.
+    /// Waits while the pool is full, first come, first served. Where there is room, it goes on, but may give
+    /// the other tasks a turn first.
     ///
     /// # Panics
     ///
@@ -183,7 +184,8 @@ impl Pool {
     ///
     /// # Blocking
     ///
-    /// As long as there are tasks, also such as come meanwhile. Where there is none, the turn is not given up.
+    /// As long as there are tasks, also such as come meanwhile. Where there is none, it goes on, but may
+    /// give the other tasks a turn first.
     ///
     /// # Panics
     ///

@@ -133,18 +133,30 @@ pub(crate) fn another_turn<T>(cx: &Context<'_>) -> Poll<T> {
     Poll::Pending
 }
 
-/// Spends one of the completions that a turn may have without waiting. An operation calls this first: when the
-/// turn has had its share, it gives each other ready task a turn before it goes on. Without a bound, a task whose
-/// operations are always ready would keep all others, timers and sockets from their turns. (The idea is that of
-/// tokio's cooperative budget.)
-pub(crate) fn proceed(cx: &Context<'_>) -> Poll<()> {
-    let budget = &here().budget;
-    if !is_spent() {
-        budget.set(budget.get().saturating_sub(1));
-        return Poll::Ready(());
+/// Polls an operation within the task's share of the turn. Where that is spent, `poll` is not called, and each other
+/// ready task has a turn first. An operation that completes spends one of the share; one that waits spends nothing,
+/// so that a hundred of them may wait side by side. Without a bound, a task whose operations are always ready would
+/// keep all others, timers and sockets from their turns. (The idea is that of tokio's cooperative budget.)
+#[inline]
+pub(crate) fn within_share<T>(
+    cx: &mut Context<'_>,
+    poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+) -> Poll<T> {
+    if is_spent() {
+        return share_is_spent(cx);
     }
+    let polled = poll(cx);
+    if polled.is_ready() {
+        spend();
+    }
+    polled
+}
+
+/// What an operation returns without having been looked at: the task has had its share of this turn.
+#[cold]
+pub(crate) fn share_is_spent<T>(cx: &Context<'_>) -> Poll<T> {
     if !is_own(cx.waker()) {
-        budget.set(BUDGET); // An executor inside of the task may poll on in this turn; it yields this once.
+        here().budget.set(BUDGET); // An executor inside of the task may poll on in this turn; it yields this once.
     }
     another_turn(cx)
 }

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use super::turn::can_suspend;
 use crate::kernel::door;
@@ -159,10 +159,9 @@ impl Future for Lookup {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            State::Known(result) => {
-                ready!(door::proceed(cx));
+            State::Known(result) => door::within_share(cx, |_| {
                 Poll::Ready(result.take().expect("polled until it is ready"))
-            }
+            }),
             State::Asking(offload) => Pin::new(offload).poll(cx),
         }
     }

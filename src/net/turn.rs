@@ -40,7 +40,7 @@ pub(super) fn spend() {
 #[inline]
 pub(super) fn share(cx: &Context<'_>) -> Poll<()> {
     match spent() {
-        true => door::proceed(cx),
+        true => door::share_is_spent(cx),
         false => Poll::Ready(()),
     }
 }

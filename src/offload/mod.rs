@@ -15,7 +15,7 @@ use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use crate::kernel::door;
@@ -157,19 +157,23 @@ impl<T> Future for Offload<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        ready!(door::proceed(cx));
-        let begun = match &mut self.0 {
-            Ok(begun) => begun,
-            Err(error) => panic!("offloaded work was not done: {error}"),
-        };
-        let awaited = Awaited { waker: cx.waker().clone(), outside: Scheduler::with(Outside::of) };
-        match begun.slot.take(awaited) {
-            Some(result) => Poll::Ready(result.unwrap_or_else(|payload| resume_unwind(payload))),
-            None => {
-                door::leave(cx, Wait::named(&"work on another thread")); // for the reports
-                Poll::Pending
+        door::within_share(cx, |cx| {
+            let begun = match &mut self.0 {
+                Ok(begun) => begun,
+                Err(error) => panic!("offloaded work was not done: {error}"),
+            };
+            let awaited =
+                Awaited { waker: cx.waker().clone(), outside: Scheduler::with(Outside::of) };
+            match begun.slot.take(awaited) {
+                Some(result) => {
+                    Poll::Ready(result.unwrap_or_else(|payload| resume_unwind(payload)))
+                }
+                None => {
+                    door::leave(cx, Wait::named(&"work on another thread")); // for the reports
+                    Poll::Pending
+                }
             }
-        }
+        })
     }
 }
 

@@ -93,18 +93,20 @@ impl Future for BarrierWaiting<'_> {
     type Output = BarrierWaitResult;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<BarrierWaitResult> {
-        let Barrier { size, line } = self.barrier;
-        let wait = || Wait::named(&"the others at a barrier");
-        if self.place.is_some() {
-            let opened = line.poll(&mut self.place, cx, wait);
-            return opened.map(|()| BarrierWaitResult { is_leader: false });
-        }
-        if line.len() + 1 >= *size {
-            line.grant_all();
-            return Poll::Ready(BarrierWaitResult { is_leader: true });
-        }
-        self.place = Some(line.stand(cx, wait(), ()));
-        Poll::Pending
+        door::within_share(cx, |cx| {
+            let Barrier { size, line } = self.barrier;
+            let wait = || Wait::named(&"the others at a barrier");
+            if self.place.is_some() {
+                let opened = line.poll(&mut self.place, cx, wait);
+                return opened.map(|()| BarrierWaitResult { is_leader: false });
+            }
+            if line.len() + 1 >= *size {
+                line.grant_all();
+                return Poll::Ready(BarrierWaitResult { is_leader: true });
+            }
+            self.place = Some(line.stand(cx, wait(), ()));
+            Poll::Pending
+        })
     }
 }
 

@@ -19,6 +19,7 @@ use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError};
 use std::task::{Context, Poll};
@@ -27,6 +28,7 @@ use std::time::Duration;
 use super::line::Line;
 use super::wait_queue::Key;
 use crate::kernel::door;
+use crate::may_wait::may_wait;
 use crate::report::{Kind, Trail};
 use crate::time::timeout;
 
@@ -47,6 +49,10 @@ pub(crate) struct Chan<T> {
     put: Trail,
     got: Trail,
 }
+
+/// Unwinding through a task that has it leaves it whole: no code of the caller's runs while its items are borrowed.
+impl<T> UnwindSafe for Chan<T> {}
+impl<T> RefUnwindSafe for Chan<T> {}
 
 impl<T> Chan<T> {
     pub(crate) const fn new(capacity: usize, kinds: &'static [Kind; 2]) -> Chan<T> {
@@ -73,6 +79,11 @@ impl<T> Chan<T> {
         self.capacity
     }
 
+    /// Whether there is no room.
+    pub(crate) fn is_full(&self) -> bool {
+        self.len() >= self.capacity
+    }
+
     pub(crate) fn accepted(&self) -> u64 {
         self.accepted.get()
     }
@@ -91,7 +102,7 @@ impl<T> Chan<T> {
             return Err(TrySendError::Disconnected(item));
         }
         let awaited = !self.getters.is_empty();
-        if !awaited && self.len() >= self.capacity {
+        if !awaited && self.is_full() {
             return Err(TrySendError::Full(item));
         }
         self.put.step(None);
@@ -123,6 +134,9 @@ impl<T> Chan<T> {
     #[inline]
     #[track_caller]
     pub(crate) fn put(&self, item: T) -> Result<(), SendError<T>> {
+        if may_wait() {
+            return door::wait(self.sending(item));
+        }
         match self.try_put(item) {
             Ok(()) => Ok(()),
             Err(TrySendError::Disconnected(item)) => Err(SendError(item)),
@@ -144,6 +158,9 @@ impl<T> Chan<T> {
     #[inline]
     #[track_caller]
     pub(crate) fn get(&self) -> Result<T, RecvError> {
+        if may_wait() {
+            return door::wait(self.receiving());
+        }
         match self.try_get() {
             Ok(item) => Ok(item),
             Err(TryRecvError::Disconnected) => Err(RecvError),
@@ -268,24 +285,26 @@ impl<T> Future for Sending<'_, T> {
     type Output = Result<(), SendError<T>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let chan = self.chan;
-        if self.place.is_none() {
-            return match chan.try_put(self.item.take().expect("polled until it is ready")) {
-                Ok(()) => Poll::Ready(Ok(())),
-                Err(TrySendError::Disconnected(item)) => Poll::Ready(Err(SendError(item))),
-                Err(TrySendError::Full(item)) => {
-                    self.place = Some(chan.putters.stand(cx, chan.got.wait(), item));
-                    Poll::Pending
-                }
-            };
-        }
-        if chan.refuses.get() {
-            return Poll::Ready(self.leave().map_or(Ok(()), |item| Err(SendError(item))));
-        }
-        let sent = chan.putters.poll(&mut self.place, cx, || chan.got.wait());
-        sent.map(|()| {
-            chan.put.step(None);
-            Ok(())
+        door::within_share(cx, |cx| {
+            let chan = self.chan;
+            if self.place.is_none() {
+                return match chan.try_put(self.item.take().expect("polled until it is ready")) {
+                    Ok(()) => Poll::Ready(Ok(())),
+                    Err(TrySendError::Disconnected(item)) => Poll::Ready(Err(SendError(item))),
+                    Err(TrySendError::Full(item)) => {
+                        self.place = Some(chan.putters.stand(cx, chan.got.wait(), item));
+                        Poll::Pending
+                    }
+                };
+            }
+            if chan.refuses.get() {
+                return Poll::Ready(self.leave().map_or(Ok(()), |item| Err(SendError(item))));
+            }
+            let sent = chan.putters.poll(&mut self.place, cx, || chan.got.wait());
+            sent.map(|()| {
+                chan.put.step(None);
+                Ok(())
+            })
         })
     }
 }
@@ -321,23 +340,25 @@ impl<T> Future for Receiving<'_, T> {
     type Output = Result<T, RecvError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let chan = self.chan;
-        if self.place.is_none() {
-            return match chan.try_get() {
-                Ok(item) => Poll::Ready(Ok(item)),
-                Err(TryRecvError::Disconnected) => Poll::Ready(Err(RecvError)),
-                Err(TryRecvError::Empty) => {
-                    self.place = Some(chan.getters.stand(cx, chan.put.wait(), ()));
-                    Poll::Pending
-                }
-            };
-        }
-        if chan.over() {
-            self.leave();
-            return Poll::Ready(Err(RecvError));
-        }
-        let granted = chan.getters.poll(&mut self.place, cx, || chan.put.wait());
-        granted.map(|()| Ok(chan.take_promised()))
+        door::within_share(cx, |cx| {
+            let chan = self.chan;
+            if self.place.is_none() {
+                return match chan.try_get() {
+                    Ok(item) => Poll::Ready(Ok(item)),
+                    Err(TryRecvError::Disconnected) => Poll::Ready(Err(RecvError)),
+                    Err(TryRecvError::Empty) => {
+                        self.place = Some(chan.getters.stand(cx, chan.put.wait(), ()));
+                        Poll::Pending
+                    }
+                };
+            }
+            if chan.over() {
+                self.leave();
+                return Poll::Ready(Err(RecvError));
+            }
+            let granted = chan.getters.poll(&mut self.place, cx, || chan.put.wait());
+            granted.map(|()| Ok(chan.take_promised()))
+        })
     }
 }
 

@@ -26,6 +26,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -73,8 +74,8 @@ impl<T> Sender<T> {
     ///
     /// # Blocking
     ///
-    /// The task waits until there is room and all who came before have sent. Where there is room, the turn
-    /// is not given up.
+    /// The task waits until there is room and all who came before have sent. Where there is room, it
+    /// goes on, but may give the other tasks a turn first.
     ///
     /// # Panics
     ///
@@ -137,6 +138,17 @@ impl<T> Sender<T> {
         self.len() == 0
     }
 
+    /// Whether there is no room: a send would wait, unless a receiver waits for an item. A channel without any room
+    /// is always full.
+    pub fn is_full(&self) -> bool {
+        self.0.chan.is_full()
+    }
+
+    /// Whether `other` is an end of the same channel.
+    pub fn same_channel(&self, other: &Sender<T>) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+
     /// How many items it can hold; `None`: any number.
     pub fn capacity(&self) -> Option<usize> {
         capacity(&self.0.chan)
@@ -147,6 +159,12 @@ impl<T> Sender<T> {
         self.0.chan.refuses()
     }
 }
+
+/// As std's: unwinding through a task that has it leaves it whole.
+impl<T> UnwindSafe for Sender<T> {}
+impl<T> RefUnwindSafe for Sender<T> {}
+impl<T> UnwindSafe for Receiver<T> {}
+impl<T> RefUnwindSafe for Receiver<T> {}
 
 fn capacity<T>(chan: &Chan<T>) -> Option<usize> {
     Some(chan.capacity()).filter(|&capacity| capacity < usize::MAX)
@@ -186,8 +204,8 @@ impl<T> Receiver<T> {
     ///
     /// # Blocking
     ///
-    /// The task waits until there is an item and all who came before have theirs. Where there is one, the
-    /// turn is not given up.
+    /// The task waits until there is an item and all who came before have theirs. Where there is one, it
+    /// goes on, but may give the other tasks a turn first.
     ///
     /// # Panics
     ///
@@ -258,6 +276,17 @@ impl<T> Receiver<T> {
     /// Whether nothing is in the channel.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Whether there is no room: a send would wait, unless a receiver waits for an item. A channel without any room
+    /// is always full.
+    pub fn is_full(&self) -> bool {
+        self.0.chan.is_full()
+    }
+
+    /// Whether `other` is an end of the same channel.
+    pub fn same_channel(&self, other: &Receiver<T>) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
     }
 
     /// How many items it can hold; `None`: any number.

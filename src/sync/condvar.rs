@@ -12,7 +12,7 @@ use super::mutex::{Locking, MutexGuard};
 use super::wait_queue::Key;
 use crate::kernel::door;
 use crate::kernel::task::Wait;
-use crate::time::timeout;
+use crate::time::{now, timeout};
 
 /// [`std::sync::Condvar`] for the tasks of one thread: gives up a mutex until somebody says that what it guards
 /// has changed.
@@ -123,6 +123,36 @@ impl Condvar {
         (guard, WaitTimeoutResult(timed_out))
     }
 
+    /// Waits as long as `condition` holds, for `limit` at most in all. If that passes, the result's
+    /// [`timed_out`](WaitTimeoutResult::timed_out) is true, and `condition` held when it was last looked at.
+    ///
+    /// # Panics
+    ///
+    /// As [`wait`](Condvar::wait).
+    ///
+    /// # Cancellation
+    ///
+    /// As [`wait`](Condvar::wait).
+    #[track_caller]
+    pub fn wait_timeout_while<'a, T: ?Sized>(
+        &self,
+        mut guard: MutexGuard<'a, T>,
+        limit: Duration,
+        mut condition: impl FnMut(&mut T) -> bool,
+    ) -> (MutexGuard<'a, T>, WaitTimeoutResult) {
+        let begin = now();
+        loop {
+            if !condition(&mut *guard) {
+                return (guard, WaitTimeoutResult(false));
+            }
+            let left = match limit.checked_sub(now().saturating_duration_since(begin)) {
+                Some(left) if !left.is_zero() => left,
+                _ => return (guard, WaitTimeoutResult(true)),
+            };
+            guard = self.wait_timeout(guard, left).0;
+        }
+    }
+
     /// The operation behind [`wait`](Condvar::wait): `y.wait(condvar.waiting(guard))`,
     /// `condvar.waiting(guard).await`.
     ///
@@ -171,15 +201,17 @@ impl<'c, T: ?Sized> Future for Notified<'c, '_, T> {
     type Output = Baton<'c>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Baton<'c>> {
-        let condvar = self.condvar;
-        let wait = || Wait::named(&"a condition variable to be notified");
-        if self.place.is_some() {
-            return condvar.line.poll(&mut self.place, cx, wait).map(|()| Baton(condvar));
-        }
-        // First in line, then unlocked: whoever gets the lock now may notify.
-        self.place = Some(condvar.line.stand(cx, wait(), ()));
-        self.guard = None;
-        Poll::Pending
+        door::within_share(cx, |cx| {
+            let condvar = self.condvar;
+            let wait = || Wait::named(&"a condition variable to be notified");
+            if self.place.is_some() {
+                return condvar.line.poll(&mut self.place, cx, wait).map(|()| Baton(condvar));
+            }
+            // First in line, then unlocked: whoever gets the lock now may notify.
+            self.place = Some(condvar.line.stand(cx, wait(), ()));
+            self.guard = None;
+            Poll::Pending
+        })
     }
 }
 

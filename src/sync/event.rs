@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use super::line::Line;
 use super::wait_queue::Key;
 use crate::kernel::door;
 use crate::kernel::task::Wait;
+use crate::may_wait::may_wait;
 use crate::time::{Elapsed, timeout};
 
 /// Something that happens once, or until further notice: all who wait for it go on. (Python's `Event`.)
@@ -67,7 +69,8 @@ impl Event {
     ///
     /// # Blocking
     ///
-    /// The task waits until somebody calls [`set`](Event::set). If it is set, the turn is not given up.
+    /// The task waits until somebody calls [`set`](Event::set). If it is set, it goes on, but
+    /// may give the other tasks a turn first.
     ///
     /// # Panics
     ///
@@ -78,7 +81,7 @@ impl Event {
     /// Nothing is lost.
     #[track_caller]
     pub fn wait(&self) {
-        if !self.is_set() {
+        if may_wait() || !self.is_set() {
             door::wait(self.waiting());
         }
     }
@@ -111,6 +114,10 @@ impl Event {
     }
 }
 
+/// As std's: unwinding through a task that has it leaves it whole.
+impl UnwindSafe for Event {}
+impl RefUnwindSafe for Event {}
+
 impl Default for Event {
     fn default() -> Event {
         Event::new()
@@ -136,16 +143,18 @@ impl Future for EventWaiting<'_> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Event { what, is_set, line } = self.event;
-        let wait = || Wait::named(what);
-        if self.place.is_some() {
-            return line.poll(&mut self.place, cx, wait);
-        }
-        if is_set.get() {
-            return Poll::Ready(());
-        }
-        self.place = Some(line.stand(cx, wait(), ()));
-        Poll::Pending
+        door::within_share(cx, |cx| {
+            let Event { what, is_set, line } = self.event;
+            let wait = || Wait::named(what);
+            if self.place.is_some() {
+                return line.poll(&mut self.place, cx, wait);
+            }
+            if is_set.get() {
+                return Poll::Ready(());
+            }
+            self.place = Some(line.stand(cx, wait(), ()));
+            Poll::Pending
+        })
     }
 }
 

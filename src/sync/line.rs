@@ -5,6 +5,8 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::marker::PhantomData;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::task::{Context, Poll};
 
 use super::wait_queue::{Key, WaitQueue};
@@ -13,7 +15,17 @@ use crate::kernel::task::{Wait, Waiter};
 use crate::kernel::waker::wake_waiter;
 
 /// A line of those who wait, each of whom may bring something along: a message, the number of permits.
-pub(crate) struct Line<X>(RefCell<WaitQueue<Standing<X>>>);
+///
+/// It stays on its thread, and so does all that has one: those who wait are woken without a lock.
+pub(crate) struct Line<X> {
+    queue: RefCell<WaitQueue<Standing<X>>>,
+    stays: PhantomData<*const ()>,
+}
+
+/// A panic or a cancellation that unwinds through one who waits leaves the line whole: nothing of the caller's runs
+/// while it is borrowed.
+impl<X> UnwindSafe for Line<X> {}
+impl<X> RefUnwindSafe for Line<X> {}
 
 struct Standing<X> {
     /// `None`: has been woken, and will look for itself.
@@ -23,13 +35,13 @@ struct Standing<X> {
 
 impl<X> Line<X> {
     pub(crate) const fn new() -> Line<X> {
-        Line(RefCell::new(WaitQueue::new()))
+        Line { queue: RefCell::new(WaitQueue::new()), stays: PhantomData }
     }
 
     /// How many wait.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.0.borrow().len()
+        self.queue.borrow().len()
     }
 
     #[inline]
@@ -41,7 +53,7 @@ impl<X> Line<X> {
     pub(crate) fn stand(&self, cx: &Context<'_>, wait: Wait, brought: X) -> Key {
         let waiter = Some(door::waiter(cx));
         door::leave(cx, wait);
-        self.0.borrow_mut().push(Standing { waiter, brought })
+        self.queue.borrow_mut().push(Standing { waiter, brought })
     }
 
     /// Ready once what the operation at `place` waits for is granted: then it has left.
@@ -52,14 +64,14 @@ impl<X> Line<X> {
         wait: impl FnOnce() -> Wait,
     ) -> Poll<()> {
         let key = place.expect("it stands in the line");
-        if self.0.borrow_mut().get_mut(key).is_none() {
+        if self.queue.borrow_mut().get_mut(key).is_none() {
             self.leave(key);
             *place = None;
             return Poll::Ready(());
         }
         let waiter = Some(door::waiter(cx));
         let _before =
-            self.0.borrow_mut().get_mut(key).map(|s| std::mem::replace(&mut s.waiter, waiter));
+            self.queue.borrow_mut().get_mut(key).map(|s| std::mem::replace(&mut s.waiter, waiter));
         door::leave(cx, wait());
         Poll::Pending
     }
@@ -67,7 +79,7 @@ impl<X> Line<X> {
     /// Grants the first what it waits for: `take` gets what it brought, and then it is woken. False: nobody
     /// waits.
     pub(crate) fn grant(&self, take: impl FnOnce(X)) -> bool {
-        let granted = self.0.borrow_mut().grant();
+        let granted = self.queue.borrow_mut().grant();
         let Some(Standing { waiter, brought }) = granted else { return false };
         take(brought);
         if let Some(waiter) = waiter {
@@ -78,14 +90,14 @@ impl<X> Line<X> {
 
     /// Gives up the place at `key`: what was brought there, or `None` if it was granted.
     pub(crate) fn leave(&self, key: Key) -> Option<X> {
-        let left = self.0.borrow_mut().leave(key);
+        let left = self.queue.borrow_mut().leave(key);
         left.map(|standing| standing.brought)
     }
 
     /// Wakes all, to look for themselves; each keeps its place until it has.
     pub(crate) fn wake_all(&self) {
         let mut waiters = Vec::new();
-        self.0.borrow_mut().each(|standing| waiters.extend(standing.waiter.take()));
+        self.queue.borrow_mut().each(|standing| waiters.extend(standing.waiter.take()));
         waiters.into_iter().for_each(wake_waiter);
     }
 }
@@ -93,7 +105,7 @@ impl<X> Line<X> {
 impl<X: Copy> Line<X> {
     /// What the first has brought.
     pub(crate) fn first(&self) -> Option<X> {
-        self.0.borrow().first().map(|standing| standing.brought)
+        self.queue.borrow().first().map(|standing| standing.brought)
     }
 }
 
@@ -101,7 +113,7 @@ impl Line<()> {
     /// Grants all who wait now, and wakes them, the first first. Who comes while they are woken waits.
     pub(crate) fn grant_all(&self) {
         let mut waiters = Vec::new();
-        while let Some(granted) = { self.0.borrow_mut().grant() } {
+        while let Some(granted) = { self.queue.borrow_mut().grant() } {
             waiters.extend(granted.waiter);
         }
         waiters.into_iter().for_each(wake_waiter);

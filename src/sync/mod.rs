@@ -4,11 +4,13 @@
 //! | | waits | as an operation, in any era | std, Python |
 //! |---|---|---|---|
 //! | [`Mutex`] | `lock`, `lock_timeout` | `locking` | [`std::sync::Mutex`], `Lock` |
-//! | [`Condvar`] | `wait`, `wait_while`, `wait_timeout` | `waiting` | [`std::sync::Condvar`], `Condition` |
+//! | [`RwLock`] | `read`, `write`, `read_timeout`, `write_timeout` | `reading`, `writing` | [`std::sync::RwLock`] |
+//! | [`Condvar`] | `wait`, `wait_while`, `wait_timeout`, `wait_timeout_while` | `waiting` | [`std::sync::Condvar`], `Condition` |
 //! | [`Semaphore`] | `acquire`, `acquire_many`, `acquire_timeout` | `acquiring`, `acquiring_many` | `Semaphore` |
 //! | [`Event`] | `wait`, `wait_timeout` | `waiting` | `Event` |
 //! | [`Barrier`] | `wait` | `waiting` | [`std::sync::Barrier`], `Barrier` |
-//! | [`channel`] | `send`, `recv`, `send_timeout`, `recv_timeout` | `sending`, `receiving` | [`std::sync::mpsc`], trio's memory channels |
+//! | [`channel`] | `send`, `recv`, `send_timeout`, `recv_timeout` | `sending`, `receiving` | trio's memory channels |
+//! | [`mpsc`] | `send`, `recv`, `recv_timeout` | `sending`, `receiving` | [`std::sync::mpsc`] |
 //! | [`oneshot`] | `recv`, `recv_timeout` | the receiver itself | `Future`, `AsyncResult` |
 //! | [`Queue`] | `put`, `get`, `join`, `put_timeout`, `get_timeout` | `putting`, `getting`, `joining` | `Queue`, `JoinableQueue` |
 //!
@@ -23,12 +25,19 @@
 //! * **Nothing is lost or doubled** when a task is cancelled, or runs out of time, at whatever point of its
 //!   wait: what was just handed to it goes to the next in line. Who has been handed something by the time its
 //!   limit passes has it: a completed operation wins.
-//! * **No turn is given up where nobody needs to wait.** A loop that never has to wait lets nobody else run;
-//!   [`green::yield_now`](crate::green::yield_now) does.
+//! * **What is always ready starves no other task.** An operation that is ready goes on in the same turn; but
+//!   after 64 of them (locks, messages, permits, socket calls) the task gives each other ready task a turn before
+//!   the next. So a `RefCell` borrow is not to be held across any of these calls. `try_lock`, `try_send` and the
+//!   like never give up the turn. (tokio's cooperative budget.)
 //! * **What wakes never waits**: unlocking, giving back a permit, `set`, `notify_one`, `try_send` may be called
 //!   from a destructor, also while a stack unwinds.
 //! * **They stay on their thread**: they are not `Send`, and use no atomics. Between threads and runtimes, use
 //!   the channel of a well-kept crate, such as async-channel: its operations can be waited for here like any.
+//!
+//! `Arc`, `Weak`, `atomic`, `Once`, `OnceLock` and `LazyLock` are std's own, re-exported so that a ported
+//! `use std::sync::{..}` compiles. An initialiser of the last three must not wait: another task that asks for the
+//! value meanwhile would block the thread. For a `static`, for what other threads share, and for what is never held
+//! across a wait, std's locks are right as they are.
 //!
 //! When nothing can go on any more, the report names who holds what, and draws the cycle:
 //!
@@ -40,6 +49,12 @@
 //!   cycle: task 2 → a mutex (held by task 3 "bob", src/main.rs:15:23) → task 3 → an item of a queue (last put
 //!   into by task 2 "ann") → task 2
 //! ```
+//!
+//! # Porting from std
+//!
+//! `std::sync` becomes `wouldblock::sync`, and the `.unwrap()` after `lock`, `read`, `write`, `wait..` and
+//! `into_inner` goes: nothing here is poisoned. `try_lock`, `try_read` and `try_write` return an `Option`. Bounds of
+//! one's own that ask for `Send` go too, since these types stay on their thread.
 
 mod barrier;
 mod chan;
@@ -47,17 +62,22 @@ pub mod channel;
 mod condvar;
 mod event;
 mod line;
+pub mod mpsc;
 mod mutex;
 pub mod oneshot;
 mod queue;
+mod rwlock;
 mod select;
 mod semaphore;
 mod wait_queue;
+
+pub use std::sync::{Arc, LazyLock, Once, OnceLock, OnceState, Weak, atomic};
 
 pub use barrier::{Barrier, BarrierWaitResult, BarrierWaiting};
 pub use condvar::{Condvar, CondvarWaiting, WaitTimeoutResult};
 pub use event::{Event, EventWaiting};
 pub use mutex::{Locking, Mutex, MutexGuard};
 pub use queue::{Joining, Queue};
+pub use rwlock::{Reading, RwLock, RwLockReadGuard, RwLockWriteGuard, Writing};
 pub use select::{Either, Select, SelectAll, select, select_all};
 pub use semaphore::{Acquiring, Permit, Semaphore};

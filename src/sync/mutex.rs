@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::fmt;
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::line::Line;
 use super::wait_queue::Key;
 use crate::kernel::door;
+use crate::may_wait::may_wait;
 use crate::report::{Kind, Trail};
 use crate::time::{Elapsed, timeout};
 
@@ -87,8 +88,8 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// # Blocking
     ///
-    /// The task waits until everybody who came before has unlocked. A lock that is free is taken without
-    /// giving up the turn.
+    /// The task waits until everybody who came before has unlocked. A lock that is free is taken, but
+    /// the other tasks may be given a turn first.
     ///
     /// # Panics
     ///
@@ -101,10 +102,12 @@ impl<T: ?Sized> Mutex<T> {
     #[track_caller]
     pub fn lock(&self) -> MutexGuard<'_, T> {
         let site = Location::caller();
-        match self.lock_now(site) {
-            Some(guard) => guard,
-            None => door::wait(self.locking_at(site)),
+        if !may_wait()
+            && let Some(guard) = self.lock_now(site)
+        {
+            return guard;
         }
+        door::wait(self.locking_at(site))
     }
 
     /// The lock, if it is free.
@@ -174,6 +177,12 @@ impl Lock {
     }
 }
 
+/// As std's has: a guard that is dropped while its stack unwinds unlocks, and the mutex is as good as before.
+impl<T: ?Sized> UnwindSafe for Mutex<T> {}
+impl<T: ?Sized> RefUnwindSafe for Mutex<T> {}
+impl<T: ?Sized> UnwindSafe for MutexGuard<'_, T> {}
+impl<T: ?Sized> RefUnwindSafe for MutexGuard<'_, T> {}
+
 impl Default for Lock {
     fn default() -> Lock {
         Mutex::new(()).lock
@@ -210,16 +219,20 @@ impl<'a, T: ?Sized> Future for Locking<'a, T> {
     type Output = MutexGuard<'a, T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<MutexGuard<'a, T>> {
-        let (mutex, site) = (self.mutex, self.site);
-        let Lock { line, trail, .. } = &mutex.lock;
-        if self.place.is_some() {
-            return line.poll(&mut self.place, cx, || trail.wait()).map(|()| mutex.locked(site));
-        }
-        if let Some(guard) = mutex.lock_now(site) {
-            return Poll::Ready(guard);
-        }
-        self.place = Some(line.stand(cx, trail.wait(), ()));
-        Poll::Pending
+        door::within_share(cx, |cx| {
+            let (mutex, site) = (self.mutex, self.site);
+            let Lock { line, trail, .. } = &mutex.lock;
+            if self.place.is_some() {
+                return line
+                    .poll(&mut self.place, cx, || trail.wait())
+                    .map(|()| mutex.locked(site));
+            }
+            if let Some(guard) = mutex.lock_now(site) {
+                return Poll::Ready(guard);
+            }
+            self.place = Some(line.stand(cx, trail.wait(), ()));
+            Poll::Pending
+        })
     }
 }
 

@@ -13,6 +13,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError};
@@ -22,6 +23,7 @@ use std::time::Duration;
 use crate::kernel::door;
 use crate::kernel::task::{Wait, Waiter};
 use crate::kernel::waker::wake_waiter;
+use crate::may_wait::may_wait;
 use crate::time::timeout;
 
 /// A channel for one value.
@@ -60,6 +62,12 @@ impl<T> Sender<T> {
         Rc::strong_count(&self.0) == 1
     }
 }
+
+/// As std's: unwinding through a task that has it leaves it whole.
+impl<T> UnwindSafe for Sender<T> {}
+impl<T> RefUnwindSafe for Sender<T> {}
+impl<T> UnwindSafe for Receiver<T> {}
+impl<T> RefUnwindSafe for Receiver<T> {}
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
@@ -104,10 +112,12 @@ impl<T> Receiver<T> {
     /// The value is lost.
     #[track_caller]
     pub fn recv(mut self) -> Result<T, RecvError> {
-        match self.try_recv() {
-            Ok(value) => Ok(value),
-            Err(_) => door::wait(self),
+        if !may_wait()
+            && let Ok(value) = self.try_recv()
+        {
+            return Ok(value);
         }
+        door::wait(self)
     }
 
     /// The value, if it has been sent.
@@ -150,7 +160,7 @@ impl<T> Future for Receiver<T> {
     type Output = Result<T, RecvError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.try_recv() {
+        door::within_share(cx, |cx| match self.try_recv() {
             Ok(value) => Poll::Ready(Ok(value)),
             Err(TryRecvError::Disconnected) => Poll::Ready(Err(RecvError)),
             Err(TryRecvError::Empty) => {
@@ -158,7 +168,7 @@ impl<T> Future for Receiver<T> {
                 door::leave(cx, Wait::named(&"the answer of a oneshot"));
                 Poll::Pending
             }
-        }
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use super::line::Line;
 use super::wait_queue::Key;
 use crate::kernel::door;
 use crate::kernel::task::Wait;
+use crate::may_wait::may_wait;
 use crate::report::Kind;
 
 /// Python's `Queue` (of `queue`, `gevent.queue`, `asyncio`): one object for both ends, a count of what is not
@@ -70,8 +72,8 @@ impl<T> Queue<T> {
     ///
     /// # Blocking
     ///
-    /// The task waits until there is room and all who came before have put. Where there is room, the turn is
-    /// not given up.
+    /// The task waits until there is room and all who came before have put. Where there is room, it
+    /// goes on, but may give the other tasks a turn first.
     ///
     /// # Panics
     ///
@@ -131,8 +133,8 @@ impl<T> Queue<T> {
     ///
     /// # Blocking
     ///
-    /// The task waits until there is an item and all who came before have theirs. Where there is one, the
-    /// turn is not given up.
+    /// The task waits until there is an item and all who came before have theirs. Where there is one, it
+    /// goes on, but may give the other tasks a turn first.
     ///
     /// # Panics
     ///
@@ -204,8 +206,8 @@ impl<T> Queue<T> {
     ///
     /// # Blocking
     ///
-    /// The task waits until nothing is [unfinished](Queue::unfinished). If that is so, the turn is not given
-    /// up.
+    /// The task waits until nothing is [unfinished](Queue::unfinished). If that is so, it goes
+    /// on, but may give the other tasks a turn first.
     ///
     /// # Panics
     ///
@@ -216,7 +218,7 @@ impl<T> Queue<T> {
     /// Nothing is lost.
     #[track_caller]
     pub fn join(&self) {
-        if self.unfinished() > 0 {
+        if may_wait() || self.unfinished() > 0 {
             door::wait(self.joining());
         }
     }
@@ -252,6 +254,11 @@ impl<T> Queue<T> {
         self.chan.len()
     }
 
+    /// Whether there is no room: a put would wait, unless a task waits for an item.
+    pub fn is_full(&self) -> bool {
+        self.chan.is_full()
+    }
+
     /// Whether nothing is in the queue.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -264,6 +271,10 @@ impl<T> Queue<T> {
         }
     }
 }
+
+/// As std's: unwinding through a task that has it leaves it whole.
+impl<T> UnwindSafe for Queue<T> {}
+impl<T> RefUnwindSafe for Queue<T> {}
 
 impl<T> fmt::Debug for Queue<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -282,16 +293,18 @@ impl<T> Future for Joining<'_, T> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Queue { joiners, .. } = self.queue;
-        let wait = || Wait::named(&"the items of a queue to be done");
-        if self.place.is_some() {
-            return joiners.poll(&mut self.place, cx, wait);
-        }
-        if self.queue.unfinished() == 0 {
-            return Poll::Ready(());
-        }
-        self.place = Some(joiners.stand(cx, wait(), ()));
-        Poll::Pending
+        door::within_share(cx, |cx| {
+            let Queue { joiners, .. } = self.queue;
+            let wait = || Wait::named(&"the items of a queue to be done");
+            if self.place.is_some() {
+                return joiners.poll(&mut self.place, cx, wait);
+            }
+            if self.queue.unfinished() == 0 {
+                return Poll::Ready(());
+            }
+            self.place = Some(joiners.stand(cx, wait(), ()));
+            Poll::Pending
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::mem;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::line::Line;
 use super::wait_queue::Key;
 use crate::kernel::door;
+use crate::may_wait::may_wait;
 use crate::report::{Kind, Trail};
 use crate::time::{Elapsed, timeout};
 
@@ -69,7 +70,7 @@ impl Semaphore {
     /// # Blocking
     ///
     /// The task waits until there is one and everybody who came before has been served. One that is free is
-    /// taken without giving up the turn.
+    /// taken, but the other tasks may be given a turn first.
     ///
     /// # Panics
     ///
@@ -96,10 +97,12 @@ impl Semaphore {
     #[inline]
     #[track_caller]
     pub fn acquire_many(&self, permits: usize) -> Permit<'_> {
-        match self.try_acquire_many(permits) {
-            Some(permit) => permit,
-            None => door::wait(self.acquiring_many(permits)),
+        if !may_wait()
+            && let Some(permit) = self.try_acquire_many(permits)
+        {
+            return permit;
         }
+        door::wait(self.acquiring_many(permits))
     }
 
     /// A permit, if one is free and nobody waits for it.
@@ -200,6 +203,10 @@ impl Semaphore {
     }
 }
 
+/// As std's: unwinding through a task that has it leaves it whole.
+impl UnwindSafe for Semaphore {}
+impl RefUnwindSafe for Semaphore {}
+
 impl fmt::Debug for Semaphore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Semaphore");
@@ -221,17 +228,19 @@ impl<'a> Future for Acquiring<'a> {
     type Output = Permit<'a>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Permit<'a>> {
-        let Acquiring { semaphore, permits, site, .. } = *self;
-        let Semaphore { line, trail, .. } = semaphore;
-        if self.place.is_some() {
-            let granted = line.poll(&mut self.place, cx, || trail.wait());
-            return granted.map(|()| semaphore.acquired(permits, site));
-        }
-        if semaphore.take(permits) {
-            return Poll::Ready(semaphore.acquired(permits, site));
-        }
-        self.place = Some(line.stand(cx, trail.wait(), permits));
-        Poll::Pending
+        door::within_share(cx, |cx| {
+            let Acquiring { semaphore, permits, site, .. } = *self;
+            let Semaphore { line, trail, .. } = semaphore;
+            if self.place.is_some() {
+                let granted = line.poll(&mut self.place, cx, || trail.wait());
+                return granted.map(|()| semaphore.acquired(permits, site));
+            }
+            if semaphore.take(permits) {
+                return Poll::Ready(semaphore.acquired(permits, site));
+            }
+            self.place = Some(line.stand(cx, trail.wait(), permits));
+            Poll::Pending
+        })
     }
 }
 
