@@ -344,8 +344,10 @@ fn drive(scheduler: &Scheduler, when: &str, done: impl Fn() -> bool) -> Option<D
     loop {
         match scheduler.run_until(&done) {
             Progress::Done => return None,
-            Progress::Deadlock => return Some(Deadlock::of(scheduler, true)),
-            Progress::Quiet if !warned => log::warn!("{when}{}", Deadlock::of(scheduler, false)),
+            Progress::Deadlock => return Some(Deadlock::of(scheduler, None)),
+            Progress::Quiet if !warned => {
+                log::warn!("{when}{}", Deadlock::of(scheduler, Some(Duration::from_secs(10))))
+            }
             Progress::Quiet => {}
         }
         warned = true;

@@ -32,7 +32,7 @@ impl<'a> Row<'a, Does<'a>> {
     pub(crate) fn of(task: &'a Task, scheduler: &Scheduler, names: Option<&'a Names>) -> Self {
         // SAFETY: the scheduler is this thread's, and so are its tasks.
         let local = unsafe { task.local() };
-        let does = Does::of(task, names);
+        let does = Does::of(task, scheduler.id, names);
         let now = scheduler.clock.tick(scheduler.clock.now()) as u32;
         let waits = Duration::from_millis(now.wrapping_sub(local.since.load(Relaxed)).into());
         Row {
