@@ -12,6 +12,7 @@ use crate::join::{JoinHandle, Promise};
 use crate::kernel::cancel;
 use crate::kernel::coroutine::{self, Fiber, as_root};
 use crate::kernel::observe::Observer;
+use crate::kernel::patience::PATIENCE;
 use crate::kernel::scheduler::{
     Progress, Scheduler, current, here, in_task, with_local, with_task,
 };
@@ -43,6 +44,7 @@ pub struct Builder {
     order: Order,
     observer: Option<Rc<dyn Observer>>,
     watchdog: Option<Duration>,
+    patience: Option<Duration>,
     signal: Option<i32>,
 }
 
@@ -70,6 +72,7 @@ impl Builder {
             order,
             observer: None,
             watchdog: Some(watchdog::LIMIT),
+            patience: Some(PATIENCE),
             signal: None,
         }
     }
@@ -135,6 +138,30 @@ impl Builder {
         self
     }
 
+    /// How long nothing may move in the run before a deadlock is suspected, and a warning is logged with the
+    /// report; `None`: no deadlock is suspected. At first, 10 s.
+    ///
+    /// It concerns a run in which no task is ready, asleep, or waiting for a socket or for
+    /// [`offload`](crate::offload())ed work, and the waker of a task, or a [`Handle`](crate::Handle), is kept: by
+    /// a channel of another crate, by another thread. A service may be idle in this state for hours. A deadlock
+    /// that is certain, because no waker is kept, is found at once, whatever is set here.
+    ///
+    /// The time is the machine's, also on a virtual clock. A process that is stopped and goes on (`SIGSTOP`,
+    /// `SIGCONT`) counts this as a tenth of the time, however long it was. The warning is given once, and once
+    /// more if the cleanup of cancelled tasks does not end. In a runtime that is driven by hand, no deadlock is
+    /// suspected.
+    ///
+    /// ```
+    /// # use wouldblock::{Builder, green};
+    /// # use std::time::Duration;
+    /// // A service that other threads give work to, and that may have none for a night:
+    /// Builder::new().deadlock_warning(None).run(|| green::sleep(Duration::from_millis(1)));
+    /// ```
+    pub fn deadlock_warning(mut self, limit: Option<Duration>) -> Builder {
+        self.patience = limit;
+        self
+    }
+
     /// On this signal (the number: `SIGUSR1` is 10 on Linux), prints the [table of tasks](crate::tasks()) on
     /// standard error: what the program is doing, asked from outside, also while a task keeps the thread.
     /// Of several runs that answer one signal, each prints its own.
@@ -181,7 +208,9 @@ impl Builder {
         };
         overflow::install();
         let scheduler = Scheduler::new(clock, self.stack_size, seed, self.observer)?;
-        Ok(Runtime { scheduler, stays: PhantomData })
+        let patience = self.patience;
+        scheduler.patience.set(patience);
+        Ok(Runtime { scheduler, patience, stays: PhantomData })
     }
 
     /// Makes a runtime, lets it run the task that `root` makes of `code` until that is done, and cancels
@@ -213,8 +242,8 @@ impl Builder {
             let task = scheduler.spawn(setup, root(promise, code));
             // SAFETY: the task was spawned on this thread.
             let state = unsafe { &task.local().state };
-            let stalled = drive(scheduler, "", || state.get() == State::Done);
-            close(scheduler);
+            let stalled = drive(&runtime, "", || state.get() == State::Done);
+            close(&runtime);
             stalled
         });
         if let Some(deadlock) = stalled {
@@ -238,6 +267,7 @@ impl fmt::Debug for Builder {
             .field("order", &self.order)
             .field("observed", &self.observer.is_some())
             .field("watchdog", &self.watchdog)
+            .field("deadlock_warning", &self.patience)
             .field("tasks_on_signal", &self.signal)
             .finish()
     }
@@ -277,6 +307,8 @@ pub(crate) fn seed_of_environment() -> Option<u64> {
 /// ```
 pub struct Runtime {
     pub(crate) scheduler: Scheduler,
+    /// See [`Builder::deadlock_warning`].
+    patience: Option<Duration>,
     stays: PhantomData<*const ()>,
 }
 
@@ -326,7 +358,7 @@ impl Drop for Runtime {
         // would clean up: they are leaked.
         let closed = self.scheduler.is_closing();
         if !closed && Scheduler::with(|here| here.is_none()) && !std::thread::panicking() {
-            self.enter(|| close(&self.scheduler));
+            self.enter(|| close(self));
         }
         self.scheduler.close();
     }
@@ -339,26 +371,24 @@ impl fmt::Debug for Runtime {
 }
 
 /// Runs until `done`; `Some` if it never will be. A warning that it may not begins with `when`.
-fn drive(scheduler: &Scheduler, when: &str, done: impl Fn() -> bool) -> Option<Deadlock> {
-    let mut warned = false;
+fn drive(runtime: &Runtime, when: &str, done: impl Fn() -> bool) -> Option<Deadlock> {
+    let scheduler = &runtime.scheduler;
     loop {
         match scheduler.run_until(&done) {
             Progress::Done => return None,
             Progress::Deadlock => return Some(Deadlock::of(scheduler, None)),
-            Progress::Quiet if !warned => {
-                log::warn!("{when}{}", Deadlock::of(scheduler, Some(Duration::from_secs(10))))
-            }
-            Progress::Quiet => {}
+            Progress::Quiet => log::warn!("{when}{}", Deadlock::of(scheduler, runtime.patience)),
         }
-        warned = true;
     }
 }
 
 /// Cancels what is left, and says so if it does not end.
-fn close(scheduler: &Scheduler) {
+fn close(runtime: &Runtime) {
+    let scheduler = &runtime.scheduler;
+    scheduler.patience.set(runtime.patience);
     scheduler.cancel_all();
     let when = "the run is over, but not the cleanup of its tasks: ";
-    if let Some(report) = drive(scheduler, when, || scheduler.tasks.borrow().len() == 0) {
+    if let Some(report) = drive(runtime, when, || scheduler.tasks.borrow().len() == 0) {
         // It is left where it is, and its stacks are leaked.
         log::error!("the run is over, but not the cleanup of its tasks, which is left: {report}");
     }

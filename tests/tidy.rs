@@ -29,6 +29,7 @@ const READING_ORDER: &[&str] = &[
     "kernel/pulse.rs",
     "kernel/watch.rs",
     "kernel/table.rs",
+    "kernel/patience.rs",
     "kernel/scheduler.rs",
     "kernel/ask.rs",
     "kernel/ending.rs",

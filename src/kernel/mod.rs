@@ -14,6 +14,7 @@
 //! | `pulse.rs` | what the watchdog may see |
 //! | `watch.rs` | telling them |
 //! | `table.rs` | all tasks that are not done |
+//! | `patience.rs` | for how long nothing may move before a deadlock is suspected |
 //! | `scheduler.rs` | the run queue and the loop |
 //! | `ask.rs` | asking the operating system, and how often |
 //! | `ending.rs` | when nothing can go on, and how a run ends |
@@ -28,6 +29,7 @@ pub(crate) mod door;
 pub(crate) mod ending;
 pub(crate) mod inbox;
 pub(crate) mod observe;
+pub(crate) mod patience;
 pub(crate) mod pulse;
 pub(crate) mod queue;
 pub(crate) mod reactor;

@@ -31,6 +31,7 @@ use std::time::{Duration, Instant};
 use super::coroutine::{Fiber, Switch};
 use super::inbox::Inbox;
 use super::observe::{By, Observer, Outcome, What};
+use super::patience::PATIENCE;
 use super::pulse::Pulse;
 use super::queue::Queue;
 use super::reactor::{Direction, Reactor, SourceId};
@@ -62,6 +63,8 @@ pub(crate) struct Scheduler {
     outcome: Cell<Outcome>,
     next_id: Cell<u64>,
     pub(super) closing: Cell<bool>,
+    /// How long nothing may move before a deadlock is suspected; `None`: for ever.
+    pub(crate) patience: Cell<Option<Duration>>,
     /// Turns between two questions to the operating system, and how many of them are left.
     pub(super) stride: Cell<u32>,
     pub(super) countdown: Cell<u32>,
@@ -79,7 +82,7 @@ pub(crate) enum Progress {
     Done,
     /// Tasks wait, and nothing can wake any of them.
     Deadlock,
-    /// Tasks have waited for `PATIENCE`, and only somebody unknown could wake them.
+    /// Tasks have waited for as long as the run's patience lasts, and only a waker that is kept could wake them.
     Quiet,
 }
 
@@ -173,9 +176,6 @@ pub(crate) const BUDGET: u32 = 64;
 const COPIED: &str = "this process was forked off (fork(2)) while a scheduler was running, and shares its \
     event queue with the parent: the copy must not go on. Call exec, or `_exit`, in the child";
 
-/// How long nothing may move before a deadlock is suspected.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 impl Scheduler {
     pub(crate) fn new(
         clock: Clock,
@@ -211,6 +211,7 @@ impl Scheduler {
             outcome: Cell::new(Outcome::Returned),
             next_id: Cell::new(0),
             closing: Cell::new(false),
+            patience: Cell::new(Some(PATIENCE)),
             stride: Cell::new(1),
             countdown: Cell::new(1),
             given: Cell::new(0),
@@ -291,7 +292,7 @@ impl Scheduler {
             }
             match self.stalled() {
                 Progress::Done => drop(self.ask(self.nap(), true)),
-                Progress::Quiet if self.ask(Some(PATIENCE), true) => {}
+                Progress::Quiet if self.wait_with_patience() => {}
                 stalled => return stalled,
             }
         }
