@@ -223,7 +223,7 @@ fn spawn_ring(length: usize) {
 fn the_tasks_of_a_cycle_are_listed_before_older_ones() {
     let text = deadlock(|| {
         for _ in 0..200 {
-            drop(future::spawn(pending::<()>()));
+            future::spawn(pending::<()>());
         }
         spawn_ring(3);
         green::wait(pending::<()>());
@@ -301,8 +301,8 @@ fn a_task_that_a_lock_was_handed_to_is_its_holder_before_it_goes_on() {
         let runtime = Builder::new().build().unwrap();
         let same = both.clone();
         runtime.enter(|| {
-            drop(green::spawn(|| ()));
-            drop(green::spawn(move || get(&same)));
+            green::spawn(|| ());
+            green::spawn(move || get(&same));
         });
         while runtime.turn() {}
         std::mem::forget(runtime);
@@ -347,7 +347,7 @@ fn all_are_cancelled_newest_first_and_their_destructors_run() {
     deadlock(|| {
         let _root = trace.at_drop("root");
         for era in ERAS {
-            drop(spawn_waiting(era, pending::<()>(), trace.at_drop(era.to_string())));
+            spawn_waiting(era, pending::<()>(), trace.at_drop(era.to_string()));
         }
         green::wait(pending::<()>());
     });
@@ -419,7 +419,7 @@ fn a_deadlock_is_not_logged_as_well() {
 #[test]
 fn it_is_found_as_soon_as_the_last_sleeper_has_gone() {
     let text = deadlock(|| {
-        drop(green::spawn(|| green::sleep(HOUR)));
+        green::spawn(|| green::sleep(HOUR));
         green::wait(pending::<()>());
     });
     assert!(text.to_string().starts_with("deadlock: 1 task waits"), "{text}");
@@ -744,7 +744,7 @@ fn one_who_sleeps_for_ever_does_not_keep_the_others_awake() {
 fn a_run_in_which_all_ends_is_none() {
     for era in ERAS {
         let result = Builder::new().try_run(|| {
-            drop(spawn_waiting(era, pending::<()>(), ()));
+            spawn_waiting(era, pending::<()>(), ());
             green::wait(time::sleep(MS));
             7
         });
