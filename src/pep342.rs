@@ -420,6 +420,11 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
         let now = cancel::bounds();
         let outside = self.line.bounds.get();
         assert!(
+            now.limits == outside.limits || now.scopes == outside.scopes,
+            "a generator cannot yield inside of `Group::run`, `green::try_scope`, or a `green::timeout` within \
+             a scope; use `y.wait(Group::running(..))`, `y.wait(timeout(..))`"
+        );
+        assert!(
             now.limits == outside.limits,
             "a generator cannot yield inside of `green::timeout`; use `y.wait(timeout(..))`"
         );
@@ -430,7 +435,7 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
         );
         assert!(
             now.scopes == outside.scopes || self.line.is_task.get(),
-            "a generator cannot yield inside of `green::scope`, whose tasks belong to whoever resumed it"
+            "a generator cannot yield inside of `green::scope`, whose tasks belong to the task that resumed it"
         );
         self.suspender.suspend(|| self.line.yielded.set(Some(value)));
         self.line.sent.take().expect("whoever resumes a suspended generator sends something")

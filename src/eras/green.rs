@@ -22,7 +22,7 @@
 use std::cell::Cell;
 use std::future::IntoFuture;
 use std::mem::replace;
-use std::panic::{self, AssertUnwindSafe};
+use std::panic::{self, AssertUnwindSafe, Location};
 use std::time::Duration;
 
 use crate::join::{JoinHandle, Promise};
@@ -36,7 +36,7 @@ use crate::runtime::{fiber, launch};
 use crate::task;
 use crate::time::{self, Elapsed};
 
-pub use crate::scope::green::{Scope, ScopedJoinHandle, scope};
+pub use crate::scope::green::{Scope, ScopedJoinHandle, TryScope, scope, try_scope};
 
 /// Starts a task that runs `body` on a stack of its own.
 ///
@@ -237,8 +237,23 @@ impl<'scope> Scope<'scope, '_> {
         &'scope self,
         body: impl FnOnce() -> T + 'scope,
     ) -> ScopedJoinHandle<'scope, T> {
-        let (code, value) = self.code(body);
-        self.adopt(spawn(code), value)
+        let site = Location::caller();
+        self.adopt(body, |code| task::Builder::new().at(site).spawn_green(code))
+    }
+}
+
+impl<'scope, 'env: 'scope, E: 'env> TryScope<'scope, 'env, E> {
+    /// Starts a task of the scope, that may borrow what outlives it, and cancels the others if it fails.
+    ///
+    /// # Panics
+    ///
+    /// As [`green::spawn`](spawn).
+    #[track_caller]
+    pub fn spawn<T: 'scope>(
+        &'scope self,
+        body: impl FnOnce() -> Result<T, E> + 'scope,
+    ) -> ScopedJoinHandle<'scope, T> {
+        self.scope.spawn(|| self.value_of(body()))
     }
 }
 
