@@ -352,6 +352,7 @@ pub mod observe {
 mod offload;
 mod on_signal;
 mod overflow;
+mod patience;
 mod pep342;
 mod report;
 mod root;

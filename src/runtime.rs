@@ -12,7 +12,6 @@ use crate::join::{JoinHandle, Promise};
 use crate::kernel::cancel;
 use crate::kernel::coroutine::{self, Fiber, as_root};
 use crate::kernel::observe::Observer;
-use crate::kernel::patience::PATIENCE;
 use crate::kernel::scheduler::{
     Progress, Scheduler, current, here, in_task, with_local, with_task,
 };
@@ -21,6 +20,7 @@ use crate::kernel::task::{Body, Extras, Setup, State, Value};
 use crate::kernel::timers::Clock;
 use crate::on_signal;
 use crate::overflow;
+use crate::patience::PATIENCE;
 use crate::report::Deadlock;
 use crate::watchdog;
 

@@ -22,7 +22,7 @@
 use std::cell::Cell;
 use std::future::IntoFuture;
 use std::mem::replace;
-use std::panic::{self, AssertUnwindSafe, Location};
+use std::panic::{self, AssertUnwindSafe};
 use std::time::Duration;
 
 use crate::join::{JoinHandle, Promise};
@@ -224,37 +224,6 @@ pub fn finally<T>(body: impl FnOnce() -> T, cleanup: impl FnOnce()) -> T {
     let result = panic::catch_unwind(AssertUnwindSafe(body));
     cancel::shield(cleanup);
     result.unwrap_or_else(|payload| panic::resume_unwind(payload))
-}
-
-impl<'scope> Scope<'scope, '_> {
-    /// Starts a task of the scope, that may borrow what outlives it.
-    ///
-    /// # Panics
-    ///
-    /// As [`green::spawn`](spawn).
-    #[track_caller]
-    pub fn spawn<T: 'scope>(
-        &'scope self,
-        body: impl FnOnce() -> T + 'scope,
-    ) -> ScopedJoinHandle<'scope, T> {
-        let site = Location::caller();
-        self.adopt(body, |code| task::Builder::new().at(site).spawn_green(code))
-    }
-}
-
-impl<'scope, 'env: 'scope, E: 'env> TryScope<'scope, 'env, E> {
-    /// Starts a task of the scope, that may borrow what outlives it, and cancels the others if it fails.
-    ///
-    /// # Panics
-    ///
-    /// As [`green::spawn`](spawn).
-    #[track_caller]
-    pub fn spawn<T: 'scope>(
-        &'scope self,
-        body: impl FnOnce() -> Result<T, E> + 'scope,
-    ) -> ScopedJoinHandle<'scope, T> {
-        self.scope.spawn(|| self.value_of(body()))
-    }
 }
 
 /// The traits of this era: `use wouldblock::green::prelude::*`.

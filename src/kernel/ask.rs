@@ -8,7 +8,6 @@
 use std::time::{Duration, Instant};
 
 use super::observe::By;
-use super::patience::Patience;
 use super::scheduler::{Scheduler, here};
 use super::task::Waiter;
 
@@ -98,22 +97,6 @@ impl Scheduler {
             }
         });
         next <= now
-    }
-
-    /// Sleeps until something moves. Returns `false` if nothing has moved for as long as the run's patience lasts;
-    /// from then on, it has no end.
-    pub(super) fn wait_with_patience(&self) -> bool {
-        let mut patience = Patience::new(self.patience.get());
-        loop {
-            let slice = patience.slice();
-            if self.ask(slice, true) {
-                return true;
-            }
-            if patience.has_slept(slice) {
-                self.patience.set(None);
-                return false;
-            }
-        }
     }
 
     /// How long to sleep when nothing is ready.

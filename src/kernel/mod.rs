@@ -1,5 +1,5 @@
-//! The kernel: private, small, and below everything else but three files that know nothing of tasks (`change.rs`,
-//! `fork.rs`, `trail.rs`). Read its files in this order; each one uses only those above it.
+//! The kernel: private, small, and below everything else but four files that know nothing of tasks (`change.rs`,
+//! `fork.rs`, `patience.rs`, `trail.rs`). Read its files in this order; each one uses only those above it.
 //!
 //! | file | what it is |
 //! |---|---|
@@ -14,7 +14,6 @@
 //! | `pulse.rs` | what the watchdog may see |
 //! | `watch.rs` | telling them |
 //! | `table.rs` | all tasks that are not done |
-//! | `patience.rs` | for how long nothing may move before a deadlock is suspected |
 //! | `scheduler.rs` | the run queue and the loop |
 //! | `ask.rs` | asking the operating system, and how often |
 //! | `ending.rs` | when nothing can go on, and how a run ends |
@@ -29,7 +28,6 @@ pub(crate) mod door;
 pub(crate) mod ending;
 pub(crate) mod inbox;
 pub(crate) mod observe;
-pub(crate) mod patience;
 pub(crate) mod pulse;
 pub(crate) mod queue;
 pub(crate) mod reactor;

@@ -31,7 +31,6 @@ use std::time::{Duration, Instant};
 use super::coroutine::{Fiber, Switch};
 use super::inbox::Inbox;
 use super::observe::{By, Observer, Outcome, What};
-use super::patience::PATIENCE;
 use super::pulse::Pulse;
 use super::queue::Queue;
 use super::reactor::{Direction, Reactor, SourceId};
@@ -40,6 +39,7 @@ use super::task::{Body, Home, Local, Said, Setup, State, Task, Wait, WaitKind, W
 use super::timers::{Clock, Timers};
 use super::watch::{Watch, spawned, waits};
 use crate::fork::Original;
+use crate::patience::{self, PATIENCE};
 
 pub(crate) struct Scheduler {
     /// No two in a process have the same.
@@ -292,7 +292,7 @@ impl Scheduler {
             }
             match self.stalled() {
                 Progress::Done => drop(self.ask(self.nap(), true)),
-                Progress::Quiet if self.wait_with_patience() => {}
+                Progress::Quiet if patience::wait(&self.patience, |time| self.ask(time, true)) => {}
                 stalled => return stalled,
             }
         }

@@ -8,3 +8,4 @@
 pub(crate) mod future;
 pub(crate) mod green;
 pub(crate) mod members;
+mod spawn;
