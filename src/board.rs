@@ -447,7 +447,7 @@ mod tests {
             while !done.load(Relaxed) {
                 if let Some(seen) = board.read() {
                     let (id, turn) = (seen.label.id(), seen.turn);
-                    assert_eq!(id, turn.into());
+                    assert_eq!(id, u64::from(turn));
                     let name = id.to_string().repeat(4);
                     assert_eq!(
                         seen.to_string(),

@@ -40,7 +40,8 @@ use crate::task;
 /// ```
 ///
 /// While there is a handle, whoever has it may yet spawn a task that wakes another: a deadlock is only
-/// suspected then, and logged after ten seconds in which nothing moved. So drop handles that are not needed.
+/// suspected then, and logged after ten seconds in which nothing moved
+/// ([`Builder::deadlock_warning`](crate::Builder::deadlock_warning)). So drop handles that are not needed.
 /// A handle does not keep the run going: that ends when its root has returned.
 ///
 /// What is sent from thread to thread, while both go on, a channel carries: any that wakes a
@@ -188,7 +189,6 @@ impl fmt::Debug for Handle {
 ///
 /// If you are cancelled while you wait for it, the task runs on, its result is lost. Keep the handle, and
 /// wait for `&mut handle`, where that matters.
-#[must_use = "dropping the handle detaches the task; its result is lost"]
 pub struct RemoteHandle<T> {
     remote: Arc<Remote<T>>,
     /// Once the order to spawn it has been carried out.

@@ -42,7 +42,6 @@ use crate::warn;
 ///
 /// If you are cancelled while you wait for it, the handle is dropped: the task runs on, its result is
 /// lost. Keep the handle, and wait for `&mut handle`, where that matters.
-#[must_use = "dropping the handle detaches the task; its result is lost"]
 pub struct JoinHandle<T> {
     pub(crate) task: Arc<Task>,
     pub(crate) packet: Rc<Packet<T>>,

@@ -63,6 +63,7 @@
 //! | get a message | `y.wait(receiver.receiving())` | `receiver.recv()` | `receiver.receiving().await` |
 //! | the first of two | `y.wait(select(a, b))` | `wait(select(a, b))` | `select(a, b).await` |
 //! | tasks that borrow | | `green::scope(\|s\| ..)` | `future::scope(async \|s\| ..)` |
+//! | tasks that borrow and fail together | | `green::try_scope(\|s\| ..)` | `future::try_scope(async \|s\| ..)` |
 //! | cancel: `handle.cancel()` | the generator is closed | the stack unwinds | the future is dropped |
 //!
 //! The table again, as three programs that do the same:
@@ -165,6 +166,9 @@
 //!         assert!(wait(race(tasks)).unwrap() < 3);
 //!         let group = Group::run(|g| Ok::<_, JoinError>(g.spawn_green(|| Ok(1))));
 //!         assert_eq!(group.unwrap().join().unwrap(), 1);
+//!         let text = String::from("borrowed");
+//!         let scope = green::try_scope(|s| Ok::<_, JoinError>(s.spawn(|| Ok(text.len())).join()?));
+//!         assert_eq!(scope.unwrap(), green::scope(|s| s.spawn(|| text.len()).join()).unwrap());
 //!         let pool = Pool::new(2);
 //!         let task = pool.spawn(|| "in a pool");
 //!         assert_eq!(task.join().unwrap(), "in a pool");
@@ -218,6 +222,9 @@
 //!         assert!(race(tasks).await.unwrap() < 3);
 //!         let group = Group::running(async |g| Ok::<_, JoinError>(g.spawn_future(async { Ok(1) })));
 //!         assert_eq!(group.await.unwrap().await.unwrap(), 1);
+//!         let text = String::from("borrowed");
+//!         let scope = future::try_scope(async |s| io::Result::Ok(s.spawn(async { Ok(text.len()) }).await));
+//!         assert_eq!(scope.await.unwrap(), future::scope(async |s| s.spawn(async { text.len() }).await).await);
 //!         let pool = Pool::new(2);
 //!         let task = pool.spawning(|task| task.spawn_future(async { "in a pool" })).await;
 //!         assert_eq!(task.await.unwrap(), "in a pool");
@@ -268,8 +275,9 @@
 //! `wouldblock: `. A logger gets them under the target `wouldblock`. One that takes errors only (`env_logger` without
 //! `RUST_LOG`) gets those of which the program may hang as errors.
 //!
-//! * **Perhaps a deadlock.** Where somebody keeps a waker, on this thread or another, the same report is
-//!   logged once, as a warning, after ten seconds in which nothing moved:
+//! * **Perhaps a deadlock.** Where a waker is kept, on this thread or another, the same report is logged once,
+//!   as a warning, after ten seconds in which nothing moved ([`Builder::deadlock_warning`] sets another time, or
+//!   turns it off):
 //!
 //!   ```text
 //!   deadlock? For 10 s, nothing has moved: 1 task waits for somebody who keeps a waker, which may be one of them
@@ -394,6 +402,7 @@ pub mod observe {
 mod offload;
 mod on_signal;
 mod overflow;
+mod patience;
 mod pep342;
 mod report;
 mod root;

@@ -36,7 +36,7 @@ use crate::board::Board;
 use crate::kernel::pulse::Shown;
 use crate::kernel::reactor::Shared;
 use crate::kernel::scheduler::{Scheduler, here};
-use crate::report;
+use crate::report::Names;
 use crate::signal::{self, Stderr};
 use crate::tree::{self, Row};
 use crate::warn;
@@ -181,7 +181,7 @@ fn answer(signal: c_int) {
                 "wouldblock: on signal {signal}, the run of thread {thread:?} is over"
             );
         };
-        let (names, tasks) = (report::names(scheduler), scheduler.all_tasks());
+        let (names, tasks) = (Names::of(scheduler), scheduler.all_tasks());
         let s = if tasks.len() == 1 { "" } else { "s" };
         let n = tasks.len();
         writeln!(text, "wouldblock: on signal {signal}, the {n} task{s} of thread {thread:?}:")?;

@@ -1,4 +1,5 @@
-//! What is said when nothing moves any more: every task, what it waits for, and who waits for whom.
+//! The report of a deadlock: every task, what it waits for, and the cycle among the tasks that wait for one
+//! another.
 //!
 //! ```text
 //! deadlock: 3 tasks wait, and nothing can wake any of them
@@ -11,16 +12,21 @@
 //! A cycle may lead through a lock, a queue and the like, which keep a [`Trail`] of the task that has last
 //! had its hands on them: `task 2 → a mutex (held by task 3, src/main.rs:10:9) → task 3 → task 2`.
 //!
-//! It is certain when no task is ready, asleep, waiting for a socket or for [`offload`](crate::offload())ed
-//! work, and nobody keeps a waker: then the run ends with it. Where somebody does keep a waker, which may
-//! be a channel of another crate, on this thread or another, it is a warning, given once, after ten seconds
-//! in which nothing moved.
+//! A deadlock is certain when no task is ready, asleep, waiting for a socket or for
+//! [`offload`](crate::offload())ed work, and no waker of a task is kept: then the run ends with the report. Where
+//! a waker is kept, which may lie in a channel of another crate, on this thread or another, the report is a
+//! warning, given once, after a time in which nothing moved
+//! ([`Builder::deadlock_warning`](crate::Builder::deadlock_warning)).
+//!
+//! A report takes time in proportion to the number of tasks, since the warning is given in a program that goes
+//! on; and it lists at most [`MOST_LISTED`] of them.
 
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::Location;
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::kernel::scheduler::{Scheduler, with_task};
 use crate::kernel::task::{Cause, State, Task, Wait, Waiting};
@@ -28,34 +34,64 @@ use crate::trail::{self, Step, TrailKey};
 
 pub(crate) use crate::trail::Kind;
 
-/// Tasks wait for one another, and nothing can wake any of them. Prints as the report of all tasks, what
-/// each waits for, and the cycle, if there is one.
+/// How many tasks a report lists, and how many it draws of a cycle. The tasks of the cycle come before others,
+/// older tasks before younger ones.
+const MOST_LISTED: usize = 100;
+
+/// Tasks wait for one another, and nothing can wake any of them. Prints as the report of the tasks, what each
+/// waits for, and the cycle, if there is one.
+///
+/// Of more than 100 tasks, the report lists the tasks of the cycle and the oldest of the others, 100 in all.
 #[derive(Debug)]
 pub struct Deadlock {
-    certain: bool,
+    /// For how long nothing has moved, where the deadlock is only suspected.
+    suspected_after: Option<Duration>,
+    tasks: usize,
+    /// A line for each task that is listed.
     lines: Vec<String>,
+    /// The tasks of the cycle and what they wait for; its end is its beginning.
     cycle: Vec<String>,
 }
 
 impl Deadlock {
-    pub(crate) fn of(scheduler: &Scheduler, certain: bool) -> Deadlock {
-        let names = names(scheduler);
-        let mut lines = Vec::new();
-        let mut waits = HashMap::new();
-        let mut through = HashMap::new();
-        for task in scheduler.all_tasks() {
-            let does = Does::of(&task, Some(&names));
-            waits.extend(does.whom().map(|whom| (task.id, whom)));
-            through.extend(does.through().map(|by| (task.id, by.to_string())));
-            lines.push(format!("{task} {does}"));
+    pub(crate) fn of(scheduler: &Scheduler, suspected_after: Option<Duration>) -> Deadlock {
+        let names = Names::of(scheduler);
+        let does: Vec<_> =
+            names.tasks.iter().map(|task| Does::of(task, names.run, Some(&names))).collect();
+        let waits: Vec<_> = does.iter().map(|does| names.place(does.awaited()?)).collect();
+        let cycle = cycle(&waits);
+        let mut is_listed = vec![false; names.tasks.len()];
+        let oldest = 0..names.tasks.len();
+        let mut room = MOST_LISTED;
+        for at in cycle.iter().copied().chain(oldest) {
+            if room > 0 && !std::mem::replace(&mut is_listed[at], true) {
+                room -= 1;
+            }
         }
-        let mut drawn = Vec::new();
-        for id in cycle(&waits) {
-            drawn.push(format!("task {id}"));
-            drawn.extend(through.remove(&id)); // Once: the end of a cycle is its beginning.
+        let lines = names.tasks.iter().zip(&does).zip(is_listed);
+        let lines = lines.filter(|(_, is_listed)| *is_listed);
+        Deadlock {
+            suspected_after,
+            tasks: names.tasks.len(),
+            lines: lines.map(|((task, does), _)| format!("{task} {does}")).collect(),
+            cycle: draw(&cycle, &names.tasks, &does),
         }
-        Deadlock { certain, lines, cycle: drawn }
     }
+}
+
+/// The cycle as a list of what lies on it.
+fn draw(cycle: &[usize], tasks: &[Arc<Task>], does: &[Does<'_>]) -> Vec<String> {
+    let mut drawn = Vec::new();
+    let task = |at: usize| format!("task {}", tasks[at].id);
+    for &at in cycle.iter().take(MOST_LISTED) {
+        drawn.push(task(at));
+        drawn.extend(does[at].through().map(|through| through.to_string()));
+    }
+    if cycle.len() > MOST_LISTED {
+        drawn.push(format!("… {} more tasks …", cycle.len() - MOST_LISTED));
+    }
+    drawn.extend(cycle.first().map(|&first| task(first)));
+    drawn
 }
 
 /// What a task of this thread does. Prints for a person to read, as `waits for task 3`; for a signal handler
@@ -64,31 +100,35 @@ impl Deadlock {
 pub(crate) struct Does<'a> {
     pub(crate) state: State,
     waiting: Waiting,
+    /// The run that the task belongs to.
+    run: u32,
     names: Option<&'a Names>,
 }
 
 impl Does<'_> {
-    pub(crate) fn of<'a>(task: &Task, names: Option<&'a Names>) -> Does<'a> {
+    pub(crate) fn of<'a>(task: &Task, run: u32, names: Option<&'a Names>) -> Does<'a> {
         // SAFETY: the caller's scheduler is this thread's, and so are its tasks.
         let local = unsafe { task.local() };
         let state = local.state.get();
         let waiting = if state == State::Waiting { local.waiting.get() } else { Waiting::No };
-        Does { state, waiting, names }
+        Does { state, waiting, run, names }
     }
 
-    /// Whom it waits for.
-    fn whom(&self) -> Option<u64> {
+    /// The task of the same run that it waits for.
+    fn awaited(&self) -> Option<u64> {
         match self.waiting {
             Waiting::Task(id) => Some(id),
-            Waiting::Trail(key) => trail::told(key)?.1.map(|step| step.task),
+            Waiting::Trail(key) => {
+                trail::told(key)?.1.filter(|step| step.run == self.run).map(|step| step.task)
+            }
             _ => None,
         }
     }
 
-    /// Through what it waits for them.
+    /// The lock, the queue and the like through which it waits for that task.
     fn through(&self) -> Option<Through<'_>> {
         match self.waiting {
-            Waiting::Trail(key) => Some(Through { key, names: self.names }),
+            Waiting::Trail(key) => Some(Through { key, run: self.run, names: self.names }),
             _ => None,
         }
     }
@@ -107,36 +147,55 @@ impl fmt::Display for Does<'_> {
             (_, Waiting::Named(what)) => write!(f, "waits for {what}"),
             (_, Waiting::Task(id)) => write!(f, "waits for task {id}"),
             (_, Waiting::Trail(key)) => {
-                write!(f, "waits for {}", Through { key, names: self.names })
+                write!(f, "waits for {}", Through { key, run: self.run, names: self.names })
             }
         }
     }
 }
 
-/// How tasks are called in what is said of others, by their numbers.
-pub(crate) type Names = HashMap<u64, String>;
-
-pub(crate) fn names(scheduler: &Scheduler) -> Names {
-    scheduler.all_tasks().iter().map(|task| (task.id, name(task))).collect()
+/// The tasks of a run that are not done, to be found by their numbers.
+pub(crate) struct Names {
+    run: u32,
+    /// By their numbers.
+    tasks: Vec<Arc<Task>>,
 }
 
-/// `task 3 "fetch"`
-fn name(task: &Task) -> String {
-    match &task.name {
-        Some(name) => format!("task {} {name:?}", task.id),
-        None => format!("task {}", task.id),
+impl Names {
+    pub(crate) fn of(scheduler: &Scheduler) -> Names {
+        Names { run: scheduler.home.run, tasks: scheduler.all_tasks() }
+    }
+
+    /// Where in `tasks` the task with this number is.
+    fn place(&self, id: u64) -> Option<usize> {
+        self.tasks.binary_search_by_key(&id, |task| task.id).ok()
     }
 }
 
 /// Which task has last had its hands on something, and where in the source.
 ///
-/// It is told to the reports only once somebody waits, so that it costs little until then.
+/// Reports know of it only once a task waits for the thing, so that it costs little until then.
 #[derive(Debug)]
 pub(crate) struct Trail {
     kind: &'static Kind,
     last: Cell<Option<Step>>,
     key: Cell<Option<TrailKey>>,
     stays: PhantomData<*const ()>,
+}
+
+impl Step {
+    /// That of the running task; `None` outside of a task.
+    #[inline]
+    pub(crate) fn here(site: Option<&'static Location<'static>>) -> Option<Step> {
+        with_task(|task| Step::of(task.id, site))
+    }
+
+    /// That of a task of this thread's run.
+    #[inline]
+    pub(crate) fn of(task: u64, site: Option<&'static Location<'static>>) -> Step {
+        let run =
+            Scheduler::with(|scheduler| scheduler.map_or(u32::MAX, |scheduler| scheduler.home.run));
+        Step { task, run, site }
+    }
 }
 
 impl Trail {
@@ -147,18 +206,19 @@ impl Trail {
     /// The running task has its hands on it.
     #[inline]
     pub(crate) fn step(&self, site: Option<&'static Location<'static>>) {
-        self.left_by(with_task(|task| task.id), site);
+        self.left_by(Step::here(site));
     }
 
-    /// As [`step`](Trail::step), for another task; `None`: nobody is to be named.
-    pub(crate) fn left_by(&self, task: Option<u64>, site: Option<&'static Location<'static>>) {
-        self.last.set(task.map(|task| Step { task, site }));
+    /// As [`step`](Trail::step), for another task; `None`: reports name no task.
+    #[inline]
+    pub(crate) fn left_by(&self, step: Option<Step>) {
+        self.last.set(step);
         if let Some(key) = self.key.get() {
-            trail::tell_again(key, self.last.get());
+            trail::tell_again(key, step);
         }
     }
 
-    /// What to leave at the door when one waits for it.
+    /// What an operation that waits for it leaves at the door.
     pub(crate) fn wait(&self) -> Wait {
         let key = self.key.get().unwrap_or_else(|| self.tell());
         Wait { cause: Cause::Trail(key), ..Wait::PARKED }
@@ -180,9 +240,11 @@ impl Drop for Trail {
     }
 }
 
-/// What lies between two tasks, as a trail tells it: `a mutex (held by task 3 "fetch", src/main.rs:10:9)`.
+/// What lies between two tasks, as a trail has it: `a mutex (held by task 3 "fetch", src/main.rs:10:9)`.
 struct Through<'a> {
     key: TrailKey,
+    /// The run of the task that waits.
+    run: u32,
     names: Option<&'a Names>,
 }
 
@@ -192,11 +254,16 @@ impl fmt::Display for Through<'_> {
             return f.write_str("something that is gone");
         };
         f.write_str(what)?;
-        let Some(Step { task, site }) = last else { return Ok(()) };
-        match self.names.map(|names| names.get(&task)) {
-            Some(Some(name)) => write!(f, " ({how} {name}")?,
-            Some(None) => write!(f, " ({how} task {task}, which has ended")?,
-            None => write!(f, " ({how} task {task}")?,
+        let Some(Step { task: id, run, site }) = last else { return Ok(()) };
+        write!(f, " ({how} task {id}")?;
+        if run != self.run {
+            f.write_str(" of another run")?;
+        } else if let Some(names) = self.names {
+            match names.place(id).map(|place| &names.tasks[place].name) {
+                Some(Some(name)) => write!(f, " {name:?}")?,
+                Some(None) => {}
+                None => f.write_str(", which has ended")?,
+            }
         }
         if let Some(site) = site {
             write!(f, ", {site}")?;
@@ -205,17 +272,24 @@ impl fmt::Display for Through<'_> {
     }
 }
 
-/// The first cycle among those who wait for one another, closed (its end is its beginning); or nothing.
-fn cycle(waits: &HashMap<u64, u64>) -> Vec<u64> {
-    let mut starts: Vec<_> = waits.keys().copied().collect();
-    starts.sort_unstable();
-    for start in starts {
-        let mut path = vec![start];
-        while let Some(&next) = waits.get(path.last().expect("it has a start")) {
-            path.push(next);
-            if let Some(first) = path[..path.len() - 1].iter().position(|&id| id == next) {
-                return path.split_off(first);
+/// The first cycle among tasks of which each waits for the one at the place given, if any. Each place is visited
+/// once.
+fn cycle(waits: &[Option<usize>]) -> Vec<usize> {
+    let mut visited_from = vec![None; waits.len()];
+    for start in 0..waits.len() {
+        let mut at = Some(start);
+        while let Some(here) = at {
+            match visited_from[here] {
+                None => visited_from[here] = Some(start),
+                Some(earlier) if earlier == start => {
+                    let path = std::iter::successors(waits[here], |&at| waits[at]);
+                    return std::iter::once(here)
+                        .chain(path.take_while(|&at| at != here))
+                        .collect();
+                }
+                Some(_) => break, // From here, an earlier walk has found no cycle.
             }
+            at = waits[here];
         }
     }
     Vec::new()
@@ -225,19 +299,23 @@ impl std::error::Error for Deadlock {}
 
 impl fmt::Display for Deadlock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let n = self.lines.len();
+        let n = self.tasks;
         let tasks = if n == 1 { "task waits" } else { "tasks wait" };
-        match (self.certain, n) {
-            (true, 1) => f.write_str("deadlock: 1 task waits, and nothing can wake it")?,
-            (true, _) => write!(f, "deadlock: {n} tasks wait, and nothing can wake any of them")?,
-            (false, _) => write!(
+        match (self.suspected_after, n) {
+            (None, 1) => f.write_str("deadlock: 1 task waits, and nothing can wake it")?,
+            (None, _) => write!(f, "deadlock: {n} tasks wait, and nothing can wake any of them")?,
+            (Some(time), _) => write!(
                 f,
-                "deadlock? For 10 s, nothing has moved: {n} {tasks} for somebody who keeps a waker, \
-                 which may be one of them"
+                "deadlock? For {} s, nothing has moved: {n} {tasks} for somebody who keeps a waker, \
+                 which may be one of them",
+                time.as_secs_f64()
             )?,
         }
         for line in &self.lines {
             write!(f, "\n  {line}")?;
+        }
+        if n > self.lines.len() {
+            write!(f, "\n  … and {} more", n - self.lines.len())?;
         }
         if !self.cycle.is_empty() {
             write!(f, "\n  cycle: {}", self.cycle.join(" → "))?;
@@ -252,9 +330,23 @@ mod tests {
 
     #[test]
     fn a_cycle_is_found_from_wherever_one_begins() {
-        let waits = [(1, 2), (2, 3), (3, 4), (4, 2), (7, 8)];
-        assert_eq!(cycle(&waits.into()), [2, 3, 4, 2]);
-        assert!(cycle(&[(1, 2), (2, 3)].into()).is_empty());
-        assert_eq!(cycle(&[(5, 5)].into()), [5, 5]);
+        let waits = [Some(1), Some(2), Some(3), Some(1), None, Some(6), None];
+        assert_eq!(cycle(&waits), [1, 2, 3]);
+        assert!(cycle(&[Some(1), Some(2), None]).is_empty());
+        assert!(cycle(&[]).is_empty());
+        assert_eq!(cycle(&[None, Some(1)]), [1]);
+        assert_eq!(cycle(&[Some(2), Some(0), None, Some(4), Some(3)]), [3, 4]);
+    }
+
+    #[test]
+    fn each_task_of_a_chain_is_visited_once() {
+        // In a walk from each task to the end of the chain, these would be 10^12 visits.
+        const LENGTH: usize = 1_000_000;
+        let up: Vec<_> = (1..=LENGTH).map(|next| (next < LENGTH).then_some(next)).collect();
+        assert!(cycle(&up).is_empty());
+        let down: Vec<_> = (0..LENGTH).map(|at: usize| at.checked_sub(1)).collect();
+        assert!(cycle(&down).is_empty());
+        let ring: Vec<_> = (0..LENGTH).map(|at| Some((at + 1) % LENGTH)).collect();
+        assert_eq!(cycle(&ring).len(), LENGTH);
     }
 }

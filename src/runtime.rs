@@ -19,6 +19,7 @@ use crate::kernel::task::{Body, Extras, Setup, State, Task, Value};
 use crate::kernel::timers::Clock;
 use crate::on_signal;
 use crate::overflow;
+use crate::patience::PATIENCE;
 use crate::report::{Deadlock, Does};
 use crate::stack_size;
 use crate::warn;
@@ -44,6 +45,7 @@ pub struct Builder {
     order: Order,
     observer: Option<Rc<dyn Observer>>,
     watchdog: Option<Duration>,
+    patience: Option<Duration>,
     signal: Option<i32>,
 }
 
@@ -71,6 +73,7 @@ impl Builder {
             order,
             observer: None,
             watchdog: Some(watchdog::LIMIT),
+            patience: Some(PATIENCE),
             signal: None,
         }
     }
@@ -138,6 +141,30 @@ impl Builder {
         self
     }
 
+    /// How long nothing may move in the run before a deadlock is suspected, and a warning is logged with the
+    /// report; `None`: no deadlock is suspected. At first, 10 s.
+    ///
+    /// It concerns a run in which no task is ready, asleep, or waiting for a socket or for
+    /// [`offload`](crate::offload())ed work, and the waker of a task, or a [`Handle`](crate::Handle), is kept: by
+    /// a channel of another crate, by another thread. A service may be idle in this state for hours. A deadlock
+    /// that is certain, because no waker is kept, is found at once, whatever is set here.
+    ///
+    /// The time is the machine's, also on a virtual clock. A process that is stopped and goes on (`SIGSTOP`,
+    /// `SIGCONT`) counts this as a tenth of the time, however long it was. The warning is given once, and once
+    /// more if the cleanup of cancelled tasks does not end. In a runtime that is driven by hand, no deadlock is
+    /// suspected.
+    ///
+    /// ```
+    /// # use wouldblock::{Builder, green};
+    /// # use std::time::Duration;
+    /// // A service that other threads give work to, and that may have none for a night:
+    /// Builder::new().deadlock_warning(None).run(|| green::sleep(Duration::from_millis(1)));
+    /// ```
+    pub fn deadlock_warning(mut self, limit: Option<Duration>) -> Builder {
+        self.patience = limit;
+        self
+    }
+
     /// On this signal (the number: `SIGUSR1` is 10 on Linux), prints the [table of tasks](crate::tasks()) on
     /// standard error: what the program is doing, asked from outside. Of several runs that answer one signal, each
     /// prints its own.
@@ -187,7 +214,9 @@ impl Builder {
         };
         overflow::install();
         let scheduler = Scheduler::new(clock, self.stack_size, seed, self.observer)?;
-        Ok(Runtime { scheduler, stays: PhantomData })
+        let patience = self.patience;
+        scheduler.patience.set(patience);
+        Ok(Runtime { scheduler, patience, stays: PhantomData })
     }
 
     /// Makes a runtime, lets it run the task that `root` makes of `code` until that is done, and cancels
@@ -216,8 +245,8 @@ impl Builder {
         let code: Box<dyn FnOnce() + 'static> = unsafe { std::mem::transmute(code) };
         let stalled = scheduler.enter(|| {
             let root = Root(scheduler.spawn(setup, root(promise, code)));
-            let stalled = drive(scheduler, "", || root.is_done());
-            close(scheduler);
+            let stalled = drive(&runtime, "", || root.is_done());
+            close(&runtime);
             stalled
         });
         if let Some(deadlock) = stalled {
@@ -241,6 +270,7 @@ impl fmt::Debug for Builder {
             .field("order", &self.order)
             .field("observed", &self.observer.is_some())
             .field("watchdog", &self.watchdog)
+            .field("deadlock_warning", &self.patience)
             .field("tasks_on_signal", &self.signal)
             .finish()
     }
@@ -262,7 +292,7 @@ impl Drop for Root {
         if self.is_done() {
             return;
         }
-        let (root, does) = (&self.0, Does::of(&self.0, None));
+        let (root, does) = (&self.0, Does::of(&self.0, self.0.home.run, None));
         let why = match std::thread::panicking() {
             true => "which panics",
             false => "whose tasks are to end; put a time limit inside of the cleanup that waits",
@@ -312,6 +342,8 @@ pub(crate) fn seed_of_environment() -> Option<u64> {
 /// ```
 pub struct Runtime {
     pub(crate) scheduler: Scheduler,
+    /// See [`Builder::deadlock_warning`].
+    patience: Option<Duration>,
     stays: PhantomData<*const ()>,
 }
 
@@ -359,7 +391,7 @@ impl Drop for Runtime {
     fn drop(&mut self) {
         if !self.scheduler.is_closing() {
             self.scheduler.unwinding.set(std::thread::panicking());
-            self.scheduler.enter(|| close(&self.scheduler));
+            self.scheduler.enter(|| close(self));
         }
     }
 }
@@ -371,26 +403,26 @@ impl fmt::Debug for Runtime {
 }
 
 /// Runs until `done`; `Some` if it never will be. A warning that it may not begins with `when`.
-fn drive(scheduler: &Scheduler, when: &str, done: impl Fn() -> bool) -> Option<Deadlock> {
-    let mut warned = false;
+fn drive(runtime: &Runtime, when: &str, done: impl Fn() -> bool) -> Option<Deadlock> {
+    let scheduler = &runtime.scheduler;
     loop {
         match scheduler.run_until(&done) {
             Progress::Done => return None,
-            Progress::Deadlock => return Some(Deadlock::of(scheduler, true)),
-            Progress::Quiet if !warned => {
-                warn::alarm(format_args!("{when}{}", Deadlock::of(scheduler, false)));
+            Progress::Deadlock => return Some(Deadlock::of(scheduler, None)),
+            Progress::Quiet => {
+                warn::alarm(format_args!("{when}{}", Deadlock::of(scheduler, runtime.patience)));
             }
-            Progress::Quiet => {}
         }
-        warned = true;
     }
 }
 
 /// Cancels what is left, and says so if it does not end.
-fn close(scheduler: &Scheduler) {
+fn close(runtime: &Runtime) {
+    let scheduler = &runtime.scheduler;
+    scheduler.patience.set(runtime.patience);
     scheduler.cancel_all();
     let when = "the run is over, but not the cleanup of its tasks: ";
-    if let Some(report) = drive(scheduler, when, || scheduler.is_cleaned_up()) {
+    if let Some(report) = drive(runtime, when, || scheduler.is_cleaned_up()) {
         // It is left where it is, and its stacks are leaked.
         warn::error(format_args!(
             "the run is over, but not the cleanup of its tasks, which is left: {report}"

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::kernel;
 use crate::kernel::scheduler::Scheduler;
-use crate::report;
+use crate::report::Names;
 use crate::runtime::Runtime;
 use crate::task::Task;
 use crate::tree::{self, Row};
@@ -74,7 +74,7 @@ pub struct TaskInfo {
 
 impl Tasks {
     fn of(scheduler: &Scheduler) -> Tasks {
-        let names = report::names(scheduler);
+        let names = Names::of(scheduler);
         let info = |task: Arc<kernel::task::Task>| {
             let Row { does, waits, turns, stack_used, .. } = Row::of(&task, scheduler, &names);
             TaskInfo { does: does.to_string(), waits, turns, stack_used, task: Task(task) }

@@ -298,9 +298,13 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         builder: task::Builder,
         body: impl FnOnce() -> T + 'scope,
     ) -> ScopedJoinHandle<'scope, T> {
-        let (code, value) = self.0.code(body);
-        let JoinHandle { task, thread } = begin(builder, code);
-        ScopedJoinHandle { task: self.0.adopt(task, value), thread }
+        let mut thread = None;
+        let task = self.0.adopt(body, |code| {
+            let begun = begin(builder, code);
+            thread = Some(begun.thread);
+            begun.task
+        });
+        ScopedJoinHandle { task, thread: thread.expect("the scope has spawned it") }
     }
 }
 

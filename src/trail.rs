@@ -22,10 +22,13 @@ pub(crate) struct Kind {
     pub(crate) how: &'static str,
 }
 
-/// Who has had their hands on it, and where in the source.
+/// Which task has had its hands on it last, and where in the source.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Step {
     pub(crate) task: u64,
+    /// The [`id`](crate::kernel::scheduler::Scheduler::id) of the run that the task belongs to. Tasks of two runs
+    /// have the same numbers, and what tasks wait for may outlive a run.
+    pub(crate) run: u32,
     pub(crate) site: Option<&'static Location<'static>>,
 }
 

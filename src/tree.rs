@@ -31,7 +31,7 @@ impl<'a> Row<'a, Does<'a>> {
     pub(crate) fn of(task: &'a Task, scheduler: &Scheduler, names: &'a Names) -> Self {
         // SAFETY: the scheduler is this thread's, and so are its tasks.
         let local = unsafe { task.local() };
-        let does = Does::of(task, Some(names));
+        let does = Does::of(task, scheduler.home.run, Some(names));
         let now = scheduler.clock.tick(scheduler.clock.now()) as u32;
         let waits = Duration::from_millis(now.wrapping_sub(local.since.get()).into());
         Row {

@@ -17,6 +17,7 @@ use util::{
     ERAS, HOUR, MS, SECOND, Trace, assert_contains, in_child, let_others_run, logged, panic_text,
     run, spawn_running, spawn_waiting,
 };
+use wouldblock::sync::{Mutex, Semaphore};
 use wouldblock::{
     Builder, Deadlock, Era, JoinHandle, future, gather, generator, green, offload, task, time,
 };
@@ -184,6 +185,160 @@ fn a_task_that_is_done_or_cancelled_is_not_in_the_report() {
     assert!(text.to_string().starts_with("deadlock: 1 task waits"), "{text}");
 }
 
+// Reports of many tasks.
+
+#[test]
+fn a_chain_of_fifty_thousand_joins_is_reported_in_a_hundred_lines() {
+    let text = deadlock(|| {
+        let mut last = future::spawn(pending::<()>());
+        for _ in 0..50_000 {
+            let next = last;
+            last = future::spawn(async { next.await.unwrap() });
+        }
+        last.join().unwrap();
+    });
+    let text = text.to_string();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines[0], "deadlock: 50002 tasks wait, and nothing can wake any of them");
+    assert_contains(lines[1], &["task 1 \"root\"", "waits for task 50002"]);
+    assert_contains(lines[100], &["task 100 (future", "waits for task 99"]);
+    assert_eq!(lines[101..], ["  … and 49902 more"]);
+}
+
+/// Spawns `length` tasks of which each joins the next, and the last the first.
+fn spawn_ring(length: usize) {
+    let handles: Rc<RefCell<Vec<Option<JoinHandle<()>>>>> = Rc::default();
+    for n in 0..length {
+        let others = handles.clone();
+        let joins = async move {
+            let next = others.borrow_mut()[(n + 1) % length].take().unwrap();
+            drop(next.await);
+        };
+        let task = future::spawn(joins);
+        handles.borrow_mut().push(Some(task));
+    }
+}
+
+#[test]
+fn the_tasks_of_a_cycle_are_listed_before_older_ones() {
+    let text = deadlock(|| {
+        for _ in 0..200 {
+            future::spawn(pending::<()>());
+        }
+        spawn_ring(3);
+        green::wait(pending::<()>());
+    });
+    let text = text.to_string();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines[0], "deadlock: 204 tasks wait, and nothing can wake any of them");
+    assert_contains(lines[1], &["task 1 \"root\""]);
+    assert_contains(lines[97], &["task 97 (future"]);
+    assert_contains(lines[98], &["task 202 (future", "waits for task 203"]);
+    assert_contains(lines[100], &["task 204 (future", "waits for task 202"]);
+    assert_eq!(
+        lines[101..],
+        ["  … and 104 more", "  cycle: task 202 → task 203 → task 204 → task 202"]
+    );
+}
+
+#[test]
+fn of_a_long_cycle_a_hundred_tasks_are_drawn() {
+    let text = deadlock(|| {
+        spawn_ring(150);
+        green::wait(pending::<()>());
+    });
+    let text = text.to_string();
+    let cycle = text.lines().last().unwrap();
+    assert!(cycle.starts_with("  cycle: task 2 → task 3 → "), "{cycle}");
+    assert!(cycle.ends_with(" → task 101 → … 50 more tasks … → task 2"), "{cycle}");
+}
+
+// What is held by a task that is not among those that wait.
+
+#[test]
+fn a_holder_of_an_earlier_run_is_named_as_such_and_closes_no_cycle() {
+    let mutex = Mutex::new(());
+    run(|| std::mem::forget(mutex.lock()));
+    let text = deadlock(|| drop(mutex.lock())).to_string();
+    let expected = "waits for a mutex (held by task 1 of another run, tests/deadlock.rs:";
+    assert_contains(&text, &[expected]);
+    assert!(!text.contains("cycle"), "{text}");
+}
+
+#[test]
+fn a_holder_of_a_runtime_that_gives_no_turns_any_more_is_named_as_such() {
+    let mutex = Rc::new(Mutex::new(()));
+    let runtime = Builder::new().build().unwrap();
+    let same = mutex.clone();
+    runtime.enter(|| {
+        let holds = task::Builder::new().name("holder").spawn_green(move || {
+            let _guard = same.lock();
+            green::wait(pending::<()>());
+        });
+        drop(holds);
+    });
+    assert!(runtime.turn());
+    std::mem::forget(runtime);
+    let text = deadlock(|| drop(mutex.lock())).to_string();
+    assert_contains(&text, &["waits for a mutex (held by task 1 of another run, tests/"]);
+}
+
+#[test]
+fn a_task_that_a_lock_was_handed_to_is_its_holder_before_it_goes_on() {
+    type Gets = fn(&Rc<(Mutex<()>, Semaphore)>);
+    let ways: [(&str, Gets, Gets); 2] = [
+        ("a mutex (held by", |both| drop(both.0.lock()), |both| std::mem::forget(both.0.lock())),
+        (
+            "a semaphore (last acquired by",
+            |both| drop(both.1.acquire()),
+            |both| both.1.acquire().forget(),
+        ),
+    ];
+    for (what, get, get_for_ever) in ways {
+        // A task of a runtime that gives no turns any more stands in the line.
+        let both = Rc::new((Mutex::new(()), Semaphore::new(1)));
+        let (guard, permit) = (both.0.try_lock(), both.1.try_acquire());
+        let runtime = Builder::new().build().unwrap();
+        let same = both.clone();
+        runtime.enter(|| {
+            green::spawn(|| ());
+            green::spawn(move || get(&same));
+        });
+        while runtime.turn() {}
+        std::mem::forget(runtime);
+        drop((guard, permit));
+        let text = deadlock(|| get(&both)).to_string();
+        assert_contains(&text, &[&format!("waits for {what} task 2 of another run, tests/")]);
+
+        // A task asks for it, waits for something else, and does not come back to it.
+        let text = deadlock(|| {
+            let both = Rc::new((Mutex::new(()), Semaphore::new(1)));
+            let same = both.clone();
+            drop(task::Builder::new().name("forgets").spawn_green(move || {
+                let mut asked: Vec<Pin<Box<dyn Future<Output = ()>>>> = vec![
+                    Box::pin(async { drop(same.0.locking().await) }),
+                    Box::pin(async { drop(same.1.acquiring().await) }),
+                ];
+                for asked in &mut asked {
+                    let polled = asked.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+                    assert!(polled.is_pending());
+                }
+                green::wait(pending::<()>());
+            }));
+            let (guard, permit) = (both.0.lock(), both.1.acquire());
+            let_others_run();
+            drop((guard, permit));
+            let waits = green::spawn({
+                let both = both.clone();
+                move || get_for_ever(&both)
+            });
+            waits.join().unwrap();
+        });
+        let named = format!("waits for {what} task 2 \"forgets\", tests/deadlock.rs:");
+        assert_contains(&text.to_string(), &[&named]);
+    }
+}
+
 // What becomes of the tasks.
 
 #[test]
@@ -192,7 +347,7 @@ fn all_are_cancelled_newest_first_and_their_destructors_run() {
     deadlock(|| {
         let _root = trace.at_drop("root");
         for era in ERAS {
-            drop(spawn_waiting(era, pending::<()>(), trace.at_drop(era.to_string())));
+            spawn_waiting(era, pending::<()>(), trace.at_drop(era.to_string()));
         }
         green::wait(pending::<()>());
     });
@@ -284,7 +439,7 @@ fn a_deadlock_is_not_logged_as_well() {
 #[test]
 fn it_is_found_as_soon_as_the_last_sleeper_has_gone() {
     let text = deadlock(|| {
-        drop(green::spawn(|| green::sleep(HOUR)));
+        green::spawn(|| green::sleep(HOUR));
         green::wait(pending::<()>());
     });
     assert!(text.to_string().starts_with("deadlock: 1 task waits"), "{text}");
@@ -609,7 +764,7 @@ fn one_who_sleeps_for_ever_does_not_keep_the_others_awake() {
 fn a_run_in_which_all_ends_is_none() {
     for era in ERAS {
         let result = Builder::new().try_run(|| {
-            drop(spawn_waiting(era, pending::<()>(), ()));
+            spawn_waiting(era, pending::<()>(), ());
             green::wait(time::sleep(MS));
             7
         });

@@ -754,7 +754,7 @@ fn tasks_spawn_beside_themselves_until_the_group_is_over() {
 fn a_task_that_is_added_after_a_failure_does_not_begin() {
     run(|| {
         let failures = Group::run(|group: &Group<JoinError>| {
-            drop(group.spawn_green(|| -> Result<(), _> { panic!("early") }));
+            group.spawn_green(|| -> Result<(), _> { panic!("early") });
             green::finally(
                 || green::sleep(HOUR),
                 || {
@@ -1005,7 +1005,7 @@ fn a_panic_of_which_no_error_can_be_made_comes_out_when_all_have_ended() {
             green::finally(|| green::wait(pending::<()>()), || panic!("as it is cancelled"));
             Ok(())
         }));
-        drop(group.spawn_green(|| Err::<(), _>(Fragile)));
+        group.spawn_green(|| Err::<(), _>(Fragile));
         Ok(())
     };
     let logs = logged(|| {
@@ -1035,7 +1035,7 @@ fn a_panic_of_which_no_error_can_be_made_stops_the_body() {
         let start = time::now();
         let group = || {
             Group::<Fragile>::run(|group| {
-                drop(group.spawn_green(|| -> Result<(), _> { panic!("first") }));
+                group.spawn_green(|| -> Result<(), _> { panic!("first") });
                 green::sleep(HOUR);
                 Ok(())
             })
@@ -1049,7 +1049,7 @@ fn a_panic_of_which_no_error_can_be_made_stops_the_body() {
 fn a_deadlock_within_a_group_is_reported() {
     let stuck = || {
         Group::run(|group: &Group<JoinError>| {
-            drop(group.spawn_green(|| green::wait(pending::<Result<(), _>>())));
+            group.spawn_green(|| green::wait(pending::<Result<(), _>>()));
             Ok(())
         })
         .unwrap();
@@ -1083,5 +1083,41 @@ fn nested_groups_fail_from_the_inside_out() {
         let inner = errors[0].downcast_ref::<Failures<io::Error>>().unwrap();
         assert_eq!(inner.errors().next().unwrap().to_string(), "innermost");
         assert_eq!((errors.len(), trace.take()), (1, vec!["sibling".to_owned()]));
+    });
+}
+
+#[test]
+fn a_generator_that_yields_inside_of_one_is_refused_with_its_name() {
+    run(|| {
+        let task = generator::spawn(|y| {
+            Group::<JoinError>::run(|_| {
+                y.wait(time::sleep(SECOND));
+                Ok(())
+            })
+            .unwrap();
+        });
+        let payload = task.join().unwrap_err().into_panic().unwrap();
+        assert_contains(
+            &text(&*payload),
+            &["cannot yield inside of `Group::run`", "Group::running"],
+        );
+    });
+}
+
+#[test]
+fn a_task_whose_handle_is_dropped_belongs_to_the_group_still() {
+    let ended = Rc::new(Cell::new(false));
+    let ends = ended.clone();
+    run(move || {
+        Group::<JoinError>::run(|group| {
+            group.spawn_green(move || {
+                green::sleep(SECOND);
+                ends.set(true);
+                Ok(())
+            }); // No warning here: nothing is detached.
+            Ok(())
+        })
+        .unwrap();
+        assert!(ended.get());
     });
 }

@@ -52,7 +52,7 @@ fn never_more_than_its_size_are_under_way_and_all_of_them_if_there_is_work() {
             let (pool, crowd) = (Pool::new(size), Crowd::default());
             for _ in 0..10 {
                 let crowd = crowd.clone();
-                drop(pool.spawn(move || crowd.stay(SECOND)));
+                pool.spawn(move || crowd.stay(SECOND));
             }
             assert_eq!((pool.size(), pool.len() + pool.free_count()), (size, size));
             pool.join();
@@ -85,7 +85,7 @@ fn each_era_spawns_each_and_waits_for_room() {
         for waiter in ERAS {
             for era in ERAS {
                 let pool = Pool::new(1);
-                drop(pool.spawn(|| green::sleep(SECOND)));
+                pool.spawn(|| green::sleep(SECOND));
                 let (same, start) = (pool.clone(), time::now());
                 let spawning = async move {
                     let task = same.spawning(|task| match era {
@@ -116,7 +116,7 @@ fn each_era_spawns_each_and_waits_for_room() {
 fn who_waits_for_room_is_served_in_order() {
     run_in_order(|| {
         let (pool, trace) = (Pool::new(1), Trace::new());
-        drop(pool.spawn(|| green::sleep(SECOND)));
+        pool.spawn(|| green::sleep(SECOND));
         let waiters = ["a", "b", "c"].into_iter().zip(ERAS).map(|(name, era)| {
             let (pool, trace) = (pool.clone(), trace.clone());
             spawn_running(era, move || pool.spawn(move || trace.say(name)).join().unwrap())
@@ -184,7 +184,7 @@ fn several_join_it_in_each_era() {
     run(|| {
         let pool = Pool::new(2);
         pool.join();
-        drop(pool.spawn(|| green::sleep(SECOND)));
+        pool.spawn(|| green::sleep(SECOND));
         let start = time::now();
         let joiners = ERAS.map(|era| {
             let pool = pool.clone();
@@ -291,7 +291,7 @@ fn so_is_a_nested_map_and_a_join_from_within() {
     let deadlock = Builder::new().try_run(|| {
         let pool = Pool::new(1);
         let same = pool.clone();
-        drop(pool.spawn(move || same.join()));
+        pool.spawn(move || same.join());
         pool.join();
     });
     assert_contains(&deadlock.unwrap_err().to_string(), &["waits for the tasks of a pool"]);
@@ -398,7 +398,7 @@ fn a_pool_that_others_use_too_is_never_overfull() {
         };
         let (a, b) = (pool.imap(0..5, stay()), pool.imap_unordered(10..15, stay()));
         let single = stay();
-        drop(pool.spawn(move || single(0)));
+        pool.spawn(move || single(0));
         assert_eq!(values(a), [0, 1, 2, 3, 4]);
         let mut b = values(b);
         b.sort_unstable();
@@ -601,7 +601,7 @@ fn nothing_is_lost_and_no_room_either_whoever_gives_up_at_whatever_point() {
                 spawn_waiting(ERAS[n / 2], take, ())
             })
             .collect();
-        drop(pool.spawn(|| green::sleep(MS)));
+        pool.spawn(|| green::sleep(MS));
         takers[1].cancel();
         green::sleep(MS);
         takers[2].cancel();

@@ -11,10 +11,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use util::{
-    Defer, ERAS, HOUR, MS, SECOND, Trace, assert_contains, caught, let_others_run, logged,
-    panic_text, run, run_in_order, spawn_running, text,
+    Defer, ERAS, HOUR, MS, SECOND, Trace, assert_contains, caught, in_child, let_others_run,
+    logged, panic_text, run, run_in_order, spawn_running, text,
 };
-use wouldblock::{future, generator, green, task, time};
+use wouldblock::{Builder, explore, future, generator, green, task, time};
 
 // The green scope.
 
@@ -173,7 +173,7 @@ fn a_panic_of_one_task_leaves_the_others_alone() {
         let worked = Cell::new(false);
         caught(|| {
             green::scope(|s| {
-                drop(s.spawn(|| panic!("of a child")));
+                s.spawn(|| panic!("of a child"));
                 drop(s.spawn(|| {
                     green::sleep(SECOND);
                     worked.set(true);
@@ -217,7 +217,7 @@ fn a_body_that_panics_never_begins_tasks_that_have_not_begun() {
         let trace = Trace::new();
         caught(|| {
             green::scope(|s| {
-                drop(s.spawn(|| trace.say("began")));
+                s.spawn(|| trace.say("began"));
                 panic!("of the body");
             });
         });
@@ -337,7 +337,7 @@ fn a_task_of_it_may_cancel_it() {
     run(|| {
         let start = time::now();
         green::scope(|s| {
-            drop(s.spawn(|| green::sleep(HOUR)));
+            s.spawn(|| green::sleep(HOUR));
             drop(s.spawn(|| {
                 green::sleep(SECOND);
                 s.cancel();
@@ -365,7 +365,7 @@ fn the_result_of_a_task_that_nobody_joins_is_dropped_inside() {
     run(|| {
         let trace = Trace::new();
         green::scope(|s| {
-            drop(s.spawn(|| trace.at_drop("result")));
+            s.spawn(|| trace.at_drop("result"));
             let_others_run();
             assert_eq!(trace.take(), ["result"]);
             let kept = s.spawn(|| trace.at_drop("kept"));
@@ -701,7 +701,7 @@ fn a_child_whose_result_nobody_wants_drops_it() {
     run(|| {
         let trace = Trace::new();
         green::wait(future::scope(async |s| {
-            drop(s.spawn(async { trace.at_drop("result") }));
+            s.spawn(async { trace.at_drop("result") });
         }));
         assert_eq!(trace.take(), ["result"]);
     });
@@ -854,4 +854,546 @@ fn a_child_joins_tasks_of_the_run() {
         }));
         assert_eq!(sum, 36);
     });
+}
+
+// Scopes whose tasks fail together.
+
+#[test]
+fn an_error_may_be_of_any_lifetime() {
+    fn push(numbers: &mut Vec<i32>) -> Result<(), &'static str> {
+        green::try_scope(|s| {
+            s.spawn(|| {
+                numbers.push(1);
+                Err::<(), _>("static")
+            });
+            Ok(())
+        })
+    }
+    fn first<'a>(text: &'a str, numbers: &mut Vec<i32>) -> Result<(), &'a str> {
+        green::try_scope(|s| {
+            s.spawn(|| {
+                numbers.push(2);
+                Err::<(), _>(text)
+            });
+            Ok(())
+        })
+    }
+    async fn push_async(numbers: &mut Vec<i32>) -> Result<(), &'static str> {
+        future::try_scope(async |s| {
+            s.spawn(async {
+                numbers.push(3);
+                Err::<(), _>("static")
+            });
+            Ok(())
+        })
+        .await
+    }
+    run(|| {
+        let mut numbers = Vec::new();
+        assert_eq!(push(&mut numbers), Err("static"));
+        assert_eq!(first("borrowed", &mut numbers), Err("borrowed"));
+        assert_eq!(green::wait(push_async(&mut numbers)), Err("static"));
+        assert_eq!(numbers, [1, 2, 3]);
+    });
+}
+
+#[test]
+fn tasks_that_succeed_borrow_and_the_value_of_the_body_is_returned() {
+    run(|| {
+        let mut numbers = [1, 2, 3];
+        let sum = green::try_scope(|s| {
+            let tasks: Vec<_> = numbers
+                .iter_mut()
+                .map(|n| {
+                    s.spawn(move || {
+                        green::sleep(SECOND);
+                        *n *= 10;
+                        Ok(*n)
+                    })
+                })
+                .collect();
+            Ok::<i32, &str>(tasks.into_iter().map(|task| task.join().unwrap()).sum())
+        });
+        assert_eq!((sum, numbers), (Ok(60), [10, 20, 30]));
+
+        let sum = green::wait(future::try_scope(async |s| {
+            let tasks: Vec<_> = numbers
+                .iter()
+                .map(|n| {
+                    s.spawn(async move {
+                        time::sleep(SECOND).await;
+                        Ok(*n)
+                    })
+                })
+                .collect();
+            let mut sum = 0;
+            for task in tasks {
+                sum += task.await;
+            }
+            Ok::<i32, &str>(sum)
+        }));
+        assert_eq!(sum, Ok(60));
+    });
+}
+
+#[test]
+fn the_first_error_ends_the_other_tasks_and_the_body_before_it_is_returned() {
+    for era in ERAS {
+        run(|| {
+            let trace = Trace::new();
+            let inside = trace.clone();
+            let task = spawn_running(era, move || {
+                let (trace, start) = (inside, time::now());
+                let borrowed = trace.at_drop("borrowed");
+                let result = green::try_scope(|s| {
+                    s.spawn(|| {
+                        let _borrow = &borrowed;
+                        green::finally(|| green::sleep(HOUR), || green::sleep(SECOND));
+                        Ok(())
+                    });
+                    s.spawn(|| {
+                        let _guard = (trace.at_drop("sibling"), &borrowed);
+                        green::finally(
+                            || green::sleep(HOUR),
+                            || {
+                                green::sleep(SECOND);
+                                trace.say("sibling cleaned up");
+                            },
+                        );
+                        Ok(())
+                    });
+                    s.spawn(|| {
+                        green::sleep(SECOND);
+                        Err::<(), _>("of a task")
+                    });
+                    let _guard = trace.at_drop("body");
+                    green::sleep(HOUR);
+                    trace.say("not reached");
+                    Ok(())
+                });
+                assert_eq!((result, time::now() - start), (Err("of a task"), 2 * SECOND));
+                trace.say("returned");
+                green::sleep(HOUR); // The task itself was not cancelled.
+            });
+            task.join().unwrap();
+            let expected = ["body", "sibling cleaned up", "sibling", "returned", "borrowed"];
+            assert_eq!(trace.take(), expected, "{era}");
+        });
+    }
+}
+
+#[test]
+fn the_first_error_of_a_future_drops_the_others_and_the_body_before_it_is_returned() {
+    for era in ERAS {
+        run(|| {
+            let trace = Trace::new();
+            let inside = trace.clone();
+            let operation = async move {
+                let trace = inside;
+                let borrowed = trace.at_drop("borrowed");
+                let borrow = &borrowed;
+                let result = future::try_scope(async |s| {
+                    let guard = trace.at_drop("sibling");
+                    s.spawn(async move {
+                        let _guard = (guard, borrow);
+                        pending::<Result<(), _>>().await
+                    });
+                    let fails = s.spawn(async {
+                        time::sleep(SECOND).await;
+                        Err::<(), _>("of a task")
+                    });
+                    let _guard = trace.at_drop("body");
+                    fails.await;
+                    trace.say("not reached");
+                    Ok(())
+                });
+                assert_eq!(result.await, Err("of a task"));
+                trace.say("returned");
+            };
+            util::spawn_waiting(era, operation, ()).join().unwrap();
+            let said = trace.take();
+            assert_eq!(said[2..], ["returned", "borrowed"], "{era}: {said:?}");
+            assert!(said[..2].contains(&"sibling".into()), "{era}: {said:?}");
+        });
+    }
+}
+
+#[test]
+fn a_body_that_fails_ends_its_tasks() {
+    run(|| {
+        let trace = Trace::new();
+        let result: Result<(), _> = green::try_scope(|s| {
+            s.spawn(|| {
+                let _guard = trace.at_drop("child");
+                green::sleep(HOUR);
+                Ok(())
+            });
+            green::yield_now();
+            Err("of the body")
+        });
+        assert_eq!((result, trace.take()), (Err("of the body"), vec!["child".into()]));
+
+        let result: Result<(), _> = green::wait(future::try_scope(async |s| {
+            let guard = trace.at_drop("child");
+            s.spawn(async move {
+                let _guard = guard;
+                pending::<Result<(), _>>().await
+            });
+            future::yield_now().await;
+            Err("of the body")
+        }));
+        assert_eq!((result, trace.take()), (Err("of the body"), vec!["child".into()]));
+    });
+}
+
+#[test]
+fn an_error_after_the_body_has_returned_is_the_result() {
+    run(|| {
+        let result = green::try_scope(|s| {
+            s.spawn(|| {
+                green::sleep(SECOND);
+                Err::<(), _>("late")
+            });
+            Ok(7)
+        });
+        assert_eq!(result, Err("late"));
+        let result = green::wait(future::try_scope(async |s| {
+            s.spawn(async {
+                time::sleep(SECOND).await;
+                Err::<(), _>("late")
+            });
+            Ok(7)
+        }));
+        assert_eq!(result, Err("late"));
+    });
+}
+
+#[test]
+fn errors_after_the_first_are_dropped() {
+    run_in_order(|| {
+        let trace = Trace::new();
+        let result: Result<(), _> = green::try_scope(|s| {
+            for name in ["first", "second", "third"] {
+                let error = trace.at_drop(name);
+                s.spawn(|| {
+                    green::yield_now();
+                    Err::<(), _>(error)
+                });
+            }
+            green::sleep(HOUR);
+            Ok(())
+        });
+        assert_eq!(trace.take(), ["second", "third"]);
+        drop(result.unwrap_err());
+        assert_eq!(trace.take(), ["first"]);
+    });
+}
+
+#[test]
+fn a_failed_task_is_one_that_was_cancelled_for_its_siblings() {
+    run_in_order(|| {
+        let seen = Cell::new(false);
+        let result = green::try_scope(|s| {
+            let fails = s.spawn(|| {
+                green::yield_now();
+                Err::<(), _>("of a task")
+            });
+            s.spawn(|| {
+                green::finally(
+                    || green::sleep(HOUR),
+                    || seen.set(fails.join().unwrap_err().is_cancelled()),
+                );
+                Ok(())
+            });
+            green::yield_now();
+            Ok(())
+        });
+        assert_eq!((result, seen.get()), (Err("of a task"), true));
+    });
+}
+
+#[test]
+fn a_task_that_is_added_after_an_error_does_not_begin() {
+    run(|| {
+        let began = Cell::new(false);
+        let result = green::try_scope(|s| {
+            s.spawn(|| Err::<(), _>("of a task"));
+            green::finally(
+                || green::sleep(HOUR),
+                || {
+                    s.spawn(|| {
+                        began.set(true);
+                        Ok(())
+                    });
+                },
+            );
+            Ok(())
+        });
+        assert_eq!((result, began.get()), (Err("of a task"), false));
+    });
+}
+
+#[test]
+fn a_panic_of_a_task_ends_the_others_and_comes_out_joined_or_not_and_after_an_error() {
+    for (joined, error_first) in [(false, false), (true, false), (false, true)] {
+        let log = logged(|| {
+            run_in_order(|| {
+                let trace = Trace::new();
+                let text = panic_text(|| {
+                    green::try_scope(|s| {
+                        s.spawn(|| {
+                            let _guard = trace.at_drop("sibling");
+                            green::sleep(HOUR);
+                            Ok(())
+                        });
+                        if error_first {
+                            s.spawn(|| {
+                                green::yield_now();
+                                Err::<(), _>("of a child")
+                            });
+                        }
+                        let panics = s.spawn(|| -> Result<(), &str> {
+                            green::yield_now();
+                            panic!("of a child")
+                        });
+                        if joined {
+                            assert!(panics.join().unwrap_err().is_panic());
+                        }
+                        green::sleep(HOUR);
+                        Ok(())
+                    })
+                    .unwrap();
+                });
+                assert_eq!(text, "a scoped task panicked");
+                assert_eq!(trace.take(), ["sibling"]);
+            });
+        });
+        assert_eq!(log.len(), usize::from(!joined), "{log:?}");
+    }
+}
+
+#[test]
+fn a_panic_of_the_body_or_of_a_future_comes_out() {
+    run(|| {
+        let trace = Trace::new();
+        let text = panic_text(|| {
+            green::try_scope(|s| {
+                s.spawn(|| {
+                    let _guard = trace.at_drop("child");
+                    green::sleep(HOUR);
+                    Err::<(), _>("never")
+                });
+                green::yield_now();
+                if true {
+                    panic!("of the body");
+                }
+                Ok(())
+            })
+            .unwrap();
+        });
+        assert_eq!((text.as_str(), trace.take()), ("of the body", vec!["child".into()]));
+        let text = panic_text(|| {
+            green::wait(future::try_scope(async |s| {
+                s.spawn(async { if true { panic!("of a child") } else { Err::<(), _>("never") } });
+                Ok(())
+            }))
+            .unwrap();
+        });
+        assert_eq!(text, "of a child");
+    });
+}
+
+#[test]
+fn a_scope_whose_tasks_fail_together_is_cancelled_from_outside_with_all_of_them() {
+    for is_async in [false, true] {
+        for limited in [false, true] {
+            run(|| {
+                let trace = Trace::new();
+                let inside = trace.clone();
+                let body = move || {
+                    let trace = inside;
+                    let borrowed = trace.at_drop("borrowed");
+                    let result: Result<(), &str> = match is_async {
+                        false => green::try_scope(|s| {
+                            s.spawn(|| {
+                                let _guard = (trace.at_drop("child"), &borrowed);
+                                green::sleep(HOUR);
+                                Ok(())
+                            });
+                            Ok(())
+                        }),
+                        true => green::wait(future::try_scope(async |s| {
+                            let guard = (trace.at_drop("child"), &borrowed);
+                            s.spawn(async move {
+                                let _guard = guard;
+                                pending::<Result<(), _>>().await
+                            });
+                            Ok(())
+                        })),
+                    };
+                    unreachable!("{result:?}");
+                };
+                match limited {
+                    true => assert!(green::timeout(SECOND, body).is_err()),
+                    false => {
+                        let task = green::spawn(body);
+                        let_others_run();
+                        task.cancel();
+                        assert!(task.join().unwrap_err().is_cancelled());
+                    }
+                }
+                assert_eq!(trace.take(), ["child", "borrowed"], "{is_async} {limited}");
+                green::sleep(HOUR);
+            });
+        }
+    }
+}
+
+#[test]
+fn cancel_ends_the_tasks_of_a_scope_that_fail_together_and_is_no_failure() {
+    run(|| {
+        let result = green::try_scope(|s| {
+            let task = s.spawn(|| {
+                green::sleep(HOUR);
+                Err::<(), _>("never")
+            });
+            green::yield_now();
+            s.cancel();
+            assert!(task.join().unwrap_err().is_cancelled());
+            Ok(7)
+        });
+        assert_eq!(result, Ok(7));
+    });
+}
+
+#[test]
+fn whatever_the_order_nothing_of_a_scope_that_fails_together_outlives_it() {
+    explore(100, || {
+        let alive = Cell::new(0);
+        let result: Result<(), u32> = green::try_scope(|s| {
+            for n in 0..4 {
+                let alive = &alive;
+                s.spawn(move || {
+                    alive.set(alive.get() + 1);
+                    let _gone = Defer(|| alive.set(alive.get() - 1));
+                    for _ in 0..n {
+                        green::yield_now();
+                    }
+                    s.spawn(|| {
+                        alive.set(alive.get() + 1);
+                        let _gone = Defer(|| alive.set(alive.get() - 1));
+                        green::sleep(HOUR);
+                        Ok(())
+                    });
+                    if n % 2 == 1 { Err(n) } else { Ok(()) }
+                });
+            }
+            green::sleep(HOUR);
+            Ok(())
+        });
+        assert!(matches!(result, Err(1 | 3)), "{result:?}");
+        assert_eq!(alive.get(), 0);
+    });
+}
+
+#[test]
+fn a_generator_cannot_yield_inside_of_a_scope_whose_tasks_fail_together() {
+    run(|| {
+        let task = generator::spawn(|y| {
+            green::try_scope(|_| {
+                y.wait(time::sleep(SECOND));
+                Ok::<_, &str>(())
+            })
+        });
+        let payload = task.join().unwrap_err().into_panic().unwrap();
+        assert_contains(&text(&*payload), &["`green::try_scope`"]);
+    });
+}
+
+// Tasks that have no stack to run on.
+
+/// Runs `body` where there are stacks for some sixty tasks, and no more fit into the address space.
+fn with_few_stacks(body: impl FnOnce()) {
+    Builder::new().virtual_clock().watchdog(None).stack_size(256 << 20).run(|| {
+        let status = std::fs::read_to_string("/proc/self/statm").unwrap();
+        let pages: u64 = status.split(' ').next().unwrap().parse().unwrap();
+        let bytes = pages * 4096 + (64 << 20);
+        let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+        // SAFETY: lowers a limit of this process, and reads a struct on this stack.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
+        body();
+    });
+}
+
+#[test]
+fn a_task_without_a_stack_that_is_joined_is_seen_and_the_scope_returns() {
+    in_child(|| {
+        let log = logged(|| {
+            with_few_stacks(|| {
+                let failed = green::scope(|s| {
+                    let tasks: Vec<_> =
+                        (0..100).map(|_| s.spawn(|| green::sleep(SECOND))).collect();
+                    let errors = tasks.into_iter().filter_map(|task| task.join().err());
+                    errors.inspect(|e| assert_contains(&e.to_string(), &["could not run"])).count()
+                });
+                assert!((1..100).contains(&failed), "{failed}");
+                // Those that are cancelled before they begin have no stack either.
+                green::scope(|s| {
+                    let tasks: Vec<_> =
+                        (0..100).map(|_| s.spawn(|| green::sleep(SECOND))).collect();
+                    s.cancel();
+                    assert!(tasks.into_iter().all(|task| task.join().is_err()));
+                });
+            });
+        });
+        assert!(log.is_empty(), "{log:?}");
+    })
+    .assert_fine();
+}
+
+#[test]
+fn a_task_without_a_stack_that_nobody_joins_panics_the_scope() {
+    in_child(|| {
+        with_few_stacks(|| {
+            let ended = Cell::new(0);
+            let text = panic_text(|| {
+                green::scope(|s| {
+                    for _ in 0..100 {
+                        s.spawn(|| {
+                            green::sleep(SECOND);
+                            ended.set(ended.get() + 1);
+                        });
+                    }
+                });
+            });
+            assert_eq!(text, "a scoped task had no stack to run on");
+            assert!(ended.get() > 0, "the others went on");
+        });
+    })
+    .assert_fine();
+}
+
+#[test]
+fn a_task_without_a_stack_ends_those_that_it_fails_together_with() {
+    in_child(|| {
+        with_few_stacks(|| {
+            let start = time::now();
+            let text = panic_text(|| {
+                let result: Result<(), &str> = green::try_scope(|s| {
+                    for _ in 0..100 {
+                        s.spawn(|| {
+                            green::sleep(HOUR);
+                            Ok(())
+                        });
+                    }
+                    green::sleep(HOUR);
+                    Ok(())
+                });
+                unreachable!("{result:?}");
+            });
+            assert_eq!(text, "a scoped task had no stack to run on");
+            assert_eq!(time::now(), start);
+        });
+    })
+    .assert_fine();
 }

@@ -42,7 +42,7 @@ use crate::kernel::task::Body;
 use crate::runtime::{end_poll, fiber, launch, poll_fiber};
 use crate::task;
 
-pub use crate::scope::future::{Scope, Scoped, scope};
+pub use crate::scope::future::{Scope, Scoped, TryScope, scope, try_scope};
 
 /// Starts a task that polls `future` until it is ready.
 ///

@@ -36,7 +36,7 @@ use crate::runtime::{fiber, launch};
 use crate::task;
 use crate::time::{self, Elapsed};
 
-pub use crate::scope::green::{Scope, ScopedJoinHandle, scope};
+pub use crate::scope::green::{Scope, ScopedJoinHandle, TryScope, scope, try_scope};
 
 /// Starts a task that runs `body` on a stack of its own.
 ///
@@ -228,22 +228,6 @@ pub fn finally<T>(body: impl FnOnce() -> T, cleanup: impl FnOnce()) -> T {
     let result = panic::catch_unwind(AssertUnwindSafe(body));
     cancel::shield(cleanup);
     result.unwrap_or_else(|payload| panic::resume_unwind(payload))
-}
-
-impl<'scope> Scope<'scope, '_> {
-    /// Starts a task of the scope, that may borrow what outlives it.
-    ///
-    /// # Panics
-    ///
-    /// As [`green::spawn`](spawn).
-    #[track_caller]
-    pub fn spawn<T: 'scope>(
-        &'scope self,
-        body: impl FnOnce() -> T + 'scope,
-    ) -> ScopedJoinHandle<'scope, T> {
-        let (code, value) = self.code(body);
-        self.adopt(spawn(code), value)
-    }
 }
 
 /// The traits of this era: `use wouldblock::green::prelude::*`.

@@ -1,8 +1,9 @@
 //! A group of tasks that fail together.
 //!
-//! It is a [scope](crate::green::scope) with a rule for failures. A scope's tasks may borrow, and a task that
-//! fails there is the business of whoever joins it. A group's tasks are of any era, and the failure of one is
-//! the end of all; what they failed with is kept for whoever opened the group.
+//! The failure of one is the end of all, and the group returns what each of them failed with. A group's tasks are
+//! of any era, and do not borrow. Those of [`green::try_scope`](crate::green::try_scope) and
+//! [`future::try_scope`](crate::future::try_scope()) borrow, and the first error is the one that is returned; in
+//! a [`green::scope`](crate::green::scope), the failure of a task concerns only the code that joins it.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -13,14 +14,12 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
 
 use crate::eras::{future, generator, green};
 use crate::join::{JoinError, JoinHandle};
 use crate::kernel::cancel;
-use crate::kernel::scheduler::{current, in_task, now};
+use crate::kernel::scheduler::{current, in_task};
 use crate::kernel::task::{Task, Wait};
-use crate::kernel::waker;
 use crate::pep342::Yielder;
 use crate::scope::members::Members;
 
@@ -65,9 +64,6 @@ struct Shared<E> {
     failures: RefCell<Vec<Failure<E>>>,
     /// What the conversion of a panic to an `E` has panicked with.
     panic: Cell<Option<Box<dyn Any + Send>>>,
-    /// The task in which the group was opened the green way, and when its body is to be unwound.
-    owner: Option<Arc<Task>>,
-    stopped: Cell<Option<Instant>>,
     over: Cell<bool>,
 }
 
@@ -99,15 +95,10 @@ impl<E: From<JoinError> + Display + 'static> Group<E> {
         let group = Group::new(current());
         let shared = &group.0;
         let _lost = Lost(&shared.failures);
-        let result = shared.members.enclose(|| {
-            let result = cancel::Limit::hold(
-                "`Group::run`; use `y.wait(Group::running(..))`",
-                &shared.stopped,
-                || body(&group),
-            );
-            shared.body_is_done(result)
-        });
-        shared.end(result)
+        let fail = |error| shared.fail(current(), error);
+        let what = "`Group::run`; use `y.wait(Group::running(..))`";
+        let value = shared.members.enclose_together(what, || body(&group), fail);
+        shared.end(value)
     }
 
     /// An operation that opens a group, and is ready when `body` and all tasks of the group have ended.
@@ -151,7 +142,7 @@ impl<E: From<JoinError> + Display + 'static> Group<E> {
             let mut body = pin!(body(&group));
             poll_fn(|cx| match body.as_mut().poll(cx) {
                 Poll::Ready(result) => Poll::Ready(Some(result)),
-                Poll::Pending if shared.stopped.get().is_some() => Poll::Ready(None),
+                Poll::Pending if shared.members.is_stopped() => Poll::Ready(None),
                 Poll::Pending => {
                     shared.members.watch(cx);
                     Poll::Pending
@@ -159,18 +150,23 @@ impl<E: From<JoinError> + Display + 'static> Group<E> {
             })
             .await
         };
-        let result = shared.body_is_done(result);
+        let value = match result {
+            Some(Ok(value)) => Some(value),
+            Some(Err(error)) => {
+                shared.fail(current(), error);
+                None
+            }
+            None => None, // It was stopped.
+        };
         poll_fn(|cx| shared.members.poll_empty(cx)).await;
-        shared.end(result)
+        shared.end(value)
     }
 
     fn new(owner: Option<Arc<Task>>) -> Group<E> {
         Group(Rc::new(Shared {
-            members: Members::of(&"the tasks of its group"),
+            members: Members::failing_with(owner, &"the tasks of its group"),
             failures: RefCell::default(),
             panic: Cell::new(None),
-            owner,
-            stopped: Cell::new(None),
             over: Cell::new(false),
         }))
     }
@@ -238,7 +234,7 @@ impl<E: From<JoinError> + Display + 'static> Group<E> {
                     Ok(error) => group.fail(None, error),
                     Err(payload) => {
                         group.panic.set(Some(payload));
-                        group.stop();
+                        group.members.stop();
                     }
                 }
             }
@@ -269,37 +265,17 @@ impl<E: From<JoinError> + Display + 'static> Shared<E> {
 
     fn fail(&self, task: Option<Arc<Task>>, error: E) {
         self.failures.borrow_mut().push(Failure { task, error });
-        self.stop();
+        self.members.stop();
     }
 
-    /// Cancels the tasks, and the body where it waits.
-    fn stop(&self) {
-        self.members.cancel();
-        if self.stopped.replace(Some(now())).is_none() {
-            self.members.wake();
-            self.owner.iter().for_each(|owner| waker::wake(owner.clone()));
-        }
-    }
-
-    /// `None`: the body was stopped.
-    fn body_is_done<T>(&self, result: Option<Result<T, E>>) -> Option<T> {
-        match result? {
-            Ok(value) => Some(value),
-            Err(error) => {
-                self.fail(current(), error);
-                None
-            }
-        }
-    }
-
-    /// All have ended.
-    fn end<T>(&self, result: Option<T>) -> Result<T, Failures<E>> {
+    /// All have ended. `None`: the body has failed, or was stopped.
+    fn end<T>(&self, value: Option<T>) -> Result<T, Failures<E>> {
         self.over.set(true);
         if let Some(payload) = self.panic.take() {
             panic::resume_unwind(payload);
         }
         let failures = self.failures.take();
-        match result {
+        match value {
             Some(value) if failures.is_empty() => Ok(value),
             _ => Err(Failures(failures)),
         }

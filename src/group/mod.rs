@@ -7,7 +7,8 @@
 //! | `iwait` | `as_completed` | | [`as_completed`], an iterator | [`next_result`](AsCompleted::next_result) |
 //! | `wait(count=1)` | `wait(FIRST_COMPLETED)` | `cancel_scope.cancel` by the first | [`race`] | it is an operation |
 //! | `Group`, which keeps no errors | `TaskGroup`, `ExceptionGroup` | `open_nursery` | [`Group::run`], [`Failures`] | [`Group::running`] |
-//! | | | `open_nursery`, whose tasks borrow nothing in Python | [`green::scope`](crate::green::scope) | [`future::scope`](crate::future::scope()) |
+//! | | | `open_nursery`, for tasks that borrow | [`green::try_scope`](crate::green::try_scope) | [`future::try_scope`](crate::future::try_scope()) |
+//! | | | (a task that fails ends no other) | [`green::scope`](crate::green::scope) | [`future::scope`](crate::future::scope()) |
 //! | `Pool(n).spawn` | | `CapacityLimiter(n)` | [`Pool::spawn`] | [`Pool::spawning`] |
 //! | `Pool.map` | `concurrent.futures.Executor.map` | | [`Pool::map`] | [`Pool::mapping`] |
 //! | `Pool.imap`, `imap_unordered` | | | [`Pool::imap`], [`Pool::imap_unordered`], iterators | [`next_result`](Imap::next_result) |
@@ -17,7 +18,7 @@
 //!
 //! What becomes of the tasks that nobody waits for any more: those of `gather` and `as_completed` run on,
 //! detached, since whoever spawned them may have reasons of their own; those of `try_gather`, `race`, a
-//! `Group` and an `Imap` are cancelled, since they were started for one end.
+//! `Group`, a `try_scope` and an `Imap` are cancelled, since they were started for one end.
 
 mod completed;
 mod failing;

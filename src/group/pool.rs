@@ -21,7 +21,7 @@ use crate::task;
 ///     let start = time::now();
 ///     let pool = Pool::new(2);
 ///     for seconds in [1, 2, 3, 4] {
-///         drop(pool.spawn(move || green::sleep(Duration::from_secs(seconds))));
+///         pool.spawn(move || green::sleep(Duration::from_secs(seconds)));
 ///     }
 ///     pool.join();
 ///     assert_eq!(time::now() - start, Duration::from_secs(6)); // 1 and 3 beside 2 and 4

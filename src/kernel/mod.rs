@@ -1,5 +1,6 @@
-//! The kernel: private, small, and below everything else but five files that know nothing of tasks (`signal.rs`,
-//! `warn.rs`, `board.rs`, `fork.rs`, `trail.rs`). Read its files in this order; each one uses only those above it.
+//! The kernel: private, small, and below everything else but six files that know nothing of tasks (`signal.rs`,
+//! `warn.rs`, `board.rs`, `fork.rs`, `patience.rs`, `trail.rs`). Read its files in this order; each one uses only those
+//! above it.
 //!
 //! | file | what it is |
 //! |---|---|

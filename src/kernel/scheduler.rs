@@ -42,6 +42,7 @@ use super::task::{
 use super::timers::{Clock, Timers};
 use super::watch::{Watch, spawned, waits};
 use crate::fork::Original;
+use crate::patience::{self, PATIENCE};
 
 pub(crate) struct Scheduler {
     pub(crate) home: Arc<Home>,
@@ -67,6 +68,8 @@ pub(crate) struct Scheduler {
     pub(crate) unwinding: Cell<bool>,
     /// How many tasks are `Left`.
     pub(crate) left: Cell<usize>,
+    /// How long nothing may move before a deadlock is suspected; `None`: for ever.
+    pub(crate) patience: Cell<Option<Duration>>,
     /// Turns between two questions to the operating system, and how many of them are left.
     pub(super) stride: Cell<u32>,
     pub(super) countdown: Cell<u32>,
@@ -84,7 +87,7 @@ pub(crate) enum Progress {
     Done,
     /// Tasks wait, and nothing can wake any of them.
     Deadlock,
-    /// Tasks have waited for `PATIENCE`, and only somebody unknown could wake them.
+    /// Tasks have waited for as long as the run's patience lasts, and only a waker that is kept could wake them.
     Quiet,
 }
 
@@ -184,9 +187,6 @@ pub(crate) const BUDGET: u32 = 64;
 const COPIED: &str = "this process was forked off (fork(2)) while a scheduler was running, and shares its \
     event queue with the parent: the copy must not go on. Call exec, or `_exit`, in the child";
 
-/// How long nothing may move before a deadlock is suspected.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 impl Scheduler {
     pub(crate) fn new(
         clock: Clock,
@@ -224,6 +224,7 @@ impl Scheduler {
             closing: Cell::new(false),
             unwinding: Cell::new(false),
             left: Cell::new(0),
+            patience: Cell::new(Some(PATIENCE)),
             stride: Cell::new(1),
             countdown: Cell::new(1),
             given: Cell::new(0),
@@ -304,7 +305,7 @@ impl Scheduler {
             }
             match self.stalled() {
                 Progress::Done => drop(self.ask(self.nap(), true)),
-                Progress::Quiet if self.ask(Some(PATIENCE), true) => {}
+                Progress::Quiet if patience::wait(&self.patience, |time| self.ask(time, true)) => {}
                 stalled => return stalled,
             }
         }

@@ -36,8 +36,10 @@ impl AtLimit {
             return Err(error);
         }
         if !WARNED.swap(true, Ordering::Relaxed) {
-            warn::warning(format_args!("{listener:?} cannot accept: {error}. It waits until descriptors are closed. Accept \
-                 fewer connections at once, or raise the limit (`ulimit -n`)"));
+            crate::warn::warning(format_args!(
+                "{listener:?} cannot accept: {error}. It waits until descriptors are closed. Accept \
+                 fewer connections at once, or raise the limit (`ulimit -n`)"
+            ));
         }
         Ok(self.pauses.get_or_insert_with(Pauses::new).next())
     }

@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, pending, poll_fn};
 use std::marker::PhantomData;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use slab::Slab;
+
+use super::members::First;
 
 /// Where child futures are spawned that may borrow whatever outlives the [`scope`].
 pub struct Scope<'env> {
@@ -29,7 +31,8 @@ type Child<'env> = Pin<Box<dyn Future<Output = ()> + 'env>>;
 ///
 /// They are polled in turn within the task that awaits the scope; code of theirs that waits the green way
 /// suspends that whole task. Each child has a waker of its own, so that a deadlock in which only children of
-/// scopes wait is suspected, after ten seconds, and not reported at once.
+/// scopes wait is suspected, after ten seconds ([`Builder::deadlock_warning`](crate::Builder::deadlock_warning)),
+/// and not reported at once.
 ///
 /// ```
 /// use std::time::Duration;
@@ -59,11 +62,69 @@ type Child<'env> = Pin<Box<dyn Future<Output = ()> + 'env>>;
 /// `body` and all children are dropped where they wait.
 pub async fn scope<'env, T>(body: impl AsyncFnOnce(&Scope<'env>) -> T) -> T {
     let scope = Scope { new: RefCell::default(), env: PhantomData };
-    let mut body = pin!(body(&scope));
+    let value = drive(&scope, body(&scope), || false).await;
+    value.expect("a scope that nothing stops ends with its body")
+}
+
+/// As [`scope`], for children that fail together: the first error, of a child or of `body`, is returned, and
+/// `body` and the other children are dropped where they wait.
+///
+/// A proxy, of which each direction ends the other when it fails:
+///
+/// ```
+/// use std::io;
+/// use futures_lite::{AsyncWriteExt, io::copy};
+/// use wouldblock::{future, net::TcpStream};
+///
+/// async fn proxy(client: &TcpStream, server: &TcpStream) -> io::Result<()> {
+///     future::try_scope(async |s| {
+///         s.spawn(pump(client, server));
+///         pump(server, client).await
+///     }).await
+/// }
+///
+/// async fn pump(mut from: &TcpStream, mut to: &TcpStream) -> io::Result<()> {
+///     copy(&mut from, &mut to).await?;
+///     to.close().await // this direction: the peer meets the end
+/// }
+/// ```
+///
+/// # Errors
+///
+/// The first error. A child that has failed gives no result: what awaits it is dropped with the others.
+///
+/// # Panics
+///
+/// As [`scope`].
+///
+/// # Cancellation
+///
+/// As [`scope`].
+pub async fn try_scope<'env, T, E>(
+    body: impl AsyncFnOnce(&TryScope<'env, E>) -> Result<T, E>,
+) -> Result<T, E> {
+    let scope = Scope { new: RefCell::default(), env: PhantomData };
+    let scope = TryScope { scope, failure: Rc::new(First::new()) };
+    let body = async { value_of(body(&scope).await, &scope.failure).await };
+    let value = drive(&scope.scope, body, || scope.failure.is_set()).await;
+    match scope.failure.take() {
+        Some(error) => Err(error),
+        None => Ok(value.expect("a scope is stopped by an error")),
+    }
+}
+
+/// Polls the body and the children of a scope until all have ended; `None`: until they are to be dropped, since
+/// `is_stopped`.
+async fn drive<'env, T>(
+    scope: &Scope<'env>,
+    body: impl Future<Output = T>,
+    is_stopped: impl Fn() -> bool,
+) -> Option<T> {
+    let mut body = pin!(body);
     let mut result = None;
     let mut children = Slab::new();
     let ready = Arc::new(Ready::default());
-    std::future::poll_fn(|cx| {
+    poll_fn(|cx| {
         let waker = cx.waker().clone();
         // Dropped when the lock is free again: a waker may be anybody's code.
         let old = ready.lock().scope.replace(waker);
@@ -77,6 +138,9 @@ pub async fn scope<'env, T>(body: impl AsyncFnOnce(&Scope<'env>) -> T) -> T {
             {
                 result = Some(value);
             }
+            if is_stopped() {
+                return Poll::Ready(None);
+            }
             due.extend(scope.new.take().into_iter().map(|child| children.insert(child)));
             let before = children.len();
             for index in due.drain(..) {
@@ -84,6 +148,9 @@ pub async fn scope<'env, T>(body: impl AsyncFnOnce(&Scope<'env>) -> T) -> T {
                 let waker = Waker::from(Arc::new(ChildWaker { index, ready: ready.clone() }));
                 if child.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
                     drop(children.remove(index));
+                }
+                if is_stopped() {
+                    return Poll::Ready(None);
                 }
             }
             if children.len() == before {
@@ -94,7 +161,8 @@ pub async fn scope<'env, T>(body: impl AsyncFnOnce(&Scope<'env>) -> T) -> T {
             cx.waker().wake_by_ref();
         }
         match children.is_empty() {
-            true => result.take().map_or(Poll::Pending, Poll::Ready),
+            true if result.is_some() => Poll::Ready(result.take()),
+            true => Poll::Pending,
             false => Poll::Pending,
         }
     })
@@ -125,8 +193,40 @@ impl fmt::Debug for Scope<'_> {
     }
 }
 
-/// The result of a [`Scope`]'s child, to be awaited.
-#[must_use = "dropping it detaches the child; its result is lost"]
+/// Where child futures are spawned that may borrow whatever outlives the [`try_scope`], and that fail together.
+pub struct TryScope<'env, E> {
+    scope: Scope<'env>,
+    /// Shared, since children may borrow only what outlives the scope.
+    failure: Rc<First<E>>,
+}
+
+impl<'env, E: 'env> TryScope<'env, E> {
+    /// Adds a child, as [`Scope::spawn`] does, and drops the other futures of the scope if it fails.
+    pub fn spawn<T: 'env>(&self, child: impl Future<Output = Result<T, E>> + 'env) -> Scoped<T> {
+        let failure = self.failure.clone();
+        self.scope.spawn(async move { value_of(child.await, &failure).await })
+    }
+}
+
+/// The value, if it is one. An error is kept, if it is the first, and this is never ready: it is dropped with the
+/// other futures of the scope.
+async fn value_of<T, E>(result: Result<T, E>, failure: &First<E>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) => {
+            drop(failure.set(error));
+            pending().await
+        }
+    }
+}
+
+impl<E> fmt::Debug for TryScope<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TryScope")
+    }
+}
+
+/// The result of a [`Scope`]'s or a [`TryScope`]'s child, to be awaited.
 pub struct Scoped<T> {
     slot: Rc<Slot<T>>,
 }

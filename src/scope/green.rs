@@ -1,7 +1,7 @@
-//! The green scope: tasks on stacks of their own that borrow from the stack of whoever opened it.
+//! The green scope: tasks on stacks of their own that borrow from the stack of the task that opened it.
 //!
-//! No safe code can leave [`scope`] while one of its tasks lives: it returns or unwinds only when all are
-//! done. A task that waits in it may be leaked with its stack, but then what was borrowed is leaked too.
+//! No safe code can leave [`scope`] or [`try_scope`] while one of its tasks lives: it returns or unwinds only when
+//! all are done. A task that waits in it may be leaked with its stack, but then what was borrowed is leaked too.
 
 use std::cell::Cell;
 use std::fmt;
@@ -10,15 +10,15 @@ use std::marker::PhantomData;
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 
-use super::members::Members;
+use super::members::{First, Members};
 use crate::join::{JoinError, JoinHandle};
 use crate::kernel::cancel;
 use crate::kernel::door;
-use crate::kernel::foreign::Unwind;
+use crate::kernel::scheduler::current;
 
 /// Where tasks are spawned that may borrow whatever outlives the call of [`scope`].
 pub struct Scope<'scope, 'env: 'scope> {
-    pub(crate) members: Rc<Members>,
+    state: Rc<State>,
     /// As std's: neither lifetime may shrink or grow.
     scope: PhantomData<&'scope mut &'scope ()>,
     env: PhantomData<&'env mut &'env ()>,
@@ -41,8 +41,8 @@ pub struct Scope<'scope, 'env: 'scope> {
 ///
 /// # Panics
 ///
-/// With whatever `body` panics with, after its tasks were cancelled and have ended; when one of the tasks
-/// panicked and nobody joined it; outside of a task.
+/// With whatever `body` panics with, after its tasks were cancelled and have ended; when a task panicked, or had
+/// no stack to run on, and was not joined; outside of a task.
 ///
 /// # Cancellation
 ///
@@ -53,23 +53,190 @@ pub fn scope<'env, F, T>(body: F) -> T
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
 {
-    let members = Rc::new(Members::of(&"the tasks of its scope"));
-    let scope = Scope { members, scope: PhantomData, env: PhantomData };
-    let value = scope.members.enclose(|| body(&scope));
-    assert!(scope.members.panicked.get() == 0, "a scoped task panicked");
+    let scope = Scope::new(Members::of(WHAT), false);
+    let value = scope.state.members.enclose(|| body(&scope));
+    scope.state.panic_if_failed();
     value
 }
 
+/// As [`scope`], for tasks that fail together: the first error, of a task or of `body`, cancels the other tasks,
+/// and `body` where it waits; when all have ended, it is returned.
+///
+/// A proxy, of which each direction ends the other when it fails:
+///
+/// ```
+/// use std::io::{self, Read, Write};
+/// use std::net::Shutdown;
+/// use wouldblock::{green, net::{TcpListener, TcpStream}};
+///
+/// fn proxy(client: &TcpStream, server: &TcpStream) -> io::Result<()> {
+///     green::try_scope(|s| {
+///         s.spawn(|| pump(client, server));
+///         pump(server, client)
+///     })
+/// }
+///
+/// fn pump(mut from: &TcpStream, mut to: &TcpStream) -> io::Result<()> {
+///     io::copy(&mut from, &mut to)?;
+///     to.shutdown(Shutdown::Write)
+/// }
+///
+/// # fn main() -> io::Result<()> { wouldblock::run(|| {
+/// # let server = TcpListener::bind("127.0.0.1:0")?;
+/// # let server_address = server.local_addr()?;
+/// # let echo = green::spawn(move || pump_back(&server.accept()?.0));
+/// # fn pump_back(stream: &TcpStream) -> io::Result<()> { pump(stream, stream) }
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let address = listener.local_addr()?;
+/// let proxied = green::spawn(move || {
+///     let (client, _) = listener.accept()?;
+///     proxy(&client, &TcpStream::connect(server_address)?)
+/// });
+/// let mut stream = TcpStream::connect(address)?;
+/// stream.write_all(b"there and back")?;
+/// stream.shutdown(Shutdown::Write)?;
+/// let mut text = String::new();
+/// stream.read_to_string(&mut text)?;
+/// assert_eq!(text, "there and back");
+/// proxied.join()?
+/// # .and(echo.join()?) }) }
+/// ```
+///
+/// A task that has failed, joined by another, is a task that
+/// [was cancelled](JoinError::is_cancelled): its error belongs to the scope. (Python's and trio's nurseries give
+/// all errors; so does [`Group`](crate::Group), whose tasks do not borrow.)
+///
+/// # Errors
+///
+/// The first error. Later ones, of tasks that fail while they are cancelled, are dropped.
+///
+/// # Panics
+///
+/// As [`scope`]. A panic of a task cancels the others as an error does, also when the task was joined.
+///
+/// # Cancellation
+///
+/// As [`scope`].
+#[track_caller]
+pub fn try_scope<'env, F, T, E: 'env>(body: F) -> Result<T, E>
+where
+    F: for<'scope> FnOnce(&'scope TryScope<'scope, 'env, E>) -> Result<T, E>,
+{
+    let scope = Scope::new(Members::failing_with(current(), WHAT), true);
+    let scope = TryScope { scope, failure: First::new() };
+    let state = &*scope.scope.state;
+    let what = "`green::try_scope`, whose tasks belong to the task that resumed it";
+    let value = state.members.enclose_together(what, || body(&scope), |error| scope.fail(error));
+    state.panic_if_failed();
+    match scope.failure.take() {
+        Some(error) => Err(error),
+        None => Ok(value.expect("a body is stopped by a failure")),
+    }
+}
+
+/// What reports call the tasks of a scope.
+const WHAT: &&str = &"the tasks of its scope";
+
+/// What a scope shares with its tasks and their handles.
+struct State {
+    members: Members,
+    /// A task that panics, or has no stack, stops the scope, whether or not it is joined.
+    fail_together: bool,
+    panicked: Cell<usize>,
+    without_stack: Cell<usize>,
+}
+
+/// Why a task has no value, but for being cancelled.
+#[derive(Clone, Copy)]
+enum Failure {
+    Panicked,
+    NoStack,
+}
+
+impl State {
+    /// How many tasks have failed so, and were not joined.
+    fn count(&self, failure: Failure) -> &Cell<usize> {
+        match failure {
+            Failure::Panicked => &self.panicked,
+            Failure::NoStack => &self.without_stack,
+        }
+    }
+
+    fn fail(&self, failure: Failure) {
+        let count = self.count(failure);
+        count.set(count.get() + 1);
+        if self.fail_together {
+            self.members.stop();
+        }
+    }
+
+    /// A join has returned this failure.
+    fn is_seen(&self, failure: Failure) {
+        if !self.fail_together {
+            let count = self.count(failure);
+            count.set(count.get() - 1);
+        }
+    }
+
+    #[track_caller]
+    fn panic_if_failed(&self) {
+        assert!(self.panicked.get() == 0, "a scoped task panicked");
+        assert!(self.without_stack.get() == 0, "a scoped task had no stack to run on");
+    }
+}
+
 impl Scope<'_, '_> {
+    fn new(members: Members, fail_together: bool) -> Self {
+        let (panicked, without_stack) = (Cell::new(0), Cell::new(0));
+        let state = Rc::new(State { members, fail_together, panicked, without_stack });
+        Scope { state, scope: PhantomData, env: PhantomData }
+    }
+
     /// Cancels all tasks of the scope, those to come as well.
     pub fn cancel(&self) {
-        self.members.cancel();
+        self.state.members.cancel();
     }
 }
 
 impl fmt::Debug for Scope<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Scope({} tasks)", self.members.len())
+        write!(f, "Scope({} tasks)", self.state.members.len())
+    }
+}
+
+/// Where tasks are spawned that may borrow whatever outlives the call of [`try_scope`], and that fail together.
+pub struct TryScope<'scope, 'env, E: 'env> {
+    pub(crate) scope: Scope<'scope, 'env>,
+    failure: First<E>,
+}
+
+impl<'env, E: 'env> TryScope<'_, 'env, E> {
+    fn fail(&self, error: E) {
+        let later = self.failure.set(error);
+        self.scope.state.members.stop();
+        drop(later);
+    }
+
+    /// What a task's code has returned; unwinds the task if it has failed.
+    pub(crate) fn value_of<T>(&self, result: Result<T, E>) -> T {
+        match result {
+            Ok(value) => value,
+            Err(error) => {
+                self.fail(error);
+                cancel::raise_cancelled()
+            }
+        }
+    }
+
+    /// Cancels all tasks of the scope, those to come as well; the body goes on.
+    pub fn cancel(&self) {
+        self.scope.cancel();
+    }
+}
+
+impl<'env, E: 'env> fmt::Debug for TryScope<'_, 'env, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Try{:?}", self.scope)
     }
 }
 
@@ -85,17 +252,24 @@ pub(crate) struct Child<T, F> {
 }
 
 struct Presence {
-    members: Rc<Members>,
+    state: Rc<State>,
     begun: bool,
+    failure: Rc<Cell<Option<Failure>>>,
+}
+
+impl Presence {
+    fn fail(&self, failure: Failure) {
+        self.failure.set(Some(failure));
+        self.state.fail(failure);
+    }
 }
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        let members = &self.members;
         if !self.begun && !cancel::is_cancelled() {
-            members.panicked.set(members.panicked.get() + 1); // There was no stack for it.
+            self.fail(Failure::NoStack);
         }
-        members.leave();
+        self.state.members.leave();
     }
 }
 
@@ -109,8 +283,8 @@ impl<T, F: FnOnce() -> T> Child<T, F> {
         match panic::catch_unwind(AssertUnwindSafe(body)) {
             Ok(result) => value.set(Some(result)),
             Err(payload) => {
-                if !payload.is::<Unwind>() {
-                    presence.members.panicked.set(presence.members.panicked.get() + 1);
+                if !cancel::is_to_root(&*payload) {
+                    presence.fail(Failure::Panicked);
                 }
                 panic::resume_unwind(payload);
             }
@@ -119,40 +293,33 @@ impl<T, F: FnOnce() -> T> Child<T, F> {
 }
 
 impl<'scope> Scope<'scope, '_> {
-    /// The code of a task of the scope, with a lifetime that it forgets, and where it leaves its value.
-    pub(crate) fn code<T: 'scope, F: FnOnce() -> T + 'scope>(
+    /// A task of the scope: `spawn` makes it of its code, which has a lifetime that it forgets.
+    pub(crate) fn adopt<T: 'scope, F: FnOnce() -> T + 'scope>(
         &'scope self,
         body: F,
-    ) -> (Box<dyn FnOnce()>, Value<T>) {
-        let value = Rc::new(Cell::new(None));
-        self.members.enter();
-        let presence = Presence { members: self.members.clone(), begun: false };
+        spawn: impl FnOnce(Box<dyn FnOnce()>) -> JoinHandle<()>,
+    ) -> ScopedJoinHandle<'scope, T> {
+        let (value, failure) = (Rc::new(Cell::new(None)), Rc::new(Cell::new(None)));
+        let state = self.state.clone();
+        state.members.enter();
+        let presence = Presence { state: state.clone(), begun: false, failure: failure.clone() };
         let child = Child { body, value: value.clone(), presence };
         let code: Box<dyn FnOnce() + 'scope> = Box::new(move || child.run());
         // SAFETY: only the lifetime changes. `scope` does not return or unwind before every `Presence` is
         // gone, which is the last part of a child to be dropped, whether it has run or not.
-        (
-            unsafe { std::mem::transmute::<Box<dyn FnOnce() + 'scope>, Box<dyn FnOnce()>>(code) },
-            value,
-        )
-    }
-
-    /// Takes in a task that was spawned with such code.
-    pub(crate) fn adopt<T: 'scope>(
-        &'scope self,
-        handle: JoinHandle<()>,
-        value: Value<T>,
-    ) -> ScopedJoinHandle<'scope, T> {
-        self.members.keep(handle.canceller());
-        ScopedJoinHandle { handle, value, members: self.members.clone(), scope: PhantomData }
+        let code: Box<dyn FnOnce()> = unsafe { std::mem::transmute(code) };
+        let handle = spawn(code);
+        state.members.keep(handle.canceller());
+        ScopedJoinHandle { handle, value, failure, state, scope: PhantomData }
     }
 }
 
-/// A task of a [`Scope`]. Dropping it detaches the task, which the scope still waits for.
+/// A task of a [`Scope`] or a [`TryScope`]. Dropping it detaches the task, which the scope still waits for.
 pub struct ScopedJoinHandle<'scope, T> {
     handle: JoinHandle<()>,
     value: Value<T>,
-    members: Rc<Members>,
+    failure: Rc<Cell<Option<Failure>>>,
+    state: Rc<State>,
     scope: PhantomData<&'scope ()>,
 }
 
@@ -177,8 +344,8 @@ impl<T> ScopedJoinHandle<'_, T> {
             (Ok(()), Some(value)) => Ok(value),
             (Ok(()), None) => unreachable!("a task that returned has left its value"),
             (Err(error), _) => {
-                if error.is_panic() {
-                    self.members.panicked.set(self.members.panicked.get() - 1);
+                if let Some(failure) = self.failure.take() {
+                    self.state.is_seen(failure);
                 }
                 Err(error)
             }

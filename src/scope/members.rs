@@ -1,24 +1,29 @@
-//! Tasks that end before something else does: counted, cancelled together, and waited for together.
+//! Tasks that end before something else does: counted, cancelled together, and waited for together; where they
+//! fail together, the first failure cancels them all, and stops the body, which is the code that spawned them.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use crate::join::Canceller;
 use crate::kernel::cancel::{self, Opened};
 use crate::kernel::door;
-use crate::kernel::scheduler::in_task;
-use crate::kernel::task::{Wait, Waiter};
+use crate::kernel::scheduler::{in_task, now};
+use crate::kernel::task::{Task, Wait, Waiter};
 use crate::kernel::waker;
 
 pub(crate) struct Members {
     /// What reports call them.
     what: &'static &'static str,
     running: Cell<usize>,
-    /// Those that panicked, where nobody has been told.
-    pub(crate) panicked: Cell<usize>,
     cancelled: Cell<bool>,
+    /// When the first of them failed, where they fail together.
+    stopped: Cell<Option<Instant>>,
+    /// The task that the body runs in, where they fail together and that is to be unwound.
+    owner: Option<Arc<Task>>,
     waiter: Cell<Option<Waiter>>,
     /// All that were spawned; those that are done are cleared out now and then.
     tasks: Cell<Vec<Canceller>>,
@@ -29,11 +34,17 @@ impl Members {
         Members {
             what,
             running: Cell::new(0),
-            panicked: Cell::new(0),
             cancelled: Cell::new(false),
+            stopped: Cell::new(None),
+            owner: None,
             waiter: Cell::new(None),
             tasks: Cell::default(),
         }
+    }
+
+    /// Those of a body that `owner` calls by [`enclose_together`](Members::enclose_together).
+    pub(crate) fn failing_with(owner: Option<Arc<Task>>, what: &'static &'static str) -> Members {
+        Members { owner, ..Members::of(what) }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -90,6 +101,19 @@ impl Members {
         self.tasks.set(tasks);
     }
 
+    /// One of them, or the body, has failed: cancels all, those to come as well, and the body where it waits.
+    pub(crate) fn stop(&self) {
+        self.cancel();
+        if self.stopped.replace(Some(now())).is_none() {
+            self.wake();
+            self.owner.iter().for_each(|owner| waker::wake(owner.clone()));
+        }
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.get().is_some()
+    }
+
     /// Has whoever polls woken when the last has left, or by [`wake`](Members::wake).
     pub(crate) fn watch(&self, cx: &Context<'_>) {
         self.waiter.set(Some(door::waiter(cx)));
@@ -139,6 +163,54 @@ impl Members {
             panic::resume_unwind(payload);
         }
         result.unwrap_or_else(|payload| panic::resume_unwind(payload))
+    }
+
+    /// As [`enclose`](Members::enclose), for a body that fails together with them: `fail`, which calls
+    /// [`stop`](Members::stop), gets its error. Returns `None` if the body has failed, or was stopped.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a task.
+    #[track_caller]
+    pub(crate) fn enclose_together<T, E>(
+        &self,
+        what: &'static str,
+        body: impl FnOnce() -> Result<T, E>,
+        fail: impl FnOnce(E),
+    ) -> Option<T> {
+        self.enclose(|| match cancel::Limit::hold(what, &self.stopped, body)? {
+            Ok(value) => Some(value),
+            Err(error) => {
+                fail(error);
+                None
+            }
+        })
+    }
+}
+
+/// The first error of those that fail together.
+pub(crate) struct First<E>(RefCell<Option<E>>);
+
+impl<E> First<E> {
+    pub(crate) fn new() -> First<E> {
+        First(RefCell::new(None))
+    }
+
+    /// Keeps `error` if there is none yet; else returns it.
+    pub(crate) fn set(&self, error: E) -> Option<E> {
+        let mut first = self.0.borrow_mut();
+        match *first {
+            None => first.replace(error),
+            Some(_) => Some(error),
+        }
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.borrow().is_some()
+    }
+
+    pub(crate) fn take(&self) -> Option<E> {
+        self.0.take()
     }
 }
 

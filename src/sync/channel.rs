@@ -10,9 +10,9 @@
 //! wouldblock::run(|| {
 //!     let (sender, receiver) = channel::bounded(2);
 //!     let sends = sender.clone();
-//!     drop(generator::spawn(move |y| for n in 0..3 { y.wait(sends.sending(n)).unwrap() }));
+//!     generator::spawn(move |y| for n in 0..3 { y.wait(sends.sending(n)).unwrap() });
 //!     let sends = sender;
-//!     drop(future::spawn(async move { for n in 3..6 { sends.sending(n).await.unwrap() } }));
+//!     future::spawn(async move { for n in 3..6 { sends.sending(n).await.unwrap() } });
 //!     let mut all: Vec<_> = receiver.iter().collect(); // until both senders are gone
 //!     all.sort_unstable();
 //!     assert_eq!(all, [0, 1, 2, 3, 4, 5]);

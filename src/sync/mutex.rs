@@ -15,6 +15,7 @@ use crate::kernel::door;
 use crate::may_wait::may_wait;
 use crate::report::{Kind, Trail};
 use crate::time::{Elapsed, timeout};
+use crate::trail::Step;
 
 /// [`std::sync::Mutex`] for the tasks of one thread: one task at a time has what is inside, and the others wait
 /// for it without stopping the thread.
@@ -64,7 +65,8 @@ pub struct Mutex<T: ?Sized> {
 struct Lock {
     /// Stays true while it is handed from one to the next.
     locked: Cell<bool>,
-    line: Line<()>,
+    /// Each brings what reports say of it once the lock is handed to it, which may be long before it goes on.
+    line: Line<Option<Step>>,
     trail: Trail,
 }
 
@@ -171,7 +173,7 @@ impl Lock {
     /// Hands the lock to the next in line.
     #[inline]
     fn unlock(&self) {
-        if self.line.is_empty() || !self.line.grant(drop) {
+        if self.line.is_empty() || !self.line.grant(|step| self.trail.left_by(step)) {
             self.locked.set(false);
         }
     }
@@ -230,7 +232,7 @@ impl<'a, T: ?Sized> Future for Locking<'a, T> {
             if let Some(guard) = mutex.lock_now(site) {
                 return Poll::Ready(guard);
             }
-            self.place = Some(line.stand(cx, trail.wait(), ()));
+            self.place = Some(line.stand(cx, trail.wait(), Step::here(Some(site))));
             Poll::Pending
         })
     }

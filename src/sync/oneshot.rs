@@ -5,7 +5,7 @@
 //!
 //! wouldblock::run(|| {
 //!     let (sender, receiver) = oneshot::channel();
-//!     drop(green::spawn(move || sender.send(42).unwrap()));
+//!     green::spawn(move || sender.send(42).unwrap());
 //!     assert_eq!(receiver.recv(), Ok(42)); // or y.wait(receiver), or receiver.await
 //! });
 //! ```

@@ -15,6 +15,7 @@ use crate::kernel::door;
 use crate::may_wait::may_wait;
 use crate::report::{Kind, Trail};
 use crate::time::{Elapsed, timeout};
+use crate::trail::Step;
 
 /// So many tasks at a time, and no more: a limit on what a server, a disk or an API is asked for at once.
 /// (gevent's and asyncio's `Semaphore`, tokio's in its names.)
@@ -42,9 +43,16 @@ use crate::time::{Elapsed, timeout};
 /// wants many is not starved by those who want one.
 pub struct Semaphore {
     free: Cell<usize>,
-    /// Each brings the number of permits it wants.
-    line: Line<usize>,
+    line: Line<Wanted>,
     trail: Trail,
+}
+
+/// What each brings into the line.
+#[derive(Clone, Copy)]
+struct Wanted {
+    permits: usize,
+    /// What reports say of it once the permits are granted, which may be long before it goes on.
+    step: Option<Step>,
 }
 
 const KIND: Kind = Kind { what: "a semaphore", how: "last acquired by" };
@@ -62,7 +70,7 @@ impl Semaphore {
 
     /// Has reports name `task` in place of the one that has acquired a permit last; `None`: nobody.
     pub(crate) fn is_held_by(&self, task: Option<u64>, site: &'static Location<'static>) {
-        self.trail.left_by(task, Some(site));
+        self.trail.left_by(task.map(|task| Step::of(task, Some(site))));
     }
 
     /// Waits for a permit: the green era's way.
@@ -188,11 +196,11 @@ impl Semaphore {
     /// Serves those first in line, as far as the permits go.
     #[inline]
     fn serve(&self) {
-        while let Some(permits) = self.line.first()
+        while let Some(Wanted { permits, .. }) = self.line.first()
             && let Some(left) = self.free.get().checked_sub(permits)
         {
             self.free.set(left);
-            self.line.grant(|_| ());
+            self.line.grant(|wanted| self.trail.left_by(wanted.step));
         }
     }
 
@@ -238,7 +246,8 @@ impl<'a> Future for Acquiring<'a> {
             if semaphore.take(permits) {
                 return Poll::Ready(semaphore.acquired(permits, site));
             }
-            self.place = Some(line.stand(cx, trail.wait(), permits));
+            let wanted = Wanted { permits, step: Step::here(Some(site)) };
+            self.place = Some(line.stand(cx, trail.wait(), wanted));
             Poll::Pending
         })
     }
