@@ -151,7 +151,8 @@ impl Generator {
             watching.push(Watching::PanicsWith(self.random.u8(..40)));
         }
         if self.has(WakingObservers) {
-            watching.extend([Watching::Wakes, Watching::Wakes]);
+            let every = self.random.u8(1..20);
+            watching.extend([Watching::Wakes, Watching::Wakes, Watching::WakesOften(every)]);
         }
         RunSetup {
             seed: self.random.bool().then(|| self.random.u8(..)),
@@ -159,7 +160,7 @@ impl Generator {
             watchdog: self.chance(8),
             observer: *self.random.choice(&watching).expect("not empty"),
             clear: self.random.bool(),
-            settle: self.limited && self.random.bool(),
+            settle: self.limited && !self.has(RealClock) && self.random.bool(),
         }
     }
 
@@ -417,7 +418,8 @@ impl Generator {
                 What::First(self.waker(), parts)
             }
             23 | 24 if nests && !place.drop && self.has(InPolls) => {
-                What::InPoll { pend: self.random.bool(), body: self.block(place.deeper()) }
+                let (pend, wakes) = (self.random.bool(), self.random.bool());
+                What::InPoll { pend, wakes, body: self.block(place.deeper()) }
             }
             25 if nests && !place.drop && self.has(Lends) => {
                 What::Lends(self.block(place.deeper()))

@@ -782,7 +782,7 @@ where
                 Poll::Pending
             }))
         }
-        What::InPoll { pend, body } => {
+        What::InPoll { pend, wakes, body } => {
             let polls = Cell::new(0);
             Box::pin(poll_fn(move |cx| {
                 token.check();
@@ -790,7 +790,9 @@ where
                     return Poll::Ready(());
                 }
                 run(ctx, body);
-                cx.waker().wake_by_ref();
+                if *wakes {
+                    cx.waker().wake_by_ref();
+                }
                 if *pend { Poll::Pending } else { Poll::Ready(()) }
             }))
         }
@@ -817,6 +819,7 @@ fn lend(ctx: Ctx<'_>, world: &World, waker: &Waker, body: &'static [Op]) {
         s.spawn(move || {
             there.pass();
             waker.wake_by_ref();
+            there.leave();
         });
         let _opens = Opens(gate);
         run(ctx, body);

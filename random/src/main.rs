@@ -12,6 +12,7 @@
 //!   --from SEED | fresh        the first seed          --batch N       programs in one process (100)
 //!   --without F,F | --only F,F features (--features lists them)
 //!   --seed SEED                that program alone, printed, with panics and log messages
+//!   --known                    the programs of `known.rs`, and what they give
 //!   --keep-going N             stop at N different failures (10); 0: never
 //!   --shrink N                 seconds for each failure (20)
 //!   --patience N               seconds until a program hangs (5)
@@ -21,6 +22,7 @@ mod child;
 mod features;
 mod generate;
 mod interpret;
+mod known;
 mod parts;
 mod program;
 mod report;
@@ -43,6 +45,7 @@ struct Arguments {
     batch: u64,
     features: Features,
     seed: Option<u64>,
+    known: bool,
     keep_going: usize,
     shrink: Duration,
     how: How,
@@ -57,7 +60,9 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    report::shared();
     match arguments.seed {
+        _ if arguments.known => known(&arguments),
         Some(seed) => alone(seed, &arguments),
         None => many(&arguments),
     }
@@ -71,6 +76,7 @@ fn arguments() -> Result<Option<Arguments>, String> {
         batch: 100,
         features: Features::all(),
         seed: None,
+        known: false,
         keep_going: 10,
         shrink: Duration::from_secs(20),
         how: How { patience: Duration::from_secs(5), verbose: false },
@@ -82,6 +88,10 @@ fn arguments() -> Result<Option<Arguments>, String> {
                 println!("{name:20} {says}");
             }
             return Ok(None);
+        }
+        if word == "--known" {
+            found.known = true;
+            continue;
         }
         let value = words.next().ok_or(format!("{word} needs a value"))?;
         let number = || value.parse::<u64>().map_err(|_| format!("{word} {value}: not a number"));
@@ -123,12 +133,23 @@ fn alone(seed: u64, arguments: &Arguments) -> ExitCode {
     }
 }
 
+fn known(arguments: &Arguments) -> ExitCode {
+    let mut failed = 0;
+    for (says, program) in known::all() {
+        let failure = child::one(arguments.how, &program);
+        failed += usize::from(failure.is_some());
+        let text = failure
+            .map_or_else(|| "holds".to_owned(), |failure| format!("FAILS: {}", failure.text));
+        println!("{says}: {}", text.lines().take(2).collect::<Vec<_>>().join(" | "));
+    }
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
 fn many(arguments: &Arguments) -> ExitCode {
     let start = Instant::now();
     let (mut ran, mut seed) = (0, arguments.from);
     let mut kinds: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     println!("random programs from seed {seed} on");
-    report::shared();
     while start.elapsed() < arguments.limit && ran < arguments.programs {
         let first = seed;
         let count = arguments.batch.min(arguments.programs - ran);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use std::{fs, panic, thread};
 
-use wouldblock::observe::{Event, Observer};
+use wouldblock::observe::{Event, Observer, What};
 use wouldblock::{Builder, Runtime, Stats, green, stats, task};
 
 use crate::interpret::{self, Ctx, STACK};
@@ -78,6 +78,7 @@ pub(crate) fn run(program: &'static Program) {
 /// Drops what the program has left, and waits for its threads.
 fn end(world: &World) {
     world.gates.borrow().iter().for_each(|gate| gate.open());
+    world.gates.borrow().iter().for_each(|gate| gate.await_end());
     for _ in 0..3 {
         while let Some(runtime) = { world.runtimes.borrow_mut().pop() } {
             quietly(|| drop(runtime));
@@ -124,9 +125,12 @@ impl Observer for Watcher {
         drop(format!("{event:?}"));
         match self.watching {
             Watching::Nothing | Watching::Counts => {}
-            // Not for ever: a wake is an event.
-            Watching::Wakes if events < 2000 => wake_all_kept(),
-            Watching::Wakes => {}
+            Watching::Wakes if matches!(event.what, What::Cancelled(_)) => wake_all_kept(),
+            // Not for ever: a wake leads to other events.
+            Watching::WakesOften(every) if events < 2000 && events.is_multiple_of(every.into()) => {
+                wake_all_kept();
+            }
+            Watching::Wakes | Watching::WakesOften(_) => {}
             Watching::PanicsAt(at) if events == at.into() && !thread::panicking() => {
                 panic!("an observer panics");
             }
@@ -170,14 +174,11 @@ fn run_part(world: &Rc<World>, setup: RunSetup, body: &'static [Op]) {
     }
 }
 
-/// The root waits until it is alone, and looks at what is left.
+/// The root waits until it is alone, which comes to pass since each wait has a limit, and looks at what is left.
 fn settle(world: &World) {
     for _ in 0..2000 {
         if stats().alive <= 1 {
             break;
-        }
-        for number in 0..32 {
-            interpret::cancel(number);
         }
         green::sleep(Duration::from_millis(10));
     }

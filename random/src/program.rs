@@ -43,8 +43,10 @@ pub(crate) enum Watching {
     #[default]
     Nothing,
     Counts,
-    /// Wakes by all wakers that are kept, at each event.
+    /// Wakes by all wakers that are kept, when a task is cancelled.
     Wakes,
+    /// The same at each so-and-so-many-th event.
+    WakesOften(u8),
     /// Panics at so many events.
     PanicsAt(u8),
     /// The same, with a payload that has to be dropped.
@@ -240,9 +242,10 @@ pub(crate) enum What {
     Limit(u8, Box<What>),
     /// Each is polled with a waker of its own; ready when the first is.
     First(Waker, Vec<What>),
-    /// A poll that runs a block, and wakes itself by its own waker afterwards.
+    /// A poll that runs a block, and may wake itself by its waker afterwards; it may have to be polled twice.
     InPoll {
         pend: bool,
+        wakes: bool,
         body: Block,
     },
     /// The same, while another thread, which is waited for, borrows the waker.
@@ -320,9 +323,9 @@ impl What {
             | What::Sleep(_)
             | What::Turn
             | What::Offload { .. }
-            | What::InPoll { .. }
             | What::Lends(_)
             | What::Limit(..) => false,
+            What::InPoll { pend, wakes, .. } => *pend && !*wakes,
             What::Select(a, b) => a.is_endless() && b.is_endless(),
             _ => true,
         }
@@ -545,10 +548,11 @@ fn print_what(f: &mut fmt::Formatter<'_>, level: usize, what: &What) -> fmt::Res
             }
             write!(f, ")")
         }
-        What::InPoll { pend, body } => {
+        What::InPoll { pend, wakes, body } => {
             write!(f, "poll_fn(|cx| ")?;
             braces(f, level, body)?;
-            write!(f, " wake_by_ref(); {})", if *pend { "Pending, once" } else { "Ready" })
+            let wake = if *wakes { " wake_by_ref();" } else { "" };
+            write!(f, "{wake} {})", if *pend { "Pending, once" } else { "Ready" })
         }
         What::Lends(body) => {
             write!(f, "poll_fn(|cx| with a scoped thread that wakes by it at the end: ")?;

@@ -277,21 +277,43 @@ impl fmt::Display for Failure {
     }
 }
 
-/// What other threads wait at.
+/// What another thread waits at.
 #[derive(Default)]
-pub(crate) struct Gate(Mutex<bool>, Condvar);
+pub(crate) struct Gate(Mutex<Passage>, Condvar);
+
+#[derive(Default)]
+struct Passage {
+    open: bool,
+    over: bool,
+}
 
 impl Gate {
+    fn lock(&self) -> MutexGuard<'_, Passage> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait(&self, until: impl Fn(&Passage) -> bool) {
+        let wait = self.1.wait_while(self.lock(), |passage| !until(passage));
+        drop(wait);
+    }
+
     pub(crate) fn open(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.lock().open = true;
         self.1.notify_all();
     }
 
     pub(crate) fn pass(&self) {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        while !*open {
-            open = self.1.wait(open).unwrap_or_else(PoisonError::into_inner);
-        }
+        self.wait(|passage| passage.open);
+    }
+
+    /// The thread has done what it waited to do.
+    pub(crate) fn leave(&self) {
+        self.lock().over = true;
+        self.1.notify_all();
+    }
+
+    pub(crate) fn await_end(&self) {
+        self.wait(|passage| passage.over);
     }
 }
 
