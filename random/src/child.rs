@@ -74,7 +74,7 @@ pub(crate) fn one(how: How, program: &Program) -> Option<Failure> {
 fn judge(status: Option<libc::c_int>, stderr: &str) -> Option<Failure> {
     let shared = shared();
     let failure = |kind: String, text: String| {
-        let said: Vec<_> = stderr.lines().take(60).collect();
+        let said: Vec<_> = stderr.lines().take(16).collect();
         Some(Failure { kind, text: format!("{text}\n{}", said.join("\n")).trim_end().to_owned() })
     };
     if let Some(text) = shared.text() {

@@ -19,14 +19,14 @@ pub(crate) fn program(seed: u64, allowed: Features) -> Program {
     let mut random = Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5eed);
     let mut features = allowed.some(&mut random);
     let rare = [
-        (StuckCleanup, 8),
+        (StuckCleanup, 5),
         (StuckRoot, 20),
         (Deadlocks, 4),
         (Threads, 4),
         (Offload, 2),
         (RealClock, 30),
         (ManyLimits, 20),
-        (Lends, 3),
+        (Lends, 2),
         (NoStack, 2),
     ];
     for (feature, one_in) in rare {
@@ -173,7 +173,13 @@ impl Generator {
                 break;
             }
             self.left -= 1;
-            block.push(self.op(place));
+            let op = self.op(place);
+            let is_generator = matches!(op, Op::NewGenerator(_));
+            block.push(op);
+            if is_generator && self.random.bool() {
+                // One that has begun is the one to take elsewhere.
+                block.push(Op::Resume { generator: u8::MAX, follow: false });
+            }
         }
         block
     }
@@ -215,7 +221,11 @@ impl Generator {
     fn any_op(&mut self, place: Place) -> Option<Op> {
         let nests = place.depth < 5;
         let deeper = place.deeper();
-        let op = match self.random.u32(..44) {
+        let mut roll = self.random.u32(..44);
+        if roll < 15 && self.random.bool() {
+            roll = self.random.u32(15..44); // What has no feature of its own would else be most of it.
+        }
+        let op = match roll {
             0..3 => Op::Yield,
             3..9 => Op::Wait(self.what(place)),
             9..15 if nests => self.spawn_op(place),
@@ -293,17 +303,17 @@ impl Generator {
     }
 
     fn generator_op(&mut self, place: Place) -> Option<Op> {
-        Some(match self.random.u32(..8) {
-            0..2 if place.depth < 5 => {
+        Some(match self.random.u32(..12) {
+            0..3 if place.depth < 5 => {
                 let place = Place { by_hand: true, drop: false, ..place.in_task() };
                 Op::NewGenerator(self.block(place))
             }
-            2..5 => {
+            3..9 => {
                 Op::Resume { generator: self.number(), follow: !place.drop && self.random.bool() }
             }
-            5 if !place.drop => Op::CloseGenerator(self.number()),
-            6 if !place.drop => Op::ThrowInto(self.number()),
-            7 => Op::DropGenerator(self.number()),
+            9 if !place.drop => Op::CloseGenerator(self.number()),
+            10 if !place.drop => Op::ThrowInto(self.number()),
+            11 => Op::DropGenerator(self.number()),
             _ => return None,
         })
     }
@@ -378,11 +388,7 @@ impl Generator {
     }
 
     fn what(&mut self, place: Place) -> What {
-        let what = loop {
-            if let Some(what) = self.any_what(place) {
-                break what;
-            }
-        };
+        let what = self.part(place);
         // In cleanup, a wait without a limit would never end, where nothing else ends it.
         match what.is_endless() && (self.limited || place.cleanup || place.drop) {
             true => What::Limit(50, Box::new(what)),
@@ -390,9 +396,22 @@ impl Generator {
         }
     }
 
+    /// A part of an operation, which needs no limit where the whole has one.
+    fn part(&mut self, place: Place) -> What {
+        loop {
+            if let Some(what) = self.any_what(place) {
+                return what;
+            }
+        }
+    }
+
     fn any_what(&mut self, place: Place) -> Option<What> {
         let nests = place.depth < 6;
-        Some(match self.random.u32(..26) {
+        let mut roll = self.random.u32(..26);
+        if roll < 9 && self.random.bool() {
+            roll = self.random.u32(9..26);
+        }
+        Some(match roll {
             0..2 => What::Ready,
             2..4 => What::Never { keep: self.has(KeptWakers) },
             4..8 => What::Sleep(self.ms()),
@@ -407,24 +426,35 @@ impl Generator {
             18 if self.has(Sockets) => What::Read(self.number()),
             19 if self.has(Sockets) => What::Write(self.number()),
             20 if nests && self.has(Combinators) => {
-                let (a, b) = (self.what(place.deeper()), self.what(place.deeper()));
+                let (a, b) = (self.part(place.deeper()), self.part(place.deeper()));
                 What::Select(Box::new(a), Box::new(b))
             }
             21 if nests && self.has(Combinators) => {
-                What::Limit(self.ms(), Box::new(self.what(place.deeper())))
+                What::Limit(self.ms(), Box::new(self.part(place.deeper())))
             }
             22 if nests && self.has(OwnCombinators) => {
-                let parts = (0..self.random.u32(1..4)).map(|_| self.what(place.deeper())).collect();
+                let parts = (0..self.random.u32(1..4)).map(|_| self.part(place.deeper())).collect();
                 What::First(self.waker(), parts)
             }
             23 | 24 if nests && !place.drop && self.has(InPolls) => {
                 let (pend, wakes) = (self.random.bool(), self.random.bool());
-                What::InPoll { pend, wakes, body: self.block(place.deeper()) }
+                What::InPoll { pend, wakes, body: self.body_in_poll(place) }
             }
-            25 if nests && !place.drop && self.has(Lends) => {
-                What::Lends(self.block(place.deeper()))
-            }
+            25 if nests && !place.drop && self.has(Lends) => What::Lends(self.body_in_poll(place)),
             _ => return None,
         })
+    }
+
+    /// What runs in the middle of a poll often waits there.
+    fn body_in_poll(&mut self, place: Place) -> Block {
+        let mut body = self.block(place.deeper());
+        if self.random.bool() {
+            body.insert(0, Op::Wait(What::Ready));
+        }
+        if self.has(StuckCleanup) && !place.root && !place.by_hand && self.chance(3) {
+            let cleanup = vec![Op::Wait(What::Stuck { root: false })];
+            body.push(Op::Finally { body: Block::new(), cleanup });
+        }
+        body
     }
 }

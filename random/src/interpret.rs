@@ -95,6 +95,9 @@ fn step(ctx: Ctx<'_>, op: &'static Op) {
             Some(y) => y.yield_now(),
             None => green::yield_now(),
         },
+        Op::Wait(what @ What::Sleep(duration)) if !ctx.by_hand => {
+            sleep(ctx, &world, what, *duration)
+        }
         Op::Wait(what) => ctx.wait(operation(ctx, what)),
         Op::Spawn(task) => spawned(ctx, &world, task),
         Op::Join(number) => join(ctx, &world, *number),
@@ -151,6 +154,16 @@ fn step(ctx: Ctx<'_>, op: &'static Op) {
             let runtime = take(&world.runtimes, *number);
             drop(runtime);
         }
+    }
+}
+
+/// Virtual time passes while nothing is ready only, so that a sleep ends when it is due.
+fn sleep(ctx: Ctx<'_>, world: &World, what: &'static What, duration: u8) {
+    let end = time::now() + ms(duration);
+    ctx.wait(operation(ctx, what));
+    let late = time::now().saturating_duration_since(end);
+    if late > ms(2) && !world.real_clock.get() {
+        report::fail(format_args!("late end of a sleep: by {late:?}"));
     }
 }
 
@@ -630,10 +643,7 @@ fn poll_by_hand(world: &World, what: &'static What, waker: program::Waker, keep:
 }
 
 /// What is waited for.
-fn operation<'a>(ctx: Ctx<'a>, what: &'static What) -> Pin<Box<dyn Future<Output = ()> + 'a>>
-where
-    'static: 'a,
-{
+fn operation<'a>(ctx: Ctx<'a>, what: &'static What) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
     let Some(world) = World::here() else { return Box::pin(async {}) };
     let token = Token::new(Kind::Operation);
     match what {

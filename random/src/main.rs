@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! cargo run -p random-programs --                       60 s of programs from seed 0 on
-//!   --seconds N | --hours N    how long                --programs N    how many at most
+//!   --seconds N | --hours N    how long, without shrinking                --programs N    how many at most
 //!   --from SEED | fresh        the first seed          --batch N       programs in one process (100)
 //!   --without F,F | --only F,F features (--features lists them)
 //!   --seed SEED                that program alone, printed, with panics and log messages
@@ -146,11 +146,11 @@ fn known(arguments: &Arguments) -> ExitCode {
 }
 
 fn many(arguments: &Arguments) -> ExitCode {
-    let start = Instant::now();
+    let (start, mut telling) = (Instant::now(), Duration::ZERO);
     let (mut ran, mut seed) = (0, arguments.from);
     let mut kinds: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     println!("random programs from seed {seed} on");
-    while start.elapsed() < arguments.limit && ran < arguments.programs {
+    while start.elapsed() < arguments.limit + telling && ran < arguments.programs {
         let first = seed;
         let count = arguments.batch.min(arguments.programs - ran);
         let (ended, failure) = child::batch(arguments.how, count, |number| {
@@ -165,13 +165,15 @@ fn many(arguments: &Arguments) -> ExitCode {
         let seeds = kinds.entry(failure.kind.clone()).or_default();
         seeds.push(failed);
         if seeds.len() == 1 {
+            let begun = Instant::now();
             tell(arguments, first, failed, &failure);
+            telling += begun.elapsed();
         }
         if arguments.keep_going > 0 && kinds.len() >= arguments.keep_going {
             break;
         }
     }
-    summary(arguments, start.elapsed(), ran, &kinds)
+    summary(arguments, start.elapsed() - telling, ran, &kinds)
 }
 
 fn tell(arguments: &Arguments, first: u64, seed: u64, failure: &Failure) {

@@ -20,6 +20,9 @@ pub(crate) fn run(program: &'static Program) {
     let (stacks, files) = (stacks_used(), open_files());
     let world = World::open(program.limited);
     for part in &program.parts {
+        if let Part::Run { setup, .. } | Part::Hand { setup, .. } = part {
+            world.real_clock.set(setup.real_clock);
+        }
         match part {
             Part::Run { setup, body } => run_part(&world, *setup, body),
             Part::Hand { setup, enter, turns, end } => by_hand(&world, *setup, enter, *turns, *end),

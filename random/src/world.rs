@@ -44,6 +44,8 @@ pub(crate) struct World {
     pub(crate) gates: RefCell<Vec<Arc<Gate>>>,
     /// Other threads take part: values may be dropped there, a little later.
     pub(crate) threaded: Cell<bool>,
+    /// The part that runs goes by the machine's clock.
+    pub(crate) real_clock: Cell<bool>,
     pub(crate) registered: Cell<u32>,
     pub(crate) called: Cell<u32>,
 }
@@ -77,6 +79,7 @@ impl World {
             threads: RefCell::default(),
             gates: RefCell::default(),
             threaded: Cell::default(),
+            real_clock: Cell::default(),
             registered: Cell::default(),
             called: Cell::default(),
         });
@@ -127,11 +130,12 @@ fn pop<T>(all: &RefCell<Vec<T>>) -> Option<T> {
     all.borrow_mut().pop()
 }
 
-/// Takes a thing out: of a number, modulo how many there are.
+/// Takes a thing out: of a number, modulo how many there are; `u8::MAX` is the newest.
 pub(crate) fn take<T>(all: &RefCell<Vec<T>>, number: u8) -> Option<T> {
     let mut all = all.borrow_mut();
     let count = all.len();
-    (count > 0).then(|| all.swap_remove(number as usize % count))
+    let at = if number == u8::MAX { count.wrapping_sub(1) } else { number as usize };
+    (count > 0).then(|| all.swap_remove(at % count))
 }
 
 /// Keeps a thing, or drops it where there are many.
