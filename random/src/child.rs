@@ -38,7 +38,8 @@ pub(crate) struct How {
     pub(crate) verbose: bool,
 }
 
-/// Runs programs one after the other in one child, until one fails: `next` gives each, by its number. Returns
+/// Runs programs one after the other in one child, until one fails or leaves things behind:
+/// `next` gives each, by its number. Returns
 /// how many have run, and how the last one has failed.
 pub(crate) fn batch(how: How, count: u64, next: impl Fn(u64) -> Program) -> (u64, Option<Failure>) {
     let shared = shared();
@@ -51,11 +52,14 @@ pub(crate) fn batch(how: How, count: u64, next: impl Fn(u64) -> Program) -> (u64
         prepare(how, stderr.as_ref());
         for number in 0..count {
             let program: &'static Program = Box::leak(Box::new(next(number)));
-            parts::run(program);
+            let is_clean = parts::run(program);
             if shared.failed() {
                 break;
             }
             shared.ended.fetch_add(1, SeqCst);
+            if !is_clean {
+                break;
+            }
         }
         // SAFETY: no destructor of this process is to run twice.
         unsafe { libc::_exit(0) }
@@ -63,7 +67,10 @@ pub(crate) fn batch(how: How, count: u64, next: impl Fn(u64) -> Program) -> (u64
     let status = wait(pid, how.patience);
     let ended = shared.ended.load(SeqCst);
     let written = stderr.map(read).unwrap_or_default();
-    (ended, judge(status, &written))
+    let failure = judge(status, &written);
+    // One that has ended the process as documented has ended.
+    let documented = failure.is_none() && status != Some(0);
+    (ended + u64::from(documented), failure)
 }
 
 /// Runs one program in a child of its own.

@@ -47,7 +47,9 @@ pub(crate) fn program(seed: u64, allowed: Features) -> Program {
     let size = *random.choice(&[6, 12, 25, 50]).expect("not empty");
     let mut generator = Generator { random, features, limited, left: size };
     let parts = generator.parts();
-    Program { limited, parts }
+    let mut program = Program { limited, parts };
+    program.tidy();
+    program
 }
 
 struct Generator {
@@ -67,8 +69,8 @@ struct Place {
     cleanup: bool,
     /// If this never ends, the root does not.
     root: bool,
-    /// In a generator that is resumed by hand.
-    by_hand: bool,
+    /// Whatever resumes a generator by hand, the root perhaps, waits for this.
+    held: bool,
 }
 
 impl Place {
@@ -242,7 +244,7 @@ impl Generator {
                 let body = self.block(deeper);
                 let mut cleanup = self.block(Place { cleanup: true, ..deeper });
                 let may = if place.root { StuckRoot } else { StuckCleanup };
-                if self.has(may) && !place.by_hand && self.random.bool() {
+                if self.has(may) && !place.held && self.random.bool() {
                     cleanup.push(Op::Wait(What::Stuck { root: place.root }));
                 }
                 Op::Finally { body, cleanup }
@@ -261,8 +263,7 @@ impl Generator {
                 Op::AsyncScope { children, body: self.block(deeper) }
             }
             32 if nests && self.has(Groups) => {
-                let inside = Place { by_hand: false, ..place };
-                let children = (0..self.random.u32(1..3)).map(|_| self.spawn(inside)).collect();
+                let children = (0..self.random.u32(1..3)).map(|_| self.spawn(place)).collect();
                 let fails = self.chance(3);
                 Op::Group { children, fails, body: self.block(deeper) }
             }
@@ -305,7 +306,7 @@ impl Generator {
     fn generator_op(&mut self, place: Place) -> Option<Op> {
         Some(match self.random.u32(..12) {
             0..3 if place.depth < 5 => {
-                let place = Place { by_hand: true, drop: false, ..place.in_task() };
+                let place = Place { held: true, drop: false, ..place.in_task() };
                 Op::NewGenerator(self.block(place))
             }
             3..9 => {
@@ -451,7 +452,7 @@ impl Generator {
         if self.random.bool() {
             body.insert(0, Op::Wait(What::Ready));
         }
-        if self.has(StuckCleanup) && !place.root && !place.by_hand && self.chance(3) {
+        if self.has(StuckCleanup) && !place.root && !place.held && self.chance(3) {
             let cleanup = vec![Op::Wait(What::Stuck { root: false })];
             body.push(Op::Finally { body: Block::new(), cleanup });
         }

@@ -108,7 +108,9 @@ fn step(ctx: Ctx<'_>, op: &'static Op) {
         Op::ManyLimits(count) => many_limits(*count),
         Op::Catch { resume, body } => catch(ctx, *resume, body),
         Op::Finally { body, cleanup } => {
-            green::finally(|| run(ctx, body), || run(Ctx { cleanup: true, ..ctx }, cleanup));
+            // A generator that is being closed must not yield.
+            let y = if ctx.by_hand { None } else { ctx.y };
+            green::finally(|| run(ctx, body), || run(Ctx { y, cleanup: true, ..ctx }, cleanup));
         }
         Op::Guard { drops, body } => {
             let _guard = Guard::new(ctx, drops);

@@ -150,14 +150,19 @@ fn many(arguments: &Arguments) -> ExitCode {
     let (mut ran, mut seed) = (0, arguments.from);
     let mut kinds: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     println!("random programs from seed {seed} on");
+    let mut said = Instant::now();
     while start.elapsed() < arguments.limit + telling && ran < arguments.programs {
+        if said.elapsed() > Duration::from_secs(600) {
+            said = Instant::now();
+            summary(arguments, start.elapsed() - telling, ran, &kinds);
+        }
         let first = seed;
         let count = arguments.batch.min(arguments.programs - ran);
         let (ended, failure) = child::batch(arguments.how, count, |number| {
             generate::program(first + number, arguments.features)
         });
         let Some(failure) = failure else {
-            (ran, seed) = (ran + count, seed + count);
+            (ran, seed) = (ran + ended, seed + ended);
             continue;
         };
         let failed = first + ended;
@@ -173,7 +178,8 @@ fn many(arguments: &Arguments) -> ExitCode {
             break;
         }
     }
-    summary(arguments, start.elapsed() - telling, ran, &kinds)
+    summary(arguments, start.elapsed() - telling, ran, &kinds);
+    if kinds.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn tell(arguments: &Arguments, first: u64, seed: u64, failure: &Failure) {
@@ -199,12 +205,7 @@ fn tell(arguments: &Arguments, first: u64, seed: u64, failure: &Failure) {
     );
 }
 
-fn summary(
-    arguments: &Arguments,
-    took: Duration,
-    ran: u64,
-    kinds: &BTreeMap<String, Vec<u64>>,
-) -> ExitCode {
+fn summary(arguments: &Arguments, took: Duration, ran: u64, kinds: &BTreeMap<String, Vec<u64>>) {
     let failed: usize = kinds.values().map(Vec::len).sum();
     let operations = report::shared().operations.load(SeqCst);
     println!(
@@ -216,5 +217,4 @@ fn summary(
     for (kind, seeds) in kinds {
         println!("  {:5} x {kind}: seeds {:?}", seeds.len(), &seeds[..seeds.len().min(5)]);
     }
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -14,8 +14,9 @@ use crate::report::{fail, shared};
 use crate::token::{self, Kind, Token};
 use crate::world::{Boom, World, quietly, wake_all_kept};
 
-/// Runs `program`, and tells of what does not hold. The program is never freed.
-pub(crate) fn run(program: &'static Program) {
+/// Runs `program`, and tells of what does not hold. Returns `false` if it has left behind what no other program
+/// should come across. (The program itself is never freed.)
+pub(crate) fn run(program: &'static Program) -> bool {
     token::reset();
     let (stacks, files) = (stacks_used(), open_files());
     let world = World::open(program.limited);
@@ -47,7 +48,7 @@ pub(crate) fn run(program: &'static Program) {
     drop(world);
     World::close();
     if stuck {
-        return;
+        return false;
     }
     // Results of work on other threads are dropped there.
     let limit = Instant::now() + Duration::from_secs(2);
@@ -76,6 +77,7 @@ pub(crate) fn run(program: &'static Program) {
     if after > files {
         fail(format_args!("open files: {files} before, {after} after"));
     }
+    true
 }
 
 /// Drops what the program has left, and waits for its threads.

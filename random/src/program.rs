@@ -333,6 +333,19 @@ impl What {
 }
 
 impl Program {
+    /// Makes it one that the generator could have made, after parts of it have moved: cleanup that never ends is
+    /// the end of a `finally`, where it does not hold the root.
+    pub(crate) fn tidy(&mut self) {
+        for part in &mut self.parts {
+            match part {
+                Part::Run { body, .. } => tidy(body, false, Hold { root: true, by_hand: false }),
+                Part::Hand { enter: body, .. } | Part::Outside(body) => {
+                    tidy(body, false, Hold::default())
+                }
+            }
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.to_string().lines().count()
     }
@@ -560,5 +573,59 @@ fn print_what(f: &mut fmt::Formatter<'_>, level: usize, what: &What) -> fmt::Res
             write!(f, ")")
         }
         what => write!(f, "{what:?}"),
+    }
+}
+
+/// What waits for a block to end.
+#[derive(Clone, Copy, Default)]
+struct Hold {
+    root: bool,
+    by_hand: bool,
+}
+
+fn tidy(block: &mut Block, is_cleanup: bool, hold: Hold) {
+    for op in block {
+        match op {
+            Op::Wait(what @ What::Stuck { .. }) => {
+                let may = is_cleanup && !hold.by_hand;
+                *what = if may { What::Stuck { root: hold.root } } else { What::Ready };
+            }
+            Op::Spawn(spawn) => tidy_spawn(spawn, Hold::default()),
+            Op::Pool { children, .. } => {
+                children.iter_mut().for_each(|child| tidy_spawn(child, Hold::default()));
+            }
+            Op::Group { children, body, .. } => {
+                children.iter_mut().for_each(|child| tidy_spawn(child, hold));
+                tidy(body, false, hold);
+            }
+            Op::NewGenerator(body) => tidy(body, false, Hold { root: false, by_hand: true }),
+            Op::Remote { body, .. } => tidy(body, false, Hold::default()),
+            Op::Finally { body, cleanup } => {
+                tidy(body, false, hold);
+                tidy(cleanup, true, hold);
+            }
+            Op::Wait(what) | Op::Poll { what, .. } => {
+                tidy_what(what);
+                what.blocks().into_iter().for_each(|block| tidy(block, false, hold));
+            }
+            op => op.blocks().into_iter().for_each(|block| tidy(block, false, hold)),
+        }
+    }
+}
+
+fn tidy_spawn(spawn: &mut Spawn, hold: Hold) {
+    spawn.blocks().into_iter().for_each(|block| tidy(block, false, hold));
+}
+
+fn tidy_what(what: &mut What) {
+    match what {
+        What::Stuck { .. } => *what = What::Ready,
+        What::Select(a, b) => {
+            tidy_what(a);
+            tidy_what(b);
+        }
+        What::Limit(_, inner) => tidy_what(inner),
+        What::First(_, parts) => parts.iter_mut().for_each(tidy_what),
+        _ => {}
     }
 }

@@ -45,7 +45,9 @@ pub(crate) fn shrink(
 fn candidate(program: &Program, at: usize) -> Option<Program> {
     let mut cursor = Cursor(at);
     let mut copy = program.clone();
-    edit(&mut copy, &mut cursor).then_some(copy)
+    let done = edit(&mut copy, &mut cursor);
+    copy.tidy();
+    done.then_some(copy)
 }
 
 /// Counts ways down to the one that is wanted.

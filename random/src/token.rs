@@ -8,6 +8,8 @@ use crate::report;
 /// Tokens of one program at most; further ones are not counted.
 const MOST: usize = 1 << 16;
 
+/// Which program's tokens are counted.
+static PROGRAM: AtomicU32 = AtomicU32::new(0);
 static MADE: AtomicU32 = AtomicU32::new(0);
 static LIVE: AtomicU32 = AtomicU32::new(0);
 static STATES: [AtomicU8; MOST] = [const { AtomicU8::new(0) }; MOST];
@@ -30,7 +32,13 @@ kinds!(
 
 /// On the heap, so that a sanitizer notices a second drop, or a use after it.
 #[derive(Debug)]
-pub(crate) struct Token(Box<u32>);
+pub(crate) struct Token(Box<Number>);
+
+#[derive(Clone, Copy, Debug)]
+struct Number {
+    program: u32,
+    id: u32,
+}
 
 impl Token {
     pub(crate) fn new(kind: Kind) -> Token {
@@ -40,30 +48,34 @@ impl Token {
             state.store(1, SeqCst);
             KINDS[id as usize].store(kind as u8, SeqCst);
         }
-        Token(Box::new(id))
+        Token(Box::new(Number { program: PROGRAM.load(SeqCst), id }))
     }
 
     /// Looks whether it is there.
     pub(crate) fn check(&self) {
-        let state = STATES.get(*self.0 as usize).map_or(1, |state| state.load(SeqCst));
-        if state != 1 {
-            report::fail(format_args!("used after drop: token {}", self.0));
+        let state = STATES.get(self.0.id as usize).map_or(1, |state| state.load(SeqCst));
+        if state != 1 || self.0.program != PROGRAM.load(SeqCst) {
+            report::fail(format_args!("used after drop: {:?}", self.0));
         }
     }
 }
 
 impl Drop for Token {
     fn drop(&mut self) {
+        if self.0.program != PROGRAM.load(SeqCst) {
+            return report::fail(format_args!("dropped by a later program: {:?}", self.0));
+        }
         LIVE.fetch_sub(1, SeqCst);
-        let state = STATES.get(*self.0 as usize).map_or(1, |state| state.swap(2, SeqCst));
+        let state = STATES.get(self.0.id as usize).map_or(1, |state| state.swap(2, SeqCst));
         if state != 1 {
-            report::fail(format_args!("dropped twice: token {}", self.0));
+            report::fail(format_args!("dropped twice: {:?}", self.0));
         }
     }
 }
 
 /// For another program.
 pub(crate) fn reset() {
+    PROGRAM.fetch_add(1, SeqCst);
     MADE.store(0, SeqCst);
     LIVE.store(0, SeqCst);
 }
