@@ -56,6 +56,9 @@ features! {
     RuntimesInRuns "runtimes-in-runs" "runtimes that are dropped inside of a run",
     Deadlocks "deadlocks" "programs whose waits have no limits",
     RealClock "real-clock" "runs by the machine's clock",
+    Look "look" "tables of tasks, counts and timelines are drawn",
+    OnThread "on-thread" "programs on a thread of their own, which ends with them",
+    Twice "twice" "programs that run twice and have to take the same course",
     SeveralRuns "several-runs" "several runs in one program",
 }
 

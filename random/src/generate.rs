@@ -28,6 +28,8 @@ pub(crate) fn program(seed: u64, allowed: Features) -> Program {
         (ManyLimits, 20),
         (Lends, 2),
         (NoStack, 2),
+        (OnThread, 6),
+        (Twice, 4),
     ];
     for (feature, one_in) in rare {
         if random.u32(..one_in) != 0 {
@@ -44,10 +46,16 @@ pub(crate) fn program(seed: u64, allowed: Features) -> Program {
             features = features.without(keeps);
         }
     }
+    if features.has(Twice) {
+        for chance in [Threads, Offload, Sockets, RealClock, Lends] {
+            features = features.without(chance);
+        }
+    }
     let size = *random.choice(&[6, 12, 25, 50]).expect("not empty");
     let mut generator = Generator { random, features, limited, left: size };
     let parts = generator.parts();
-    let mut program = Program { limited, parts };
+    let (on_thread, twice) = (features.has(OnThread), features.has(Twice));
+    let mut program = Program { limited, on_thread, twice, parts };
     program.tidy();
     program
 }
@@ -149,6 +157,9 @@ impl Generator {
             let at = self.random.u8(..40);
             watching.extend([Watching::Counts, Watching::PanicsAt(at), Watching::Misbehaves]);
         }
+        if self.has(Look) {
+            watching.push(Watching::Draws);
+        }
         if self.has(ObserverPayloads) {
             watching.push(Watching::PanicsWith(self.random.u8(..40)));
         }
@@ -214,6 +225,7 @@ impl Generator {
             10 if self.has(Sync) => Op::TrySend(self.number()),
             11 => Op::DropHandle(self.number()),
             12 if self.has(HandPolls) => Op::DropOperation(self.number()),
+            12 if self.has(Look) => Op::Look,
             13 if self.has(RuntimesInRuns) => Op::DropRuntime(self.number()),
             _ => return None.or_else(|| self.chance(4).then_some(Op::SetEvent(true))),
         };
@@ -223,9 +235,9 @@ impl Generator {
     fn any_op(&mut self, place: Place) -> Option<Op> {
         let nests = place.depth < 5;
         let deeper = place.deeper();
-        let mut roll = self.random.u32(..44);
+        let mut roll = self.random.u32(..49);
         if roll < 15 && self.random.bool() {
-            roll = self.random.u32(15..44); // What has no feature of its own would else be most of it.
+            roll = self.random.u32(15..49); // What has no feature of its own would else be most of it.
         }
         let op = match roll {
             0..3 => Op::Yield,
@@ -298,6 +310,12 @@ impl Generator {
                 join: self.random.bool(),
             },
             43 if self.has(RuntimesInRuns) => Op::DropRuntime(self.number()),
+            44 if self.has(Look) => Op::Look,
+            45 if self.has(Runtimes) => Op::TurnRuntime(self.number()),
+            46 if nests && self.has(Runtimes) => {
+                Op::SpawnInRuntime(self.number(), self.block(place.in_task()))
+            }
+            47 if self.has(Sync) => Op::NotifyCondvar(self.random.bool()),
             _ => return None,
         };
         Some(op)
@@ -408,9 +426,9 @@ impl Generator {
 
     fn any_what(&mut self, place: Place) -> Option<What> {
         let nests = place.depth < 6;
-        let mut roll = self.random.u32(..26);
+        let mut roll = self.random.u32(..31);
         if roll < 9 && self.random.bool() {
-            roll = self.random.u32(9..26);
+            roll = self.random.u32(9..31);
         }
         Some(match roll {
             0..2 => What::Ready,
@@ -442,6 +460,11 @@ impl Generator {
                 What::InPoll { pend, wakes, body: self.body_in_poll(place) }
             }
             25 if nests && !place.drop && self.has(Lends) => What::Lends(self.body_in_poll(place)),
+            26 => What::Gather(self.random.u8(..4)),
+            27 => What::Race(self.random.u8(..4)),
+            28 => What::Completed(self.random.u8(..4)),
+            29 if self.has(Sync) => What::Condvar,
+            30 if self.has(Sync) => What::Barrier,
             _ => return None,
         })
     }

@@ -16,6 +16,7 @@ use wouldblock::generator::{Generator, GeneratorState, Yielder};
 use wouldblock::net::unix::UnixStream;
 use wouldblock::sync::{Either, select};
 use wouldblock::{Group, JoinHandle, Pool, Wait, future, green, offload, task, task_local, time};
+use wouldblock::{as_completed, gather, race};
 
 use crate::program::{self, Block, Era, Op, Spawn, Stack, What};
 use crate::report;
@@ -73,9 +74,23 @@ pub(crate) fn run(ctx: Ctx<'_>, block: &'static [Op]) {
 /// Whether there is fuel for one more operation.
 fn has_fuel(world: &World) -> bool {
     let fuel = world.fuel.get();
+    note(world);
     world.fuel.set(fuel.saturating_sub(1));
     report::shared().operations.fetch_add(1, Relaxed);
     fuel > 0
+}
+
+/// Adds to the program's course which task executes an operation, and when.
+fn note(world: &World) {
+    let now = time::now();
+    let start = world.start.get().unwrap_or(now);
+    world.start.set(Some(start));
+    let task = task::current().map_or(0, |task| task.id());
+    let since = now.saturating_duration_since(start).as_millis() as u64;
+    for part in [task, if task == 0 { 0 } else { since }] {
+        let course = (world.course.get() ^ part).wrapping_mul(0x0100_0000_01b3);
+        world.course.set(course.rotate_left(5));
+    }
 }
 
 fn step(ctx: Ctx<'_>, op: &'static Op) {
@@ -156,6 +171,17 @@ fn step(ctx: Ctx<'_>, op: &'static Op) {
             let runtime = take(&world.runtimes, *number);
             drop(runtime);
         }
+        Op::TurnRuntime(number) => {
+            if let Some(runtime) = take(&world.runtimes, *number) {
+                let turned = panic::catch_unwind(AssertUnwindSafe(|| runtime.turn()));
+                world.runtimes.borrow_mut().push(runtime);
+                turned.unwrap_or_else(|payload| panic::resume_unwind(payload));
+            }
+        }
+        Op::SpawnInRuntime(number, body) => spawn_in_runtime(&world, *number, body),
+        Op::Look => look(),
+        Op::NotifyCondvar(true) => world.condvar.notify_one(),
+        Op::NotifyCondvar(false) => world.condvar.notify_all(),
     }
 }
 
@@ -605,6 +631,23 @@ fn drop_code<T, F>(
     result.ok()
 }
 
+fn spawn_in_runtime(world: &World, number: u8, body: &'static [Op]) {
+    let Some(runtime) = take(&world.runtimes, number) else { return };
+    let (handle, token) = (runtime.handle(), Token::new(Kind::Captured));
+    world.runtimes.borrow_mut().push(runtime);
+    let task = handle.spawn(move || {
+        run(Ctx::green(), body);
+        token.check();
+        Token::new(Kind::Result)
+    });
+    drop(task);
+}
+
+fn look() {
+    let text = format!("{} {:?} {:?}", wouldblock::tasks(), wouldblock::stats(), task::current());
+    drop(text);
+}
+
 // Generators.
 
 fn new_generator(world: &World, body: &'static [Op]) {
@@ -730,6 +773,49 @@ fn operation<'a>(ctx: Ctx<'a>, what: &'static What) -> Pin<Box<dyn Future<Output
                 token.check();
             })
         }
+        What::Gather(count) => {
+            let gathered = gather(several(&world, *count));
+            Box::pin(async move {
+                drop(gathered.await);
+                token.check();
+            })
+        }
+        What::Race(count) => {
+            let tasks = several(&world, *count);
+            if tasks.is_empty() {
+                return Box::pin(async {});
+            }
+            let raced = race(tasks);
+            Box::pin(async move {
+                drop(raced.await);
+                token.check();
+            })
+        }
+        What::Completed(count) => {
+            let mut all = as_completed(several(&world, *count));
+            Box::pin(async move {
+                while let Some(result) = all.next_result().await {
+                    drop(result);
+                }
+                token.check();
+            })
+        }
+        What::Condvar => {
+            let (mutex, condvar) = (world.mutexes[0].clone(), world.condvar.clone());
+            Box::pin(async move {
+                let guard = mutex.locking().await;
+                let guard = condvar.waiting(guard).await;
+                guard.check();
+                token.check();
+            })
+        }
+        What::Barrier => {
+            let barrier = world.barrier.clone();
+            Box::pin(async move {
+                barrier.waiting().await;
+                token.check();
+            })
+        }
         What::Offload { panics } => {
             world.threaded.set(true);
             let work = offload(move || {
@@ -836,6 +922,10 @@ fn lend(ctx: Ctx<'_>, world: &World, waker: &Waker, body: &'static [Op]) {
         let _opens = Opens(gate);
         run(ctx, body);
     });
+}
+
+fn several(world: &World, count: u8) -> Vec<JoinHandle<Value>> {
+    (0..count).filter_map(|_| take(&world.tasks, u8::MAX)).collect()
 }
 
 fn socket(world: &World, number: u8) -> Option<Rc<UnixStream>> {

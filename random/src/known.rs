@@ -181,5 +181,9 @@ pub(crate) fn all() -> Vec<(&'static str, Program)> {
             }])],
         ),
     ];
-    all.into_iter().map(|(says, parts)| (says, Program { limited: true, parts })).collect()
+    all.into_iter()
+        .map(|(says, parts)| {
+            (says, Program { limited: true, on_thread: false, twice: false, parts })
+        })
+        .collect()
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use std::{fs, panic, thread};
 
 use wouldblock::observe::{Event, Observer, What};
+use wouldblock::timeline::Timeline;
 use wouldblock::{Builder, Runtime, Stats, green, stats, task};
 
 use crate::interpret::{self, Ctx, STACK};
@@ -17,6 +18,30 @@ use crate::world::{Boom, World, quietly, wake_all_kept};
 /// Runs `program`, and tells of what does not hold. Returns `false` if it has left behind what no other program
 /// should come across. (The program itself is never freed.)
 pub(crate) fn run(program: &'static Program) -> bool {
+    if program.on_thread {
+        // Frames that are on a thread's own stack are as large as others.
+        let thread = thread::Builder::new().stack_size(8 << 20).spawn(move || run_here(program));
+        return thread.expect("a thread").join().unwrap_or_else(|_| {
+            fail(format_args!("a program's thread panicked"));
+            false
+        });
+    }
+    run_here(program)
+}
+
+fn run_here(program: &'static Program) -> bool {
+    let (is_clean, course) = run_once(program);
+    if !program.twice || !is_clean {
+        return is_clean;
+    }
+    let (is_clean, again) = run_once(program);
+    if course != again {
+        fail(format_args!("another course: {course:x} at first, and then {again:x}"));
+    }
+    is_clean
+}
+
+fn run_once(program: &'static Program) -> (bool, u64) {
     token::reset();
     let (stacks, files) = (stacks_used(), open_files());
     let world = World::open(program.limited);
@@ -31,6 +56,7 @@ pub(crate) fn run(program: &'static Program) -> bool {
                 quietly(|| interpret::run(Ctx::green(), body));
             }
         }
+        world.start.set(None);
         check_outside();
         if !shared().root_is_stuck.load(std::sync::atomic::Ordering::SeqCst) {
             while let Some(socket) = { world.sockets.borrow_mut().pop() } {
@@ -44,11 +70,12 @@ pub(crate) fn run(program: &'static Program) -> bool {
         let (registered, called) = (world.registered.get(), world.called.get());
         fail(format_args!("callbacks: {registered} registered, {called} called"));
     }
+    let course = world.course.get();
     let left = Rc::strong_count(&world);
     drop(world);
     World::close();
     if stuck {
-        return false;
+        return (false, course);
     }
     // Results of work on other threads are dropped there.
     let limit = Instant::now() + Duration::from_secs(2);
@@ -77,7 +104,7 @@ pub(crate) fn run(program: &'static Program) -> bool {
     if after > files {
         fail(format_args!("open files: {files} before, {after} after"));
     }
-    true
+    (true, course)
 }
 
 /// Drops what the program has left, and waits for its threads.
@@ -107,6 +134,11 @@ fn builder(setup: RunSetup) -> Builder {
     if !setup.real_clock {
         builder = builder.virtual_clock();
     }
+    if setup.observer == Watching::Draws {
+        let timeline = Timeline::new();
+        DRAWN.set(Some(timeline.clone()));
+        return builder.observe(timeline);
+    }
     if setup.observer != Watching::Nothing {
         builder = builder.observe(Watcher {
             watching: setup.observer,
@@ -129,7 +161,7 @@ impl Observer for Watcher {
         // Looks at all of it.
         drop(format!("{event:?}"));
         match self.watching {
-            Watching::Nothing | Watching::Counts => {}
+            Watching::Nothing | Watching::Counts | Watching::Draws => {}
             Watching::Wakes if matches!(event.what, What::Cancelled(_)) => wake_all_kept(),
             // Not for ever: a wake leads to other events.
             Watching::WakesOften(every) if events < 2000 && events.is_multiple_of(every.into()) => {
@@ -227,7 +259,13 @@ fn by_hand(world: &World, setup: RunSetup, enter: &'static [Op], turns: u8, end:
     }
 }
 
+thread_local!(static DRAWN: Cell<Option<Timeline>> = const { Cell::new(None) });
+
 fn check_outside() {
+    if let Some(timeline) = DRAWN.take() {
+        drop(timeline.terminal(80).to_string());
+    }
+
     if let Some(task) = quietly(|| task::current().is_some()).filter(|some| *some) {
         fail(format_args!("a task runs outside of any run: {task}"));
     }

@@ -11,6 +11,10 @@ use std::fmt;
 pub(crate) struct Program {
     /// Each wait has a time limit, so that a deadlock is a fault of the crate's.
     pub(crate) limited: bool,
+    /// On a thread of its own, which ends with it.
+    pub(crate) on_thread: bool,
+    /// It has no source of chance, so that it takes the same course twice.
+    pub(crate) twice: bool,
     pub(crate) parts: Vec<Part>,
 }
 
@@ -43,6 +47,8 @@ pub(crate) enum Watching {
     #[default]
     Nothing,
     Counts,
+    /// A `Timeline`, which is drawn at the end.
+    Draws,
     /// Wakes by all wakers that are kept, when a task is cancelled.
     Wakes,
     /// The same at each so-and-so-many-th event.
@@ -182,6 +188,13 @@ pub(crate) enum Op {
         join: bool,
     },
     DropRuntime(u8),
+    /// A turn of a runtime that is kept; in a task, that panics.
+    TurnRuntime(u8),
+    /// Through its handle.
+    SpawnInRuntime(u8, Block),
+    /// Prints tasks and counts.
+    Look,
+    NotifyCondvar(bool),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -233,6 +246,12 @@ pub(crate) enum What {
     Permit(u8),
     Event,
     Task(u8),
+    /// For so many tasks.
+    Gather(u8),
+    Race(u8),
+    Completed(u8),
+    Condvar,
+    Barrier,
     Offload {
         panics: bool,
     },
@@ -269,6 +288,9 @@ impl Op {
                 | Op::NewGenerator(_)
                 | Op::Resume { follow: false, .. }
                 | Op::DropGenerator(_)
+                | Op::SpawnInRuntime(..)
+                | Op::Look
+                | Op::NotifyCondvar(_)
                 | Op::Guard { .. }
         )
     }
@@ -282,6 +304,7 @@ impl Op {
             | Op::Switch(block)
             | Op::Local(block)
             | Op::NewGenerator(block)
+            | Op::SpawnInRuntime(_, block)
             | Op::Remote { body: block, .. } => vec![block],
             Op::Finally { body, cleanup } => vec![body, cleanup],
             Op::Guard { drops, body } => vec![drops, body],
@@ -353,8 +376,14 @@ impl Program {
 
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.limited {
-            writeln!(f, "// waits without limits")?;
+        for (is, says) in [
+            (!self.limited, "waits without limits"),
+            (self.on_thread, "on a thread of its own"),
+            (self.twice, "twice"),
+        ] {
+            if is {
+                writeln!(f, "// {says}")?;
+            }
         }
         for part in &self.parts {
             match part {
@@ -530,6 +559,11 @@ fn print(f: &mut fmt::Formatter<'_>, level: usize, op: &Op) -> fmt::Result {
             braces(f, level, body)?;
             write!(f, ");")
         }
+        Op::SpawnInRuntime(number, body) => {
+            write!(f, "runtime({number}).handle().spawn(|| ")?;
+            braces(f, level, body)?;
+            write!(f, ");")
+        }
         Op::Remote { era, body, cancel, join } => {
             write!(f, "on another thread: spawn_{era:?}(|| ")?;
             braces(f, level, body)?;
@@ -599,7 +633,9 @@ fn tidy(block: &mut Block, is_cleanup: bool, hold: Hold) {
                 tidy(body, false, hold);
             }
             Op::NewGenerator(body) => tidy(body, false, Hold { root: false, by_hand: true }),
-            Op::Remote { body, .. } => tidy(body, false, Hold::default()),
+            Op::Remote { body, .. } | Op::SpawnInRuntime(_, body) => {
+                tidy(body, false, Hold::default())
+            }
             Op::Finally { body, cleanup } => {
                 tidy(body, false, hold);
                 tidy(cleanup, true, hold);

@@ -67,6 +67,12 @@ impl Cursor {
 
 /// Makes the change at the cursor; `false` if there are fewer.
 fn edit(program: &mut Program, cursor: &mut Cursor) -> bool {
+    if program.on_thread && cursor.is_here() {
+        return set(&mut program.on_thread, false);
+    }
+    if program.twice && cursor.is_here() {
+        return set(&mut program.twice, false);
+    }
     if shorten(&mut program.parts, cursor) {
         return true;
     }

@@ -5,15 +5,15 @@ use std::future::Future;
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{any, fmt, thread};
 
 use wouldblock::generator::Generator;
 use wouldblock::net::unix::UnixStream;
 use wouldblock::sync::channel::{self, Receiver, Sender};
-use wouldblock::sync::{Event, Semaphore};
+use wouldblock::sync::{Barrier, Condvar, Event, Semaphore};
 use wouldblock::{JoinHandle, Runtime, Wait, green, sync};
 
 use crate::interpret::{self, Ctx};
@@ -38,6 +38,11 @@ pub(crate) struct World {
     pub(crate) mutexes: [Rc<sync::Mutex<Token>>; 2],
     pub(crate) semaphore: Rc<Semaphore>,
     pub(crate) event: Rc<Event>,
+    pub(crate) condvar: Rc<Condvar>,
+    pub(crate) barrier: Rc<Barrier>,
+    /// Of what was executed, in which order and when.
+    pub(crate) course: Cell<u64>,
+    pub(crate) start: Cell<Option<Instant>>,
     pub(crate) sockets: RefCell<Vec<Rc<UnixStream>>>,
     pub(crate) runtimes: RefCell<Vec<Runtime>>,
     pub(crate) threads: RefCell<Vec<thread::JoinHandle<()>>>,
@@ -74,6 +79,10 @@ impl World {
             mutexes: [mutex(), mutex()],
             semaphore: Rc::new(Semaphore::new(1)),
             event: Rc::default(),
+            condvar: Rc::default(),
+            barrier: Rc::new(Barrier::new(2)),
+            course: Cell::default(),
+            start: Cell::default(),
             sockets: RefCell::default(),
             runtimes: RefCell::default(),
             threads: RefCell::default(),
@@ -283,7 +292,7 @@ impl fmt::Display for Failure {
 
 /// What another thread waits at.
 #[derive(Default)]
-pub(crate) struct Gate(Mutex<Passage>, Condvar);
+pub(crate) struct Gate(Mutex<Passage>, std::sync::Condvar);
 
 #[derive(Default)]
 struct Passage {
