@@ -107,8 +107,7 @@ fn judge(status: Option<libc::c_int>, stderr: &str) -> Option<Failure> {
     {
         return None;
     }
-    let first = stderr.lines().find(|line| !line.is_empty()).unwrap_or_default();
-    let first: String = first.chars().filter(|c| !c.is_ascii_digit()).take(60).collect();
+    let first = gist(stderr.lines().find(|line| !line.is_empty()).unwrap_or_default());
     match signal {
         0 => failure(format!("exit {}", libc::WEXITSTATUS(status)), "the process exits".into()),
         signal => failure(
@@ -116,6 +115,22 @@ fn judge(status: Option<libc::c_int>, stderr: &str) -> Option<Failure> {
             format!("the process dies by signal {signal}"),
         ),
     }
+}
+
+/// The beginning of a message, without numbers, names and places.
+fn gist(line: &str) -> String {
+    let (mut depth, mut quoted) = (0, false);
+    let kept = line.chars().filter(|&c| {
+        match c {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            '"' => quoted = !quoted,
+            _ => return depth == 0 && !quoted && !c.is_ascii_digit(),
+        }
+        false
+    });
+    let kept: String = kept.collect();
+    kept.split_whitespace().take(10).collect::<Vec<_>>().join(" ")
 }
 
 /// Waits for a child; `None` if no program has ended for so long, and it was killed.

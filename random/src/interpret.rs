@@ -111,7 +111,7 @@ fn step(ctx: Ctx<'_>, op: &'static Op) {
             None => green::yield_now(),
         },
         Op::Wait(what @ What::Sleep(duration)) if !ctx.by_hand => {
-            sleep(ctx, &world, what, *duration)
+            sleep(ctx, &world, what, *duration);
         }
         Op::Wait(what) => ctx.wait(operation(ctx, what)),
         Op::Spawn(task) => spawned(ctx, &world, task),

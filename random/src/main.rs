@@ -192,8 +192,12 @@ fn tell(arguments: &Arguments, first: u64, seed: u64, failure: &Failure) {
         );
         return;
     };
+    // Each try that hangs costs as much as it is waited for.
+    let hangs = alone.kind == "hang";
+    let patience = if hangs { Duration::from_secs(1) } else { arguments.how.patience };
+    let how = How { patience, ..arguments.how };
     let fails = |candidate: &program::Program| {
-        child::one(arguments.how, candidate).is_some_and(|found| found.kind == alone.kind)
+        child::one(how, candidate).is_some_and(|found| found.kind == alone.kind)
     };
     let small = shrink::shrink(&program, arguments.shrink, fails);
     let again =

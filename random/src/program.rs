@@ -363,7 +363,7 @@ impl Program {
             match part {
                 Part::Run { body, .. } => tidy(body, false, Hold { root: true, by_hand: false }),
                 Part::Hand { enter: body, .. } | Part::Outside(body) => {
-                    tidy(body, false, Hold::default())
+                    tidy(body, false, Hold::default());
                 }
             }
         }
@@ -634,7 +634,7 @@ fn tidy(block: &mut Block, is_cleanup: bool, hold: Hold) {
             }
             Op::NewGenerator(body) => tidy(body, false, Hold { root: false, by_hand: true }),
             Op::Remote { body, .. } | Op::SpawnInRuntime(_, body) => {
-                tidy(body, false, Hold::default())
+                tidy(body, false, Hold::default());
             }
             Op::Finally { body, cleanup } => {
                 tidy(body, false, hold);

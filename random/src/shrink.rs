@@ -156,6 +156,7 @@ fn edit_op(op: &mut Op, cursor: &mut Cursor) -> bool {
             shorten(children, cursor) || children.iter_mut().any(|child| edit_spawn(child, cursor))
         }
         Op::Scope { children, .. } | Op::AsyncScope { children, .. } => shorten(children, cursor),
+        Op::Catch { resume, .. } => *resume && cursor.is_here() && set(resume, false),
         Op::Wait(what) | Op::Poll { what, .. } => edit_what(what, cursor),
         Op::Join(n) | Op::Cancel(n) | Op::DropHandle(n) | Op::OnDone(n, _) | Op::Timeout(n, _) => {
             *n > 0 && cursor.is_here() && set(n, 0)

@@ -279,7 +279,8 @@ impl Value {
 pub(crate) struct Failure(#[expect(dead_code, reason = "counted by its drop")] pub(crate) Token);
 
 impl From<wouldblock::JoinError> for Failure {
-    fn from(_: wouldblock::JoinError) -> Failure {
+    fn from(error: wouldblock::JoinError) -> Failure {
+        drop(error); // First: see `interpret::spawn`.
         Failure(Token::new(Kind::Payload))
     }
 }
