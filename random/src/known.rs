@@ -58,6 +58,7 @@ pub(crate) fn all() -> Vec<(&'static str, Program)> {
         waker,
         keep: true,
     };
+    let offloads = |waker| Op::Poll { what: What::Offload { panics: false }, waker, keep: true };
     let by_hand = |end| Part::Hand {
         setup: RunSetup::default(),
         enter: vec![spawn(Era::Green, vec![Op::Wait(limit(What::Event))])],
@@ -152,6 +153,17 @@ pub(crate) fn all() -> Vec<(&'static str, Program)> {
         (
             "L2: a timer's waker panics when dropped",
             run(vec![nap(Waker::DropPanics), Op::Wait(What::Sleep(5))]),
+        ),
+        ("L2: the waker of work on another thread panics", run(vec![offloads(Waker::Panics)])),
+        ("L2: the same, when it is dropped", run(vec![offloads(Waker::DropPanics)])),
+        (
+            "L2: a runtime is dropped with a timer whose waker panics then",
+            vec![Part::Hand {
+                setup: RunSetup::default(),
+                enter: vec![nap(Waker::DropPanics)],
+                turns: 0,
+                end: HandEnd::Drop,
+            }],
         ),
         (
             "L4: a runtime is dropped while the thread unwinds",
