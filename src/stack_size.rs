@@ -21,7 +21,7 @@ pub(crate) const IN_RELEASE_BUILDS: u32 = 256 << 10;
 ///
 /// A panic needs them: it touches 24 KiB when it prints a backtrace, in a debug and in a release build, and 8 KiB
 /// when it does not.
-const SMALLEST: usize = 32 << 10;
+pub(crate) const SMALLEST: usize = 32 << 10;
 
 /// The stack size that a caller of the public interface has given.
 ///

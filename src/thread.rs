@@ -54,6 +54,7 @@ use crate::kernel::door;
 use crate::kernel::scheduler::{Scheduler, current as current_task};
 use crate::kernel::task::{Task, Wait};
 use crate::scope::green as scoped;
+use crate::stack_size;
 use crate::task::{self, TaskLocal};
 use crate::time::timeout;
 
@@ -155,7 +156,6 @@ impl Builder {
 
     #[track_caller]
     fn task(self) -> io::Result<task::Builder> {
-        const LEAST: usize = 16 << 10;
         let mut builder = task::Builder::new().at(Location::caller());
         if let Some(name) = self.name {
             builder = builder.name(name);
@@ -165,7 +165,7 @@ impl Builder {
                 let what = format!("a stack of {bytes} bytes: it has to be smaller than 4 GiB");
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
             }
-            builder = builder.stack_size(bytes.max(LEAST));
+            builder = builder.stack_size(bytes.max(stack_size::SMALLEST));
         }
         Ok(builder)
     }

@@ -12,6 +12,7 @@
 //! On standard error, each is written in one piece and begins with `wouldblock: `. A logger is foreign code: if it
 //! panics, the panic ends here, and the text goes to standard error.
 
+use std::any::Any;
 use std::fmt;
 use std::mem;
 use std::panic::{self, AssertUnwindSafe};
@@ -39,6 +40,18 @@ pub(crate) fn alarm(text: fmt::Arguments<'_>) {
     report(if only_errors { Level::Error } else { Level::Warn }, text);
 }
 
+/// Drops the payload of a panic. Its destructor may panic in turn, with a payload of its own; one that does so a
+/// hundred times over is leaked.
+pub(crate) fn discard(mut payload: Box<dyn Any + Send>) {
+    for _ in 0..100 {
+        match panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            Ok(()) => return,
+            Err(another) => payload = another,
+        }
+    }
+    mem::forget(payload);
+}
+
 fn report(level: Level, text: fmt::Arguments<'_>) {
     let taken = log::max_level();
     if taken == LevelFilter::Off {
@@ -53,7 +66,7 @@ fn report(level: Level, text: fmt::Arguments<'_>) {
         log::logger().log(&record.args(text).build());
     }));
     if let Err(payload) = logged {
-        mem::forget(payload); // Its destructor may panic too.
+        discard(payload);
         print(format_args!("{text} (the program's logger panicked when it was to log this)"));
     }
 }

@@ -59,7 +59,7 @@ fn a_builder_sets_name_and_stack() {
             })
             .unwrap();
         assert_eq!(worker.thread().name(), Some("worker"));
-        assert_eq!(worker.join().unwrap(), (Some("worker".to_owned()), 16 << 10));
+        assert_eq!(worker.join().unwrap(), (Some("worker".to_owned()), 32 << 10));
         let unnamed = thread::spawn(|| thread::current().name().is_none());
         assert!(unnamed.thread().name().is_none());
         assert!(unnamed.join().unwrap());

@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 use std::{fmt, panic, process};
@@ -192,6 +193,9 @@ fn prepare(how: How, stderr: Option<&File>) {
 /// Formats each message, which looks at the tasks that it names.
 struct Logger;
 
+/// The crate has logged that it leaves cleanup where it is, since a thread unwinds: what it has is leaked.
+pub(crate) static LEFT: AtomicBool = AtomicBool::new(false);
+
 impl log::Log for Logger {
     fn enabled(&self, _: &log::Metadata<'_>) -> bool {
         true
@@ -201,6 +205,9 @@ impl log::Log for Logger {
         let text = record.args().to_string();
         if text.contains("bug in wouldblock") {
             fail(format_args!("a bug: {text}"));
+        }
+        if text.contains("its runtime is dropped by a thread that unwinds") {
+            LEFT.store(true, SeqCst);
         }
         if log::max_level() > log::LevelFilter::Warn {
             eprintln!("{}: {text}", record.level());

@@ -916,7 +916,7 @@ fn lend(ctx: Ctx<'_>, world: &World, waker: &Waker, body: &'static [Op]) {
         let there = gate.clone();
         s.spawn(move || {
             there.pass();
-            waker.wake_by_ref();
+            quietly(|| waker.wake_by_ref());
             there.leave();
         });
         let _opens = Opens(gate);

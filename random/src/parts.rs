@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 use std::{fs, panic, thread};
 
@@ -9,6 +10,7 @@ use wouldblock::observe::{Event, Observer, What};
 use wouldblock::timeline::Timeline;
 use wouldblock::{Builder, Runtime, Stats, green, stats, task};
 
+use crate::child::LEFT;
 use crate::interpret::{self, Ctx, STACK};
 use crate::program::{HandEnd, Op, Part, Program, RunSetup, Watching};
 use crate::report::{fail, shared};
@@ -58,7 +60,7 @@ fn run_once(program: &'static Program) -> (bool, u64) {
         }
         world.start.set(None);
         check_outside();
-        if !shared().root_is_stuck.load(std::sync::atomic::Ordering::SeqCst) {
+        if !shared().root_is_stuck.load(SeqCst) {
             while let Some(socket) = { world.sockets.borrow_mut().pop() } {
                 drop(socket);
             }
@@ -201,7 +203,7 @@ fn run_part(world: &Rc<World>, setup: RunSetup, body: &'static [Op]) {
             Token::new(Kind::Result)
         })
     });
-    if shared().root_is_stuck.load(std::sync::atomic::Ordering::SeqCst) {
+    if shared().root_is_stuck.load(SeqCst) {
         fail(format_args!("run has returned although its root cannot end its cleanup"));
     }
     if let Some(Err(deadlock)) = result
@@ -255,6 +257,9 @@ fn by_hand(world: &World, setup: RunSetup, enter: &'static [Op], turns: u8, end:
                 let _runtime = runtime;
                 panic::panic_any(Boom::new());
             });
+            if LEFT.swap(false, SeqCst) {
+                world.stuck.set(true);
+            }
         }
     }
 }

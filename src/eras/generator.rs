@@ -147,10 +147,7 @@ impl<Y: From<Wait> + 'static, S: 'static> Yielder<Y, S> {
         let mut operation = pin!(operation.into_future());
         loop {
             match door::poll_to_yield(operation.as_mut()) {
-                Ok(value) => {
-                    door::spend();
-                    return value;
-                }
+                Ok(value) => return value,
                 Err(wait) => {
                     door::leaves();
                     self.yield_wait(wait.into());

@@ -148,7 +148,15 @@ pub(crate) fn mark_left() {
     here().wait.set(Wait::PARKED);
 }
 
-/// Ends here if a stack is unwinding: for all that would suspend.
+/// Whether the stack that runs is unwinding, so that it cannot be suspended. Where a runtime is dropped by a thread that
+/// unwinds, the stacks of its tasks are taken not to be: see [`refuse_while_unwinding`].
+#[inline]
+pub(crate) fn unwinds() -> bool {
+    std::thread::panicking() && !Scheduler::with(|s| s.is_some_and(|s| s.unwinding.get()))
+}
+
+/// Ends here if a stack is unwinding: for all that would suspend. (A task whose runtime is dropped by a thread that
+/// unwinds is unwound first, and left when its cleanup would suspend.)
 #[inline]
 pub(crate) fn refuse_while_unwinding() {
     if std::thread::panicking() {
@@ -158,8 +166,7 @@ pub(crate) fn refuse_while_unwinding() {
 
 #[cold]
 fn refuse() {
-    // The thread was unwinding already: it may be that this stack is not. It is not if it has not been raised yet.
-    if Scheduler::with(|s| s.is_some_and(|s| s.unwinding.get())) && !running_task().is_null() {
+    if !unwinds() && !running_task().is_null() {
         if with_local(|local| local.raised.get()) == Some(0) && is_cancelled() {
             return; // It is raised next.
         }

@@ -81,13 +81,16 @@ impl Record {
                 self.0.poll.set(self.1);
             }
         }
-        let (waker, turn) = (own_waker(), here().pulse.turn());
+        let (waker, turn, share) = (own_waker(), here().pulse.turn(), here().budget.get());
         self.0.clear();
         let polled = with_open(|open| {
             let _close = Close(open, open.poll.replace((&raw const self.0).cast()));
             op.poll(&mut Context::from_waker(&waker))
         });
         let polled = polled.expect("operations are polled on a fiber");
+        if polled.is_ready() && here().budget.get() == share {
+            spend(); // It is another's, and has not done so itself.
+        }
         if polled.is_pending() && here().pulse.turn() != turn {
             // The task was suspended in the middle of the poll: what the operation waits for may have come then, and
             // been taken for what the code in the middle waited for. It is to be polled again.
@@ -164,7 +167,7 @@ pub(crate) fn share_is_spent<T>(cx: &Context<'_>) -> Poll<T> {
 /// Whether the running task has had its share of this turn. (While a stack unwinds, nothing suspends.)
 #[inline]
 pub(crate) fn is_spent() -> bool {
-    here().budget.get() == 0 && in_task() && !std::thread::panicking()
+    here().budget.get() == 0 && in_task() && !cancel::unwinds()
 }
 
 /// `cx.waker()`, to be kept by something that this thread's scheduler wakes.
@@ -205,10 +208,7 @@ pub(crate) fn wait<O: IntoFuture>(op: O) -> O::Output {
     let (record, mut op) = (Record::new(), pin!(op.into_future()));
     loop {
         match record.poll(op.as_mut()) {
-            Poll::Ready(value) => {
-                spend();
-                return value;
-            }
+            Poll::Ready(value) => return value,
             Poll::Pending => suspend(&record.0),
         }
     }

@@ -8,7 +8,7 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
-use std::mem::{self, ManuallyDrop};
+use std::mem::ManuallyDrop;
 use std::panic::{self, AssertUnwindSafe};
 use std::ptr;
 use std::sync::atomic::AtomicU64;
@@ -16,6 +16,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
 
 use crate::warn;
+pub(crate) use crate::warn::discard;
 
 /// The task that has its turn on this thread: a `Task`, which lives while it is set.
 pub(crate) struct Running {
@@ -79,13 +80,6 @@ fn has_panicked(what: fmt::Arguments<'_>, payload: Box<dyn Any + Send>) {
 /// Calls `f`, and drops the panic that it may end with, which the hook has reported.
 pub(crate) fn contain<R>(f: impl FnOnce() -> R) -> Option<R> {
     panic::catch_unwind(AssertUnwindSafe(f)).map_err(discard).ok()
-}
-
-/// Drops the payload of a panic. Its destructor may panic in turn: that payload is leaked.
-pub(crate) fn discard(payload: Box<dyn Any + Send>) {
-    if let Err(another) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        mem::forget(another);
-    }
 }
 
 /// The payload with which a stack is unwound from a wait. It never reaches a panic hook.
