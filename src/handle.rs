@@ -7,12 +7,13 @@ use std::panic::{self, AssertUnwindSafe, Location};
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use futures_lite::future::block_on;
 
 use crate::join::{Canceller, JoinError, JoinHandle};
 use crate::kernel::door;
+use crate::kernel::foreign::ForeignWaker;
 use crate::kernel::scheduler::{Scheduler, in_task};
 use crate::kernel::task::{Home, Order, Task, Wait};
 use crate::kernel::waker;
@@ -266,8 +267,8 @@ impl<T> Future for RemoteHandle<T> {
     ///
     /// When it is polled again after it was ready.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // These are anybody's code, as their destructors are: not under the lock.
-        let waker = cx.waker().clone();
+        // A waker's clone and destructor may be code of the user's: not under the lock.
+        let waker = ForeignWaker::of(cx);
         let mut slot = self.remote.lock();
         let before = std::mem::replace(&mut *slot, Slot::Taken);
         if let Slot::Running(_) = before {
@@ -292,7 +293,7 @@ impl<T> fmt::Debug for RemoteHandle<T> {
 struct Remote<T>(Mutex<Slot<T>>);
 
 enum Slot<T> {
-    Running(Option<Waker>),
+    Running(Option<ForeignWaker>),
     Done(Result<T, JoinError>),
     Taken,
 }

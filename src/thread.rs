@@ -46,11 +46,12 @@ use std::mem;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::join::{JoinError, JoinHandle as TaskHandle};
 use crate::kernel::door;
+use crate::kernel::foreign::ForeignWaker;
 use crate::kernel::scheduler::{Scheduler, current as current_task};
 use crate::kernel::task::{Task, Wait};
 use crate::scope::green as scoped;
@@ -497,7 +498,7 @@ struct Parker(Mutex<Parked>);
 struct Parked {
     token: bool,
     /// Of a task that is parked, and that a handle may unpark.
-    waker: Option<Waker>,
+    waker: Option<ForeignWaker>,
     /// How many [`Inner`]s there are.
     handles: usize,
 }
@@ -556,7 +557,7 @@ impl Future for Parking {
                 return Poll::Ready(());
             }
             // The waker is kept only where something may use it: one that is kept counts as something that may come.
-            let waker = (parked.handles > 0).then(|| cx.waker().clone());
+            let waker = (parked.handles > 0).then(|| ForeignWaker::of(cx));
             let before = mem::replace(&mut parked.waker, waker);
             drop(parked);
             drop(before);

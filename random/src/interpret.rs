@@ -700,14 +700,26 @@ fn operation<'a>(ctx: Ctx<'a>, what: &'static What) -> Pin<Box<dyn Future<Output
             }
             Poll::Pending
         })),
-        What::Stuck { root } => Box::pin(poll_fn(move |_| {
-            token.check();
-            world.stuck.set(true);
-            if *root {
-                report::shared().root_is_stuck.store(true, Relaxed);
+        What::Stuck { root } => {
+            /// A wait that is unwound (a generator may not yield there) does not last for ever.
+            struct Unstick(bool);
+            impl Drop for Unstick {
+                fn drop(&mut self) {
+                    if self.0 {
+                        report::shared().root_is_stuck.store(false, Relaxed);
+                    }
+                }
             }
-            Poll::Pending
-        })),
+            let stuck = Unstick(*root);
+            Box::pin(poll_fn(move |_| {
+                token.check();
+                world.stuck.set(true);
+                if stuck.0 {
+                    report::shared().root_is_stuck.store(true, Relaxed);
+                }
+                Poll::Pending
+            }))
+        }
         What::Sleep(duration) => {
             let (end, sleep) = (time::now() + ms(*duration), time::sleep(ms(*duration)));
             Box::pin(async move {

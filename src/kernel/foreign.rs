@@ -13,7 +13,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::ptr;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::Waker;
+use std::task::{Context, Waker};
 
 use crate::warn;
 pub(crate) use crate::warn::discard;
@@ -127,6 +127,11 @@ pub(crate) struct ForeignWaker(ManuallyDrop<Waker>);
 impl ForeignWaker {
     pub(crate) fn new(waker: Waker) -> ForeignWaker {
         ForeignWaker(ManuallyDrop::new(waker))
+    }
+
+    /// The waker that an operation is polled with.
+    pub(crate) fn of(cx: &Context<'_>) -> ForeignWaker {
+        ForeignWaker::new(cx.waker().clone())
     }
 
     pub(crate) fn wake(self) {

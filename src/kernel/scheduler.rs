@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize};
 use std::time::{Duration, Instant};
 
 use super::coroutine::{Fiber, Switch, as_root};
-use super::foreign::{aside, running, while_no_task_runs};
+use super::foreign::{Running, aside, running, while_no_task_runs};
 use super::inbox::Inbox;
 use super::observe::{By, Observer, Outcome, What};
 use super::pulse::Pulse;
@@ -427,7 +427,12 @@ impl Scheduler {
 
     /// Who is at work now, if nobody says otherwise.
     fn who(&self) -> By {
-        with_task(|task| By::Task(task.id)).unwrap_or_else(|| self.watch.by.get())
+        let Running { task, host } = running();
+        let at_work = if task.get().is_null() { host } else { task };
+        // SAFETY: a task lives while it is set.
+        let at_work = unsafe { at_work.get().cast::<Task>().as_ref() };
+        let of_this_run = at_work.filter(|task| Arc::ptr_eq(&task.home, &self.home));
+        of_this_run.map_or_else(|| self.watch.by.get(), |task| By::Task(task.id))
     }
 
     /// A task of this scheduler is to stop where it waits, when it is next woken. Returns `false` if it was to stop

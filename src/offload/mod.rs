@@ -15,10 +15,11 @@ use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::thread;
 
 use crate::kernel::door;
+use crate::kernel::foreign::ForeignWaker;
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::Wait;
 use crate::kernel::waker::Outside;
@@ -149,7 +150,7 @@ enum State<T> {
 /// What the work wakes. While it is kept in the slot, a look for a deadlock and a virtual clock know that a
 /// wake will come.
 struct Awaited {
-    waker: Waker,
+    waker: ForeignWaker,
     outside: Option<Outside>,
 }
 
@@ -163,7 +164,7 @@ impl<T> Future for Offload<T> {
                 Err(error) => panic!("offloaded work was not done: {error}"),
             };
             let awaited =
-                Awaited { waker: cx.waker().clone(), outside: Scheduler::with(Outside::of) };
+                Awaited { waker: ForeignWaker::of(cx), outside: Scheduler::with(Outside::of) };
             match begun.slot.take(awaited) {
                 Some(result) => {
                     Poll::Ready(result.unwrap_or_else(|payload| resume_unwind(payload)))

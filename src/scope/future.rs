@@ -16,6 +16,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use slab::Slab;
 
 use super::members::First;
+use crate::kernel::foreign::ForeignWaker;
 
 /// Where child futures are spawned that may borrow whatever outlives the [`scope`].
 pub struct Scope<'env> {
@@ -125,8 +126,8 @@ async fn drive<'env, T>(
     let mut children = Slab::new();
     let ready = Arc::new(Ready::default());
     poll_fn(|cx| {
-        let waker = cx.waker().clone();
-        // Dropped when the lock is free again: a waker may be anybody's code.
+        let waker = ForeignWaker::of(cx);
+        // Dropped when the lock is free again: a waker may be code of the user's.
         let old = ready.lock().scope.replace(waker);
         drop(old);
         // Those that are due now have one turn, and the body a second one if a child has ended: whoever is
@@ -233,7 +234,7 @@ pub struct Scoped<T> {
 
 struct Slot<T> {
     value: Cell<Option<T>>,
-    waiter: Cell<Option<Waker>>,
+    waiter: Cell<Option<ForeignWaker>>,
 }
 
 impl<T> Future for Scoped<T> {
@@ -243,7 +244,7 @@ impl<T> Future for Scoped<T> {
         match self.slot.value.take() {
             Some(value) => Poll::Ready(value),
             None => {
-                self.slot.waiter.set(Some(cx.waker().clone()));
+                self.slot.waiter.set(Some(ForeignWaker::of(cx)));
                 Poll::Pending
             }
         }
@@ -263,7 +264,7 @@ struct Ready(Mutex<Due>);
 #[derive(Default)]
 struct Due {
     children: Vec<usize>,
-    scope: Option<Waker>,
+    scope: Option<ForeignWaker>,
 }
 
 impl Ready {
