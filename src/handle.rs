@@ -13,10 +13,10 @@ use futures_lite::future::block_on;
 
 use crate::join::{Canceller, JoinError, JoinHandle};
 use crate::kernel::door;
-use crate::kernel::foreign::ForeignWaker;
+use crate::kernel::edge::foreign::ForeignWaker;
+use crate::kernel::edge::waker;
 use crate::kernel::scheduler::{Scheduler, in_task};
 use crate::kernel::task::{Home, Order, Task, Wait};
-use crate::kernel::waker;
 use crate::pep342::Yielder;
 use crate::runtime::Runtime;
 use crate::task;

@@ -15,12 +15,12 @@ use std::task::{Context, Poll};
 
 use crate::kernel::cancel;
 use crate::kernel::door;
-use crate::kernel::foreign::{aside, contain, message};
-use crate::kernel::observe::Outcome;
+use crate::kernel::edge::foreign::{aside, contain, message};
+use crate::kernel::edge::observe::Outcome;
+use crate::kernel::edge::waker;
+use crate::kernel::edge::warn;
 use crate::kernel::scheduler::{Scheduler, current};
 use crate::kernel::task::{State, Task, Wait};
-use crate::kernel::waker;
-use crate::warn;
 
 /// A task that was spawned: wait for it, in any era, to get what its code returned.
 ///

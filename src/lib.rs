@@ -380,10 +380,8 @@ compile_error!(
     "wouldblock waits for sockets as Unix does (epoll, kqueue); Windows is not supported"
 );
 
-mod board;
 mod eras;
 mod explore;
-mod fork;
 pub mod fs;
 pub mod group;
 mod handle;
@@ -397,18 +395,16 @@ pub mod observe {
     //! What happens to each task, told to an [`Observer`] that is set by
     //! [`Builder::observe`](crate::Builder::observe).
 
-    pub use crate::kernel::observe::{By, Event, Observer, Outcome, Reason, What};
+    pub use crate::kernel::edge::observe::{By, Event, Observer, Outcome, Reason, What};
 }
 mod offload;
 mod on_signal;
 mod overflow;
-mod patience;
 mod pep342;
 mod report;
 mod root;
 mod runtime;
 mod scope;
-mod signal;
 mod stack_size;
 pub mod sync;
 pub mod task;
@@ -417,9 +413,7 @@ mod testing;
 pub mod thread;
 pub mod time;
 pub mod timeline;
-mod trail;
 mod tree;
-mod warn;
 mod watchdog;
 
 pub use eras::{future, generator, green};

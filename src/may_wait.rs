@@ -2,7 +2,7 @@
 
 use crate::kernel::cancel;
 use crate::kernel::coroutine::with_open;
-use crate::kernel::observe::Era;
+use crate::kernel::edge::observe::Era;
 use crate::kernel::scheduler::{current, in_task};
 
 /// Whether there is a running task, and it can be suspended here: it cannot while it is torn down, by unwinding or

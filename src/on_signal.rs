@@ -32,14 +32,14 @@ use std::thread;
 
 use libc::{c_int, c_void, siginfo_t};
 
-use crate::board::Board;
-use crate::kernel::pulse::Shown;
+use crate::kernel::edge::board::Board;
+use crate::kernel::edge::pulse::Shown;
+use crate::kernel::edge::signal::{self, Stderr};
+use crate::kernel::edge::warn;
 use crate::kernel::reactor::Shared;
 use crate::kernel::scheduler::{Scheduler, here};
 use crate::report::Names;
-use crate::signal::{self, Stderr};
 use crate::tree::{self, Row};
-use crate::warn;
 
 /// What was there before our handler, by the number of the signal.
 static BEFORE: [OnceLock<libc::sigaction>; 65] = [const { OnceLock::new() }; 65];

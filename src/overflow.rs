@@ -14,11 +14,11 @@ use std::ptr;
 use std::sync::OnceLock;
 
 use crate::kernel::coroutine::{self, RunningStack};
-use crate::kernel::foreign::{Running, running};
+use crate::kernel::edge::foreign::{Running, running};
+use crate::kernel::edge::signal::{self, Stderr};
+use crate::kernel::edge::warn;
 use crate::kernel::task::Task;
-use crate::signal::{self, Stderr};
 use crate::stack_size;
-use crate::warn;
 
 const SIGNALS: [libc::c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
 

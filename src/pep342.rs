@@ -17,10 +17,10 @@ use std::rc::Rc;
 
 use crate::kernel::cancel;
 use crate::kernel::coroutine::{Fiber, Open, Suspender, Switch};
-use crate::kernel::foreign::{Boundary, Unwind, discard, message};
+use crate::kernel::edge::foreign::{Boundary, Unwind, discard, message};
+use crate::kernel::edge::warn;
 use crate::overflow;
 use crate::stack_size;
-use crate::warn;
 
 /// A coroutine that yields `Y`s to whoever resumes it, takes `S`s from there, and returns an `R`.
 ///

@@ -28,11 +28,11 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::kernel::edge::trail::{self, Step, TrailKey};
 use crate::kernel::scheduler::{Scheduler, with_task};
 use crate::kernel::task::{Cause, State, Task, Wait, Waiting};
-use crate::trail::{self, Step, TrailKey};
 
-pub(crate) use crate::trail::Kind;
+pub(crate) use crate::kernel::edge::trail::Kind;
 
 /// How many tasks a report lists, and how many it draws of a cycle. The tasks of the cycle come before others,
 /// older tasks before younger ones.

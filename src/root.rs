@@ -3,7 +3,7 @@
 use std::panic::Location;
 
 use crate::eras::green::Greenlet;
-use crate::kernel::observe::Era;
+use crate::kernel::edge::observe::Era;
 use crate::report::Deadlock;
 use crate::runtime::Builder;
 use crate::task;

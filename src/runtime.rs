@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use crate::join::{JoinHandle, Promise};
 use crate::kernel::cancel;
 use crate::kernel::coroutine::{self, Fiber};
-use crate::kernel::observe::Observer;
+use crate::kernel::edge::observe::Observer;
+use crate::kernel::edge::patience::PATIENCE;
+use crate::kernel::edge::warn;
 use crate::kernel::scheduler::{
     Progress, Scheduler, current, in_task, running_task, with_local, with_task,
 };
@@ -19,13 +21,11 @@ use crate::kernel::task::{Body, Extras, Setup, State, Task, Value};
 use crate::kernel::timers::Clock;
 use crate::on_signal;
 use crate::overflow;
-use crate::patience::PATIENCE;
 use crate::report::{Deadlock, Does};
 use crate::stack_size;
-use crate::warn;
 use crate::watchdog;
 
-pub use crate::kernel::observe::Era;
+pub use crate::kernel::edge::observe::Era;
 
 /// How a run is set up; [`run`](crate::run) is `Builder::new().run(..)`.
 ///

@@ -24,7 +24,7 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::kernel::foreign::Unwind;
+use crate::kernel::edge::foreign::Unwind;
 use crate::kernel::scheduler::{self, Scheduler, with_local};
 use crate::kernel::task::{self, CopyValue, Extras, Setup, Value};
 use crate::runtime::Era;

@@ -51,7 +51,7 @@ use std::time::Duration;
 
 use crate::join::{JoinError, JoinHandle as TaskHandle};
 use crate::kernel::door;
-use crate::kernel::foreign::ForeignWaker;
+use crate::kernel::edge::foreign::ForeignWaker;
 use crate::kernel::scheduler::{Scheduler, current as current_task};
 use crate::kernel::task::{Task, Wait};
 use crate::scope::green as scoped;

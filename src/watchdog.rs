@@ -17,10 +17,10 @@ use std::sync::Once;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::board::Board;
-use crate::kernel::pulse::{Shown, WATCHDOG};
+use crate::kernel::edge::board::Board;
+use crate::kernel::edge::pulse::{Shown, WATCHDOG};
+use crate::kernel::edge::warn;
 use crate::kernel::scheduler::here;
-use crate::warn;
 
 /// How long a task may keep the thread if the user does not say.
 pub(crate) const LIMIT: Duration = Duration::from_millis(100);
@@ -248,7 +248,7 @@ mod tests {
     use std::panic::Location;
 
     use super::*;
-    use crate::kernel::observe::Era;
+    use crate::kernel::edge::observe::Era;
 
     const MS: Duration = Duration::from_millis(1);
 

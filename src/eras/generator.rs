@@ -39,7 +39,7 @@ use crate::join::{JoinHandle, Promise};
 use crate::kernel::cancel;
 use crate::kernel::coroutine::Switch;
 use crate::kernel::door;
-use crate::kernel::observe::Era;
+use crate::kernel::edge::observe::Era;
 use crate::kernel::task::{Body, Wait};
 use crate::pep342::Sent;
 use crate::runtime::{fiber, launch};

@@ -29,7 +29,7 @@ use crate::join::{JoinHandle, Promise};
 use crate::kernel::cancel;
 use crate::kernel::coroutine::{Fiber, Switch};
 use crate::kernel::door;
-use crate::kernel::observe::Era;
+use crate::kernel::edge::observe::Era;
 use crate::kernel::scheduler::{in_task, now};
 use crate::kernel::task::Body;
 use crate::runtime::{fiber, launch};

@@ -4,11 +4,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::kernel::edge::warn;
 use crate::kernel::scheduler::with_local;
 use crate::kernel::{cancel, door};
 use crate::may_wait::may_wait;
 use crate::offload::{Pool, begin};
-use crate::warn;
 
 /// More threads than this make no disk faster. A call that blocks for long (a FIFO whose other end is not open)
 /// occupies one of them.

@@ -9,8 +9,8 @@ use slab::Slab;
 
 use crate::join::{JoinError, JoinHandle};
 use crate::kernel::door;
+use crate::kernel::edge::waker;
 use crate::kernel::task::{Wait, Waiter};
-use crate::kernel::waker;
 
 pub(crate) struct Tasks<T> {
     handles: Slab<JoinHandle<T>>,

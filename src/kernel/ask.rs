@@ -7,8 +7,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::foreign::aside;
-use super::observe::By;
+use super::edge::foreign::aside;
+use super::edge::observe::By;
 use super::scheduler::{Scheduler, here};
 use super::task::Waiter;
 

@@ -28,10 +28,10 @@ use std::ptr;
 use std::time::Instant;
 
 use super::coroutine::{Open, suspend_base, with_open};
-use super::foreign::{Boundary, Unwind};
+use super::edge::foreign::{Boundary, Unwind};
+use super::edge::warn;
 use super::scheduler::{Scheduler, current, here, now, running_task, with_local, with_task};
 use super::task::{Local, State, Wait, earliest};
-use crate::warn;
 
 /// How often a boundary may be raised, swallowed, and met by a further wait.
 const MOST_RAISED: u16 = 1000;

@@ -29,13 +29,13 @@ use std::time::Instant;
 
 use super::cancel;
 use super::coroutine::{self, Open, with_open};
+use super::edge::waker::{NOBODY, VTABLE};
 use super::reactor::{Direction, SourceId, Ticket};
 use super::scheduler::{
     BUDGET, Scheduler, current, here, in_task, running_task, with_local, with_task,
 };
 use super::task::{Cause, Wait, WaitCell, WaitKind, Waiter};
 use super::timers::TimerKey;
-use super::waker::{NOBODY, VTABLE};
 
 /// The running task's own waker, borrowed: no count is taken. Where no task runs, a waker that wakes
 /// nothing, with which an operation still records what it waits for.

@@ -32,7 +32,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
-use crate::fork::Original;
+use super::edge::fork::Original;
 
 /// Names a registered socket: its slot here, which generation of the slot, and its descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -29,10 +29,13 @@ use std::sync::atomic::{AtomicU32, AtomicUsize};
 use std::time::{Duration, Instant};
 
 use super::coroutine::{Fiber, Switch, as_root};
-use super::foreign::{Running, aside, running, while_no_task_runs};
-use super::inbox::Inbox;
-use super::observe::{By, Observer, Outcome, What};
-use super::pulse::Pulse;
+use super::edge::foreign::{Running, aside, running, while_no_task_runs};
+use super::edge::fork::Original;
+use super::edge::inbox::Inbox;
+use super::edge::observe::{By, Observer, Outcome, What};
+use super::edge::patience::{self, PATIENCE};
+use super::edge::pulse::Pulse;
+use super::edge::watch::{Watch, spawned, waits};
 use super::queue::Queue;
 use super::reactor::{Direction, Reactor, SourceId};
 use super::table::Table;
@@ -40,9 +43,6 @@ use super::task::{
     Body, Home, Local, Setup, State, Task, Wait, WaitCell, WaitKind, Waiter, Waiting,
 };
 use super::timers::{Clock, Timers};
-use super::watch::{Watch, spawned, waits};
-use crate::fork::Original;
-use crate::patience::{self, PATIENCE};
 
 pub(crate) struct Scheduler {
     pub(crate) home: Arc<Home>,
@@ -53,7 +53,7 @@ pub(crate) struct Scheduler {
     pub(crate) counters: Counters,
     /// The stack that futures are polled on, one after the other, of the run's stack size.
     pub(crate) polls: Cell<Option<Fiber>>,
-    pub(super) queue: Queue<Arc<Task>>,
+    pub(crate) queue: Queue<Arc<Task>>,
     /// Every task that is not done.
     pub(crate) tasks: RefCell<Table>,
     pub(crate) timers: RefCell<Timers<Waiter>>,
@@ -63,7 +63,7 @@ pub(crate) struct Scheduler {
     /// How the task ends whose turn it is.
     outcome: Cell<Outcome>,
     next_id: Cell<u64>,
-    pub(super) closing: Cell<bool>,
+    pub(crate) closing: Cell<bool>,
     /// The thread was unwinding already when it came to close this.
     pub(crate) unwinding: Cell<bool>,
     /// How many tasks are `Left`.
@@ -71,13 +71,13 @@ pub(crate) struct Scheduler {
     /// How long nothing may move before a deadlock is suspected; `None`: for ever.
     pub(crate) patience: Cell<Option<Duration>>,
     /// Turns between two questions to the operating system, and how many of them are left.
-    pub(super) stride: Cell<u32>,
-    pub(super) countdown: Cell<u32>,
+    pub(crate) stride: Cell<u32>,
+    pub(crate) countdown: Cell<u32>,
     /// Turns since the last question, in the strides before this one.
-    pub(super) given: Cell<u32>,
-    pub(super) asked: Cell<Instant>,
+    pub(crate) given: Cell<u32>,
+    pub(crate) asked: Cell<Instant>,
     /// The millisecond of the run at that time, modulo 2^32.
-    pub(super) looked: Cell<u32>,
+    pub(crate) looked: Cell<u32>,
 }
 
 /// How far a scheduler got.
@@ -95,7 +95,7 @@ pub(crate) enum Progress {
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     /// Up to the last question to the operating system.
-    pub(super) turns: Cell<u64>,
+    pub(crate) turns: Cell<u64>,
     pub(crate) would_block: Cell<u64>,
     /// Questions to the operating system.
     pub(crate) polls: Cell<u64>,
@@ -264,7 +264,7 @@ impl Scheduler {
     }
 
     /// Whether something is under way on another thread that will wake somebody here.
-    pub(super) fn awaits_outside(&self) -> bool {
+    pub(crate) fn awaits_outside(&self) -> bool {
         self.home.outside.load(Acquire) > 0
     }
 
@@ -383,7 +383,7 @@ impl Scheduler {
     }
 
     /// Takes all tasks out of the run queue; none of them is ready then.
-    pub(super) fn clear_queue(&self) {
+    pub(crate) fn clear_queue(&self) {
         while let Some(task) = self.queue.pop() {
             // SAFETY: as in `turn`.
             unsafe { task.local() }.state.set(State::Waiting);

@@ -26,12 +26,12 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::coroutine::Switch;
-use super::foreign::ForeignWaker;
-use super::inbox::{Flag, Inbox};
-use super::observe::Era;
+use super::edge::foreign::ForeignWaker;
+use super::edge::inbox::{Flag, Inbox};
+use super::edge::observe::Era;
+use super::edge::trail::TrailKey;
 use super::reactor::{Shared, SourceId, Ticket};
 use super::timers::TimerKey;
-use crate::trail::TrailKey;
 
 /// What a coroutine waits for: what a task leaves at the door, and what a [`Generator`] of the first era
 /// hands to whoever resumes it.

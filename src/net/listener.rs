@@ -36,7 +36,7 @@ impl AtLimit {
             return Err(error);
         }
         if !WARNED.swap(true, Ordering::Relaxed) {
-            crate::warn::warning(format_args!(
+            crate::kernel::edge::warn::warning(format_args!(
                 "{listener:?} cannot accept: {error}. It waits until descriptors are closed. Accept \
                  fewer connections at once, or raise the limit (`ulimit -n`)"
             ));

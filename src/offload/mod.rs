@@ -19,10 +19,10 @@ use std::task::{Context, Poll};
 use std::thread;
 
 use crate::kernel::door;
-use crate::kernel::foreign::ForeignWaker;
+use crate::kernel::edge::foreign::ForeignWaker;
+use crate::kernel::edge::waker::Outside;
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::Wait;
-use crate::kernel::waker::Outside;
 pub(crate) use pool::Pool;
 use pool::{Ticket, contained};
 

@@ -16,7 +16,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use slab::Slab;
 
 use super::members::First;
-use crate::kernel::foreign::ForeignWaker;
+use crate::kernel::edge::foreign::ForeignWaker;
 
 /// Where child futures are spawned that may borrow whatever outlives the [`scope`].
 pub struct Scope<'env> {

@@ -11,9 +11,9 @@ use std::time::Instant;
 use crate::join::Canceller;
 use crate::kernel::cancel::{self, Opened};
 use crate::kernel::door;
+use crate::kernel::edge::waker;
 use crate::kernel::scheduler::{in_task, now};
 use crate::kernel::task::{Task, Wait, Waiter};
-use crate::kernel::waker;
 
 pub(crate) struct Members {
     /// What reports call them.

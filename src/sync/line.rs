@@ -11,8 +11,8 @@ use std::task::{Context, Poll};
 
 use super::wait_queue::{Key, WaitQueue};
 use crate::kernel::door;
+use crate::kernel::edge::waker::wake_waiter;
 use crate::kernel::task::{Wait, Waiter};
-use crate::kernel::waker::wake_waiter;
 
 /// A line of those who wait, each of whom may bring something along: a message, the number of permits.
 ///

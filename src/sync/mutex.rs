@@ -12,10 +12,10 @@ use std::time::Duration;
 use super::line::Line;
 use super::wait_queue::Key;
 use crate::kernel::door;
+use crate::kernel::edge::trail::Step;
 use crate::may_wait::may_wait;
 use crate::report::{Kind, Trail};
 use crate::time::{Elapsed, timeout};
-use crate::trail::Step;
 
 /// [`std::sync::Mutex`] for the tasks of one thread: one task at a time has what is inside, and the others wait
 /// for it without stopping the thread.

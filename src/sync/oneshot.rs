@@ -21,8 +21,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::kernel::door;
+use crate::kernel::edge::waker::wake_waiter;
 use crate::kernel::task::{Wait, Waiter};
-use crate::kernel::waker::wake_waiter;
 use crate::may_wait::may_wait;
 use crate::time::timeout;
 

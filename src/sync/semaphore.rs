@@ -12,10 +12,10 @@ use std::time::Duration;
 use super::line::Line;
 use super::wait_queue::Key;
 use crate::kernel::door;
+use crate::kernel::edge::trail::Step;
 use crate::may_wait::may_wait;
 use crate::report::{Kind, Trail};
 use crate::time::{Elapsed, timeout};
-use crate::trail::Step;
 
 /// So many tasks at a time, and no more: a limit on what a server, a disk or an API is asked for at once.
 /// (gevent's and asyncio's `Semaphore`, tokio's in its names.)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::record::{Awaited, Course, Moment, Row, State};
-use crate::kernel::observe::By;
+use crate::kernel::edge::observe::By;
 
 /// What all pictures tell apart. In this order the legends name them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

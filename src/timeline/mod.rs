@@ -44,7 +44,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 
-use crate::kernel::observe::{Event, Observer};
+use crate::kernel::edge::observe::{Event, Observer};
 use record::{Course, Record};
 
 /// Records a run, and draws it. Its clones are the same timeline.

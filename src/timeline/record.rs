@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::kernel::observe::{By, Era, Event, Outcome, Reason, What};
+use crate::kernel::edge::observe::{By, Era, Event, Outcome, Reason, What};
 
 /// A moment of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

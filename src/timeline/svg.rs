@@ -9,7 +9,7 @@ use std::fmt::{self, Write};
 
 use super::chart::{END, Kind, LOOKS, Scale, count, cut, describe, heading, label, short};
 use super::record::{Course, Row, Span, State};
-use crate::kernel::observe::{By, Era, Outcome};
+use crate::kernel::edge::observe::{By, Era, Outcome};
 
 const WIDTH: f64 = 960.0;
 const LEFT: f64 = 200.0;

@@ -7,7 +7,7 @@ use std::iter;
 
 use super::chart::{END, Kind, LOOKS, Scale, count, cut, heading, label};
 use super::record::{Course, Row};
-use crate::kernel::observe::Outcome;
+use crate::kernel::edge::observe::Outcome;
 
 /// A [`Timeline`](super::Timeline) as lines of text; prints as the picture.
 #[derive(Clone, Debug)]

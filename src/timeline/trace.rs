@@ -12,7 +12,7 @@ use std::fmt::{self, Write};
 
 use super::chart::{Scale, describe, label};
 use super::record::{Course, Moment, Row, Span, State};
-use crate::kernel::observe::{By, Outcome};
+use crate::kernel::edge::observe::{By, Outcome};
 
 /// Processes are numbered from here on, and a main thread has its process's number, as is the custom: it should be
 /// no task's. (Nor 0: to Perfetto, that is no number.)

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use super::foreign::aside;
 use super::observe::{By, Event, Observer, Reason, What};
-use super::task::{Cause, Task, Wait, WaitKind};
-use crate::trail;
+use super::trail;
+use crate::kernel::task::{Cause, Task, Wait, WaitKind};
 
 /// Whoever watches a run, if somebody does.
 pub(crate) struct Watch {

@@ -4,13 +4,13 @@ use std::sync::atomic::Ordering;
 
 use super::foreign::aside;
 use super::observe::By;
-use super::scheduler::{Progress, Scheduler};
-use super::task::State;
+use crate::kernel::scheduler::{Progress, Scheduler};
+use crate::kernel::task::State;
 
 impl Scheduler {
     /// With no task ready: whether something can still end a wait (`Done`), nothing can (`Deadlock`), or
     /// only somebody who keeps a waker, on this thread or another, can (`Quiet`).
-    pub(super) fn stalled(&self) -> Progress {
+    pub(crate) fn stalled(&self) -> Progress {
         let (in_line, pollers) = self.reactor.borrow().waiting();
         // In this order: a waker that is gone has left its task in the inbox before, and a handle its orders.
         let wakers = self.home.wakers.load(Ordering::Acquire);

@@ -28,7 +28,7 @@ use std::sync::atomic::{
 };
 use std::time::Duration;
 
-use crate::kernel::observe::Era;
+use super::observe::Era;
 
 type Site = &'static Location<'static>;
 

@@ -6,8 +6,8 @@ use std::cell::Cell;
 use std::sync::OnceLock;
 use std::thread::Thread;
 
-use super::task::Task;
-use crate::board::Board;
+use super::board::Board;
+use crate::kernel::task::Task;
 
 pub(crate) struct Pulse {
     /// Counts the turns, to tell one from the next.

@@ -15,8 +15,8 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Waker};
 
-use crate::warn;
-pub(crate) use crate::warn::discard;
+use super::warn;
+pub(crate) use super::warn::discard;
 
 /// The task that has its turn on this thread: a `Task`, which lives while it is set.
 pub(crate) struct Running {

@@ -19,7 +19,7 @@ use std::panic::{self, AssertUnwindSafe};
 
 use log::{Level, LevelFilter, Record};
 
-use crate::signal;
+use super::signal;
 
 /// Reports that something has failed, or got lost.
 #[cold]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{RawWaker, RawWakerVTable};
 
-use super::scheduler::Scheduler;
-use super::task::{Home, Task, Waiter};
+use crate::kernel::scheduler::Scheduler;
+use crate::kernel::task::{Home, Task, Waiter};
 
 /// The vtable of a task's wakers; their data is `Arc::into_raw` of the task, and each is counted.
 pub(crate) static VTABLE: RawWakerVTable = RawWakerVTable::new(

@@ -1,0 +1,32 @@
+//! The edge of the kernel: what a first reading can do without. Files of the kernel and of its edge use one another,
+//! in the order that `tests/tidy.rs` has; within the edge, that is:
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `signal.rs` | handlers of signals, and how they write |
+//! | `warn.rs` | the crate's own warnings and errors |
+//! | `trail.rs` | which task holds what others wait for |
+//! | `fork.rs` | telling a process from its copy |
+//! | `patience.rs` | how long nothing may move |
+//! | `foreign.rs` | code of the user's that is no task's, and what becomes of panics |
+//! | `observe.rs` | what an observer of a run gets to know |
+//! | `board.rs` | what other threads and handlers of signals see of a turn |
+//! | `inbox.rs` | wakes from other threads |
+//! | `pulse.rs` | the turns of a thread, counted and shown |
+//! | `watch.rs` | kernel state, turned into events for an observer |
+//! | `ending.rs` | when nothing can go on, and how a run ends |
+//! | `waker.rs` | how a task is woken, from any thread |
+
+pub(crate) mod board;
+pub(crate) mod ending;
+pub(crate) mod foreign;
+pub(crate) mod fork;
+pub(crate) mod inbox;
+pub(crate) mod observe;
+pub(crate) mod patience;
+pub(crate) mod pulse;
+pub(crate) mod signal;
+pub(crate) mod trail;
+pub(crate) mod waker;
+pub(crate) mod warn;
+pub(crate) mod watch;
