@@ -414,6 +414,7 @@ pub mod thread;
 pub mod time;
 pub mod timeline;
 mod tree;
+mod waited;
 mod watchdog;
 
 pub use eras::{future, generator, green};
@@ -424,7 +425,6 @@ pub use group::{AsCompleted, Gather, Race, TryGather, as_completed, gather, race
 pub use group::{Failures, Group, Imap, Pool};
 pub use handle::{Handle, RemoteHandle, RunEnded};
 pub use join::{JoinError, JoinHandle};
-pub use kernel::door::Waited;
 pub use kernel::reactor::SourceId;
 pub use kernel::task::{Wait, WaitKind};
 pub use offload::{Offload, offload};
@@ -433,6 +433,7 @@ pub use root::run;
 pub use runtime::{Builder, Era, Runtime, Stats, stats};
 pub use tasks::{TaskInfo, Tasks, tasks};
 pub use testing::{assert_turns, assert_turns_async};
+pub use waited::Waited;
 
 /// The README's programs are compiled and run too.
 #[cfg(all(doctest, feature = "ureq"))]

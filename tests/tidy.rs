@@ -42,6 +42,7 @@ const READING_ORDER: &[&str] = &[
     "kernel/door.rs",
     "kernel/edge/mod.rs",
     "kernel/mod.rs",
+    "waited.rs",
     "stack_size.rs",
     "overflow.rs",
     "join.rs",

@@ -714,6 +714,7 @@ fn operation<'a>(ctx: Ctx<'a>, what: &'static What) -> Pin<Box<dyn Future<Output
             Box::pin(poll_fn(move |_| {
                 token.check();
                 world.stuck.set(true);
+                report::shared().any_is_stuck.store(true, Relaxed);
                 if stuck.0 {
                     report::shared().root_is_stuck.store(true, Relaxed);
                 }

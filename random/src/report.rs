@@ -13,6 +13,7 @@ pub(crate) struct Shared {
     pub(crate) ended: AtomicU64,
     /// The root is about to wait in cleanup that never ends: the process is to abort with a message.
     pub(crate) root_is_stuck: AtomicBool,
+    pub(crate) any_is_stuck: AtomicBool,
     /// Turns given, for the summary.
     pub(crate) operations: AtomicU64,
     failed: AtomicU32,
@@ -46,6 +47,7 @@ impl Shared {
         self.length.store(0, SeqCst);
         self.ended.store(0, SeqCst);
         self.root_is_stuck.store(false, SeqCst);
+        self.any_is_stuck.store(false, SeqCst);
     }
 
     pub(crate) fn failed(&self) -> bool {

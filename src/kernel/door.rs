@@ -30,7 +30,7 @@ use std::time::Instant;
 use super::cancel;
 use super::coroutine::{self, Open, with_open};
 use super::edge::waker::{NOBODY, VTABLE};
-use super::reactor::{Direction, SourceId, Ticket};
+use super::reactor::{Direction, EVENTS, SourceId, Ticket, poll_one};
 use super::scheduler::{
     BUDGET, Scheduler, current, here, in_task, running_task, with_local, with_task,
 };
@@ -188,7 +188,7 @@ pub(crate) fn poll_to_yield<F: Future>(op: Pin<&mut F>) -> Result<F::Output, Wai
 }
 
 /// The running task, and how often it has been woken.
-fn sayer() -> (u64, u32) {
+pub(crate) fn sayer() -> (u64, u32) {
     // SAFETY: a task has its turn on its home thread only.
     with_task(|task| (task.id, unsafe { task.local() }.wakes.get())).unwrap_or((0, 0))
 }
@@ -231,10 +231,28 @@ const OUTSIDE: &str = "a wait outside of any task: there is nothing to suspend. 
 #[inline(always)] // See `suspend_base`.
 #[track_caller]
 fn suspend(wait: &WaitCell) {
+    if cancel::unwinds() && block_thread(wait) {
+        return;
+    }
     let limit = before_suspending();
     here().wait.copy(wait);
     here().wait.limit(limit);
     coroutine::suspend_base();
+}
+
+/// While a stack unwinds, and in a panic hook, a wait for a socket blocks the thread, as std's calls do. Returns `false`
+/// for all other waits.
+#[cold]
+fn block_thread(wait: &WaitCell) -> bool {
+    let (id, direction) = match wait.kind.get() {
+        WaitKind::Readable(id) => (id, Direction::Read),
+        WaitKind::Writable(id) => (id, Direction::Write),
+        _ => return false,
+    };
+    let left = wait.deadline.get().map(|end| end.saturating_duration_since(Instant::now()));
+    let ms = left.map_or(100, |left| left.as_millis().min(100) as i32);
+    let _ = poll_one(id.fd(), EVENTS[direction as usize], ms); // What it says, the next try shows.
+    true
 }
 
 /// What precedes each suspension. Returns the earliest time limit in force.
@@ -357,53 +375,5 @@ impl Drop for Registration {
         if !matches!(self, Registration::None) {
             self.cancel();
         }
-    }
-}
-
-/// Waiting for a [`Wait`] is ready once, when what it says may have happened.
-///
-/// ```
-/// use wouldblock::{generator::{Generator, GeneratorState, Yielder}, Wait, green, time};
-///
-/// wouldblock::run(|| {
-///     let mut inner = Generator::new(|y: &Yielder<Wait>| {
-///         y.wait(time::sleep(std::time::Duration::from_millis(1)));
-///     });
-///     // A trampoline, by hand:
-///     while let GeneratorState::Yielded(wait) = inner.resume() {
-///         green::wait(wait);
-///     }
-/// });
-/// ```
-impl IntoFuture for Wait {
-    type Output = ();
-    type IntoFuture = Waited;
-
-    fn into_future(self) -> Waited {
-        Waited { wait: Some(self), registration: Registration::None }
-    }
-}
-
-/// See [`Wait`].
-#[derive(Debug)]
-#[must_use = "an operation does nothing until it is waited for"]
-pub struct Waited {
-    wait: Option<Wait>,
-    registration: Registration,
-}
-
-impl Future for Waited {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(wait) = self.wait.take() else { return Poll::Ready(()) };
-        if wait.kind == WaitKind::Parked && wait.sayer != sayer() {
-            // The wake came while the task did something else, or will come to another task.
-            return Poll::Ready(());
-        }
-        if !leave(cx, wait) {
-            self.registration.renew(cx, wait);
-        }
-        Poll::Pending
     }
 }

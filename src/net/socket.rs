@@ -20,8 +20,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use super::turn::{can_suspend, must_block, share, spend, spent};
+use super::turn::{can_suspend, share, spend, spent};
 use super::writers::Writers;
+use crate::kernel::cancel;
 use crate::kernel::door::{self, Registration};
 use crate::kernel::reactor::{Direction, EVENTS, News, Reactor, Source, SourceId, poll_one};
 use crate::kernel::scheduler::{Scheduler, now};
@@ -179,7 +180,8 @@ impl<S: AsRawFd> Socket<S> {
     ) -> Poll<io::Result<R>> {
         // Libraries poll for whatever reason, and mostly nothing has come: the reactor knows.
         let id = match direction {
-            Direction::Read if !must_block(cx) => {
+            // (While a stack unwinds, the reactor is not asked.)
+            Direction::Read if !cancel::unwinds() => {
                 self.with_reactor(|r, id| (!r.is_ready(id, direction)).then_some(id))
             }
             _ => None,
@@ -195,10 +197,6 @@ impl<S: AsRawFd> Socket<S> {
                     Attempt::Done(result) => return Poll::Ready(result),
                     Attempt::Spent => continue,
                     Attempt::WouldBlock => {}
-                }
-                if must_block(cx) {
-                    block_thread(self.source.fd(), direction, None)?;
-                    continue;
                 }
                 let Some(looked) = look(&self.source, &self.writers, direction) else {
                     return wait_by_hand(cx, self.source.fd(), direction).map(Err);
@@ -298,8 +296,8 @@ impl Future for Readiness<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(share(cx));
         let (fd, direction) = (self.source.fd(), self.direction);
-        if must_block(cx) {
-            return Poll::Ready(block_thread(fd, direction, None));
+        if cancel::unwinds() && is_ready_now(fd, direction) {
+            return Poll::Ready(Ok(())); // The reactor is not asked then.
         }
         let Some(looked) = look(self.source, self.writers, direction) else {
             return match is_ready_now(fd, direction) {

@@ -3,7 +3,6 @@
 use std::task::{Context, Poll};
 
 use crate::kernel::scheduler::{here, in_task};
-use crate::kernel::task::Waiter;
 use crate::kernel::{cancel, door};
 
 /// Whether there is a task that can be suspended. None can while its stack unwinds or its panic hook runs, since
@@ -11,13 +10,6 @@ use crate::kernel::{cancel, door};
 #[inline]
 pub(crate) fn can_suspend() -> bool {
     in_task() && !cancel::unwinds()
-}
-
-/// Whether an operation that is polled so, and is not ready, has to block the thread: it is awaited by a task that
-/// cannot be suspended. (Polled with a waker of another's, it may be pending.)
-#[inline]
-pub(super) fn must_block(cx: &Context<'_>) -> bool {
-    in_task() && cancel::unwinds() && matches!(door::waiter(cx), Waiter::Task(_))
 }
 
 /// Whether the task has had its share of this turn. It then gives the others a turn before it goes on.

@@ -1,0 +1,56 @@
+//! A [`Wait`] as an operation: how a generator is driven by hand.
+
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::kernel::door::{self, Registration};
+use crate::kernel::task::{Wait, WaitKind};
+
+/// Waiting for a [`Wait`] is ready once, when what it says may have happened.
+///
+/// ```
+/// use wouldblock::{generator::{Generator, GeneratorState, Yielder}, Wait, green, time};
+///
+/// wouldblock::run(|| {
+///     let mut inner = Generator::new(|y: &Yielder<Wait>| {
+///         y.wait(time::sleep(std::time::Duration::from_millis(1)));
+///     });
+///     // A trampoline, by hand:
+///     while let GeneratorState::Yielded(wait) = inner.resume() {
+///         green::wait(wait);
+///     }
+/// });
+/// ```
+impl IntoFuture for Wait {
+    type Output = ();
+    type IntoFuture = Waited;
+
+    fn into_future(self) -> Waited {
+        Waited { wait: Some(self), registration: Registration::None }
+    }
+}
+
+/// See [`Wait`].
+#[derive(Debug)]
+#[must_use = "an operation does nothing until it is waited for"]
+pub struct Waited {
+    wait: Option<Wait>,
+    registration: Registration,
+}
+
+impl Future for Waited {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(wait) = self.wait.take() else { return Poll::Ready(()) };
+        if wait.kind == WaitKind::Parked && wait.sayer != door::sayer() {
+            // The wake came while the task did something else, or will come to another task.
+            return Poll::Ready(());
+        }
+        if !door::leave(cx, wait) {
+            self.registration.renew(cx, wait);
+        }
+        Poll::Pending
+    }
+}
