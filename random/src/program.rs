@@ -633,6 +633,8 @@ fn tidy(block: &mut Block, is_cleanup: bool, hold: Hold) {
                 tidy(body, false, hold);
             }
             Op::NewGenerator(body) => tidy(body, false, Hold { root: false, by_hand: true }),
+            // A future that is dropped does not wait for its group.
+            Op::Switch(body) => tidy(body, false, Hold { root: false, ..hold }),
             Op::Remote { body, .. } | Op::SpawnInRuntime(_, body) => {
                 tidy(body, false, Hold::default());
             }

@@ -352,21 +352,17 @@ impl Registration {
 
     fn cancel(&mut self) {
         let old = ManuallyDrop::new(std::mem::take(self));
-        Scheduler::with(|scheduler| {
-            let Some(scheduler) = scheduler else { return };
-            // The waiter is dropped when the borrow has ended: it may be anybody's code.
-            // Another scheduler's is left to it: it will wake somebody who no longer waits.
-            let waiter = match *old {
-                Registration::Timer(at, key) if at == scheduler.home.run => {
-                    scheduler.timers.borrow_mut().remove(key)
-                }
-                Registration::Place(at, id, direction, ticket) if at == scheduler.home.run => {
-                    scheduler.reactor.borrow_mut().leave(id, direction, ticket)
-                }
-                _ => None,
-            };
-            drop(waiter);
-        });
+        // On a thread that has not entered the run, the registration is left to it: a wake too many.
+        let waiter = match *old {
+            Registration::Timer(run, key) => {
+                Scheduler::of_run(run, |s| s.timers.borrow_mut().remove(key))
+            }
+            Registration::Place(run, id, direction, ticket) => {
+                Scheduler::of_run(run, |s| s.reactor.borrow_mut().leave(id, direction, ticket))
+            }
+            Registration::None => None,
+        };
+        drop(waiter); // Only now, when nothing is borrowed any more: its destructor may be code of the user's.
     }
 }
 

@@ -66,6 +66,8 @@ pub(crate) struct Scheduler {
     pub(crate) closing: Cell<bool>,
     /// The thread was unwinding already when it came to close this.
     pub(crate) unwinding: Cell<bool>,
+    /// The scheduler of the thread in whose turn this one is entered.
+    outer: Cell<*const Scheduler>,
     /// How many tasks are `Left`.
     pub(crate) left: Cell<usize>,
     /// How long nothing may move before a deadlock is suspected; `None`: for ever.
@@ -223,6 +225,7 @@ impl Scheduler {
             next_id: Cell::new(0),
             closing: Cell::new(false),
             unwinding: Cell::new(false),
+            outer: Cell::new(ptr::null()),
             left: Cell::new(0),
             patience: Cell::new(Some(PATIENCE)),
             stride: Cell::new(1),
@@ -245,6 +248,20 @@ impl Scheduler {
         Scheduler::with(|here| f(here.filter(|here| Arc::as_ptr(&here.home) == home)))
     }
 
+    /// Calls `f` with the scheduler of that run, if the thread has entered it: also where a runtime is dropped inside of
+    /// the run, and is the scheduler of the thread meanwhile.
+    pub(crate) fn of_run<R>(run: u32, f: impl FnOnce(&Scheduler) -> R) -> Option<R> {
+        let mut at = here().scheduler.get();
+        // SAFETY: `enter` keeps a scheduler, and the one around it, in place while it is set.
+        while let Some(scheduler) = unsafe { at.as_ref() } {
+            if scheduler.home.run == run {
+                return Some(f(scheduler));
+            }
+            at = scheduler.outer.get();
+        }
+        None
+    }
+
     /// Makes this the scheduler of the thread while `f` runs, outside of any task and fiber; then everything is as
     /// it was, however `f` ends.
     pub(crate) fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
@@ -254,7 +271,8 @@ impl Scheduler {
                 here().scheduler.set(self.0);
             }
         }
-        let _restore = Restore(here().scheduler.replace(self));
+        self.outer.set(here().scheduler.replace(self));
+        let _restore = Restore(self.outer.get());
         while_no_task_runs(|| as_root(f))
     }
 
@@ -426,28 +444,13 @@ impl Scheduler {
     }
 
     /// Who is at work now, if nobody says otherwise.
-    fn who(&self) -> By {
+    pub(super) fn who(&self) -> By {
         let Running { task, host } = running();
         let at_work = if task.get().is_null() { host } else { task };
         // SAFETY: a task lives while it is set.
         let at_work = unsafe { at_work.get().cast::<Task>().as_ref() };
         let of_this_run = at_work.filter(|task| Arc::ptr_eq(&task.home, &self.home));
         of_this_run.map_or_else(|| self.watch.by.get(), |task| By::Task(task.id))
-    }
-
-    /// A task of this scheduler is to stop where it waits, when it is next woken. Returns `false` if it was to stop
-    /// already, or is done.
-    pub(crate) fn cancel(&self, task: &Task) -> bool {
-        // SAFETY: as in `wake`.
-        let local = unsafe { task.local() };
-        local.state.get() != State::Done && !local.cancelled.replace(true)
-    }
-
-    /// Tells the observer of a task that [`cancel`](Scheduler::cancel) has cancelled.
-    pub(crate) fn tell_cancelled(&self, task: &Task) {
-        if self.watch.is_on() {
-            self.tell(task, What::Cancelled(self.who()));
-        }
     }
 
     #[inline]
@@ -457,7 +460,7 @@ impl Scheduler {
         }
     }
 
-    fn tell(&self, task: &Task, what: What<'_>) {
+    pub(super) fn tell(&self, task: &Task, what: What<'_>) {
         self.watch.tell(self.clock.now(), task.id, what);
     }
 

@@ -3,9 +3,9 @@
 use std::sync::atomic::Ordering;
 
 use super::foreign::aside;
-use super::observe::By;
+use super::observe::{By, What};
 use crate::kernel::scheduler::{Progress, Scheduler};
-use crate::kernel::task::State;
+use crate::kernel::task::{State, Task};
 
 impl Scheduler {
     /// With no task ready: whether something can still end a wait (`Done`), nothing can (`Deadlock`), or
@@ -22,6 +22,21 @@ impl Scheduler {
             (true, _, _) | (_, _, false) => Progress::Done,
             (false, 0, true) => Progress::Deadlock,
             (false, _, true) => Progress::Quiet,
+        }
+    }
+
+    /// A task of this scheduler is to stop where it waits, when it is next woken. Returns `false` if it was to stop
+    /// already, or is done.
+    pub(crate) fn cancel(&self, task: &Task) -> bool {
+        // SAFETY: as in `wake`.
+        let local = unsafe { task.local() };
+        local.state.get() != State::Done && !local.cancelled.replace(true)
+    }
+
+    /// Tells the observer of a task that [`cancel`](Scheduler::cancel) has cancelled.
+    pub(crate) fn tell_cancelled(&self, task: &Task) {
+        if self.watch.is_on() {
+            self.tell(task, What::Cancelled(self.who()));
         }
     }
 
