@@ -61,7 +61,7 @@ pub(crate) struct Scheduler {
     original: Original,
     pub(crate) watch: Watch,
     /// How the task ends whose turn it is.
-    outcome: Cell<Outcome>,
+    pub(super) outcome: Cell<Outcome>,
     next_id: Cell<u64>,
     pub(crate) closing: Cell<bool>,
     /// The thread was unwinding already when it came to close this.
@@ -462,15 +462,6 @@ impl Scheduler {
 
     pub(super) fn tell(&self, task: &Task, what: What<'_>) {
         self.watch.tell(self.clock.now(), task.id, what);
-    }
-
-    /// The task whose turn it is has come to an end without a value.
-    pub(crate) fn failed(&self, outcome: Outcome) {
-        let counters = &self.counters;
-        let count =
-            if outcome == Outcome::Cancelled { &counters.cancelled } else { &counters.panicked };
-        count.set(count.get() + 1);
-        self.outcome.set(outcome);
     }
 
     /// Makes a waiting task ready. Only for tasks of this scheduler.

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::foreign::aside;
-use super::observe::{By, What};
+use super::observe::{By, Outcome, What};
 use crate::kernel::scheduler::{Progress, Scheduler};
 use crate::kernel::task::{State, Task};
 
@@ -38,6 +38,15 @@ impl Scheduler {
         if self.watch.is_on() {
             self.tell(task, What::Cancelled(self.who()));
         }
+    }
+
+    /// The task whose turn it is has come to an end without a value.
+    pub(crate) fn failed(&self, outcome: Outcome) {
+        let counters = &self.counters;
+        let count =
+            if outcome == Outcome::Cancelled { &counters.cancelled } else { &counters.panicked };
+        count.set(count.get() + 1);
+        self.outcome.set(outcome);
     }
 
     /// Refuses new tasks and cancels all that are left, the newest first; returns when each is done, or its
