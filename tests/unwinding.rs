@@ -519,8 +519,7 @@ fn a_cancellation_that_was_kept_is_a_panic_in_another_task() {
         task.cancel();
         task.join().unwrap();
         let kept = kept.borrow_mut().take().unwrap();
-        let error =
-            green::spawn(move || panic::resume_unwind(kept)).join().map(|()| ()).unwrap_err();
+        let error = green::spawn(move || panic::resume_unwind(kept)).join().unwrap_err();
         assert!(error.is_panic() && !error.is_cancelled());
         assert_contains(&error.to_string(), &["a cancellation or time limit that was over"]);
         let panicked = panic::catch_unwind(|| panic!("a panic")).unwrap_err();
@@ -589,7 +588,10 @@ fn a_generator_may_yield_after_a_limit_in_which_green_code_waited() {
             });
             y.yield_from(inner);
             let group = wouldblock::Group::run(|g| {
-                drop(g.spawn_green(|| Ok::<_, wouldblock::JoinError>(green::sleep(MS))));
+                drop(g.spawn_green(|| {
+                    green::sleep(MS);
+                    Ok::<_, wouldblock::JoinError>(())
+                }));
                 Ok(())
             });
             group.unwrap();
@@ -768,24 +770,24 @@ fn a_sleep_of_no_time_gives_one_turn_and_notices_a_cancellation_in_each_era() {
         let tasks = [
             green::spawn(move || {
                 loop {
-                    green::sleep(zero)
+                    green::sleep(zero);
                 }
             }),
             generator::spawn(move |y| {
                 loop {
-                    y.wait(time::sleep(zero))
+                    y.wait(time::sleep(zero));
                 }
             }),
             future::spawn(async move {
                 loop {
-                    time::sleep(zero).await
+                    time::sleep(zero).await;
                 }
             }),
         ];
         let_others_run();
         for task in tasks {
             task.cancel();
-            assert!(task.join().map(|()| ()).unwrap_err().is_cancelled());
+            assert!(task.join().unwrap_err().is_cancelled());
         }
     });
 }

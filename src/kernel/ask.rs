@@ -76,7 +76,7 @@ impl Scheduler {
             for order in self.home.orders.drain() {
                 let open = !self.is_closing();
                 aside(format_args!("an order of another thread, or its destructor,"), || {
-                    order(open)
+                    order(open);
                 });
             }
         }
