@@ -2,6 +2,7 @@
 
 use crate::kernel::cancel;
 use crate::kernel::coroutine::with_open;
+use crate::kernel::door;
 use crate::kernel::edge::observe::Era;
 use crate::kernel::scheduler::{current, in_task};
 
@@ -11,6 +12,14 @@ use crate::kernel::scheduler::{current, in_task};
 #[inline]
 pub(crate) fn may_wait() -> bool {
     in_task() && !std::thread::panicking() && !is_future_dropped()
+}
+
+/// Whether a green verb may take what is ready without a wait: the task has a share of its turn left, or cannot wait
+/// here. Such a verb spends one of the share; where it has none left, it waits for its operation, which lets the
+/// others run first.
+#[inline]
+pub(crate) fn may_take() -> bool {
+    !door::is_spent() || !may_wait()
 }
 
 /// Whether the running task's future has been cancelled, and is not polled but dropped.

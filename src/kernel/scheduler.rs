@@ -479,8 +479,6 @@ impl Scheduler {
             }
             State::Waiting => {
                 self.counters.wakes.set(self.counters.wakes.get() + 1);
-                self.enqueue(task.clone()); // First: an observer may wake it too.
-                self.tell_woken(&task);
                 // These are the task itself, so that dropping them runs no foreign code.
                 if let Some(key) = local.timer.take() {
                     drop(self.timers.borrow_mut().remove(key));
@@ -492,6 +490,11 @@ impl Scheduler {
                 };
                 if let (Some(ticket), Some((id, direction))) = (local.ticket.take(), stood) {
                     drop(self.reactor.borrow_mut().leave(id, direction, ticket));
+                }
+                let told = self.watch.is_on().then(|| task.clone());
+                self.enqueue(task);
+                if let Some(task) = told {
+                    self.tell_woken(&task);
                 }
             }
         }

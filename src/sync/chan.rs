@@ -28,7 +28,7 @@ use std::time::Duration;
 use super::line::Line;
 use super::wait_queue::Key;
 use crate::kernel::door;
-use crate::may_wait::may_wait;
+use crate::may_wait::may_take;
 use crate::report::{Kind, Trail};
 use crate::time::timeout;
 
@@ -134,11 +134,14 @@ impl<T> Chan<T> {
     #[inline]
     #[track_caller]
     pub(crate) fn put(&self, item: T) -> Result<(), SendError<T>> {
-        if may_wait() {
+        if !may_take() {
             return door::wait(self.sending(item));
         }
         match self.try_put(item) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                door::spend();
+                Ok(())
+            }
             Err(TrySendError::Disconnected(item)) => Err(SendError(item)),
             Err(TrySendError::Full(item)) => door::wait(self.sending(item)),
         }
@@ -158,11 +161,14 @@ impl<T> Chan<T> {
     #[inline]
     #[track_caller]
     pub(crate) fn get(&self) -> Result<T, RecvError> {
-        if may_wait() {
+        if !may_take() {
             return door::wait(self.receiving());
         }
         match self.try_get() {
-            Ok(item) => Ok(item),
+            Ok(item) => {
+                door::spend();
+                Ok(item)
+            }
             Err(TryRecvError::Disconnected) => Err(RecvError),
             Err(TryRecvError::Empty) => door::wait(self.receiving()),
         }

@@ -12,7 +12,7 @@ use super::line::Line;
 use super::wait_queue::Key;
 use crate::kernel::door;
 use crate::kernel::task::Wait;
-use crate::may_wait::may_wait;
+use crate::may_wait::may_take;
 use crate::time::{Elapsed, timeout};
 
 /// Something that happens once, or until further notice: all who wait for it go on. (Python's `Event`.)
@@ -81,8 +81,9 @@ impl Event {
     /// Nothing is lost.
     #[track_caller]
     pub fn wait(&self) {
-        if may_wait() || !self.is_set() {
-            door::wait(self.waiting());
+        match may_take() && self.is_set() {
+            true => door::spend(),
+            false => door::wait(self.waiting()),
         }
     }
 

@@ -13,7 +13,7 @@ use super::line::Line;
 use super::wait_queue::Key;
 use crate::kernel::door;
 use crate::kernel::edge::trail::Step;
-use crate::may_wait::may_wait;
+use crate::may_wait::may_take;
 use crate::report::{Kind, Trail};
 use crate::time::{Elapsed, timeout};
 
@@ -104,9 +104,10 @@ impl<T: ?Sized> Mutex<T> {
     #[track_caller]
     pub fn lock(&self) -> MutexGuard<'_, T> {
         let site = Location::caller();
-        if !may_wait()
+        if may_take()
             && let Some(guard) = self.lock_now(site)
         {
+            door::spend();
             return guard;
         }
         door::wait(self.locking_at(site))

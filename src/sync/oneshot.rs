@@ -23,7 +23,7 @@ use std::time::Duration;
 use crate::kernel::door;
 use crate::kernel::edge::waker::wake_waiter;
 use crate::kernel::task::{Wait, Waiter};
-use crate::may_wait::may_wait;
+use crate::may_wait::may_take;
 use crate::time::timeout;
 
 /// A channel for one value.
@@ -112,9 +112,10 @@ impl<T> Receiver<T> {
     /// The value is lost.
     #[track_caller]
     pub fn recv(mut self) -> Result<T, RecvError> {
-        if !may_wait()
+        if may_take()
             && let Ok(value) = self.try_recv()
         {
+            door::spend();
             return Ok(value);
         }
         door::wait(self)

@@ -14,7 +14,7 @@ use super::line::Line;
 use super::wait_queue::Key;
 use crate::kernel::door;
 use crate::kernel::task::Wait;
-use crate::may_wait::may_wait;
+use crate::may_wait::may_take;
 use crate::report::Kind;
 
 /// Python's `Queue` (of `queue`, `gevent.queue`, `asyncio`): one object for both ends, a count of what is not
@@ -218,8 +218,9 @@ impl<T> Queue<T> {
     /// Nothing is lost.
     #[track_caller]
     pub fn join(&self) {
-        if may_wait() || self.unfinished() > 0 {
-            door::wait(self.joining());
+        match may_take() && self.unfinished() == 0 {
+            true => door::spend(),
+            false => door::wait(self.joining()),
         }
     }
 

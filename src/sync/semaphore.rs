@@ -13,7 +13,7 @@ use super::line::Line;
 use super::wait_queue::Key;
 use crate::kernel::door;
 use crate::kernel::edge::trail::Step;
-use crate::may_wait::may_wait;
+use crate::may_wait::may_take;
 use crate::report::{Kind, Trail};
 use crate::time::{Elapsed, timeout};
 
@@ -105,9 +105,10 @@ impl Semaphore {
     #[inline]
     #[track_caller]
     pub fn acquire_many(&self, permits: usize) -> Permit<'_> {
-        if !may_wait()
+        if may_take()
             && let Some(permit) = self.try_acquire_many(permits)
         {
+            door::spend();
             return permit;
         }
         door::wait(self.acquiring_many(permits))
