@@ -297,10 +297,10 @@ impl Drop for Root {
             true => "which panics",
             false => "whose tasks are to end; put a time limit inside of the cleanup that waits",
         };
-        eprintln!(
-            "wouldblock: the root of a run, {root}, {does}, and may borrow from the function that called `run`: \
+        warn::print(format_args!(
+            "the root of a run, {root}, {does}, and may borrow from the function that called `run`: \
              that cannot be left by the run, {why}; aborting"
-        );
+        ));
         std::process::abort();
     }
 }

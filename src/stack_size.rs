@@ -73,7 +73,7 @@ const KEPT: usize = 16 << 20;
 pub(crate) fn trim() {
     thread_local!(static GIVEN: Cell<usize> = const { Cell::new(0) });
     let given = page_faults();
-    if given.is_some_and(|now| (now - GIVEN.get()) * page_size() < KEPT) {
+    if given.is_some_and(|now| now.saturating_sub(GIVEN.get()) * page_size() < KEPT) {
         return;
     }
     GIVEN.set(given.unwrap_or(0));

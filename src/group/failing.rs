@@ -18,6 +18,7 @@ use std::task::Poll;
 use crate::eras::{future, generator, green};
 use crate::join::{JoinError, JoinHandle};
 use crate::kernel::cancel;
+use crate::kernel::edge::warn;
 use crate::kernel::scheduler::{current, in_task};
 use crate::kernel::task::{Task, Wait};
 use crate::pep342::Yielder;
@@ -297,7 +298,7 @@ struct Lost<'a, E: Display>(&'a RefCell<Vec<Failure<E>>>);
 impl<E: Display> Drop for Lost<'_, E> {
     fn drop(&mut self) {
         for failure in self.0.take() {
-            log::error!("{failure}, in a group that was given up");
+            warn::error(format_args!("{failure}, in a group that was given up"));
         }
     }
 }

@@ -128,10 +128,10 @@ fn count(raised: &Cell<u16>) -> bool {
         warn::error(format_args!("{text}; the run is over, and the task is left where it is"));
         return true;
     }
-    eprintln!(
-        "wouldblock: {text}; aborting. Let the payload of a `catch_unwind` around a wait go on \
+    warn::print(format_args!(
+        "{text}; aborting. Let the payload of a `catch_unwind` around a wait go on \
          (`resume_unwind`), and return when `try_yield` says `Exit`."
-    );
+    ));
     process::abort();
 }
 
@@ -177,11 +177,11 @@ fn refuse() {
         ));
         leave();
     }
-    eprintln!(
-        "wouldblock: {} has to wait in a destructor while its stack unwinds, which would leave the thread \
+    warn::print(format_args!(
+        "{} has to wait in a destructor while its stack unwinds, which would leave the thread \
          panicking for all other tasks; aborting. Do not wait in `drop`; use `green::finally`.",
         running()
-    );
+    ));
     process::abort();
 }
 
@@ -195,10 +195,10 @@ fn limits() -> *const () {
 
 /// Counts something that the running fiber has open, as long as this lives. (PEP 789: a generator that yields out
 /// of it would leave it in force for the code that resumed it.)
-pub(crate) struct Opened(fn(&Open) -> &Cell<u16>);
+pub(crate) struct Opened(fn(&Open) -> &Cell<u32>);
 
 impl Opened {
-    pub(crate) fn one(count: fn(&Open) -> &Cell<u16>) -> Opened {
+    pub(crate) fn one(count: fn(&Open) -> &Cell<u32>) -> Opened {
         with_open(|open| count(open).set(count(open).get() + 1));
         Opened(count)
     }

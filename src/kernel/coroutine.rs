@@ -34,6 +34,7 @@ use std::ptr::{self, NonNull};
 
 use corosensei::{Coroutine, Yielder};
 
+use super::edge::warn;
 use super::stack::{Arena, Stack};
 
 // SAFETY: `base` and `limit` are multiples of a cache line, and so of the alignment asked for; the
@@ -76,12 +77,12 @@ pub(crate) struct Open {
     /// The innermost poll of an operation: a `door::Record` in a frame of this fiber.
     pub(crate) poll: Cell<*const ()>,
     /// Time limits, and what the innermost is called.
-    pub(crate) limits: Cell<u16>,
+    pub(crate) limits: Cell<u32>,
     pub(crate) limit: Cell<&'static str>,
     /// Pieces of cleanup that hold off a task's cancellation.
-    pub(crate) shields: Cell<u16>,
+    pub(crate) shields: Cell<u32>,
     /// Scopes whose tasks borrow from this fiber's frames.
-    pub(crate) scopes: Cell<u16>,
+    pub(crate) scopes: Cell<u32>,
 }
 
 impl Open {
@@ -428,9 +429,9 @@ struct AbortOnDrop;
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
-        eprintln!(
-            "wouldblock: a coroutine's job unwound past its end; this is a bug in wouldblock"
-        );
+        warn::print(format_args!(
+            "a coroutine's job unwound past its end; this is a bug in wouldblock"
+        ));
         std::process::abort();
     }
 }

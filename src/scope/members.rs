@@ -12,6 +12,7 @@ use crate::join::Canceller;
 use crate::kernel::cancel::{self, Opened};
 use crate::kernel::door;
 use crate::kernel::edge::waker;
+use crate::kernel::edge::warn;
 use crate::kernel::scheduler::{in_task, now};
 use crate::kernel::task::{Task, Wait, Waiter};
 
@@ -219,9 +220,9 @@ struct Bomb;
 
 impl Drop for Bomb {
     fn drop(&mut self) {
-        eprintln!(
-            "wouldblock: a scope is left while its tasks run, where it cannot wait for them; aborting"
-        );
+        warn::print(format_args!(
+            "a scope is left while its tasks run, where it cannot wait for them; aborting"
+        ));
         std::process::abort();
     }
 }

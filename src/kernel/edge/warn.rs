@@ -71,7 +71,8 @@ fn report(level: Level, text: fmt::Arguments<'_>) {
     }
 }
 
-/// Not by `eprintln`, which panics where standard error is closed.
-fn print(text: fmt::Arguments<'_>) {
+/// Writes to standard error, for what cannot wait for a logger, as before an abort. Not by `eprintln`, which panics
+/// where standard error takes nothing.
+pub(crate) fn print(text: fmt::Arguments<'_>) {
     let _ = signal::write_to_stderr(format!("wouldblock: {text}\n").as_bytes());
 }
