@@ -1028,7 +1028,7 @@ fn a_body_that_fails_ends_its_tasks() {
                 green::sleep(HOUR);
                 Ok(())
             });
-            green::yield_now();
+            green::sleep(SECOND); // the child has begun
             Err("of the body")
         });
         assert_eq!((result, trace.take()), (Err("of the body"), vec!["child".into()]));
@@ -1039,7 +1039,7 @@ fn a_body_that_fails_ends_its_tasks() {
                 let _guard = guard;
                 pending::<Result<(), _>>().await
             });
-            future::yield_now().await;
+            time::sleep(SECOND).await;
             Err("of the body")
         }));
         assert_eq!((result, trace.take()), (Err("of the body"), vec!["child".into()]));
@@ -1183,7 +1183,7 @@ fn a_panic_of_the_body_or_of_a_future_comes_out() {
                     green::sleep(HOUR);
                     Err::<(), _>("never")
                 });
-                green::yield_now();
+                green::sleep(SECOND); // the child has begun
                 if true {
                     panic!("of the body");
                 }

@@ -210,7 +210,7 @@ fn captures_of_a_task_without_a_stack_may_panic_or_try_to_wait_when_they_are_dro
                     _ => drop(builder.spawn_generator(move |_| code())),
                 }
             }
-            green::yield_now();
+            green::sleep(SECOND); // each that has a stack has begun
             assert_eq!(task::current().map(|task| task.id()), Some(1));
             assert!(dropped.get() > 0, "some had no stack");
         });
@@ -515,7 +515,7 @@ fn a_cancellation_that_was_kept_is_a_panic_in_another_task() {
             assert!(task::is_cancellation(&*caught));
             *keep.borrow_mut() = Some(caught);
         });
-        green::yield_now();
+        green::sleep(SECOND); // the task has begun
         task.cancel();
         task.join().unwrap();
         let kept = kept.borrow_mut().take().unwrap();

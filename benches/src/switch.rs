@@ -1,7 +1,7 @@
 //! switch: one resume of a coroutine and the suspend that ends it, driven by hand, with no scheduler.
 //!
 //! A generator yields numbers for ever, and its caller takes ten million of them. `wouldblock-kernel` is what
-//! a task's turn is made of, without the scheduler around it: the kernel's two lowest files, compiled into
+//! a task's turn is made of, without the scheduler around it: the kernel's lowest files, compiled into
 //! this program once more, since no public call is that alone.
 
 use std::hint::black_box;
@@ -18,6 +18,10 @@ use crate::{Bench, Case};
 #[path = "../../src/kernel"]
 mod kernel {
     pub(crate) mod coroutine;
+    pub(crate) mod edge {
+        pub(crate) mod signal;
+        pub(crate) mod warn;
+    }
     pub(crate) mod stack;
 }
 use kernel::coroutine::{Fiber, suspend_base};
