@@ -136,10 +136,9 @@ impl Handle {
                     return drop(panic::catch_unwind(AssertUnwindSafe(|| drop(code))));
                 }
                 let handle = spawn(builder, code);
-                let _ = started.set(handle.task.clone());
-                handle.at_end(move |packet| {
-                    there.settle(packet.result.take().expect("nobody else can take it"));
-                });
+                let task = handle.task.clone();
+                let _ = started.set(task.clone());
+                handle.at_end(move |packet| there.settle(packet.take(&task)));
             })
         });
         match code {

@@ -12,12 +12,12 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
-use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 
 use crate::kernel::cancel;
 use crate::kernel::coroutine::{Fiber, Open, Suspender, Switch};
 use crate::kernel::edge::foreign::{Boundary, Unwind, discard, message};
+use crate::kernel::edge::unwinding;
 use crate::kernel::edge::warn;
 use crate::overflow;
 use crate::stack_size;
@@ -163,7 +163,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     #[track_caller]
     pub fn throw(&mut self, payload: Box<dyn Any + Send>) -> GeneratorState<Y, R> {
         if self.start.take().is_some() {
-            panic::resume_unwind(payload);
+            unwinding::unwind_with(payload);
         }
         self.advance(Some(Sent::Throw(payload)))
     }
@@ -185,7 +185,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
             GeneratorState::Yielded(_) => panic!("a generator yielded while it was being closed"),
             // The unwinding of a time limit, or of the task that closes it, goes on.
             GeneratorState::Complete(Err(payload)) if !self.line.is_closing(&*payload) => {
-                panic::resume_unwind(payload)
+                unwinding::unwind_with(payload)
             }
             GeneratorState::Complete(_) => {}
         }
@@ -202,7 +202,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         match self.advance_caught(sent) {
             GeneratorState::Yielded(value) => GeneratorState::Yielded(value),
             GeneratorState::Complete(Ok(value)) => GeneratorState::Complete(value),
-            GeneratorState::Complete(Err(payload)) => panic::resume_unwind(payload),
+            GeneratorState::Complete(Err(payload)) => unwinding::unwind_with(payload),
         }
     }
 
@@ -226,7 +226,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         let y = Yielder { line: self.line.clone(), suspender: fiber.suspender() };
         let returned = self.returned.clone();
         self.fiber.insert(fiber).start(move || {
-            let result = panic::catch_unwind(AssertUnwindSafe(|| body(&y)));
+            let result = unwinding::catch(|| body(&y));
             returned.set(Some(result));
         })
     }
@@ -295,9 +295,10 @@ impl<Y: 'static, S: 'static, R: 'static> Drop for Generator<Y, S, R> {
         // Also while this thread is unwinding: what unwinds in the generator is caught at its root.
         match self.step(Some(Sent::Close)) {
             Some(GeneratorState::Complete(Ok(_))) => {}
-            // Also that of a time limit or of the task: its next wait raises it again.
-            Some(GeneratorState::Complete(Err(payload))) if payload.is::<Unwind>() => {}
             Some(GeneratorState::Complete(Err(payload))) => {
+                if let Some(unwind) = payload.downcast_ref() {
+                    return cancel::forgive(unwind); // Of a time limit or of the task: its next wait raises it again.
+                }
                 let text = format!(
                     "a generator panicked while it was being dropped: {}",
                     message(&*payload)
@@ -355,7 +356,7 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
     pub fn yield_(&self, value: Y) -> S {
         match self.exchange(value) {
             Sent::Value(value) => value,
-            Sent::Throw(payload) => panic::resume_unwind(payload),
+            Sent::Throw(payload) => unwinding::unwind_with(payload),
             Sent::Close => self.line.close(),
         }
     }
@@ -412,7 +413,7 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
         self.line.in_wait.set(false);
         match sent {
             Sent::Value(_) => {}
-            Sent::Throw(payload) => panic::resume_unwind(payload),
+            Sent::Throw(payload) => unwinding::unwind_with(payload),
             Sent::Close => self.line.close(),
         }
     }
@@ -420,10 +421,7 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
     #[inline(always)] // See `Fiber::resume`.
     #[track_caller]
     fn exchange(&self, value: Y) -> Sent<S> {
-        // Where the thread was unwinding already, the generator's own stack may well not be.
-        if !self.line.unwinding.get() {
-            cancel::refuse_while_unwinding();
-        }
+        unwinding::refuse_to_yield(self.line.unwinding.get());
         self.suspender.suspend(|open| {
             self.line.refuse_inside(open);
             self.line.yielded.set(Some(value));

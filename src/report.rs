@@ -139,6 +139,7 @@ impl fmt::Display for Does<'_> {
         match (self.state, self.waiting) {
             (State::Running | State::Woken, _) => f.write_str("runs"),
             (State::Done, _) => f.write_str("ends"),
+            (State::Left, _) => f.write_str("has swallowed its cancellation, and is left"),
             (_, Waiting::No) => f.write_str("is ready"),
             (_, Waiting::Read(id)) => write!(f, "waits to read from descriptor {}", id.fd()),
             (_, Waiting::Write(id)) => write!(f, "waits to write to descriptor {}", id.fd()),

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::join::{JoinHandle, Promise};
-use crate::kernel::cancel;
 use crate::kernel::coroutine::{self, Fiber};
 use crate::kernel::edge::observe::Observer;
 use crate::kernel::edge::patience::PATIENCE;
+use crate::kernel::edge::unwinding;
 use crate::kernel::edge::warn;
 use crate::kernel::scheduler::{
     Progress, Scheduler, current, in_task, running_task, with_local, with_task,
@@ -230,7 +230,7 @@ impl Builder {
         code: Box<dyn FnOnce() + '_>,
         root: impl FnOnce(Promise<()>, Box<dyn FnOnce()>) -> Box<dyn Body>,
     ) -> Result<(), Deadlock> {
-        cancel::refuse_while_unwinding();
+        unwinding::refuse_while_unwinding();
         refuse_nesting("`run` inside of `run`");
         let _watching = self.watchdog.map(watchdog::watch);
         let signal = self.signal;
@@ -427,6 +427,8 @@ fn close(runtime: &Runtime) {
         warn::error(format_args!(
             "the run is over, but not the cleanup of its tasks, which is left: {report}"
         ));
+        scheduler.clear_queue();
+        scheduler.leave(&scheduler.all_tasks());
     }
     scheduler.close();
     stack_size::trim();

@@ -38,6 +38,7 @@ const READING_ORDER: &[&str] = &[
     "kernel/ask.rs",
     "kernel/edge/ending.rs",
     "kernel/edge/waker.rs",
+    "kernel/edge/unwinding.rs",
     "kernel/cancel.rs",
     "kernel/door.rs",
     "kernel/edge/mod.rs",

@@ -38,6 +38,7 @@ use crate::kernel::coroutine::{Fiber, Switch};
 use crate::kernel::door::{self, Record};
 use crate::kernel::edge::foreign::contain;
 use crate::kernel::edge::observe::Era;
+use crate::kernel::edge::unwinding;
 use crate::kernel::task::Body;
 use crate::runtime::{end_poll, fiber, launch, poll_fiber};
 use crate::task;
@@ -158,7 +159,7 @@ impl<F: Future> Code<F> {
             if let Some(Err(payload)) = polled {
                 // A second panic, in the destructor, has been reported; the first is the task's.
                 contain(|| future.set(None));
-                panic::resume_unwind(payload);
+                unwinding::unwind_with(payload);
             }
             future.set(None);
             match polled {

@@ -40,6 +40,7 @@ use crate::kernel::cancel;
 use crate::kernel::coroutine::Switch;
 use crate::kernel::door;
 use crate::kernel::edge::observe::Era;
+use crate::kernel::edge::unwinding;
 use crate::kernel::task::{Body, Wait};
 use crate::pep342::Sent;
 use crate::runtime::{fiber, launch};
@@ -92,7 +93,7 @@ impl<T: 'static, F: FnOnce(&Yielder<Wait>) -> T + 'static> Body for Trampoline<T
             let mut step = generator.step(Some(sent));
             while cancel::is_cancelled() && matches!(step, Some(GeneratorState::Yielded(_))) {
                 if cancel::count_root() {
-                    cancel::mark_left();
+                    unwinding::mark_left();
                     return Switch::Suspended;
                 }
                 step = generator.step(Some(Sent::Close));

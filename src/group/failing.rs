@@ -18,6 +18,7 @@ use std::task::Poll;
 use crate::eras::{future, generator, green};
 use crate::join::{JoinError, JoinHandle};
 use crate::kernel::cancel;
+use crate::kernel::edge::unwinding;
 use crate::kernel::edge::warn;
 use crate::kernel::scheduler::{current, in_task};
 use crate::kernel::task::{Task, Wait};
@@ -273,7 +274,7 @@ impl<E: From<JoinError> + Display + 'static> Shared<E> {
     fn end<T>(&self, value: Option<T>) -> Result<T, Failures<E>> {
         self.over.set(true);
         if let Some(payload) = self.panic.take() {
-            panic::resume_unwind(payload);
+            unwinding::unwind_with(payload);
         }
         let failures = self.failures.take();
         match value {

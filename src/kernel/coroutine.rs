@@ -83,6 +83,8 @@ pub(crate) struct Open {
     pub(crate) shields: Cell<u32>,
     /// Scopes whose tasks borrow from this fiber's frames.
     pub(crate) scopes: Cell<u32>,
+    /// A cancellation unwinds this stack, or was caught there, on a thread that was unwinding before.
+    pub(crate) unwinds: Cell<bool>,
 }
 
 impl Open {
@@ -93,6 +95,7 @@ impl Open {
             limit: Cell::new(""),
             shields: Cell::new(0),
             scopes: Cell::new(0),
+            unwinds: Cell::new(false),
         }
     }
 }
@@ -182,6 +185,7 @@ impl Fiber {
         }
         let mut job = ManuallyDrop::new(job);
         assert!(!self.link().busy.replace(true), "a fiber takes one job at a time");
+        self.link().open.unwinds.set(false);
         self.link().job.set(Some(((&raw mut job).cast(), run::<F>)));
         self.resume()
     }

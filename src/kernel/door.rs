@@ -29,8 +29,9 @@ use std::time::Instant;
 
 use super::cancel;
 use super::coroutine::{self, Open, with_open};
+use super::edge::unwinding;
 use super::edge::waker::{NOBODY, VTABLE};
-use super::reactor::{Direction, EVENTS, SourceId, Ticket, poll_one};
+use super::reactor::{Direction, SourceId, Ticket};
 use super::scheduler::{
     BUDGET, Scheduler, current, here, in_task, running_task, with_local, with_task,
 };
@@ -55,7 +56,7 @@ fn own_waker() -> ManuallyDrop<Waker> {
 
 /// Whether `waker` is that of the code that is running.
 #[inline]
-fn is_own(waker: &Waker) -> bool {
+pub(crate) fn is_own(waker: &Waker) -> bool {
     let task = running_task();
     let vtable = if task.is_null() { &NOBODY } else { &VTABLE };
     ptr::eq(waker.data(), task.cast()) && ptr::eq(waker.vtable(), vtable)
@@ -167,7 +168,7 @@ pub(crate) fn share_is_spent<T>(cx: &Context<'_>) -> Poll<T> {
 /// Whether the running task has had its share of this turn. (While a stack unwinds, nothing suspends.)
 #[inline]
 pub(crate) fn is_spent() -> bool {
-    here().budget.get() == 0 && in_task() && !cancel::unwinds()
+    here().budget.get() == 0 && in_task() && !unwinding::unwinds()
 }
 
 /// `cx.waker()`, to be kept by something that this thread's scheduler wakes.
@@ -231,7 +232,7 @@ const OUTSIDE: &str = "a wait outside of any task: there is nothing to suspend. 
 #[inline(always)] // See `suspend_base`.
 #[track_caller]
 fn suspend(wait: &WaitCell) {
-    if cancel::unwinds() && block_thread(wait) {
+    if unwinding::unwinds() && unwinding::block_thread(wait) {
         return;
     }
     let limit = before_suspending();
@@ -240,28 +241,13 @@ fn suspend(wait: &WaitCell) {
     coroutine::suspend_base();
 }
 
-/// While a stack unwinds, and in a panic hook, a wait for a socket blocks the thread, as std's calls do. Returns `false`
-/// for all other waits.
-#[cold]
-fn block_thread(wait: &WaitCell) -> bool {
-    let (id, direction) = match wait.kind.get() {
-        WaitKind::Readable(id) => (id, Direction::Read),
-        WaitKind::Writable(id) => (id, Direction::Write),
-        _ => return false,
-    };
-    let left = wait.deadline.get().map(|end| end.saturating_duration_since(Instant::now()));
-    let ms = left.map_or(100, |left| left.as_millis().min(100) as i32);
-    let _ = poll_one(id.fd(), EVENTS[direction as usize], ms); // What it says, the next try shows.
-    true
-}
-
 /// What precedes each suspension. Returns the earliest time limit in force.
 #[inline(always)]
 #[track_caller]
 fn before_suspending() -> Option<Instant> {
     let task = running_task();
     assert!(!task.is_null(), "{OUTSIDE}");
-    cancel::refuse_while_unwinding();
+    unwinding::refuse_while_unwinding();
     // SAFETY: the task is alive while it is set, and this is its home thread.
     let local = unsafe { (*task).local() };
     let limit = cancel::check(local);

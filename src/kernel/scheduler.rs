@@ -386,7 +386,7 @@ impl Scheduler {
             }
             self.enqueue(task);
         } else if local.state.get() == State::Left {
-            self.left.set(self.left.get() + 1);
+            self.leave(&[task]);
         } else {
             self.file(task, here.wait.get());
         }
@@ -523,13 +523,7 @@ impl Scheduler {
         if self.watch.is_on() {
             self.tell(task, What::Ends(outcome));
         }
-        if let Some(joiner) = local.joiner.take() {
-            self.wake_waiter(joiner);
-        }
-        // One by one: a callback may add another.
-        while let Some(callback) = local.if_extras(|extras| extras.callbacks.pop_front()) {
-            aside(format_args!("a callback at the end of {task}"), callback);
-        }
+        self.report_end(task);
         self.watch.by.set(By::Outside);
     }
 }

@@ -409,6 +409,11 @@ impl Task {
 }
 
 impl Local {
+    /// Whether the task is to stop at its next wait.
+    pub(crate) fn is_to_stop(&self) -> bool {
+        self.cancelled.get() && self.shields.get() == 0
+    }
+
     /// The task gives up its turn there.
     #[inline]
     pub(crate) fn leaves(&self, site: &'static Location<'static>) {

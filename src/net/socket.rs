@@ -22,8 +22,8 @@ use std::time::{Duration, Instant};
 
 use super::turn::{can_suspend, share, spend, spent};
 use super::writers::Writers;
-use crate::kernel::cancel;
 use crate::kernel::door::{self, Registration};
+use crate::kernel::edge::unwinding;
 use crate::kernel::reactor::{Direction, EVENTS, News, Reactor, Source, SourceId, poll_one};
 use crate::kernel::scheduler::{Scheduler, now};
 use crate::kernel::task::{Wait, WaitKind, Waiter};
@@ -181,7 +181,7 @@ impl<S: AsRawFd> Socket<S> {
         // Libraries poll for whatever reason, and mostly nothing has come: the reactor knows.
         let id = match direction {
             // (While a stack unwinds, the reactor is not asked.)
-            Direction::Read if !cancel::unwinds() => {
+            Direction::Read if !unwinding::unwinds() => {
                 self.with_reactor(|r, id| (!r.is_ready(id, direction)).then_some(id))
             }
             _ => None,
@@ -296,7 +296,7 @@ impl Future for Readiness<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(share(cx));
         let (fd, direction) = (self.source.fd(), self.direction);
-        if cancel::unwinds() && is_ready_now(fd, direction) {
+        if unwinding::unwinds() && is_ready_now(fd, direction) {
             return Poll::Ready(Ok(())); // The reactor is not asked then.
         }
         let Some(looked) = look(self.source, self.writers, direction) else {

@@ -2,14 +2,15 @@
 
 use std::task::{Context, Poll};
 
+use crate::kernel::door;
+use crate::kernel::edge::unwinding;
 use crate::kernel::scheduler::{here, in_task};
-use crate::kernel::{cancel, door};
 
 /// Whether there is a task that can be suspended. None can while its stack unwinds or its panic hook runs, since
 /// the thread would stay panicking for all other tasks: what has to wait then blocks the thread, as std's calls do.
 #[inline]
 pub(crate) fn can_suspend() -> bool {
-    in_task() && !cancel::unwinds()
+    in_task() && !unwinding::unwinds()
 }
 
 /// Whether the task has had its share of this turn. It then gives the others a turn before it goes on.

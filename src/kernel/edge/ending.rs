@@ -1,5 +1,6 @@
 //! When nothing can go on, and how a run ends: what is left is cancelled, the newest task first.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::foreign::aside;
@@ -65,6 +66,27 @@ impl Scheduler {
             self.watch.on_behalf_of(By::End, || self.wake(task.clone()));
             self.run_until(|| matches!(state.get(), State::Done | State::Waiting | State::Left));
         }
+    }
+
+    /// Wakes the task that joins `task`, and calls what is to be called at its end.
+    pub(crate) fn report_end(&self, task: &Arc<Task>) {
+        // SAFETY: as in `wake`.
+        let local = unsafe { task.local() };
+        if let Some(joiner) = local.joiner.take() {
+            self.wake_waiter(joiner);
+        }
+        // One by one: a callback may add another.
+        while let Some(callback) = local.if_extras(|extras| extras.callbacks.pop_front()) {
+            aside(format_args!("a callback at the end of {task}"), callback);
+        }
+    }
+
+    /// Leaves `tasks`, which will not end, where they are: code that waits for the end of one is not to wait for ever.
+    pub(crate) fn leave(&self, tasks: &[Arc<Task>]) {
+        // SAFETY: as in `wake`. First all of them, so that none wakes another.
+        tasks.iter().for_each(|task| unsafe { task.local() }.state.set(State::Left));
+        self.left.set(self.left.get() + tasks.len());
+        tasks.iter().for_each(|task| self.report_end(task));
     }
 
     /// Whether no task is left but those that will never end.

@@ -16,6 +16,7 @@
 //! | `watch.rs` | kernel state, turned into events for an observer |
 //! | `ending.rs` | when nothing can go on, and how a run ends |
 //! | `waker.rs` | how a task is woken, from any thread |
+//! | `unwinding.rs` | why a stack that unwinds is not suspended |
 
 pub(crate) mod board;
 pub(crate) mod ending;
@@ -27,6 +28,7 @@ pub(crate) mod patience;
 pub(crate) mod pulse;
 pub(crate) mod signal;
 pub(crate) mod trail;
+pub(crate) mod unwinding;
 pub(crate) mod waker;
 pub(crate) mod warn;
 pub(crate) mod watch;

@@ -54,6 +54,13 @@ impl Watch {
     }
 }
 
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let observer = self.observer.take();
+        aside(format_args!("the destructor of an observer"), || drop(observer));
+    }
+}
+
 /// `parent` is 0 for a task that no task has spawned.
 pub(crate) fn spawned(task: &Task, parent: u64) -> What<'_> {
     What::Spawned {
