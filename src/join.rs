@@ -128,7 +128,8 @@ impl<T> JoinHandle<T> {
         self.canceller().at_end(move || call(&packet));
     }
 
-    /// Whether the task is done, so that waiting for it would return at once.
+    /// Whether the task is done, so that waiting for it would return at once. A task that was left unfinished when its run
+    /// ended is not done; waiting for it returns an error at once.
     pub fn is_finished(&self) -> bool {
         self.canceller().is_finished()
     }
@@ -175,7 +176,8 @@ impl Canceller {
         // SAFETY: as in `cancel`.
         let local = unsafe { self.task.local() };
         let others = local.if_extras(|extras| !extras.callbacks.is_empty());
-        if !self.is_finished() || others {
+        let will_end = !matches!(local.state.get(), State::Done | State::Left);
+        if will_end || others {
             return local.extras(|extras| extras.callbacks.push_back(Box::new(call)));
         }
         aside(format_args!("a callback at the end of {}", self.task), call);
@@ -184,7 +186,7 @@ impl Canceller {
     /// See [`JoinHandle::is_finished`].
     pub(crate) fn is_finished(&self) -> bool {
         // SAFETY: as in `cancel`.
-        matches!(unsafe { self.task.local() }.state.get(), State::Done | State::Left)
+        unsafe { self.task.local() }.state.get() == State::Done
     }
 }
 
