@@ -20,7 +20,8 @@ use crate::kernel::edge::observe::Outcome;
 use crate::kernel::edge::unwinding;
 use crate::kernel::edge::waker;
 use crate::kernel::edge::warn;
-use crate::kernel::scheduler::{Scheduler, current};
+use crate::kernel::here::current;
+use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::{State, Task, Wait};
 
 /// A task that was spawned: wait for it, in any era, to get what its code returned.

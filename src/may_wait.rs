@@ -4,7 +4,7 @@ use crate::kernel::cancel;
 use crate::kernel::coroutine::with_open;
 use crate::kernel::door;
 use crate::kernel::edge::observe::Era;
-use crate::kernel::scheduler::{current, in_task};
+use crate::kernel::here::{current, in_task};
 
 /// Whether there is a running task, and it can be suspended here: it cannot while it is torn down, by unwinding or
 /// by dropping its future. A destructor that locks what is free, sends where there is room, or removes its

@@ -36,8 +36,9 @@ use crate::kernel::edge::board::Board;
 use crate::kernel::edge::pulse::Shown;
 use crate::kernel::edge::signal::{self, Stderr};
 use crate::kernel::edge::warn;
+use crate::kernel::here::here;
 use crate::kernel::reactor::Shared;
-use crate::kernel::scheduler::{Scheduler, here};
+use crate::kernel::scheduler::Scheduler;
 use crate::report::Names;
 use crate::tree::{self, Row};
 

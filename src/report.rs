@@ -29,7 +29,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::kernel::edge::trail::{self, Step, TrailKey};
-use crate::kernel::scheduler::{Scheduler, with_task};
+use crate::kernel::here::with_task;
+use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::{Cause, State, Task, Wait, Waiting};
 
 pub(crate) use crate::kernel::edge::trail::Kind;

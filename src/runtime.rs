@@ -14,9 +14,8 @@ use crate::kernel::edge::observe::Observer;
 use crate::kernel::edge::patience::PATIENCE;
 use crate::kernel::edge::unwinding;
 use crate::kernel::edge::warn;
-use crate::kernel::scheduler::{
-    Progress, Scheduler, current, in_task, running_task, with_local, with_task,
-};
+use crate::kernel::here::{current, in_task, running_task, with_local, with_task};
+use crate::kernel::scheduler::{Progress, Scheduler};
 use crate::kernel::task::{Body, Extras, Setup, State, Task, Value};
 use crate::kernel::timers::Clock;
 use crate::on_signal;
@@ -368,7 +367,10 @@ impl Runtime {
     #[track_caller]
     pub fn turn(&self) -> bool {
         let scheduler = &self.scheduler;
-        self.enter(|| scheduler.one_turn() || (scheduler.look() && scheduler.one_turn()))
+        self.enter(|| {
+            scheduler.one_turn()
+                || (scheduler.poll(Some(Duration::ZERO), true) && scheduler.one_turn())
+        })
     }
 
     /// The descriptor to watch from another event loop: when it is readable, [`turn`](Runtime::turn) has
@@ -592,7 +594,7 @@ pub fn stats() -> Stats {
         scheduler.polls.set(spare);
         Stats {
             // The turn that this is called in, if it is, has been given too.
-            turns: scheduler.turns() + u64::from(in_task()),
+            turns: scheduler.pace.turns() + u64::from(in_task()),
             would_block: counters.would_block.get(),
             spawned: counters.spawned.get(),
             finished: counters.finished.get(),

@@ -25,7 +25,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::kernel::edge::foreign::Unwind;
-use crate::kernel::scheduler::{self, Scheduler, with_local};
+use crate::kernel::here::{self, with_local};
+use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::{self, CopyValue, Extras, Setup, Value};
 use crate::runtime::Era;
 use crate::stack_size;
@@ -87,7 +88,7 @@ impl Builder {
 
 /// The task that calls; `None` outside of any.
 pub fn current() -> Option<Task> {
-    scheduler::current().map(Task)
+    here::current().map(Task)
 }
 
 /// Whether `payload`, which `std::panic::catch_unwind` has caught around a wait, is that of a cancellation, of a time

@@ -9,13 +9,13 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use crate::kernel::door::{self, Registration};
-use crate::kernel::scheduler;
+use crate::kernel::edge::entered;
 use crate::kernel::task::{Wait, WaitKind};
 
 /// The time by the clock of this run, which may be [virtual](crate::Builder::virtual_clock); outside of a
 /// run, the machine's.
 pub fn now() -> Instant {
-    scheduler::now()
+    entered::now()
 }
 
 /// An operation that is ready when `duration` has passed since this call. `Duration::ZERO` gives each other ready

@@ -20,7 +20,7 @@ use crate::join::{JoinError, JoinHandle};
 use crate::kernel::cancel;
 use crate::kernel::edge::unwinding;
 use crate::kernel::edge::warn;
-use crate::kernel::scheduler::{current, in_task};
+use crate::kernel::here::{current, in_task};
 use crate::kernel::task::{Task, Wait};
 use crate::pep342::Yielder;
 use crate::scope::members::Members;

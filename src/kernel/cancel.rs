@@ -26,10 +26,12 @@ use std::ptr;
 use std::time::Instant;
 
 use super::coroutine::{Open, with_open};
+use super::edge::entered::now;
 use super::edge::foreign::{Boundary, Unwind};
 use super::edge::unwinding::{catch, leave, running, unwind_with};
 use super::edge::warn;
-use super::scheduler::{Scheduler, now, running_task, with_local, with_task};
+use super::here::{running_task, with_local, with_task};
+use super::scheduler::Scheduler;
 use super::task::{Local, earliest};
 
 /// How often a boundary may be raised, swallowed, and met by a further wait.

@@ -31,10 +31,9 @@ use super::cancel;
 use super::coroutine::{self, Open, with_open};
 use super::edge::unwinding;
 use super::edge::waker::{NOBODY, VTABLE};
+use super::here::{BUDGET, current, here, in_task, running_task, with_local, with_task};
 use super::reactor::{Direction, SourceId, Ticket};
-use super::scheduler::{
-    BUDGET, Scheduler, current, here, in_task, running_task, with_local, with_task,
-};
+use super::scheduler::Scheduler;
 use super::task::{Cause, Wait, WaitCell, WaitKind, Waiter};
 use super::timers::TimerKey;
 

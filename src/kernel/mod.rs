@@ -14,16 +14,18 @@
 //! | `reactor.rs` | sockets and the operating system's readiness |
 //! | `task.rs` | what a task is, its states, its result, what it waits for |
 //! | `table.rs` | all tasks that are not done |
-//! | `scheduler.rs` | the run queue and the loop |
-//! | `ask.rs` | asking the operating system, and how often |
+//! | `here.rs` | what this thread is doing at the moment |
+//! | `pace.rs` | when to poll the operating system |
+//! | `scheduler.rs` | the loop: spawning, turns, waits, wakes, polling, and when nothing moves |
 //! | `cancel.rs` | cancellation and time limits |
 //! | `door.rs` | the one function through which a task suspends |
 
-pub(crate) mod ask;
 pub(crate) mod cancel;
 pub(crate) mod coroutine;
 pub(crate) mod door;
 pub(crate) mod edge;
+pub(crate) mod here;
+pub(crate) mod pace;
 pub(crate) mod queue;
 pub(crate) mod reactor;
 pub(crate) mod scheduler;

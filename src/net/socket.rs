@@ -23,9 +23,10 @@ use std::time::{Duration, Instant};
 use super::turn::{can_suspend, share, spend, spent};
 use super::writers::Writers;
 use crate::kernel::door::{self, Registration};
+use crate::kernel::edge::entered::now;
 use crate::kernel::edge::unwinding;
 use crate::kernel::reactor::{Direction, EVENTS, News, Reactor, Source, SourceId, poll_one};
-use crate::kernel::scheduler::{Scheduler, now};
+use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::{Wait, WaitKind, Waiter};
 use crate::time::Elapsed;
 
@@ -122,7 +123,8 @@ impl<S: AsRawFd> Socket<S> {
 
     /// Whether the reactor of this thread would know if anything had come, and nothing has.
     pub(super) fn is_quiet(&self) -> bool {
-        let knows = Scheduler::with(|scheduler| scheduler.is_some_and(Scheduler::has_just_asked));
+        let knows =
+            Scheduler::with(|scheduler| scheduler.is_some_and(|s| s.pace.is_fresh(Instant::now())));
         knows && self.with_reactor(Reactor::is_quiet).unwrap_or(false)
     }
 

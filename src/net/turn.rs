@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use crate::kernel::door;
 use crate::kernel::edge::unwinding;
-use crate::kernel::scheduler::{here, in_task};
+use crate::kernel::here::{here, in_task};
 
 /// Whether there is a task that can be suspended. None can while its stack unwinds or its panic hook runs, since
 /// the thread would stay panicking for all other tasks: what has to wait then blocks the thread, as std's calls do.

@@ -14,7 +14,7 @@ use crate::join::{JoinError, JoinHandle};
 use crate::kernel::cancel;
 use crate::kernel::door;
 use crate::kernel::edge::unwinding;
-use crate::kernel::scheduler::current;
+use crate::kernel::here::current;
 
 /// Where tasks are spawned that may borrow whatever outlives the call of [`scope`].
 pub struct Scope<'scope, 'env: 'scope> {

@@ -10,10 +10,11 @@ use std::time::Instant;
 use crate::join::Canceller;
 use crate::kernel::cancel::{self, Opened};
 use crate::kernel::door;
+use crate::kernel::edge::entered::now;
 use crate::kernel::edge::unwinding;
 use crate::kernel::edge::waker;
 use crate::kernel::edge::warn;
-use crate::kernel::scheduler::{in_task, now};
+use crate::kernel::here::in_task;
 use crate::kernel::task::{Task, Wait, Waiter};
 
 pub(crate) struct Members {

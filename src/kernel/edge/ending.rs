@@ -1,31 +1,13 @@
 //! When nothing can go on, and how a run ends: what is left is cancelled, the newest task first.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::foreign::aside;
 use super::observe::{By, Outcome, What};
-use crate::kernel::scheduler::{Progress, Scheduler};
+use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::{State, Task};
 
 impl Scheduler {
-    /// With no task ready: whether something can still end a wait (`Done`), nothing can (`Deadlock`), or
-    /// only somebody who keeps a waker, on this thread or another, can (`Quiet`).
-    pub(crate) fn stalled(&self) -> Progress {
-        let (in_line, pollers) = self.reactor.borrow().waiting();
-        // In this order: a waker that is gone has left its task in the inbox before, and a handle its orders.
-        let wakers = self.home.wakers.load(Ordering::Acquire);
-        let certain = !self.timers.borrow().is_empty()
-            || in_line > 0
-            || pollers > 0 && wakers > 0
-            || self.awaits_outside();
-        match (certain, wakers, self.home.inbox.is_empty() && self.home.orders.is_empty()) {
-            (true, _, _) | (_, _, false) => Progress::Done,
-            (false, 0, true) => Progress::Deadlock,
-            (false, _, true) => Progress::Quiet,
-        }
-    }
-
     /// A task of this scheduler is to stop where it waits, when it is next woken. Returns `false` if it was to stop
     /// already, or is done.
     pub(crate) fn cancel(&self, task: &Task) -> bool {

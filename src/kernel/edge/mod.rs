@@ -14,12 +14,14 @@
 //! | `inbox.rs` | wakes from other threads |
 //! | `pulse.rs` | the turns of a thread, counted and shown |
 //! | `watch.rs` | kernel state, turned into events for an observer |
-//! | `ending.rs` | when nothing can go on, and how a run ends |
+//! | `entered.rs` | the scheduler that a thread has entered |
+//! | `ending.rs` | how tasks are cancelled, and how a run ends |
 //! | `waker.rs` | how a task is woken, from any thread |
 //! | `unwinding.rs` | why a stack that unwinds is not suspended |
 
 pub(crate) mod board;
 pub(crate) mod ending;
+pub(crate) mod entered;
 pub(crate) mod foreign;
 pub(crate) mod fork;
 pub(crate) mod inbox;

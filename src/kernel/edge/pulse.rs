@@ -5,6 +5,7 @@
 use std::cell::Cell;
 use std::sync::OnceLock;
 use std::thread::Thread;
+use std::time::Duration;
 
 use super::board::Board;
 use crate::kernel::task::Task;
@@ -63,18 +64,18 @@ impl Pulse {
         }
     }
 
-    /// The thread goes to sleep in the kernel.
-    pub(crate) fn sleeps(&self) {
-        if let Some(board) = self.board.get() {
-            board.sleeps();
-        }
-    }
-
-    /// The thread is up again. Wakes the watchdog, if that has stopped looking.
-    pub(crate) fn is_up(&self) {
-        if self.board.get().is_some_and(Board::is_up) {
+    /// Calls `poll`, which may sleep in the kernel for as long as `timeout` says. Wakes the watchdog afterwards, if that
+    /// has stopped looking.
+    pub(crate) fn asleep<T>(&self, timeout: Option<Duration>, poll: impl FnOnce() -> T) -> T {
+        let Some(board) = self.board.get().filter(|_| timeout != Some(Duration::ZERO)) else {
+            return poll();
+        };
+        board.sleeps();
+        let polled = poll();
+        if board.is_up() {
             WATCHDOG.get().inspect(|watchdog| watchdog.unpark());
         }
+        polled
     }
 
     /// Between two turns: answers the signal that has come, if one has.

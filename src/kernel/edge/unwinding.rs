@@ -17,8 +17,9 @@ use std::time::Instant;
 
 use super::warn;
 use crate::kernel::coroutine::{suspend_base, with_open};
+use crate::kernel::here::{current, here, running_task, with_local};
 use crate::kernel::reactor::{Direction, EVENTS, poll_one};
-use crate::kernel::scheduler::{Scheduler, current, here, running_task, with_local};
+use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::{Local, State, Wait, WaitCell, WaitKind};
 
 /// Unwinds the stack that runs, with what has unwound another.
