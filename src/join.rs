@@ -22,7 +22,8 @@ use crate::kernel::edge::waker;
 use crate::kernel::edge::warn;
 use crate::kernel::here::current;
 use crate::kernel::scheduler::Scheduler;
-use crate::kernel::task::{State, Task, Wait};
+use crate::kernel::task::{State, Task};
+use crate::kernel::wait::{self, Wait, WaitFor};
 
 /// A task that was spawned: wait for it, in any era, to get what its code returned.
 ///
@@ -195,7 +196,7 @@ impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        door::within_share(cx, |cx| self.poll_shared(cx))
+        wait::within_share(cx, |cx| self.poll_shared(cx))
     }
 }
 
@@ -204,7 +205,7 @@ impl<T> JoinHandle<T> {
         match self.packet.result.take() {
             // They are being cancelled together: that is no news to wake up for, but the end of the wait.
             Some(Err(error))
-                if error.is_cancelled() && cancel::is_cancelled() && door::is_own(cx.waker()) =>
+                if error.is_cancelled() && cancel::is_cancelled() && wait::is_own(cx.waker()) =>
             {
                 self.packet.result.set(Some(Err(error)));
                 return Poll::Pending;
@@ -222,7 +223,7 @@ impl<T> JoinHandle<T> {
             State::Running | State::Woken => Poll::Ready(Err(JoinError::itself(self.task.clone()))),
             State::Ready | State::Waiting => {
                 local.joiner.set(Some(door::waiter(cx)));
-                door::leave(cx, Wait::join(&self.task));
+                wait::record(cx, Wait::new(WaitFor::Task(self.task.id)));
                 Poll::Pending
             }
         }

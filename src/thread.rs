@@ -54,7 +54,8 @@ use crate::kernel::door;
 use crate::kernel::edge::foreign::ForeignWaker;
 use crate::kernel::here::current as current_task;
 use crate::kernel::scheduler::Scheduler;
-use crate::kernel::task::{Task, Wait};
+use crate::kernel::task::Task;
+use crate::kernel::wait::{self, Wait};
 use crate::scope::green as scoped;
 use crate::stack_size;
 use crate::task::{self, TaskLocal};
@@ -552,7 +553,7 @@ impl Future for Parking {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        door::within_share(cx, |cx| {
+        wait::within_share(cx, |cx| {
             let mut parked = self.0.lock();
             if mem::take(&mut parked.token) {
                 return Poll::Ready(());
@@ -562,7 +563,7 @@ impl Future for Parking {
             let before = mem::replace(&mut parked.waker, waker);
             drop(parked);
             drop(before);
-            door::leave(cx, Wait::named(&"a call of `unpark`"));
+            wait::record(cx, Wait::named(&"a call of `unpark`"));
             Poll::Pending
         })
     }

@@ -8,9 +8,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use crate::kernel::door::{self, Registration};
+use crate::kernel::door::Registration;
 use crate::kernel::edge::entered;
-use crate::kernel::task::{Wait, WaitKind};
+use crate::kernel::wait::{self, Wait};
 
 /// The time by the clock of this run, which may be [virtual](crate::Builder::virtual_clock); outside of a
 /// run, the machine's.
@@ -71,14 +71,14 @@ impl Future for Sleep {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if std::mem::take(&mut self.gives_turn) {
-            return door::another_turn(cx);
+            return wait::another_turn(cx);
         }
         let Some(deadline) = self.deadline else { return Poll::Pending };
         if now() >= deadline {
             return Poll::Ready(());
         }
-        let wait = Wait::new(WaitKind::Until(deadline));
-        if !door::leave(cx, wait) {
+        let wait = Wait::until(deadline);
+        if !wait::record(cx, wait) {
             self.registration.renew(cx, wait);
         }
         Poll::Pending
@@ -133,8 +133,8 @@ impl<F: Future> Future for Timeout<F> {
             Poll::Pending => {
                 ready!(limit.poll(cx));
                 // It may be pending only since the turn has had its share: the last look is with a turn that has not.
-                if door::is_spent() {
-                    return door::share_is_spent(cx);
+                if wait::is_spent() {
+                    return wait::share_is_spent(cx);
                 }
                 Poll::Ready(match operation.poll(cx) {
                     Poll::Ready(value) => Ok(value),

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use crate::kernel::door::{self, Registration};
-use crate::kernel::task::{Wait, WaitKind};
+use crate::kernel::wait::{self, Wait};
 
 /// Waiting for a [`Wait`] is ready once, when what it says may have happened.
 ///
@@ -44,11 +44,11 @@ impl Future for Waited {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(wait) = self.wait.take() else { return Poll::Ready(()) };
-        if wait.kind == WaitKind::Parked && wait.sayer != door::sayer() {
+        if wait.what.is_parked() && wait.created_by != door::creator() {
             // The wake came while the task did something else, or will come to another task.
             return Poll::Ready(());
         }
-        if !door::leave(cx, wait) {
+        if !wait::record(cx, wait) {
             self.registration.renew(cx, wait);
         }
         Poll::Pending

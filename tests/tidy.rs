@@ -24,6 +24,7 @@ const READING_ORDER: &[&str] = &[
     "kernel/edge/fork.rs",
     "kernel/edge/patience.rs",
     "kernel/edge/foreign.rs",
+    "kernel/wait.rs",
     "kernel/edge/observe.rs",
     "kernel/edge/board.rs",
     "kernel/edge/inbox.rs",

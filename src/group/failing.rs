@@ -21,7 +21,8 @@ use crate::kernel::cancel;
 use crate::kernel::edge::unwinding;
 use crate::kernel::edge::warn;
 use crate::kernel::here::{current, in_task};
-use crate::kernel::task::{Task, Wait};
+use crate::kernel::task::Task;
+use crate::kernel::wait::Wait;
 use crate::pep342::Yielder;
 use crate::scope::members::Members;
 

@@ -10,7 +10,8 @@ use slab::Slab;
 use crate::join::{JoinError, JoinHandle};
 use crate::kernel::door;
 use crate::kernel::edge::waker;
-use crate::kernel::task::{Wait, Waiter};
+use crate::kernel::task::Waiter;
+use crate::kernel::wait::{self, Wait, WaitFor};
 
 pub(crate) struct Tasks<T> {
     handles: Slab<JoinHandle<T>>,
@@ -67,11 +68,11 @@ impl<T: 'static> Tasks<T> {
         }
         let wait = match self.handles.iter().next() {
             None => return Poll::Ready(None),
-            Some((_, last)) if self.handles.len() == 1 => Wait::join(&last.task),
+            Some((_, last)) if self.handles.len() == 1 => Wait::new(WaitFor::Task(last.task.id)),
             Some(_) => Wait::named(&"the next of its tasks to end"),
         };
         self.news.waiter.set(Some(door::waiter(cx)));
-        door::leave(cx, wait);
+        wait::record(cx, wait);
         Poll::Pending
     }
 }

@@ -32,7 +32,8 @@ use super::edge::unwinding::{catch, leave, running, unwind_with};
 use super::edge::warn;
 use super::here::{running_task, with_local, with_task};
 use super::scheduler::Scheduler;
-use super::task::{Local, earliest};
+use super::task::Local;
+use super::wait::earliest;
 
 /// How often a boundary may be raised, swallowed, and met by a further wait.
 const MOST_RAISED: u16 = 1000;

@@ -1,5 +1,4 @@
-//! What this thread is doing at the moment: which scheduler it has entered, whose turn it is, and what that task waits for
-//! when it gives up its turn.
+//! What this thread is doing at the moment: which scheduler it has entered, and which task has its turn.
 
 use std::cell::Cell;
 use std::ptr;
@@ -7,7 +6,7 @@ use std::sync::Arc;
 
 use super::edge::foreign::running;
 use super::edge::pulse::Pulse;
-use super::task::{Local, Task, WaitCell};
+use super::task::{Local, Task};
 
 /// What this thread is doing.
 pub(crate) struct Here {
@@ -15,11 +14,6 @@ pub(crate) struct Here {
     pub(crate) scheduler: Cell<*const ()>,
     /// What the watchdog sees.
     pub(crate) pulse: Pulse,
-    /// What the running task waits for: written when it gives up its turn, as the last thing before the switch, and
-    /// read as the first thing after it.
-    pub(crate) wait: WaitCell,
-    /// Operations that may still complete in this turn without waiting.
-    pub(crate) budget: Cell<u32>,
 }
 
 thread_local! {
@@ -27,8 +21,6 @@ thread_local! {
         Here {
             scheduler: Cell::new(ptr::null()),
             pulse: Pulse::new(),
-            wait: WaitCell::parked(),
-            budget: Cell::new(0),
         }
     };
 }
@@ -77,7 +69,3 @@ pub(crate) fn with_local<R>(f: impl FnOnce(&Local) -> R) -> Option<R> {
     // SAFETY: a task has its turn on its home thread only.
     with_task(|task| f(unsafe { task.local() }))
 }
-
-/// Operations that may complete in one turn without waiting. Without a bound, a task whose peer is fast enough,
-/// or whose channel is never empty, never waits, and all others starve.
-pub(crate) const BUDGET: u32 = 64;

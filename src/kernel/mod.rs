@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `stack.rs` | guarded stacks and the arena they come from |
 //! | `coroutine.rs` | fibers: the only file that names corosensei, the only `suspend` |
+//! | `wait.rs` | the life of a wait: what a coroutine waits for, and how it is recorded |
 //! | `queue.rs` | which task is ready, in which order |
 //! | `timers.rs` | deadlines and the clock |
 //! | `reactor.rs` | sockets and the operating system's readiness |
@@ -33,3 +34,4 @@ pub(crate) mod stack;
 pub(crate) mod table;
 pub(crate) mod task;
 pub(crate) mod timers;
+pub(crate) mod wait;

@@ -33,29 +33,10 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
 use super::edge::fork::Original;
+use super::wait::SourceId;
 
-/// Names a registered socket: its slot here, which generation of the slot, and its descriptor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SourceId {
-    fd: RawFd,
-    index: u32,
-    generation: u32,
-}
-
-impl SourceId {
-    /// The socket's file descriptor.
-    pub fn fd(&self) -> RawFd {
-        self.fd
-    }
-
-    /// One that no reactor knows.
-    pub(crate) fn unregistered(fd: RawFd) -> SourceId {
-        SourceId { fd, index: u32::MAX, generation: 0 }
-    }
-
-    fn token(self) -> Token {
-        Token((self.generation as usize) << 32 | self.index as usize)
-    }
+fn token(id: SourceId) -> Token {
+    Token((id.generation as usize) << 32 | id.index as usize)
 }
 
 /// Which way bytes go.
@@ -224,10 +205,10 @@ impl<W> Reactor<W> {
         let lines = [Line::NEW, Line::NEW];
         let slot = Slot { fd: source.fd, generation, tricky: false, lines };
         let index = u32::try_from(self.slots.insert(slot)).expect("fewer than 2^32 sockets");
-        let id = SourceId { fd: source.fd, index, generation };
+        let id = SourceId::new(source.fd, index, generation);
         let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
         if let Err(e) =
-            self.poll.registry().register(&mut SourceFd(&source.fd), id.token(), interest)
+            self.poll.registry().register(&mut SourceFd(&source.fd), token(id), interest)
         {
             self.slots.remove(index as usize);
             return Err(e);
@@ -364,7 +345,7 @@ impl<W> Reactor<W> {
             line.listed = false;
             // Whoever was woken may have taken all there was, and met no `WouldBlock`: the kernel knows.
             let events = EVENTS[direction as usize];
-            line.ready = line.ready && poll_one(id.fd, events, 0).unwrap_or(true);
+            line.ready = line.ready && poll_one(id.fd(), events, 0).unwrap_or(true);
             if line.ready && line.wake_first(woken) {
                 self.unfinished.push((id, direction));
             }
@@ -400,7 +381,7 @@ impl<W> Reactor<W> {
                 polled.extend(line.poller.take());
                 if line.wake_first(woken) {
                     let index = (token & 0xffff_ffff) as u32;
-                    let id = SourceId { fd: slot.fd, index, generation: slot.generation };
+                    let id = SourceId::new(slot.fd, index, slot.generation);
                     self.unfinished.push((id, direction));
                 }
             }
@@ -477,7 +458,7 @@ impl Home {
         }
         if let News::Closed = news {
             // It fails if the descriptor was closed behind our back: then the kernel has forgotten it.
-            let _ = shared.registry.deregister(&mut SourceFd(&self.id.fd));
+            let _ = shared.registry.deregister(&mut SourceFd(&self.id.fd()));
         }
         match here {
             Some(here) if Arc::ptr_eq(&here.shared, &shared) => here.hear(self.id, news, woken),

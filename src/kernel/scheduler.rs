@@ -35,13 +35,14 @@ use super::edge::inbox::Inbox;
 use super::edge::observe::{By, Observer, Outcome, What};
 use super::edge::patience::{self, PATIENCE};
 use super::edge::watch::{Watch, spawned, waits};
-use super::here::{BUDGET, here, with_task};
+use super::here::{here, with_task};
 use super::pace::Pace;
 use super::queue::Queue;
-use super::reactor::{Direction, Reactor, SourceId};
+use super::reactor::{Direction, Reactor};
 use super::table::Table;
-use super::task::{Body, Home, Setup, State, Task, Wait, WaitKind, Waiter, Waiting};
+use super::task::{Body, Home, Setup, State, Task, Waiter};
 use super::timers::{Clock, Timers};
+use super::wait::{BUDGET, SourceId, Wait, WaitFor, this_turn};
 
 pub(crate) struct Scheduler {
     pub(crate) home: Arc<Home>,
@@ -222,21 +223,22 @@ impl Scheduler {
         if self.watch.is_on() {
             self.tell(&task, What::Turn);
         }
-        let here = here();
         // SAFETY: tasks in this queue were spawned on this thread.
         let local = unsafe { task.local() };
         local.state.set(State::Running);
         local.turns.set(local.turns.get().wrapping_add(1));
         let end = EndTurn;
         running().task.set((&raw const *task).cast());
-        here.pulse.begins(&task);
-        here.budget.set(BUDGET);
+        here().pulse.begins(&task);
+        let this = this_turn();
+        this.number.set(this.number.get().wrapping_add(1));
+        this.budget.set(BUDGET);
         // SAFETY: the loop gives one turn at a time, and no task runs the loop; a task in the queue is not done.
         let switch = unsafe { local.turn() };
         drop(end);
         if switch == Switch::Finished {
             self.finish(&task);
-        } else if here.wait.is_turn() || local.state.get() == State::Woken {
+        } else if this.wait.is_turn() || local.state.get() == State::Woken {
             if self.watch.is_on() {
                 self.tell(&task, What::Yields);
             }
@@ -244,7 +246,7 @@ impl Scheduler {
         } else if local.state.get() == State::Left {
             self.leave(&[task]);
         } else {
-            self.file(task, here.wait.get());
+            self.file(task, this.wait.get());
         }
     }
 
@@ -268,23 +270,23 @@ impl Scheduler {
     fn file(&self, task: Arc<Task>, wait: Wait) {
         // SAFETY: the task has just had its turn on this thread.
         let local = unsafe { task.local() };
-        local.waiting.set(wait.in_short());
+        local.waiting.set(wait.what);
         local.since.set(self.polled.get());
         local.state.set(State::Waiting);
         if self.watch.is_on() {
-            self.tell(&task, waits(&wait));
+            self.tell(&task, waits(wait));
             if local.state.get() != State::Waiting {
                 return; // Who was told has woken it.
             }
         }
-        if let Some(tick) = wait.ends().and_then(|end| self.clock.tick_after(end)) {
+        if let Some(tick) = wait.deadline.and_then(|end| self.clock.tick_after(end)) {
             let key = self.timers.borrow_mut().insert(tick, Waiter::Task(task.clone()));
             local.timer.set(Some(key));
         }
-        match wait.kind {
-            WaitKind::Readable(id) => self.stand(task, id, Direction::Read),
-            WaitKind::Writable(id) => self.stand(task, id, Direction::Write),
-            WaitKind::Turn | WaitKind::Until(_) | WaitKind::Parked => {}
+        match wait.what {
+            WaitFor::Readable(id) => self.stand(task, id, Direction::Read),
+            WaitFor::Writable(id) => self.stand(task, id, Direction::Write),
+            _ => {}
         }
     }
 
@@ -339,9 +341,9 @@ impl Scheduler {
                 if let Some(key) = local.timer.take() {
                     drop(self.timers.borrow_mut().remove(key));
                 }
-                let stood = match local.waiting.replace(Waiting::No) {
-                    Waiting::Read(id) => Some((id, Direction::Read)),
-                    Waiting::Write(id) => Some((id, Direction::Write)),
+                let stood = match local.waiting.replace(WaitFor::Turn) {
+                    WaitFor::Readable(id) => Some((id, Direction::Read)),
+                    WaitFor::Writable(id) => Some((id, Direction::Write)),
                     _ => None,
                 };
                 if let (Some(ticket), Some((id, direction))) = (local.ticket.take(), stood) {

@@ -23,191 +23,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::task::Waker;
-use std::time::Instant;
 
 use super::coroutine::Switch;
 use super::edge::foreign::ForeignWaker;
 use super::edge::inbox::{Flag, Inbox};
 use super::edge::observe::Era;
-use super::edge::trail::TrailKey;
-use super::reactor::{Shared, SourceId, Ticket};
+use super::reactor::{Shared, Ticket};
 use super::timers::TimerKey;
-
-/// What a coroutine waits for: what a task leaves at the door, and what a [`Generator`] of the first era
-/// hands to whoever resumes it.
-///
-/// A `Wait` is itself an operation: waiting for it returns when what it says may have happened.
-///
-/// [`Generator`]: crate::generator::Generator
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Wait {
-    /// What must happen.
-    pub kind: WaitKind,
-    /// When to wake all the same.
-    pub deadline: Option<Instant>,
-    /// For whoever has to find out why nothing moves.
-    pub(crate) cause: Cause,
-    /// Which task said it, and how often that had been woken by then: a wake that came in between is not
-    /// missed. (0: no task.)
-    pub(crate) sayer: (u64, u32),
-}
-
-/// Who or what can end a wait that is neither for a socket nor for a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cause {
-    /// Whoever has a waker.
-    Waker,
-    /// The task with this id, by ending.
-    Task(u64),
-    /// Something that has a name.
-    Named(&'static &'static str),
-    /// Something on which a task has left its trail.
-    Trail(TrailKey),
-}
-
-/// What a waiting task waits for, in short: what is kept for reports.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Waiting {
-    /// It does not.
-    No,
-    Read(SourceId),
-    Write(SourceId),
-    Time,
-    /// Whoever has a waker.
-    Waker,
-    /// The end of a task.
-    Task(u64),
-    Named(&'static &'static str),
-    Trail(TrailKey),
-}
-
-/// What must happen before a coroutine should be resumed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum WaitKind {
-    /// Nothing: the coroutine only lets the others have a turn.
-    Turn,
-    /// A socket has bytes, a connection, an end or an error to read.
-    Readable(SourceId),
-    /// A socket takes bytes, has connected, or has failed.
-    Writable(SourceId),
-    /// The time has come.
-    Until(Instant),
-    /// Somebody wakes it.
-    Parked,
-}
-
-impl Wait {
-    pub(crate) const PARKED: Wait = Wait::new(WaitKind::Parked);
-    pub(crate) const TURN: Wait = Wait::new(WaitKind::Turn);
-
-    pub(crate) const fn new(kind: WaitKind) -> Wait {
-        Wait { kind, deadline: None, cause: Cause::Waker, sayer: (0, 0) }
-    }
-
-    /// Until something happens that has a name.
-    pub(crate) const fn named(what: &'static &'static str) -> Wait {
-        Wait { cause: Cause::Named(what), ..Wait::PARKED }
-    }
-
-    /// Until `task` ends.
-    pub(crate) fn join(task: &Task) -> Wait {
-        Wait { cause: Cause::Task(task.id), ..Wait::PARKED }
-    }
-
-    pub(crate) fn in_short(&self) -> Waiting {
-        match (self.kind, self.cause) {
-            (WaitKind::Turn, _) => Waiting::No,
-            (WaitKind::Readable(id), _) => Waiting::Read(id),
-            (WaitKind::Writable(id), _) => Waiting::Write(id),
-            (WaitKind::Until(_), _) => Waiting::Time,
-            (WaitKind::Parked, Cause::Waker) => Waiting::Waker,
-            (WaitKind::Parked, Cause::Task(id)) => Waiting::Task(id),
-            (WaitKind::Parked, Cause::Named(what)) => Waiting::Named(what),
-            (WaitKind::Parked, Cause::Trail(key)) => Waiting::Trail(key),
-        }
-    }
-
-    /// This wait, which ends at `deadline` at the latest.
-    pub(crate) fn until(self, deadline: Option<Instant>) -> Wait {
-        Wait { deadline: earliest(self.deadline, deadline), ..self }
-    }
-
-    /// When this wait ends at the latest.
-    pub(crate) fn ends(&self) -> Option<Instant> {
-        match self.kind {
-            WaitKind::Until(time) => earliest(Some(time), self.deadline),
-            _ => self.deadline,
-        }
-    }
-}
-
-/// Room for a `Wait`. Its parts are apart, so that the commonest ones cost one store.
-pub(crate) struct WaitCell {
-    pub(crate) kind: Cell<WaitKind>,
-    pub(crate) deadline: Cell<Option<Instant>>,
-    pub(crate) cause: Cell<Cause>,
-}
-
-impl WaitCell {
-    #[inline]
-    pub(crate) const fn parked() -> WaitCell {
-        WaitCell {
-            kind: Cell::new(WaitKind::Parked),
-            deadline: Cell::new(None),
-            cause: Cell::new(Cause::Waker),
-        }
-    }
-
-    #[inline]
-    pub(crate) fn set(&self, wait: Wait) {
-        self.kind.set(wait.kind);
-        self.deadline.set(wait.deadline);
-        self.cause.set(wait.cause);
-    }
-
-    #[inline]
-    pub(crate) fn get(&self) -> Wait {
-        let (kind, deadline, cause) = (self.kind.get(), self.deadline.get(), self.cause.get());
-        Wait { kind, deadline, cause, sayer: (0, 0) }
-    }
-
-    #[inline]
-    pub(crate) fn clear(&self) {
-        self.set(Wait::PARKED);
-    }
-
-    /// Takes over what `other` has.
-    #[inline]
-    pub(crate) fn copy(&self, other: &WaitCell) {
-        self.kind.set(other.kind.get());
-        if !other.is_turn() {
-            self.deadline.set(other.deadline.get());
-            self.cause.set(other.cause.get());
-        }
-    }
-
-    /// Ends the wait at `deadline` at the latest.
-    #[inline]
-    pub(crate) fn limit(&self, deadline: Option<Instant>) {
-        if deadline.is_some() {
-            self.deadline.set(earliest(self.deadline.get(), deadline));
-        }
-    }
-
-    #[inline]
-    pub(crate) fn is_turn(&self) -> bool {
-        matches!(self.kind.get(), WaitKind::Turn)
-    }
-}
-
-pub(crate) fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
-}
+use super::wait::WaitFor;
 
 /// What an era does in a turn: the kernel's whole idea of a task's code.
 pub(crate) trait Body {
@@ -300,7 +123,8 @@ pub(crate) struct Local {
     pub(crate) raised: Cell<u16>,
     /// How often it has been woken, modulo 2^32.
     pub(crate) wakes: Cell<u32>,
-    pub(crate) waiting: Cell<Waiting>,
+    /// What it waits for; `Turn` if it does not.
+    pub(crate) waiting: Cell<WaitFor>,
     pub(crate) timer: Cell<Option<TimerKey>>,
     /// Its place in the line for the socket that it waits for.
     pub(crate) ticket: Cell<Option<Ticket>>,
@@ -367,7 +191,7 @@ impl Task {
             turns: Cell::new(0),
             since: Cell::new(0),
             raised: Cell::new(0),
-            waiting: Cell::new(Waiting::No),
+            waiting: Cell::new(WaitFor::Turn),
             left: Cell::new(None),
             slot: Cell::new(u32::MAX),
             timer: Cell::new(None),

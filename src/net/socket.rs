@@ -20,14 +20,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use super::turn::{can_suspend, share, spend, spent};
+use super::turn::can_suspend;
 use super::writers::Writers;
 use crate::kernel::door::{self, Registration};
 use crate::kernel::edge::entered::now;
 use crate::kernel::edge::unwinding;
-use crate::kernel::reactor::{Direction, EVENTS, News, Reactor, Source, SourceId, poll_one};
+use crate::kernel::reactor::{Direction, EVENTS, News, Reactor, Source, poll_one};
 use crate::kernel::scheduler::Scheduler;
-use crate::kernel::task::{Wait, WaitKind, Waiter};
+use crate::kernel::task::Waiter;
+use crate::kernel::wait::{self, SourceId, Wait, WaitFor};
 use crate::time::Elapsed;
 
 /// A non-blocking socket of std's, and its registrations.
@@ -86,7 +87,7 @@ impl<S: AsRawFd> Socket<S> {
         direction: Direction,
         mut call: impl FnMut(&S) -> io::Result<R>,
     ) -> Attempt<R> {
-        if spent() {
+        if wait::is_spent() {
             return Attempt::Spent;
         }
         if direction == Direction::Read && self.drained.load(Ordering::Relaxed) {
@@ -105,7 +106,7 @@ impl<S: AsRawFd> Socket<S> {
                     return Attempt::WouldBlock;
                 }
                 result => {
-                    spend();
+                    wait::spend();
                     return Attempt::Done(result);
                 }
             }
@@ -194,7 +195,7 @@ impl<S: AsRawFd> Socket<S> {
                 id
             }
             None => loop {
-                ready!(share(cx));
+                ready!(wait::share(cx));
                 match self.attempt(direction, &mut call) {
                     Attempt::Done(result) => return Poll::Ready(result),
                     Attempt::Spent => continue,
@@ -209,7 +210,7 @@ impl<S: AsRawFd> Socket<S> {
                 }
             },
         };
-        if !door::leave(cx, wait_for(id, direction)) {
+        if !wait::record(cx, wait_for(id, direction)) {
             let waiter = Waiter::waker(cx.waker().clone());
             Scheduler::with(|scheduler| {
                 let scheduler = scheduler.expect("registered with it");
@@ -296,7 +297,7 @@ impl Future for Readiness<'_> {
     type Output = io::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(share(cx));
+        ready!(wait::share(cx));
         let (fd, direction) = (self.source.fd(), self.direction);
         if unwinding::unwinds() && is_ready_now(fd, direction) {
             return Poll::Ready(Ok(())); // The reactor is not asked then.
@@ -314,11 +315,11 @@ impl Future for Readiness<'_> {
             ready = direction == Direction::Write && self.writers.have_ended();
         }
         if ready {
-            spend();
+            wait::spend();
             return Poll::Ready(Ok(()));
         }
         let wait = wait_for(id, direction);
-        if !door::leave(cx, wait) {
+        if !wait::record(cx, wait) {
             self.registration.renew(cx, wait);
         }
         Poll::Pending
@@ -328,7 +329,7 @@ impl Future for Readiness<'_> {
 /// On a thread without a scheduler: leaves the wait for a generator to yield, for whoever resumes it has to watch
 /// the descriptor. An error, where there is no such generator.
 fn wait_by_hand(cx: &Context<'_>, fd: RawFd, direction: Direction) -> Poll<io::Error> {
-    match door::leave(cx, wait_for(SourceId::unregistered(fd), direction)) {
+    match wait::record(cx, wait_for(SourceId::unregistered(fd), direction)) {
         true => Poll::Pending,
         false => Poll::Ready(io::Error::new(io::ErrorKind::Unsupported, MOVED)),
     }
@@ -355,8 +356,8 @@ fn count_would_block() {
 
 fn wait_for(id: SourceId, direction: Direction) -> Wait {
     Wait::new(match direction {
-        Direction::Read => WaitKind::Readable(id),
-        Direction::Write => WaitKind::Writable(id),
+        Direction::Read => WaitFor::Readable(id),
+        Direction::Write => WaitFor::Writable(id),
     })
 }
 

@@ -15,7 +15,8 @@ use crate::kernel::edge::unwinding;
 use crate::kernel::edge::waker;
 use crate::kernel::edge::warn;
 use crate::kernel::here::in_task;
-use crate::kernel::task::{Task, Wait, Waiter};
+use crate::kernel::task::{Task, Waiter};
+use crate::kernel::wait::{self, Wait};
 
 pub(crate) struct Members {
     /// What reports call them.
@@ -119,7 +120,7 @@ impl Members {
     /// Has whoever polls woken when the last has left, or by [`wake`](Members::wake).
     pub(crate) fn watch(&self, cx: &Context<'_>) {
         self.waiter.set(Some(door::waiter(cx)));
-        door::leave(cx, Wait::named(self.what));
+        wait::record(cx, Wait::named(self.what));
     }
 
     /// Ready when none is left.

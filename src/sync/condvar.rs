@@ -11,7 +11,7 @@ use super::line::Line;
 use super::mutex::{Locking, MutexGuard};
 use super::wait_queue::Key;
 use crate::kernel::door;
-use crate::kernel::task::Wait;
+use crate::kernel::wait::{self, Wait};
 use crate::time::{now, timeout};
 
 /// [`std::sync::Condvar`] for the tasks of one thread: gives up a mutex until somebody says that what it guards
@@ -201,7 +201,7 @@ impl<'c, T: ?Sized> Future for Notified<'c, '_, T> {
     type Output = Baton<'c>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Baton<'c>> {
-        door::within_share(cx, |cx| {
+        wait::within_share(cx, |cx| {
             let condvar = self.condvar;
             let wait = || Wait::named(&"a condition variable to be notified");
             if self.place.is_some() {

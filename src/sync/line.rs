@@ -12,7 +12,8 @@ use std::task::{Context, Poll};
 use super::wait_queue::{Key, WaitQueue};
 use crate::kernel::door;
 use crate::kernel::edge::waker::wake_waiter;
-use crate::kernel::task::{Wait, Waiter};
+use crate::kernel::task::Waiter;
+use crate::kernel::wait::{self, Wait};
 
 /// A line of those who wait, each of whom may bring something along: a message, the number of permits.
 ///
@@ -52,7 +53,7 @@ impl<X> Line<X> {
     /// Takes a place at the end, for an operation that then returns `Pending`.
     pub(crate) fn stand(&self, cx: &Context<'_>, wait: Wait, brought: X) -> Key {
         let waiter = Some(door::waiter(cx));
-        door::leave(cx, wait);
+        wait::record(cx, wait);
         self.queue.borrow_mut().push(Standing { waiter, brought })
     }
 
@@ -72,7 +73,7 @@ impl<X> Line<X> {
         let waiter = Some(door::waiter(cx));
         let _before =
             self.queue.borrow_mut().get_mut(key).map(|s| std::mem::replace(&mut s.waiter, waiter));
-        door::leave(cx, wait());
+        wait::record(cx, wait());
         Poll::Pending
     }
 

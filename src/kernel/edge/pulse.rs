@@ -11,8 +11,6 @@ use super::board::Board;
 use crate::kernel::task::Task;
 
 pub(crate) struct Pulse {
-    /// Counts the turns, to tell one from the next.
-    turn: Cell<u32>,
     board: Cell<Option<&'static Board>>,
     /// How many `Shown` there are.
     shown: Cell<u32>,
@@ -31,23 +29,12 @@ pub(crate) struct Shown {
 
 impl Pulse {
     pub(crate) const fn new() -> Pulse {
-        Pulse {
-            turn: Cell::new(0),
-            board: Cell::new(None),
-            shown: Cell::new(0),
-            answer: Cell::new(drop),
-        }
-    }
-
-    #[inline]
-    pub(crate) fn turn(&self) -> u32 {
-        self.turn.get()
+        Pulse { board: Cell::new(None), shown: Cell::new(0), answer: Cell::new(drop) }
     }
 
     /// The task's turn begins.
     #[inline]
     pub(crate) fn begins(&self, task: &Task) {
-        self.turn.set(self.turn.get().wrapping_add(1));
         if let Some(board) = self.board.get() {
             // SAFETY: a task has its turn on its home thread only.
             let left = unsafe { task.local() }.left.get();

@@ -75,8 +75,8 @@ fn changing<R>(f: impl FnOnce(&mut Trails) -> R) -> Option<R> {
     TRAILS.try_with(|all| f(&mut all.borrow_mut())).ok()
 }
 
-/// What was told; `None` if it is gone.
-pub(crate) fn told(key: TrailKey) -> Option<(&'static Kind, Option<Step>)> {
+/// What is known of it; `None` if it is gone.
+pub(crate) fn find(key: TrailKey) -> Option<(&'static Kind, Option<Step>)> {
     TRAILS.with_borrow(|all| {
         let told = all.told.get(key.index as usize).filter(|told| told.serial == key.serial)?;
         Some((told.kind, told.last))

@@ -17,10 +17,11 @@ use std::time::Instant;
 
 use super::warn;
 use crate::kernel::coroutine::{suspend_base, with_open};
-use crate::kernel::here::{current, here, running_task, with_local};
+use crate::kernel::here::{current, running_task, with_local};
 use crate::kernel::reactor::{Direction, EVENTS, poll_one};
 use crate::kernel::scheduler::Scheduler;
-use crate::kernel::task::{Local, State, Wait, WaitCell, WaitKind};
+use crate::kernel::task::{Local, State};
+use crate::kernel::wait::{Wait, WaitCell, WaitFor, this_turn};
 
 /// Unwinds the stack that runs, with what has unwound another.
 pub(crate) fn unwind_with(payload: Box<dyn Any + Send>) -> ! {
@@ -96,9 +97,9 @@ fn refuse() {
 /// for all other waits.
 #[cold]
 pub(crate) fn block_thread(wait: &WaitCell) -> bool {
-    let (id, direction) = match wait.kind.get() {
-        WaitKind::Readable(id) => (id, Direction::Read),
-        WaitKind::Writable(id) => (id, Direction::Write),
+    let (id, direction) = match wait.what.get() {
+        WaitFor::Readable(id) => (id, Direction::Read),
+        WaitFor::Writable(id) => (id, Direction::Write),
         _ => return false,
     };
     let left = wait.deadline.get().map(|end| end.saturating_duration_since(Instant::now()));
@@ -117,7 +118,7 @@ pub(crate) fn leave() -> ! {
 /// Has the running task left when it gives up its turn, which it does at once.
 pub(crate) fn mark_left() {
     with_local(|local| local.state.set(State::Left));
-    here().wait.set(Wait::PARKED);
+    this_turn().wait.set(Wait::PARKED);
 }
 
 pub(crate) fn running() -> String {
