@@ -112,7 +112,8 @@ impl Does<'_> {
         // SAFETY: the caller's scheduler is this thread's, and so are its tasks.
         let local = unsafe { task.local() };
         let state = local.state.get();
-        let waiting = if state == State::Waiting { local.waiting.get() } else { WaitFor::Turn };
+        let waits = matches!(state, State::Waiting | State::Left);
+        let waiting = if waits { local.waiting.get() } else { WaitFor::Turn };
         Does { state, waiting, run, names }
     }
 
@@ -143,7 +144,9 @@ impl fmt::Display for Does<'_> {
         match (self.state, self.waiting) {
             (State::Running | State::Woken, _) => f.write_str("runs"),
             (State::Done, _) => f.write_str("ends"),
-            (State::Left, _) => f.write_str("has swallowed its cancellation, and is left"),
+            (State::Left, WaitFor::Turn) => {
+                f.write_str("has swallowed its cancellation, and is left")
+            }
             (_, WaitFor::Thing(Thing(Name::Trail(key)))) => {
                 write!(f, "waits for {}", Through { key, run: self.run, names: self.names })
             }

@@ -402,13 +402,33 @@ fn a_for_loop_that_is_left_closes_its_generator() {
 }
 
 #[test]
-fn one_that_yields_while_it_is_dropped_is_logged() {
+fn one_that_swallows_its_closing_while_it_is_dropped_is_closed_at_its_next_yield() {
+    let trace = Trace::new();
+    let guard = trace.at_drop("closed");
+    let mut generator = Generator::new(move |y: &Yielder<i32>| {
+        let _guard = guard;
+        for n in 0..3 {
+            let _ = panic::catch_unwind(AssertUnwindSafe(|| y.yield_(n)));
+        }
+        y.yield_(3);
+        unreachable!("it is closed");
+    });
+    generator.prime();
+    let log = logged(|| drop(generator));
+    assert_eq!((trace.take(), log.len()), (vec!["closed".into()], 0));
+}
+
+#[test]
+fn one_that_never_ends_while_it_is_dropped_is_logged() {
     let mut generator = Generator::new(|y: &Yielder<i32>| while y.try_yield(1).is_err() {});
     generator.prime();
     let log = logged(|| drop(generator));
     assert_eq!(log.len(), 1, "{log:?}");
     assert_eq!(log[0].0, log::Level::Error);
-    assert_eq!(log[0].1, "a generator yielded while it was being dropped; its stack is leaked");
+    assert_eq!(
+        log[0].1,
+        "a generator yielded 1000 times while it was being dropped; its stack is leaked"
+    );
 }
 
 #[test]

@@ -588,7 +588,7 @@ fn an_observer_whose_destructor_panics_takes_no_result_away() {
         let root = || {
             Builder::new().observe(Hostile).run(|| {
                 if true {
-                    panic!("of the root")
+                    panic!("of the root");
                 }
             })
         };
@@ -856,6 +856,26 @@ fn a_generator_that_yields_in_a_destructor_while_it_is_dropped_by_an_unwinding_t
     });
     ended.assert_killed_by(libc::SIGABRT);
     ended.assert_says(REFUSED);
+}
+
+#[test]
+fn a_task_that_swallows_its_cancellation_is_left_where_its_runtime_is_dropped_by_an_unwinding_thread()
+ {
+    let log = logged(|| {
+        let _ = panic::catch_unwind(|| {
+            drop_while_unwinding(|| {
+                drop(green::spawn(|| {
+                    let _ = panic::catch_unwind(|| green::sleep(HOUR));
+                    green::yield_now();
+                }));
+            });
+        });
+    });
+    let errors: Vec<_> = log.iter().filter(|(level, _)| *level == Level::Error).collect();
+    assert_eq!(errors.len(), 1, "{log:?}");
+    assert_contains(&errors[0].1, &["its runtime is dropped by a thread that unwinds: it is left"]);
+    assert!(!thread::panicking());
+    run(|| green::sleep(MS));
 }
 
 #[test]

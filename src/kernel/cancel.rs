@@ -36,7 +36,7 @@ use super::task::Local;
 use super::wait::earliest;
 
 /// How often a boundary may be raised, swallowed, and met by a further wait.
-const MOST_RAISED: u16 = 1000;
+pub(crate) const MOST_RAISED: u16 = 1000;
 
 /// Called before a task gives up its turn: unwinds if it is to stop; else returns the earliest time limit in force.
 #[inline]
@@ -105,7 +105,7 @@ fn raise(raised: &Cell<u16>, boundary: Boundary) -> ! {
 
 /// Unwinds, without being counted.
 pub(crate) fn unwind_to(boundary: Boundary) -> ! {
-    unwind_with(Box::new(Unwind { boundary }))
+    unwind_with(Box::new(Unwind { boundary, serial: 0 }))
 }
 
 /// Counts that the root of the running task is raised. Returns `true` if the task is to be left: it has swallowed

@@ -83,8 +83,8 @@ pub(crate) struct Open {
     pub(crate) shields: Cell<u32>,
     /// Scopes whose tasks borrow from this fiber's frames.
     pub(crate) scopes: Cell<u32>,
-    /// A cancellation unwinds this stack, or was caught there, on a thread that was unwinding before.
-    pub(crate) unwinds: Cell<bool>,
+    /// Names what unwinds this stack, on a thread that was unwinding before; 0: nothing.
+    pub(crate) unwinds: Cell<u64>,
 }
 
 impl Open {
@@ -95,7 +95,7 @@ impl Open {
             limit: Cell::new(""),
             shields: Cell::new(0),
             scopes: Cell::new(0),
-            unwinds: Cell::new(false),
+            unwinds: Cell::new(0),
         }
     }
 }
@@ -185,7 +185,7 @@ impl Fiber {
         }
         let mut job = ManuallyDrop::new(job);
         assert!(!self.link().busy.replace(true), "a fiber takes one job at a time");
-        self.link().open.unwinds.set(false);
+        self.link().open.unwinds.set(0);
         self.link().job.set(Some(((&raw mut job).cast(), run::<F>)));
         self.resume()
     }

@@ -5,7 +5,8 @@
 //! it here, with a text that says so; only a wait for a socket goes on, by blocking the thread.
 //!
 //! A thread that unwinds already may drop a runtime, or use and drop generators: their stacks do not unwind for that, and
-//! are resumed. That a cancellation unwinds one of *these* is kept with its fiber ([`Open`]).
+//! are resumed. That a cancellation unwinds one of *these* is kept with its fiber ([`Open`]), until the code that has
+//! caught the payload drops it. (A panic of a generator's own code on such a thread does not show.)
 //!
 //! [`Open`]: crate::kernel::coroutine::Open
 
@@ -15,6 +16,7 @@ use std::process;
 use std::thread;
 use std::time::Instant;
 
+use super::foreign::{Boundary, Unwind};
 use super::warn;
 use crate::kernel::coroutine::{suspend_base, with_open};
 use crate::kernel::here::{current, running_task, with_local};
@@ -24,12 +26,27 @@ use crate::kernel::task::{Local, State};
 use crate::kernel::wait::{Wait, WaitCell, WaitFor, this_turn};
 
 /// Unwinds the stack that runs, with what has unwound another.
-pub(crate) fn unwind_with(payload: Box<dyn Any + Send>) -> ! {
+pub(crate) fn unwind_with(mut payload: Box<dyn Any + Send>) -> ! {
     // Where the thread does not unwind already, that it does from now on shows that this stack does.
     if thread::panicking() {
-        with_open(|open| open.unwinds.set(true));
+        let serial = Boundary::serial();
+        payload.downcast_mut().into_iter().for_each(|unwind: &mut Unwind| unwind.serial = serial);
+        with_open(|open| open.unwinds.set(serial));
     }
     panic::resume_unwind(payload)
+}
+
+/// The payload of an unwinding is dropped by the code that has caught it.
+impl Drop for Unwind {
+    fn drop(&mut self) {
+        if self.serial != 0 {
+            with_open(|open| {
+                if open.unwinds.get() == self.serial {
+                    open.unwinds.set(0);
+                }
+            });
+        }
+    }
 }
 
 /// Calls `f`. What has unwound `f` is caught: the stack unwinds again once it goes on ([`unwind_with`]).
@@ -50,7 +67,7 @@ pub(crate) fn unwinds() -> bool {
 /// As [`unwinds`], of a thread that is panicking. Where it was so `before` it came to this stack, what shows is that a
 /// cancellation was raised here.
 fn stack_unwinds(before: bool) -> bool {
-    !before || with_open(|open| open.unwinds.get()) == Some(true)
+    !before || with_open(|open| open.unwinds.get() != 0) == Some(true)
 }
 
 /// Ends here if the stack that runs is unwinding: for all that would suspend. (A task whose runtime is dropped by a
