@@ -18,6 +18,7 @@ use crate::kernel::edge::waker;
 use crate::kernel::here::in_task;
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::{Home, Order, Task};
+use crate::kernel::wait;
 use crate::kernel::wait::Wait;
 use crate::pep342::Yielder;
 use crate::runtime::Runtime;
@@ -268,19 +269,21 @@ impl<T> Future for RemoteHandle<T> {
     ///
     /// When it is polled again after it was ready.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // A waker's clone and destructor may be code of the user's: not under the lock.
-        let waker = ForeignWaker::of(cx);
-        let mut slot = self.remote.lock();
-        let before = std::mem::replace(&mut *slot, Slot::Taken);
-        if let Slot::Running(_) = before {
-            *slot = Slot::Running(Some(waker));
-        }
-        drop(slot);
-        match before {
-            Slot::Running(_) => Poll::Pending,
-            Slot::Done(result) => Poll::Ready(result),
-            Slot::Taken => panic!("a remote handle was polled after it was ready"),
-        }
+        wait::within_share(cx, |cx| {
+            // A waker's clone and destructor may be code of the user's: not under the lock.
+            let waker = ForeignWaker::of(cx);
+            let mut slot = self.remote.lock();
+            let before = std::mem::replace(&mut *slot, Slot::Taken);
+            if let Slot::Running(_) = before {
+                *slot = Slot::Running(Some(waker));
+            }
+            drop(slot);
+            match before {
+                Slot::Running(_) => Poll::Pending,
+                Slot::Done(result) => Poll::Ready(result),
+                Slot::Taken => panic!("a remote handle was polled after it was ready"),
+            }
+        })
     }
 }
 

@@ -8,8 +8,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use crate::kernel::door::Registration;
 use crate::kernel::edge::entered;
+use crate::kernel::edge::registration::Registration;
 use crate::kernel::wait::{self, Wait};
 
 /// The time by the clock of this run, which may be [virtual](crate::Builder::virtual_clock); outside of a
@@ -74,14 +74,16 @@ impl Future for Sleep {
             return wait::another_turn(cx);
         }
         let Some(deadline) = self.deadline else { return Poll::Pending };
-        if now() >= deadline {
-            return Poll::Ready(());
-        }
-        let wait = Wait::until(deadline);
-        if !wait::record(cx, wait) {
-            self.registration.renew(cx, wait);
-        }
-        Poll::Pending
+        wait::within_share(cx, |cx| {
+            if now() >= deadline {
+                return Poll::Ready(());
+            }
+            let wait = Wait::until(deadline);
+            if !wait::record(cx, wait) {
+                self.registration.renew(cx, wait);
+            }
+            Poll::Pending
+        })
     }
 }
 
@@ -128,20 +130,20 @@ impl<F: Future> Future for Timeout<F> {
             let this = self.get_unchecked_mut();
             (Pin::new_unchecked(&mut this.operation), Pin::new(&mut this.limit), this.duration)
         };
-        match operation.as_mut().poll(cx) {
-            Poll::Ready(value) => Poll::Ready(Ok(value)),
-            Poll::Pending => {
-                ready!(limit.poll(cx));
-                // It may be pending only since the turn has had its share: the last look is with a turn that has not.
-                if wait::is_spent() {
-                    return wait::share_is_spent(cx);
-                }
-                Poll::Ready(match operation.poll(cx) {
-                    Poll::Ready(value) => Ok(value),
-                    Poll::Pending => Err(Elapsed::new(duration)),
-                })
+        wait::within_share(cx, |cx| {
+            if let Poll::Ready(value) = operation.as_mut().poll(cx) {
+                return Poll::Ready(Ok(value));
             }
-        }
+            ready!(limit.poll(cx));
+            // It may be pending only since the budget of this turn is used up: the last look is with some of it left.
+            if wait::is_spent() {
+                return wait::share_is_spent(cx);
+            }
+            Poll::Ready(match operation.poll(cx) {
+                Poll::Ready(value) => Ok(value),
+                Poll::Pending => Err(Elapsed::new(duration)),
+            })
+        })
     }
 }
 

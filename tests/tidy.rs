@@ -44,6 +44,7 @@ const READING_ORDER: &[&str] = &[
     "kernel/edge/unwinding.rs",
     "kernel/cancel.rs",
     "kernel/door.rs",
+    "kernel/edge/registration.rs",
     "kernel/edge/mod.rs",
     "kernel/mod.rs",
     "waited.rs",

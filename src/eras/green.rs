@@ -190,7 +190,7 @@ pub fn timeout<T>(limit: Duration, body: impl FnOnce() -> T) -> Result<T, Elapse
         Some(deadline) => {
             let what = "`green::timeout`; use `y.wait(timeout(..))`";
             let deadline = Cell::new(Some(deadline));
-            cancel::Limit::hold(what, &deadline, body).ok_or_else(|| Elapsed::new(limit))
+            door::with_limit(what, &deadline, body).ok_or_else(|| Elapsed::new(limit))
         }
         None => Ok(body()),
     }

@@ -13,7 +13,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use crate::eras::{future, generator, green};
 use crate::join::{JoinError, JoinHandle};
@@ -22,7 +22,7 @@ use crate::kernel::edge::unwinding;
 use crate::kernel::edge::warn;
 use crate::kernel::here::{current, in_task};
 use crate::kernel::task::Task;
-use crate::kernel::wait::Wait;
+use crate::kernel::wait::{self, Wait};
 use crate::pep342::Yielder;
 use crate::scope::members::Members;
 
@@ -143,15 +143,15 @@ impl<E: From<JoinError> + Display + 'static> Group<E> {
         let _closing = Closing(&shared.members);
         let result = {
             let mut body = pin!(body(&group));
-            poll_fn(|cx| match body.as_mut().poll(cx) {
+            let mut polled = |cx: &mut Context<'_>| match body.as_mut().poll(cx) {
                 Poll::Ready(result) => Poll::Ready(Some(result)),
                 Poll::Pending if shared.members.is_stopped() => Poll::Ready(None),
                 Poll::Pending => {
                     shared.members.watch(cx);
                     Poll::Pending
                 }
-            })
-            .await
+            };
+            poll_fn(|cx| wait::within_share(cx, &mut polled)).await
         };
         let value = match result {
             Some(Ok(value)) => Some(value),

@@ -6,6 +6,7 @@
 //! Cancellation (`cancel.rs`) is raised here too: an operation is polled first, so that one that has completed wins; a
 //! task that would have to wait then is unwound instead, if it was cancelled.
 
+use std::cell::Cell;
 use std::future::{Future, IntoFuture};
 use std::mem::ManuallyDrop;
 use std::panic::Location;
@@ -14,16 +15,13 @@ use std::ptr;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use super::cancel;
+use super::cancel::{self, Limit};
 use super::coroutine;
 use super::edge::unwinding;
 use super::edge::waker::{NOBODY, VTABLE};
 use super::here::{current, in_task, running_task, with_local, with_task};
-use super::reactor::{Direction, Ticket};
-use super::scheduler::Scheduler;
 use super::task::Waiter;
-use super::timers::TimerKey;
-use super::wait::{Record, SourceId, Wait, WaitCell, WaitFor, is_own, is_spent, this_turn};
+use super::wait::{Record, Wait, WaitCell, WaitFor, is_own, is_spent, spend, this_turn};
 
 /// The running task's own waker, borrowed: no count is taken. Where no task runs, a waker that wakes
 /// nothing, with which an operation still records what it waits for.
@@ -80,7 +78,7 @@ pub(crate) fn creator() -> (u64, u32) {
 pub(crate) fn wait<O: IntoFuture>(op: O) -> O::Output {
     assert!(in_task(), "{OUTSIDE}");
     if is_spent() {
-        yield_now();
+        give_turn();
     }
     let (record, mut op) = (Record::new(), pin!(op.into_future()));
     loop {
@@ -91,7 +89,7 @@ pub(crate) fn wait<O: IntoFuture>(op: O) -> O::Output {
     }
 }
 
-const OUTSIDE: &str = "a wait outside of any task: there is nothing to suspend. \
+pub(super) const OUTSIDE: &str = "a wait outside of any task: there is nothing to suspend. \
     Call it inside `wouldblock::run(|| ..)` or in a task spawned there";
 
 /// Gives up the turn until what `wait` describes has happened, or something wakes the task.
@@ -161,70 +159,32 @@ pub(crate) fn yield_now() {
     coroutine::suspend_base();
 }
 
-/// A waker left with a timer or in a socket's line, by an operation that could not leave its wait at the
-/// door. Dropping it takes it back.
-#[derive(Debug, Default)]
-pub(crate) enum Registration {
-    #[default]
-    None,
-    /// With the scheduler that it was left with.
-    Timer(u32, TimerKey),
-    Place(u32, SourceId, Direction, Ticket),
+/// Gives the others a turn because the budget of this one is used up. A cancellation or time limit is not raised here: the
+/// operation that comes next may be ready.
+#[cold]
+fn give_turn() {
+    unwinding::refuse_while_unwinding();
+    this_turn().wait.what.set(WaitFor::Turn);
+    coroutine::suspend_base();
 }
 
-impl Registration {
-    /// Registers `cx.waker()` for what `wait` says, in place of what was registered before.
-    ///
-    /// # Panics
-    ///
-    /// On a thread without a scheduler.
-    pub(crate) fn renew(&mut self, cx: &Context<'_>, wait: Wait) {
-        self.cancel();
-        let waker = cx.waker().clone();
-        Scheduler::with(|scheduler| {
-            let scheduler = scheduler.expect(OUTSIDE);
-            match wait.what {
-                WaitFor::Turn => waker.wake(),
-                WaitFor::Readable(id) => self.stand(scheduler, id, Direction::Read, waker),
-                WaitFor::Writable(id) => self.stand(scheduler, id, Direction::Write, waker),
-                _ => {
-                    let tick = wait.deadline.and_then(|end| scheduler.clock.tick_after(end));
-                    let Some(tick) = tick else { return };
-                    let key = scheduler.timers.borrow_mut().insert(tick, Waiter::waker(waker));
-                    *self = Registration::Timer(scheduler.home.run, key);
-                }
-            }
-        });
-    }
-
-    fn stand(&mut self, scheduler: &Scheduler, id: SourceId, direction: Direction, waker: Waker) {
-        let stood = scheduler.reactor.borrow_mut().stand(id, direction, Waiter::waker(waker));
-        match stood {
-            Ok(ticket) => *self = Registration::Place(scheduler.home.run, id, direction, ticket),
-            Err(waiter) => scheduler.wake_waiter(waiter),
-        }
-    }
-
-    fn cancel(&mut self) {
-        let old = ManuallyDrop::new(std::mem::take(self));
-        // On a thread that has not entered the run, the registration is left to it: a wake too many.
-        let waiter = match *old {
-            Registration::Timer(run, key) => {
-                Scheduler::of_run(run, |s| s.timers.borrow_mut().remove(key))
-            }
-            Registration::Place(run, id, direction, ticket) => {
-                Scheduler::of_run(run, |s| s.reactor.borrow_mut().leave(id, direction, ticket))
-            }
-            Registration::None => None,
-        };
-        drop(waiter); // Only now, when nothing is borrowed any more: its destructor may be code of the user's.
+/// A green call has completed without having waited for an operation. The others have a turn if that uses up the budget.
+pub(crate) fn completed() {
+    spend();
+    if is_spent() {
+        give_turn();
     }
 }
 
-impl Drop for Registration {
-    fn drop(&mut self) {
-        if !matches!(self, Registration::None) {
-            self.cancel();
-        }
+/// Runs `body` under a time limit: see [`Limit::hold`]. One that has passed at once completes without waiting.
+pub(crate) fn with_limit<T>(
+    what: &'static str,
+    deadline: &Cell<Option<Instant>>,
+    body: impl FnOnce() -> T,
+) -> Option<T> {
+    let result = Limit::hold(what, deadline, body);
+    if result.is_none() {
+        completed();
     }
+    result
 }

@@ -388,8 +388,8 @@ pub(crate) fn another_turn<T>(cx: &Context<'_>) -> Poll<T> {
 }
 
 /// Polls an operation within the task's budget for this turn. Where that is used up, `poll` is not called, and each other
-/// ready task has a turn first. An operation that completes uses one of the budget; one that waits uses nothing, so that
-/// a hundred of them may wait side by side.
+/// ready task has a turn first. An operation that completes uses one of the budget, unless those inside of it have used
+/// some; one that waits uses nothing, so that a hundred of them may wait side by side.
 #[inline]
 pub(crate) fn within_share<T>(
     cx: &mut Context<'_>,
@@ -398,8 +398,9 @@ pub(crate) fn within_share<T>(
     if is_spent() {
         return share_is_spent(cx);
     }
+    let budget = this_turn().budget.get();
     let polled = poll(cx);
-    if polled.is_ready() {
+    if polled.is_ready() && this_turn().budget.get() == budget {
         spend();
     }
     polled

@@ -22,8 +22,9 @@ use std::time::{Duration, Instant};
 
 use super::turn::can_suspend;
 use super::writers::Writers;
-use crate::kernel::door::{self, Registration};
+use crate::kernel::door;
 use crate::kernel::edge::entered::now;
+use crate::kernel::edge::registration::Registration;
 use crate::kernel::edge::unwinding;
 use crate::kernel::reactor::{Direction, EVENTS, News, Reactor, Source, poll_one};
 use crate::kernel::scheduler::Scheduler;

@@ -183,7 +183,8 @@ impl Future for Connecting {
                 this.pause = None;
             }
             ready!(wait::share(cx));
-            let address = this.address.take().expect("polled until it is ready")?;
+            let address = this.address.take().expect("polled until it is ready");
+            let address = address.inspect_err(|_| wait::spend())?;
             let connected = match this.attempt(&address) {
                 Err(e) if would_block(&e) => {
                     this.address = Some(Ok(address));

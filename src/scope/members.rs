@@ -181,7 +181,7 @@ impl Members {
         body: impl FnOnce() -> Result<T, E>,
         fail: impl FnOnce(E),
     ) -> Option<T> {
-        self.enclose(|| match cancel::Limit::hold(what, &self.stopped, body)? {
+        self.enclose(|| match door::with_limit(what, &self.stopped, body)? {
             Ok(value) => Some(value),
             Err(error) => {
                 fail(error);

@@ -96,6 +96,7 @@ impl Condvar {
         while condition(&mut *guard) {
             guard = self.wait(guard);
         }
+        door::completed();
         guard
     }
 
@@ -142,13 +143,12 @@ impl Condvar {
     ) -> (MutexGuard<'a, T>, WaitTimeoutResult) {
         let begin = now();
         loop {
-            if !condition(&mut *guard) {
-                return (guard, WaitTimeoutResult(false));
+            let holds = condition(&mut *guard);
+            let left = limit.saturating_sub(now().saturating_duration_since(begin));
+            if !holds || left.is_zero() {
+                door::completed();
+                return (guard, WaitTimeoutResult(holds));
             }
-            let left = match limit.checked_sub(now().saturating_duration_since(begin)) {
-                Some(left) if !left.is_zero() => left,
-                _ => return (guard, WaitTimeoutResult(true)),
-            };
             guard = self.wait_timeout(guard, left).0;
         }
     }

@@ -18,6 +18,7 @@
 //! | `ending.rs` | how tasks are cancelled, and how a run ends |
 //! | `waker.rs` | how a task is woken, from any thread |
 //! | `unwinding.rs` | why a stack that unwinds is not suspended |
+//! | `registration.rs` | how an operation waits with a waker that is not the task's own |
 
 pub(crate) mod board;
 pub(crate) mod ending;
@@ -28,6 +29,7 @@ pub(crate) mod inbox;
 pub(crate) mod observe;
 pub(crate) mod patience;
 pub(crate) mod pulse;
+pub(crate) mod registration;
 pub(crate) mod signal;
 pub(crate) mod trail;
 pub(crate) mod unwinding;
