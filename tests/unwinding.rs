@@ -21,7 +21,9 @@ use util::{
 };
 use wouldblock::generator::{self, Generator, GeneratorState, Yielder};
 use wouldblock::observe::{Event, Observer, What};
-use wouldblock::{Builder, Handle, JoinHandle, Wait, future, green, offload, stats, task, time};
+use wouldblock::{
+    Builder, Handle, JoinHandle, Wait, future, green, offload, stats, sync, task, time,
+};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -285,7 +287,7 @@ fn a_waker_that_waits_is_logged_and_harms_no_task() {
 fn a_waker_that_panics_when_a_message_comes_does_not_harm_the_sender_nor_the_other_waiters() {
     let log = logged(|| {
         run(|| {
-            let event = wouldblock::sync::Event::new();
+            let event = sync::Event::new();
             let waker =
                 Waker::from(Arc::new(Hostile { wake: || panic!("a bad waker"), drop: nothing }));
             let mut waiting = pin!(event.waiting());
@@ -525,6 +527,34 @@ fn a_task_that_a_dropped_runtime_has_left_is_an_error_to_other_executors() {
     assert!(!task.is_finished());
     let error = futures_lite::future::block_on(task).unwrap_err();
     assert_contains(&error.to_string(), &["and was left"]);
+}
+
+#[test]
+fn a_lock_is_not_handed_to_a_task_that_was_left_in_its_line() {
+    let (lock, semaphore) = (Rc::new(sync::Mutex::new(0)), Rc::new(sync::Semaphore::new(1)));
+    let runtime = Builder::new().build().unwrap();
+    let (inner_lock, inner_semaphore) = (lock.clone(), semaphore.clone());
+    runtime.enter(|| {
+        let locks = move || drop(inner_lock.lock());
+        drop(green::spawn(move || green::finally(|| green::sleep(HOUR), locks)));
+        let acquires = move || drop(inner_semaphore.acquire());
+        drop(green::spawn(move || green::finally(|| green::sleep(HOUR), acquires)));
+    });
+    while runtime.turn() {}
+    run(|| {
+        let (guard, permit) = (lock.lock(), semaphore.acquire());
+        let log = logged(|| drop(runtime));
+        assert_eq!(log.len(), 1, "both are left: {log:?}");
+        drop((guard, permit));
+        *lock.lock() += 1;
+        drop(semaphore.acquire());
+        let (guard, permit) = (lock.lock(), semaphore.acquire());
+        let (next_lock, next_semaphore) = (lock.clone(), semaphore.clone());
+        let next = green::spawn(move || drop((next_lock.lock(), next_semaphore.acquire())));
+        let_others_run();
+        drop((guard, permit));
+        next.join().unwrap();
+    });
 }
 
 #[test]
@@ -881,7 +911,7 @@ fn a_task_that_swallows_its_cancellation_is_left_where_its_runtime_is_dropped_by
 #[test]
 fn a_runtime_dropped_inside_of_a_run_ends_its_tasks_and_the_run_goes_on() {
     let trace = Trace::new();
-    let lock = Rc::new(wouldblock::sync::Mutex::new(0));
+    let lock = Rc::new(sync::Mutex::new(0));
     let runtime = Builder::new().virtual_clock().build().unwrap();
     let (goodbye, holder, locked) =
         (trace.at_drop("goodbye"), trace.at_drop("holder"), lock.clone());

@@ -61,6 +61,17 @@ impl Waiter {
     pub(crate) fn waker(waker: Waker) -> Waiter {
         Waiter::Waker(ForeignWaker::new(waker))
     }
+
+    /// Whether it is a task that will not run any more.
+    ///
+    /// # Safety
+    ///
+    /// The caller is on the home thread of the task, if it is one.
+    #[inline]
+    pub(crate) unsafe fn is_left(&self) -> bool {
+        // SAFETY: the caller's.
+        matches!(self, Waiter::Task(task) if unsafe { task.local() }.state.get() == State::Left)
+    }
 }
 
 /// What another thread wants done on the home thread: called there with `true`, or with `false` when the

@@ -47,7 +47,26 @@ impl<X> Line<X> {
 
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len() == 0 || {
+            self.skip_left();
+            self.len() == 0
+        }
+    }
+
+    /// Takes tasks out of the head of the line that were left there when their run ended: what they were granted would be
+    /// lost to all others.
+    fn skip_left(&self) {
+        loop {
+            let mut queue = self.queue.borrow_mut();
+            // SAFETY: a line stays on its thread, and so do the tasks in it.
+            let is_left = |waiter: &Waiter| unsafe { waiter.is_left() };
+            if !queue.first().is_some_and(|first| first.waiter.as_ref().is_some_and(is_left)) {
+                return;
+            }
+            let left = queue.grant();
+            drop(queue);
+            drop(left);
+        }
     }
 
     /// Takes a place at the end, for an operation that then returns `Pending`.
@@ -80,6 +99,7 @@ impl<X> Line<X> {
     /// Grants the first what it waits for: `take` gets what it brought, and then it is woken. False: nobody
     /// waits.
     pub(crate) fn grant(&self, take: impl FnOnce(X)) -> bool {
+        self.skip_left();
         let granted = self.queue.borrow_mut().grant();
         let Some(Standing { waiter, brought }) = granted else { return false };
         take(brought);
@@ -106,6 +126,7 @@ impl<X> Line<X> {
 impl<X: Copy> Line<X> {
     /// What the first has brought.
     pub(crate) fn first(&self) -> Option<X> {
+        self.skip_left();
         self.queue.borrow().first().map(|standing| standing.brought)
     }
 }
