@@ -49,7 +49,7 @@ use crate::task;
 /// A handle does not keep the run going: that ends when its root has returned.
 ///
 /// What is sent from thread to thread, while both go on, a channel carries: any that wakes a
-/// [`Waker`] does, such as that of the crate `async-channel`.
+/// [`Waker`](std::task::Waker) does, such as that of the crate `async-channel`.
 pub struct Handle(Arc<Home>);
 
 impl Handle {

@@ -1,9 +1,9 @@
 //! A group of tasks that fail together.
 //!
 //! The failure of one is the end of all, and the group returns what each of them failed with. A group's tasks are
-//! of any era, and do not borrow. Those of [`green::try_scope`](crate::green::try_scope) and
+//! of any era, and do not borrow. Those of [`green::try_scope`] and
 //! [`future::try_scope`](crate::future::try_scope()) borrow, and the first error is the one that is returned; in
-//! a [`green::scope`](crate::green::scope), the failure of a task concerns only the code that joins it.
+//! a [`green::scope`], the failure of a task concerns only the code that joins it.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};

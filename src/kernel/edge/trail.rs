@@ -26,7 +26,7 @@ pub(crate) struct Kind {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Step {
     pub(crate) task: u64,
-    /// The [`id`](crate::kernel::scheduler::Scheduler::id) of the run that the task belongs to. Tasks of two runs
+    /// The number of the run that the task belongs to. Tasks of two runs
     /// have the same numbers, and what tasks wait for may outlive a run.
     pub(crate) run: u32,
     pub(crate) site: Option<&'static Location<'static>>,
