@@ -154,7 +154,7 @@ impl Handle {
 /// Leaves the order that `make` makes with a run, unless that has ended.
 fn leave(home: &Home, make: impl FnOnce() -> Order) {
     if home.orders.push_with(make) == Some(true) {
-        home.shared.ring();
+        home.reactor.ring();
     }
 }
 

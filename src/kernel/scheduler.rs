@@ -117,7 +117,7 @@ impl Scheduler {
             run: NEXT.fetch_add(1, Relaxed),
             inbox: Inbox::new(),
             orders: Inbox::new(),
-            shared: reactor.shared().clone(),
+            reactor: reactor.handle().clone(),
             wakers: AtomicUsize::new(0),
             outside: AtomicUsize::new(0),
         });

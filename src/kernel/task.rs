@@ -28,7 +28,8 @@ use super::coroutine::Switch;
 use super::edge::foreign::ForeignWaker;
 use super::edge::inbox::{Flag, Inbox};
 use super::edge::observe::Era;
-use super::reactor::{Shared, Ticket};
+use super::edge::source::ReactorHandle;
+use super::reactor::Ticket;
 use super::timers::TimerKey;
 use super::wait::WaitFor;
 
@@ -84,7 +85,7 @@ pub(crate) struct Home {
     pub(crate) run: u32,
     pub(crate) inbox: Inbox<Arc<Task>>,
     pub(crate) orders: Inbox<Order>,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) reactor: Arc<ReactorHandle>,
     /// Wakers of tasks, and handles, that somebody keeps: while there are any, a task may yet be woken.
     pub(crate) wakers: AtomicUsize,
     /// How many operations are under way on other threads, and will wake somebody.
@@ -232,7 +233,7 @@ impl Task {
         if self.notified.raise() {
             let home = self.home.clone();
             if home.inbox.push(self) {
-                home.shared.ring();
+                home.reactor.ring();
             }
         }
     }

@@ -25,8 +25,9 @@ use super::writers::Writers;
 use crate::kernel::door;
 use crate::kernel::edge::entered::now;
 use crate::kernel::edge::registration::Registration;
+use crate::kernel::edge::source::{News, Source};
 use crate::kernel::edge::unwinding;
-use crate::kernel::reactor::{Direction, EVENTS, News, Reactor, Source, poll_one};
+use crate::kernel::reactor::{Direction, EVENTS, Reactor, announce, poll_one};
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::Waiter;
 use crate::kernel::wait::{self, SourceId, Wait, WaitFor};
@@ -246,15 +247,14 @@ impl<S: AsRawFd> Socket<S> {
 
     fn deregister(&mut self) {
         self.writers.forget(self.source.fd());
-        wake_those(|here, woken| self.source.deregister(here, woken));
+        let registrations = self.source.take();
+        wake_those(|here, woken| announce(News::Closed, registrations, here, woken));
     }
 
     /// Wakes whoever waits to write, on this socket or a clone of it: they cannot any more.
     pub(super) fn end_writing(&self) {
-        let homes = self.writers.end();
-        wake_those(|mut here, woken| {
-            homes.iter().for_each(|home| home.tell(News::Ended, &mut here, woken));
-        });
+        let registrations = self.writers.end();
+        wake_those(|here, woken| announce(News::Ended, registrations, here, woken));
     }
 }
 
@@ -376,7 +376,7 @@ fn look(
             Err(e) => return Some(Err(e)),
         };
         let ready = reactor.is_ready(id, direction)
-            || direction == Direction::Write && !writers.expect(reactor.home(id));
+            || direction == Direction::Write && !writers.expect(reactor.registered(id));
         Some(Ok((id, ready)))
     })
 }
