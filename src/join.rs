@@ -177,10 +177,10 @@ impl Canceller {
     pub(crate) fn at_end(&self, call: impl FnOnce() + 'static) {
         // SAFETY: as in `cancel`.
         let local = unsafe { self.task.local() };
-        let others = local.if_extras(|extras| !extras.callbacks.is_empty());
+        let others = local.extras.if_any(|extras| !extras.callbacks.is_empty());
         let will_end = !matches!(local.state.get(), State::Done | State::Left);
         if will_end || others {
-            return local.extras(|extras| extras.callbacks.push_back(Box::new(call)));
+            return local.extras.with(|extras| extras.callbacks.push_back(Box::new(call)));
         }
         aside(format_args!("a callback at the end of {}", self.task), call);
     }
@@ -431,7 +431,7 @@ fn drop_values(task: &Task) {
     // SAFETY: the task runs, so this is its home thread.
     let local = unsafe { task.local() };
     // A destructor may ask for another value, and so make it.
-    while let Some(value) = local.if_extras(|extras| extras.values.pop()) {
+    while let Some(value) = local.extras.if_any(|extras| extras.values.pop()) {
         contain(|| drop(value));
     }
 }

@@ -296,7 +296,7 @@ impl<Y: 'static, S: 'static, R: 'static> Drop for Generator<Y, S, R> {
         // Also while this thread is unwinding: what unwinds in the generator is caught at its root. Code that swallows it
         // and yields is closed again there, as a task that is cancelled is at its next wait.
         let mut step = self.step(Some(Sent::Close));
-        for _ in 0..cancel::MOST_RAISED {
+        for _ in 0..unwinding::MOST_RAISED {
             let Some(GeneratorState::Yielded(_)) = step else { break };
             step = self.step(Some(Sent::Close));
         }
@@ -316,7 +316,7 @@ impl<Y: 'static, S: 'static, R: 'static> Drop for Generator<Y, S, R> {
             Some(GeneratorState::Yielded(_)) | None => {
                 warn::error(format_args!(
                     "a generator yielded {} times while it was being dropped; its stack is leaked",
-                    cancel::MOST_RAISED
+                    unwinding::MOST_RAISED
                 ));
             }
         }

@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 
 use crate::join::{JoinHandle, Promise};
 use crate::kernel::coroutine::{self, Fiber};
+use crate::kernel::edge::extras::{Extras, Value};
 use crate::kernel::edge::observe::Observer;
 use crate::kernel::edge::patience::PATIENCE;
 use crate::kernel::edge::unwinding;
 use crate::kernel::edge::warn;
 use crate::kernel::here::{current, in_task, running_task, with_local, with_task};
 use crate::kernel::scheduler::{Progress, Scheduler};
-use crate::kernel::task::{Body, Extras, Setup, State, Task, Value};
+use crate::kernel::task::{Body, Setup, State, Task};
 use crate::kernel::timers::Clock;
 use crate::on_signal;
 use crate::overflow;
@@ -472,7 +473,7 @@ pub(crate) fn launch<T: 'static, B: Body + 'static>(
     });
     if !values.is_empty() {
         // SAFETY: the task was just spawned on this thread.
-        unsafe { task.local() }.extras(|extras| extras.values = values);
+        unsafe { task.local() }.extras.with(|extras| extras.values = values);
     }
     JoinHandle { task, packet }
 }
@@ -482,7 +483,7 @@ fn inherited() -> Vec<Value> {
     let copied = |extras: &mut Extras| {
         extras.values.iter().filter(|value| value.copy.is_some()).cloned().collect::<Vec<_>>()
     };
-    let mut values = with_local(|local| local.if_extras(copied)).unwrap_or_default();
+    let mut values = with_local(|local| local.extras.if_any(copied)).unwrap_or_default();
     // Only now does code of the user's run.
     for Value { value, copy, .. } in &mut values {
         *value = copy.expect("those without were left out")(&**value);

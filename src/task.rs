@@ -24,10 +24,11 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::kernel::edge::extras::{CopyValue, Extras, Value};
 use crate::kernel::edge::foreign::Unwind;
 use crate::kernel::here::{self, with_local};
 use crate::kernel::scheduler::Scheduler;
-use crate::kernel::task::{self, CopyValue, Extras, Setup, Value};
+use crate::kernel::task::{self, Setup};
 use crate::runtime::Era;
 use crate::stack_size;
 
@@ -294,7 +295,7 @@ impl<T: 'static> TaskLocal<T> {
     }
 
     fn extras<R>(&'static self, f: impl FnOnce(&mut Extras) -> R) -> R {
-        with_local(|local| local.extras(f))
+        with_local(|local| local.extras.with(f))
             .expect("a task-local value was asked for outside of any task")
     }
 

@@ -21,22 +21,17 @@
 
 use std::any::Any;
 use std::cell::Cell;
-use std::process;
 use std::ptr;
 use std::time::Instant;
 
-use super::coroutine::{Open, with_open};
+use super::coroutine::with_open;
 use super::edge::entered::now;
 use super::edge::foreign::{Boundary, Unwind};
-use super::edge::unwinding::{catch, leave, running, unwind_with};
-use super::edge::warn;
+use super::edge::opened::Opened;
+use super::edge::unwinding::{catch, count, leave, unwind_with};
 use super::here::{running_task, with_local, with_task};
-use super::scheduler::Scheduler;
 use super::task::Local;
 use super::wait::earliest;
-
-/// How often a boundary may be raised, swallowed, and met by a further wait.
-pub(crate) const MOST_RAISED: u16 = 1000;
 
 /// Called before a task gives up its turn: unwinds if it is to stop; else returns the earliest time limit in force.
 #[inline]
@@ -127,25 +122,6 @@ pub(crate) fn forgive(unwind: &Unwind) {
     }
 }
 
-/// Once more. Aborts after too often, unless the run is ending: then this returns `true`.
-fn count(raised: &Cell<u16>) -> bool {
-    raised.set(raised.get() + 1);
-    if raised.get() <= MOST_RAISED {
-        return false;
-    }
-    let text =
-        format!("{} has caught its cancellation {MOST_RAISED} times and waited again", running());
-    if Scheduler::with(|s| s.is_some_and(Scheduler::is_closing)) {
-        warn::error(format_args!("{text}; the run is over, and the task is left where it is"));
-        return true;
-    }
-    warn::print(format_args!(
-        "{text}; aborting. Let the payload of a `catch_unwind` around a wait go on \
-         (`resume_unwind`), and return when `try_yield` says `Exit`."
-    ));
-    process::abort();
-}
-
 /// The time limits in force, the innermost first.
 fn limits_in_force<'a>() -> impl Iterator<Item = &'a Limit<'a>> {
     // SAFETY: each limit lies in the frame of a `Limit::hold` further down this stack, which takes it out of the list
@@ -156,23 +132,6 @@ fn limits_in_force<'a>() -> impl Iterator<Item = &'a Limit<'a>> {
 
 fn limits() -> *const () {
     with_local(|local| local.limits.get()).unwrap_or(ptr::null())
-}
-
-/// Counts something that the running fiber has open, as long as this lives. (PEP 789: a generator that yields out
-/// of it would leave it in force for the code that resumed it.)
-pub(crate) struct Opened(fn(&Open) -> &Cell<u32>);
-
-impl Opened {
-    pub(crate) fn one(count: fn(&Open) -> &Cell<u32>) -> Opened {
-        with_open(|open| count(open).set(count(open).get() + 1));
-        Opened(count)
-    }
-}
-
-impl Drop for Opened {
-    fn drop(&mut self) {
-        with_open(|open| (self.0)(open).set((self.0)(open).get() - 1));
-    }
 }
 
 /// A time limit on whatever the running task does in a closure.

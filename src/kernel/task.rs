@@ -13,18 +13,16 @@
 //! A wake of a `Ready` or `Done` task does nothing, so waking too often is only a waste. A task is `Ready` exactly
 //! while it is in the run queue, so that it is there once at most. One that never ends is `Left` when its run does.
 
-use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
-use std::collections::VecDeque;
 use std::fmt;
 use std::panic::Location;
 use std::ptr;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::task::Waker;
 
 use super::coroutine::Switch;
+use super::edge::extras::ExtrasCell;
 use super::edge::foreign::ForeignWaker;
 use super::edge::inbox::{Flag, Inbox};
 use super::edge::observe::Era;
@@ -111,7 +109,7 @@ pub(crate) struct Task {
     pub(crate) stack_size: u32,
     pub(crate) era: Era,
     /// Lies in the inbox already.
-    notified: Flag,
+    pub(super) notified: Flag,
     local: Local,
 }
 
@@ -147,36 +145,12 @@ pub(crate) struct Local {
     /// The lowest usable address of the stack it has now; 0: none.
     pub(crate) stack: Cell<usize>,
     /// What few tasks have.
-    extras: Cell<Option<Box<Extras>>>,
+    pub(crate) extras: ExtrasCell,
     /// Where the scheduler keeps it in its table.
     pub(crate) slot: Cell<u32>,
     /// The number of the task that spawned it, modulo 2^32; 0: no task.
     pub(crate) parent: u32,
 }
-
-/// What few tasks have: behind one pointer.
-#[derive(Default)]
-pub(crate) struct Extras {
-    /// Task-local values.
-    pub(crate) values: Vec<Value>,
-    /// What is called when the task is done, in this order.
-    pub(crate) callbacks: VecDeque<Callback>,
-}
-
-/// A value that the task has for itself.
-#[derive(Clone)]
-pub(crate) struct Value {
-    /// The address of the static that it is the value of.
-    pub(crate) key: usize,
-    pub(crate) value: Rc<dyn Any>,
-    /// How tasks that this one spawns get theirs, if they do.
-    pub(crate) copy: Option<CopyValue>,
-}
-
-pub(crate) type CopyValue = fn(&dyn Any) -> Rc<dyn Any>;
-
-/// It is called on the scheduler's own stack, and does not panic.
-pub(crate) type Callback = Box<dyn FnOnce()>;
 
 // SAFETY: every field outside of `local` is `Send` and `Sync`. `local` is reached through `Task::local`
 // only, whose caller is on the home thread. Dropping the last `Arc` on another thread drops `local` there: the
@@ -211,7 +185,7 @@ impl Task {
             joiner: Cell::new(None),
             limits: Cell::new(ptr::null()),
             stack: Cell::new(0),
-            extras: Cell::new(None),
+            extras: ExtrasCell::default(),
             body: UnsafeCell::new(Some(body)),
         };
         let notified = Flag::new();
@@ -226,21 +200,6 @@ impl Task {
     #[inline]
     pub(crate) unsafe fn local(&self) -> &Local {
         &self.local
-    }
-
-    /// From another thread: asks the home thread to wake the task.
-    pub(crate) fn notify(self: Arc<Task>) {
-        if self.notified.raise() {
-            let home = self.home.clone();
-            if home.inbox.push(self) {
-                home.reactor.ring();
-            }
-        }
-    }
-
-    /// On the home thread: takes note that the task was taken out of the inbox.
-    pub(crate) fn noted(&self) {
-        self.notified.lower();
     }
 }
 
@@ -267,22 +226,6 @@ impl Local {
         // does, since both are called by the scheduler, for a task that is not in its turn.
         let body = unsafe { &mut *self.body.get() };
         body.as_mut().expect("a task that is not done has a body").turn()
-    }
-
-    /// Calls `f`, which runs no code of the user's, with the extras; makes them if there are none.
-    pub(crate) fn extras<R>(&self, f: impl FnOnce(&mut Extras) -> R) -> R {
-        let mut extras = self.extras.take().unwrap_or_default();
-        let result = f(&mut extras);
-        self.extras.set(Some(extras));
-        result
-    }
-
-    /// As [`extras`](Local::extras), but makes none.
-    pub(crate) fn if_extras<R: Default>(&self, f: impl FnOnce(&mut Extras) -> R) -> R {
-        let Some(mut extras) = self.extras.take() else { return R::default() };
-        let result = f(&mut extras);
-        self.extras.set(Some(extras));
-        result
     }
 
     /// Takes the body out, when it has finished.

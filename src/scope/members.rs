@@ -8,9 +8,10 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use crate::join::Canceller;
-use crate::kernel::cancel::{self, Opened};
+use crate::kernel::cancel;
 use crate::kernel::door;
 use crate::kernel::edge::entered::now;
+use crate::kernel::edge::opened::Opened;
 use crate::kernel::edge::unwinding;
 use crate::kernel::edge::waker;
 use crate::kernel::edge::warn;

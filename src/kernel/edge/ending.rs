@@ -58,7 +58,7 @@ impl Scheduler {
             self.wake_waiter(joiner);
         }
         // One by one: a callback may add another.
-        while let Some(callback) = local.if_extras(|extras| extras.callbacks.pop_front()) {
+        while let Some(callback) = local.extras.if_any(|extras| extras.callbacks.pop_front()) {
             aside(format_args!("a callback at the end of {task}"), callback);
         }
     }

@@ -6,6 +6,7 @@
 //! | `signal.rs` | handlers of signals, and how they write |
 //! | `warn.rs` | the crate's own warnings and errors |
 //! | `idle.rs` | which idle fibers keep the memory of their stacks |
+//! | `opened.rs` | what a fiber has open |
 //! | `trail.rs` | which task holds what others wait for |
 //! | `fork.rs` | telling a process from its copy |
 //! | `patience.rs` | how long nothing may move |
@@ -13,6 +14,7 @@
 //! | `observe.rs` | what an observer of a run gets to know |
 //! | `board.rs` | what other threads and handlers of signals see of a turn |
 //! | `source.rs` | the registrations of a socket that threads share |
+//! | `extras.rs` | what few tasks have |
 //! | `inbox.rs` | wakes from other threads |
 //! | `pulse.rs` | the turns of a thread, counted and shown |
 //! | `watch.rs` | kernel state, turned into events for an observer |
@@ -25,11 +27,13 @@
 pub(crate) mod board;
 pub(crate) mod ending;
 pub(crate) mod entered;
+pub(crate) mod extras;
 pub(crate) mod foreign;
 pub(crate) mod fork;
 pub(crate) mod idle;
 pub(crate) mod inbox;
 pub(crate) mod observe;
+pub(crate) mod opened;
 pub(crate) mod patience;
 pub(crate) mod pulse;
 pub(crate) mod registration;

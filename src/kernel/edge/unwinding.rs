@@ -11,6 +11,7 @@
 //! [`Open`]: crate::kernel::coroutine::Open
 
 use std::any::Any;
+use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 use std::process;
 use std::thread;
@@ -24,6 +25,9 @@ use crate::kernel::reactor::{Direction, EVENTS, poll_one};
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::{Local, State};
 use crate::kernel::wait::{Wait, WaitCell, WaitFor, this_turn};
+
+/// How often a boundary may be raised, swallowed, and met by a further wait.
+pub(crate) const MOST_RAISED: u16 = 1000;
 
 /// Unwinds the stack that runs, with what has unwound another.
 pub(crate) fn unwind_with(mut payload: Box<dyn Any + Send>) -> ! {
@@ -123,6 +127,26 @@ pub(crate) fn block_thread(wait: &WaitCell) -> bool {
     let ms = left.map_or(100, |left| left.as_millis().min(100) as i32);
     let _ = poll_one(id.fd(), EVENTS[direction as usize], ms); // What it says, the next try shows.
     true
+}
+
+/// Counts that a boundary is raised once more. Aborts after too often, unless the run is ending: then this returns `true`,
+/// and the running task is to be left.
+pub(crate) fn count(raised: &Cell<u16>) -> bool {
+    raised.set(raised.get() + 1);
+    if raised.get() <= MOST_RAISED {
+        return false;
+    }
+    let text =
+        format!("{} has caught its cancellation {MOST_RAISED} times and waited again", running());
+    if Scheduler::with(|s| s.is_some_and(Scheduler::is_closing)) {
+        warn::error(format_args!("{text}; the run is over, and the task is left where it is"));
+        return true;
+    }
+    warn::print(format_args!(
+        "{text}; aborting. Let the payload of a `catch_unwind` around a wait go on \
+         (`resume_unwind`), and return when `try_yield` says `Exit`."
+    ));
+    process::abort();
 }
 
 /// Leaves the running task where it is, for ever.

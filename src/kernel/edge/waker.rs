@@ -83,3 +83,20 @@ impl Drop for Outside {
         }
     }
 }
+
+impl Task {
+    /// From another thread: asks the home thread to wake the task.
+    pub(crate) fn notify(self: Arc<Task>) {
+        if self.notified.raise() {
+            let home = self.home.clone();
+            if home.inbox.push(self) {
+                home.reactor.ring();
+            }
+        }
+    }
+
+    /// On the home thread: takes note that the task was taken out of the inbox.
+    pub(crate) fn noted(&self) {
+        self.notified.lower();
+    }
+}
