@@ -615,13 +615,10 @@ fn an_observer_whose_destructor_panics_takes_no_result_away() {
     }
     let log = logged(|| {
         assert_eq!(Builder::new().observe(Hostile).run(|| 1), 1);
-        let root = || {
-            Builder::new().observe(Hostile).run(|| {
-                if true {
-                    panic!("of the root");
-                }
-            })
-        };
+        fn panics() {
+            panic!("of the root");
+        }
+        let root = || Builder::new().observe(Hostile).run(panics);
         assert_eq!(panic_text(root), "of the root");
     });
     assert_eq!(log.len(), 2, "{log:?}");

@@ -13,9 +13,9 @@
 //! | `foreign.rs` | code of the user's that is no task's, and what becomes of panics |
 //! | `observe.rs` | what an observer of a run gets to know |
 //! | `board.rs` | what other threads and handlers of signals see of a turn |
-//! | `source.rs` | the registrations of a socket that threads share |
 //! | `extras.rs` | what few tasks have |
 //! | `inbox.rs` | wakes from other threads |
+//! | `source.rs` | the registrations of a socket that threads share |
 //! | `pulse.rs` | the turns of a thread, counted and shown |
 //! | `watch.rs` | kernel state, turned into events for an observer |
 //! | `entered.rs` | the scheduler that a thread has entered |
