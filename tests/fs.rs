@@ -733,6 +733,24 @@ fn a_files_lock_that_comes_for_somebody_who_is_gone_is_given_back() {
     });
 }
 
+/// There are 64 threads for the calls of files: a lock that was given up keeps none of them.
+#[test]
+fn locks_that_were_waited_for_in_vain_leave_the_other_calls_their_threads() {
+    wouldblock::run(|| {
+        in_folder(|folder| {
+            let [a, b] = two_handles(folder);
+            a.lock().unwrap();
+            for _ in 0..70 {
+                let locked = green::timeout(MS, || b.lock());
+                assert!(locked.is_err(), "the other handle has it");
+            }
+            assert_eq!(wouldblock::fs::read(folder.join("locked")).unwrap(), b"");
+            a.unlock().unwrap();
+            b.lock().unwrap();
+        });
+    });
+}
+
 /// As [`two_handles`], of the file that is there.
 fn two_handles_again(folder: &Path) -> [wouldblock::fs::File; 2] {
     [0; 2].map(|_| wouldblock::fs::File::open(folder.join("locked")).unwrap())
