@@ -51,7 +51,8 @@ mod pool;
 /// environment variable `WOULDBLOCK_MAX_THREADS` sets another number than 512. Threads are started when
 /// there is work for them, and end when they have been idle for five seconds. Files and look-ups of names have
 /// threads of their own, up to 64 for each of the two, so that slow work does not hold them up. (A file has
-/// calls of its own too, in [`fs`](crate::fs).)
+/// calls of its own too, in [`fs`](crate::fs).) Where work waits in line and all threads have been busy for ten
+/// seconds, a warning names the pool, once.
 ///
 /// It needs no scheduler: any executor may poll it.
 ///
@@ -90,6 +91,10 @@ pub fn offload<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
     })
 }
 
+const ADVICE: &str = "Offloaded work that blocks (for a lock, a channel, a peer) keeps its thread, also when its task \
+    has given it up: give it a time limit of its own, or let the task wait and not the work; if all of it is needed at \
+    once, set WOULDBLOCK_MAX_THREADS to more";
+
 /// The pool of the user's work.
 fn users() -> &'static Pool {
     static USERS: OnceLock<Pool> = OnceLock::new();
@@ -99,7 +104,7 @@ fn users() -> &'static Pool {
             Err(_) => panic!("WOULDBLOCK_MAX_THREADS={text:?} is not a positive number"),
         };
         let most = std::env::var("WOULDBLOCK_MAX_THREADS").ok().map(number);
-        Pool::new("wouldblock work", most.map_or(512, NonZeroUsize::get))
+        Pool::new("wouldblock work", most.map_or(512, NonZeroUsize::get), ADVICE)
     })
 }
 
