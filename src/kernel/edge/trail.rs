@@ -30,6 +30,18 @@ pub(crate) struct Step {
     /// have the same numbers, and what tasks wait for may outlive a run.
     pub(crate) run: u32,
     pub(crate) site: Option<&'static Location<'static>>,
+    pub(crate) part: Part,
+}
+
+/// What the task of a [`Step`] has to do with those that wait now: whether they wait for that task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// It has the thing, and they wait until it is given back.
+    Holds,
+    /// It has given the thing back.
+    GaveBack,
+    /// It has put something in, or taken something out, and may do so again, as other tasks may.
+    Serves,
 }
 
 /// The trails of what somebody of this thread has waited for.
