@@ -6,16 +6,20 @@ mod util;
 use std::any::Any;
 use std::cell::Cell;
 use std::error::Error;
-use std::panic::{self, AssertUnwindSafe};
+use std::panic::{self, AssertUnwindSafe, Location};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Once;
 use std::task::{Context, Poll};
 
 use util::{
-    Defer, ERAS, HOUR, SECOND, Trace, assert_contains, caught, let_others_run, logged, panic_text,
-    run, spawn_running, spawn_waiting, text,
+    Defer, ERAS, HOUR, MS, SECOND, Trace, assert_contains, caught, in_child, let_others_run,
+    logged, panic_text, run, spawn_running, spawn_waiting, text,
 };
-use wouldblock::{Builder, Era, JoinError, future, gather, generator, green, task, time};
+use wouldblock::sync::Semaphore;
+use wouldblock::{
+    Builder, Era, JoinError, Pool, future, gather, generator, green, offload, task, thread, time,
+};
 
 // Out of join.
 
@@ -368,7 +372,7 @@ fn a_panicking_root_is_not_logged_as_lost() {
 
 #[test]
 fn a_run_in_a_runs_destructors_after_a_panic_is_refused_with_a_word() {
-    let ended = util::in_child(|| {
+    let ended = in_child(|| {
         let _guard = Defer(|| wouldblock::run(|| ()));
         panic!("the cause");
     });
@@ -502,4 +506,124 @@ fn a_thousand_panics_leave_no_stack_behind() {
         }
         assert_eq!(wouldblock::stats().stacks_used, before);
     });
+}
+
+// What a wrong use says, and where.
+
+/// `wrong` panics with a text that has `parts`, at its own line and not inside of the crate.
+#[track_caller]
+fn panics_at_its_line<T>(parts: &[&str], wrong: impl FnOnce() -> T) {
+    thread_local!(static PLACE: Cell<Option<(String, u32)>> = const { Cell::new(None) });
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            let place = info.location().expect("std knows it");
+            PLACE.set(Some((place.file().to_owned(), place.line())));
+            before(info);
+        }));
+    });
+    let here = Location::caller();
+    let text = panic_text(|| drop(wrong()));
+    assert_contains(&text, parts);
+    let (file, line) = PLACE.take().expect("it has panicked");
+    assert_eq!(file, here.file(), "{text}");
+    let lines = here.line()..here.line() + 4;
+    assert!(lines.contains(&line), "{text}: at line {line}, called at {}", here.line());
+}
+
+#[test]
+fn what_needs_a_run_says_so_at_the_callers_line() {
+    let outside = &["outside of a run: call it inside `wouldblock::run(|| ..)`"];
+    panics_at_its_line(outside, || thread::spawn(|| ()));
+    panics_at_its_line(outside, || thread::Builder::new().spawn(|| ()));
+    panics_at_its_line(outside, || green::spawn(|| ()));
+    panics_at_its_line(outside, || generator::spawn(|_| ()));
+    panics_at_its_line(outside, || future::spawn(async {}));
+    panics_at_its_line(outside, || Pool::new(1).spawn(|| ()));
+    panics_at_its_line(outside, || Pool::new(1).map(0..1, |n| n));
+    panics_at_its_line(outside, || Pool::new(1).mapping(0..1, |n| n));
+    panics_at_its_line(outside, || Pool::new(1).imap(0..1, |n| n));
+    panics_at_its_line(outside, || Pool::new(1).imap_unordered(0..1, |n| n));
+    let no_task = &["outside of any task"];
+    panics_at_its_line(no_task, || green::wait(offload(|| ())));
+    panics_at_its_line(no_task, || green::sleep(MS));
+    panics_at_its_line(no_task, || green::timeout(MS, || ()));
+    panics_at_its_line(no_task, || {
+        green::yield_now();
+    });
+    panics_at_its_line(no_task, || thread::scope(|_| ()));
+    panics_at_its_line(no_task, || {
+        thread::park();
+    });
+}
+
+#[test]
+fn what_is_given_wrong_values_says_so_at_the_callers_line() {
+    panics_at_its_line(&["NUL", "a\\0"], || Pool::named("a\0", 1));
+    panics_at_its_line(&["usize::MAX permits", "`release(1)`"], || {
+        Semaphore::new(usize::MAX).release(1)
+    });
+    panics_at_its_line(&["a race of no tasks"], || wouldblock::race::<()>([]));
+}
+
+#[test]
+fn a_run_inside_of_a_run_is_refused_at_the_callers_line() {
+    run(|| {
+        let inside = &["inside of", "this thread has a scheduler already"];
+        panics_at_its_line(inside, || wouldblock::run(|| ()));
+        panics_at_its_line(inside, || Builder::new().try_run(|| ()));
+        panics_at_its_line(inside, || wouldblock::explore(1, || ()));
+        panics_at_its_line(inside, || Builder::new().build().unwrap().enter(|| ()));
+    });
+}
+
+#[test]
+fn a_run_that_the_system_refuses_an_event_queue_says_so_at_the_callers_line() {
+    let refused = in_child(|| {
+        let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: lowers a limit of this process, and reads a struct on this stack.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &none) };
+        panics_at_its_line(&["an event queue", "`ulimit -n`"], || wouldblock::run(|| ()));
+    });
+    refused.assert_fine();
+}
+
+#[test]
+fn a_yield_where_a_generator_cannot_is_refused_at_the_callers_line() {
+    run(|| {
+        let body = |y: &generator::Yielder<wouldblock::Wait>| {
+            let limit = &["a generator cannot yield inside of"];
+            panics_at_its_line(limit, || green::timeout(SECOND, || y.yield_now()));
+            panics_at_its_line(limit, || green::timeout(SECOND, || y.wait(time::sleep(MS))));
+            let poll = &["in the middle of an operation's poll"];
+            panics_at_its_line(poll, || green::wait(async { y.yield_now() }));
+        };
+        generator::spawn(body).join().unwrap();
+        let mut generator = generator::Generator::<i32>::new(|y: &generator::Yielder<i32>| {
+            let limit = &["a generator cannot yield inside of"];
+            panics_at_its_line(limit, || green::timeout(SECOND, || y.yield_(1)));
+            panics_at_its_line(limit, || green::timeout(SECOND, || y.try_yield(1)));
+        });
+        generator.resume();
+    });
+}
+
+#[test]
+fn an_operation_that_is_polled_wrongly_says_where_it_was_made() {
+    run(|| {
+        let made = Location::caller().line() + 1;
+        let mut work = offload(|| ());
+        green::wait(&mut work);
+        let text = panic_text(|| green::wait(&mut work));
+        assert_contains(&text, &["polled again after it was ready", &place_of(made), "offload"]);
+    });
+    let made = Location::caller().line() + 1;
+    let sleep = time::sleep(SECOND);
+    let text = panic_text(|| futures_lite::future::block_on(sleep));
+    assert_contains(&text, &["on a thread without a scheduler", &place_of(made), "sleep"]);
+}
+
+fn place_of(line: u32) -> String {
+    format!("tests/panic.rs:{line}:")
 }

@@ -244,20 +244,23 @@ pub(crate) struct Suspender(NonNull<Link>);
 
 impl Suspender {
     /// Calls `before`, gives control back to whoever resumed the fiber, and returns when it is resumed
-    /// again. `before` is passed what the fiber's code has begun and not ended, and may panic.
+    /// again. `before` is passed what the fiber's code has begun and not ended; its error is why it cannot be suspended.
     ///
     /// # Panics
     ///
     /// When the code that runs now is not on that fiber itself (it is, say, in another task); `before` is
-    /// not called then.
+    /// not called then. With the error of `before`.
     #[inline(always)] // As `resume`.
-    pub(crate) fn suspend(self, before: impl FnOnce(&Open)) {
+    #[track_caller]
+    pub(crate) fn suspend(self, before: impl FnOnce(&Open) -> Result<(), String>) {
         assert!(
             active().inner.get() == Some(self.0),
             "a generator's `y` was used outside of the generator's own body, where it cannot yield"
         );
         // SAFETY: the fiber is running, so its outermost frame, which holds the link, exists.
-        before(unsafe { &self.0.as_ref().open });
+        if let Err(refused) = before(unsafe { &self.0.as_ref().open }) {
+            panic!("{refused}"); // At the caller's line.
+        }
         // SAFETY: the fiber is running, so its outermost frame, which holds the link, exists, and with
         // it the yielder; and it is this very fiber that is being suspended.
         unsafe { (*self.0.as_ref().yielder).suspend(()) };

@@ -221,6 +221,9 @@ pub(crate) fn spend() {
     budget.set(budget.get().saturating_sub(1));
 }
 
+const ELSEWHERE: &str = "an operation that waits for a socket or a time is polled on a thread without a scheduler, which \
+    would wake it: wait for it in a task, inside `wouldblock::run(|| ..)`";
+
 const OUTSIDE: &str = "a wait outside of any task: there is nothing to suspend. \
     Call it inside `wouldblock::run(|| ..)` or in a task spawned there";
 
@@ -327,7 +330,7 @@ impl Registration {
         self.cancel();
         let waker = cx.waker().clone();
         Scheduler::with(|scheduler| {
-            let scheduler = scheduler.expect(OUTSIDE);
+            let scheduler = scheduler.expect(ELSEWHERE);
             match wait.kind {
                 WaitKind::Turn => waker.wake(),
                 WaitKind::Readable(id) => self.stand(scheduler, id, Direction::Read, waker),
