@@ -380,6 +380,37 @@ fn a_run_in_a_runs_destructors_after_a_panic_is_refused_with_a_word() {
     ended.assert_says(&["the cause", "wouldblock:", "aborting"]);
 }
 
+/// Neither std nor the crate can tell a panic hook from a destructor: the text is true for both.
+#[test]
+fn a_wait_in_a_panic_hook_is_refused_with_a_text_that_is_true_for_it() {
+    let waits: [fn(); 3] = [
+        || green::sleep(SECOND),
+        || drop(green::spawn(|| green::sleep(SECOND)).join()),
+        || {
+            let mutex = wouldblock::sync::Mutex::new(());
+            let _guard = mutex.lock();
+            drop(mutex.lock());
+        },
+    ];
+    let kind = std::env::var("HOOK_THAT_WAITS");
+    if let Ok(kind) = kind {
+        panic::set_hook(Box::new(move |_| waits[kind.parse::<usize>().unwrap()]()));
+        run(|| {
+            drop(task::Builder::new().name("hooked").spawn_green(|| panic!("the cause")).join())
+        });
+        unreachable!("it has aborted");
+    }
+    for kind in ["0", "1", "2"] {
+        let mut again =
+            util::again("a_wait_in_a_panic_hook_is_refused_with_a_text_that_is_true_for_it");
+        again.env("HOOK_THAT_WAITS", kind);
+        let output = util::run_again(again);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), None, "aborted by a signal: {text}");
+        assert_contains(&text, &["\"hooked\"", "or in a panic hook", "In a panic hook, use"]);
+    }
+}
+
 // Destructors that panic.
 
 struct Bomb;
