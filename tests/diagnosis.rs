@@ -14,7 +14,7 @@ use std::sync::{Condvar, Mutex};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use util::{HOUR, MS, in_child, let_others_run};
-use wouldblock::{Builder, green, task};
+use wouldblock::{Builder, generator, green, task};
 
 /// Makes standard error a pipe, and gives the other end of it.
 fn pipe_of_stderr() -> BufReader<File> {
@@ -156,6 +156,79 @@ fn what_a_logger_panics_at_goes_to_standard_error() {
         keep_the_thread_until_it_is_told_of();
     });
     ended.assert_fine();
+}
+
+/// Waits as a task would, or has the crate log more.
+struct Waits(fn());
+
+impl Log for Waits {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, _: &Record<'_>) {
+        (self.0)();
+    }
+
+    fn flush(&self) {}
+}
+
+/// In a run whose tasks go on, has the crate log that a panic got lost.
+fn lose_a_panic_with(logger: &'static Waits) {
+    log::set_logger(logger).unwrap();
+    log::set_max_level(LevelFilter::Error);
+    wouldblock::run(|| {
+        let _guard = HELD.with(|held| held.try_lock().unwrap());
+        lose_a_panic();
+        green::spawn(|| green::sleep(MS)).join().unwrap();
+    });
+}
+
+fn lose_a_panic() {
+    drop(green::spawn(|| panic!("lost")));
+    green::yield_now();
+}
+
+thread_local! {
+    static HELD: &'static wouldblock::sync::Mutex<()> = Box::leak(Box::default());
+}
+
+/// What is said of a lost panic that a logger has waited at.
+const REFUSED: &[&str] = &[
+    "\nwouldblock: task 2 (green, spawned at tests/diagnosis.rs:",
+    "panicked: lost",
+    "(the program's logger panicked when it was to log this: a wait outside of any task, in",
+];
+
+#[test]
+fn a_logger_that_sleeps_is_refused_and_the_text_goes_to_standard_error() {
+    let ended = in_child(|| lose_a_panic_with(&Waits(|| green::sleep(MS))));
+    ended.assert_fine();
+    ended.assert_says(REFUSED);
+}
+
+#[test]
+fn a_logger_that_waits_for_a_lock_is_refused_and_the_text_goes_to_standard_error() {
+    let ended = in_child(|| lose_a_panic_with(&Waits(|| HELD.with(|held| drop(held.lock())))));
+    ended.assert_fine();
+    ended.assert_says(REFUSED);
+}
+
+#[test]
+fn what_the_crate_logs_while_its_text_is_logged_goes_to_standard_error() {
+    let ended = in_child(|| lose_a_panic_with(&Waits(panic_in_a_generator_that_is_closed)));
+    ended.assert_fine();
+    let nested = "\nwouldblock: a generator panicked while it was being dropped: once more";
+    assert_eq!(ended.stderr.matches(nested).count(), 1, "{}", ended.stderr);
+}
+
+/// Of this, the crate logs an error.
+fn panic_in_a_generator_that_is_closed() {
+    let mut generator = generator::Generator::<i32>::new(|y: &generator::Yielder<i32>| {
+        let _closed = y.try_yield(1);
+        panic!("once more");
+    });
+    generator.resume();
 }
 
 // What the operating system refuses.

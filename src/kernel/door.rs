@@ -29,6 +29,7 @@ use std::time::Instant;
 
 use super::cancel;
 use super::coroutine::{self, Open, with_open};
+use super::edge::foreign::running;
 use super::edge::waker::{NOBODY, VTABLE};
 use super::reactor::{Direction, EVENTS, SourceId, Ticket, poll_one};
 use super::scheduler::{
@@ -201,7 +202,9 @@ pub(crate) fn sayer() -> (u64, u32) {
 #[inline]
 #[track_caller]
 pub(crate) fn wait<O: IntoFuture>(op: O) -> O::Output {
-    assert!(in_task(), "{OUTSIDE}");
+    if !in_task() {
+        panic!("{}", outside());
+    }
     if is_spent() {
         yield_now();
     }
@@ -226,6 +229,14 @@ const ELSEWHERE: &str = "an operation that waits for a socket or a time is polle
 
 const OUTSIDE: &str = "a wait outside of any task: there is nothing to suspend. \
     Call it inside `wouldblock::run(|| ..)` or in a task spawned there";
+
+const ASIDE: &str = "a wait outside of any task, in code that the crate calls aside: a logger, an observer, a waker, a \
+    callback, a destructor. It may not wait; let it wake or spawn a task, inside `wouldblock::run(|| ..)`, that does";
+
+#[cold]
+fn outside() -> &'static str {
+    if running().host.get().is_null() { OUTSIDE } else { ASIDE }
+}
 
 /// Gives up the turn until what `wait` describes has happened, or something wakes the task.
 ///
@@ -263,7 +274,9 @@ fn block_thread(wait: &WaitCell) -> bool {
 #[track_caller]
 fn before_suspending() -> Option<Instant> {
     let task = running_task();
-    assert!(!task.is_null(), "{OUTSIDE}");
+    if task.is_null() {
+        panic!("{}", outside());
+    }
     cancel::refuse_while_unwinding();
     // SAFETY: the task is alive while it is set, and this is its home thread.
     let local = unsafe { (*task).local() };

@@ -4,6 +4,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `signal.rs` | handlers of signals, and how they write |
+//! | `running.rs` | which task has its turn, and code that runs while none does |
 //! | `warn.rs` | the crate's own warnings and errors |
 //! | `trail.rs` | which task holds what others wait for |
 //! | `fork.rs` | telling a process from its copy |
@@ -25,6 +26,7 @@ pub(crate) mod inbox;
 pub(crate) mod observe;
 pub(crate) mod patience;
 pub(crate) mod pulse;
+pub(crate) mod running;
 pub(crate) mod signal;
 pub(crate) mod trail;
 pub(crate) mod waker;
