@@ -79,6 +79,9 @@ impl Scheduler {
                     order(open);
                 });
             }
+            if !(self.home.inbox.is_empty() && self.home.orders.is_empty()) {
+                self.home.shared.ring(); // The next question finds the rest.
+            }
         }
         any |= self.wake_sleepers(idle && !any);
         self.recalibrate(before);
