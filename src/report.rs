@@ -246,15 +246,14 @@ impl Trail {
 
     /// What an operation that waits for it leaves at the door.
     pub(crate) fn wait(&self) -> Wait {
-        let key = self.key.get().unwrap_or_else(|| self.tell());
-        Wait { cause: Cause::Trail(key), ..Wait::PARKED }
+        let cause = self.key.get().or_else(|| self.tell()).map_or(Cause::Waker, Cause::Trail);
+        Wait { cause, ..Wait::PARKED }
     }
 
     #[cold]
-    fn tell(&self) -> TrailKey {
-        let key = trail::tell(self.kind, self.last.get());
-        self.key.set(Some(key));
-        key
+    fn tell(&self) -> Option<TrailKey> {
+        self.key.set(trail::tell(self.kind, self.last.get()));
+        self.key.get()
     }
 }
 

@@ -262,7 +262,10 @@ impl Builder {
             Ok(()) => Ok(()),
             Err(error) => match error.into_panic() {
                 Ok(payload) => std::panic::resume_unwind(payload),
-                Err(error) => panic!("{error}"),
+                Err(error) => match runtime.scheduler.refused.take() {
+                    Some(refused) => panic!("{refused}; the tasks of the run were cancelled"),
+                    None => panic!("{error}"),
+                },
             },
         }
     }
@@ -616,7 +619,7 @@ pub fn stats() -> Stats {
             wakes: counters.wakes.get(),
             polls: counters.polls.get(),
             timers: scheduler.timers.borrow().len(),
-            stacks_used: stacks_used - polls,
+            stacks_used: stacks_used.saturating_sub(polls),
             stacks_kept: stacks_kept + polls,
             stacks_cold,
         }

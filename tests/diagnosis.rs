@@ -239,14 +239,18 @@ fn forbid_handlers_of(signal: i32) {
     let is = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
     let give = (libc::BPF_RET | libc::BPF_K) as u16;
     let step = |code, skip, k| libc::sock_filter { code, jt: 0, jf: skip, k };
-    let mut filter = [
+    filter_calls(&mut [
         step(load, 0, 0), // the number of the call
         step(is, 3, libc::SYS_rt_sigaction as u32),
         step(load, 0, 16), // its first argument
         step(is, 1, signal as u32),
         step(give, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
         step(give, 0, libc::SECCOMP_RET_ALLOW),
-    ];
+    ]);
+}
+
+/// From now on, each system call of this process goes through that program.
+fn filter_calls(filter: &mut [libc::sock_filter]) {
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
     // SAFETY: the kernel copies the program.
     unsafe {
@@ -309,4 +313,47 @@ fn a_build_that_aborts_on_panics_is_refused_with_the_reason() {
     assert!(text.contains(reason), "{text}");
     let text = compile(&["-Cpanic=unwind"]);
     assert!(!text.contains(reason), "{text}");
+}
+
+/// From now on, the kernel answers `EPERM` to whoever asks it for events.
+fn forbid_asking_for_events() {
+    let load = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    let is = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    let give = (libc::BPF_RET | libc::BPF_K) as u16;
+    let step = |code, hit, miss, k| libc::sock_filter { code, jt: hit, jf: miss, k };
+    filter_calls(&mut [
+        step(load, 0, 0, 0), // the number of the call
+        step(is, 1, 0, libc::SYS_epoll_wait as u32),
+        step(is, 0, 1, libc::SYS_epoll_pwait as u32),
+        step(give, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+        step(give, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ]);
+}
+
+#[test]
+fn a_run_that_the_system_refuses_to_give_events_ends_with_a_panic_after_its_cleanup() {
+    let ended = in_child(|| {
+        let cleaned_up = std::cell::Cell::new(0);
+        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            wouldblock::run(|| {
+                forbid_asking_for_events();
+                let cleanup = || {
+                    green::sleep(MS); // Timers go on.
+                    cleaned_up.set(cleaned_up.get() + 1);
+                };
+                green::finally(|| green::sleep(HOUR), cleanup);
+            });
+        }));
+        let payload = ran.unwrap_err();
+        let text = payload.downcast_ref::<String>().unwrap();
+        assert!(
+            text.contains("which sockets are ready (epoll_wait): Operation not permitted"),
+            "{text}"
+        );
+        assert!(text.contains("the tasks of the run were cancelled"), "{text}");
+        assert_eq!(cleaned_up.get(), 1);
+    });
+    ended.assert_fine();
+    let error = "wouldblock: the system refuses to say which sockets are ready";
+    assert_eq!(ended.stderr.matches(error).count(), 1, "{}", ended.stderr);
 }

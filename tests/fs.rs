@@ -324,6 +324,22 @@ as_std! {
     }
 }
 
+/// The kernel takes 1024 of them in one call.
+#[test]
+fn of_any_number_of_slices_the_first_are_written_in_one_call() {
+    use std::io::{IoSlice, Write};
+    in_folder(|folder| {
+        let path = folder.join("file");
+        let parts = [IoSlice::new(b"ab"); 1500];
+        let written = run(|| wouldblock::fs::File::create(&path)?.write_vectored(&parts)).unwrap();
+        assert!(written > 2, "more than the first");
+        assert_eq!(std::fs::read(path).unwrap(), b"ab".repeat(1500)[..written]);
+        let mut file = wouldblock::fs::File::create(folder.join("outside")).unwrap();
+        assert!(file.write_vectored(&parts).unwrap() > 2);
+        assert_eq!(file.write_vectored(&[]).unwrap(), 0);
+    });
+}
+
 // A FIFO is a file whose calls take as long as the other end likes.
 
 fn fifo(folder: &Path) -> PathBuf {

@@ -4,7 +4,7 @@ mod basics;
 mod util;
 
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::pin::Pin;
@@ -657,4 +657,63 @@ fn an_operation_that_is_polled_wrongly_says_where_it_was_made() {
 
 fn place_of(line: u32) -> String {
     format!("tests/panic.rs:{line}:")
+}
+
+// At the end of a thread, where its thread-local values are dropped.
+
+/// Calls a closure when the thread ends, after what the crate keeps for the thread is gone: it was there before.
+fn at_the_end_of_a_thread(before: impl FnOnce() -> Box<dyn FnOnce()> + Send + 'static) {
+    struct AtEnd(Option<Box<dyn FnOnce()>>);
+    impl Drop for AtEnd {
+        fn drop(&mut self) {
+            self.0.take().expect("it is dropped once")();
+        }
+    }
+    thread_local!(static AT_END: RefCell<AtEnd> = const { RefCell::new(AtEnd(None)) });
+    let thread = std::thread::spawn(|| {
+        AT_END.with_borrow(|_| ());
+        let at_end = before();
+        AT_END.with_borrow_mut(|kept| kept.0 = Some(at_end));
+    });
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_run_at_the_end_of_a_thread_panics_and_says_why() {
+    let (tx, rx) = std::sync::mpsc::channel();
+    at_the_end_of_a_thread(move || {
+        run(|| ());
+        Box::new(move || tx.send(panic_text(|| run(|| ()))).unwrap())
+    });
+    assert_contains(&rx.recv().unwrap(), &["no coroutine can start", "the thread is ending"]);
+}
+
+#[test]
+fn a_runtime_that_is_driven_at_the_end_of_a_thread_counts_waits_and_reports_without_a_panic() {
+    let (tx, rx) = std::sync::mpsc::channel();
+    at_the_end_of_a_thread(move || {
+        let runtime = Builder::new().build().unwrap();
+        let mutex = Rc::new(wouldblock::sync::Mutex::new(()));
+        let same = mutex.clone();
+        let waits = runtime.enter(|| {
+            green::spawn(move || {
+                green::yield_now();
+                drop(same.lock());
+            })
+        });
+        assert!(runtime.turn());
+        Box::new(move || {
+            let guard = mutex.try_lock().unwrap();
+            assert!(runtime.turn() && !runtime.turn());
+            let seen =
+                runtime.enter(|| (wouldblock::stats().alive, wouldblock::tasks().to_string()));
+            drop(guard);
+            assert!(runtime.turn());
+            tx.send((seen, waits.is_finished(), runtime.enter(wouldblock::stats).panicked))
+                .unwrap();
+        })
+    });
+    let ((alive, table), finished, panicked) = rx.recv().unwrap();
+    assert_eq!((alive, finished, panicked), (1, true, 0), "{table}");
+    assert_contains(&table, &["waits for "]);
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::{self, FileTimes, Metadata, Permissions};
-use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};
+use std::io::{self, IoSlice, IsTerminal, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::pin::Pin;
@@ -298,9 +298,29 @@ impl File {
         buf: &[u8],
         write: impl FnOnce(&fs::File, &[u8]) -> io::Result<usize> + Send + 'static,
     ) -> io::Result<usize> {
-        let bytes = buf[..buf.len().min(MOST)].to_vec();
+        self.write_bytes(buf[..buf.len().min(MOST)].to_vec(), write)
+    }
+
+    fn write_bytes(
+        &self,
+        bytes: Vec<u8>,
+        write: impl FnOnce(&fs::File, &[u8]) -> io::Result<usize> + Send + 'static,
+    ) -> io::Result<usize> {
         self.call(move |file| write(file, &bytes))
     }
+}
+
+/// A copy of the first bytes of `bufs`, as many as one write moves.
+fn first_of(bufs: &[IoSlice<'_>]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(bufs.iter().map(|buf| buf.len()).sum::<usize>().min(MOST));
+    for buf in bufs {
+        let room = MOST - bytes.len();
+        bytes.extend_from_slice(&buf[..buf.len().min(room)]);
+        if bytes.len() == MOST {
+            break;
+        }
+    }
+    bytes
 }
 
 impl FileExt for File {
@@ -339,6 +359,10 @@ macro_rules! read_write_seek {
                 self.write_by(buf, |mut file, buf| file.write(buf))
             }
 
+            fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+                self.write_bytes(first_of(bufs), |mut file, buf| file.write(buf))
+            }
+
             fn flush(&mut self) -> io::Result<()> {
                 Ok(())
             }
@@ -367,6 +391,14 @@ macro_rules! read_write_seek {
                 buf: &[u8],
             ) -> Poll<io::Result<usize>> {
                 Poll::Ready(self.write(buf))
+            }
+
+            fn poll_write_vectored(
+                mut self: Pin<&mut Self>,
+                _: &mut Context<'_>,
+                bufs: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                Poll::Ready(self.write_vectored(bufs))
             }
 
             fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -5,10 +5,12 @@
 //! clock is looked at): often enough that spinning tasks starve nobody, seldom enough not to be felt. With
 //! nothing ready, the thread sleeps in the kernel until an event, a timer or another thread's wake.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use super::edge::foreign::aside;
 use super::edge::observe::By;
+use super::edge::warn;
 use super::scheduler::{Scheduler, here};
 use super::task::Waiter;
 
@@ -56,9 +58,17 @@ impl Scheduler {
         if sleeps {
             here().pulse.is_up();
         }
-        let rung = polled
-            .unwrap_or_else(|e| panic!("the kernel refuses to tell which sockets are ready: {e}"));
-        let mut any = rung || !woken.is_empty();
+        let mut any = !woken.is_empty();
+        let rung = match polled {
+            Ok(rung) => {
+                any |= rung;
+                rung
+            }
+            Err(e) => {
+                self.end_without_events(&e);
+                true // Perhaps: what other threads have left is looked at.
+            }
+        };
         self.watch.on_behalf_of(By::Socket, || {
             for waiter in woken {
                 if let Waiter::Task(task) = &waiter {
@@ -86,6 +96,28 @@ impl Scheduler {
         any |= self.wake_sleepers(idle && !any);
         self.recalibrate(before);
         any
+    }
+
+    /// The operating system refuses events: the run cannot go on, and all its tasks are cancelled. Their cleanup goes on
+    /// meanwhile, with sockets tried again and again.
+    #[cold]
+    fn end_without_events(&self, error: &io::Error) {
+        if self.refused.borrow().is_some() {
+            return;
+        }
+        let text =
+            format!("the system refuses to say which sockets are ready (epoll_wait): {error}");
+        warn::error(format_args!("{text}; all tasks of the run are cancelled"));
+        *self.refused.borrow_mut() = Some(text);
+        let left = self.tasks.borrow().by_age();
+        self.watch.on_behalf_of(By::End, || {
+            for task in left {
+                if self.cancel(&task) {
+                    self.tell_cancelled(&task);
+                    self.wake(task);
+                }
+            }
+        });
     }
 
     /// Wakes all whose time has come; a virtual clock moves to the next deadline if nobody is ready.

@@ -314,14 +314,16 @@ pub(crate) fn as_root<T>(f: impl FnOnce() -> T) -> T {
 }
 
 /// How many stacks of this thread are in use, how many are kept hot for the next task, and how many have given
-/// their memory back.
+/// their memory back. At the very end of a thread, it has none.
 pub(crate) fn count_stacks() -> (usize, usize, usize) {
-    POOLS.with_borrow(|pools| {
+    let count = |pools: &RefCell<Vec<Pool>>| {
+        let pools = pools.borrow();
         let cold = pools.iter().map(|p| p.arena.given_back()).sum();
         let hot = pools.iter().map(|p| p.hot.len()).sum::<usize>();
         let taken = pools.iter().map(|p| p.arena.handed_out()).sum::<usize>();
         (taken - hot, hot, cold)
-    })
+    };
+    POOLS.try_with(count).unwrap_or_default()
 }
 
 /// A fiber without a job: its coroutine, and its end on the stack.

@@ -78,6 +78,8 @@ pub(crate) struct Scheduler {
     /// Turns since the last question, in the strides before this one.
     pub(crate) given: Cell<u32>,
     pub(crate) asked: Cell<Instant>,
+    /// Why the operating system gives no events any more.
+    pub(crate) refused: RefCell<Option<String>>,
     /// The millisecond of the run at that time, modulo 2^32.
     pub(crate) looked: Cell<u32>,
 }
@@ -231,6 +233,7 @@ impl Scheduler {
             stride: Cell::new(1),
             countdown: Cell::new(1),
             given: Cell::new(0),
+            refused: RefCell::default(),
         })
     }
 
