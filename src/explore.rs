@@ -3,7 +3,7 @@
 use std::io;
 use std::panic::{self, AssertUnwindSafe, Location};
 
-use crate::runtime::Builder;
+use crate::runtime::{Builder, refuse_nesting};
 use crate::timeline::Timeline;
 
 /// Events of each run that are kept: enough to find its end, behind which all that is left is cancelled.
@@ -37,9 +37,10 @@ const KEPT: usize = 1 << 16;
 ///
 /// # Panics
 ///
-/// With whatever `test` panics with, and with the report of a deadlock.
+/// With whatever `test` panics with, and with the report of a deadlock; inside of a run.
 #[track_caller]
 pub fn explore(seeds: u64, test: impl Fn()) {
+    refuse_nesting("`explore`, which runs `test`, inside of `run`");
     let range = match crate::runtime::seed_of_environment() {
         Some(seed) => seed..=seed,
         None if seeds == 0 => return,

@@ -431,8 +431,9 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
     fn exchange(&self, value: Y) -> Sent<S> {
         unwinding::refuse_to_yield(self.line.unwinding.get());
         self.suspender.suspend(|open| {
-            self.line.refuse_inside(open);
+            self.line.may_suspend(open)?;
             self.line.yielded.set(Some(value));
+            Ok(())
         });
         self.line.sent.take().expect("a suspended generator is resumed with something sent")
     }
@@ -440,24 +441,31 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
 
 impl<Y, S> Line<Y, S> {
     /// A generator that is suspended leaves the code that it is in the middle of in force: for the code that has
-    /// resumed it, and for that which will.
-    #[track_caller]
-    fn refuse_inside(&self, open: &Open) {
-        assert!(
-            open.poll.get().is_null(),
-            "a generator cannot yield in the middle of an operation's poll: the operation was lent the \
-             waker of the task that runs now, and the generator may be resumed in another"
-        );
-        assert!(open.limits.get() == 0, "a generator cannot yield inside of {}", open.limit.get());
-        assert!(
-            open.shields.get() == 0 || self.is_task.get(),
-            "a generator cannot yield in the cleanup of `green::finally`, which would go on for the task that \
-             resumed it"
-        );
-        assert!(
-            open.scopes.get() == 0 || self.is_task.get(),
-            "a generator cannot yield inside of `green::scope`, whose tasks belong to the task that resumed it"
-        );
+    /// resumed it, and for that which will. So it is refused there.
+    #[inline]
+    fn may_suspend(&self, open: &Open) -> Result<(), String> {
+        let inside = open.limits.get() + open.shields.get() + open.scopes.get();
+        if open.poll.get().is_null() && inside == 0 {
+            return Ok(());
+        }
+        self.refuse_inside(open)
+    }
+
+    #[cold]
+    fn refuse_inside(&self, open: &Open) -> Result<(), String> {
+        let what = if !open.poll.get().is_null() {
+            "in the middle of an operation's poll: the operation was lent the waker of the task that runs now, and the \
+             generator may be resumed in another"
+        } else if open.limits.get() > 0 {
+            return Err(format!("a generator cannot yield inside of {}", open.limit.get()));
+        } else if self.is_task.get() {
+            return Ok(());
+        } else if open.shields.get() > 0 {
+            "in the cleanup of `green::finally`, which would go on for the task that resumed it"
+        } else {
+            "inside of `green::scope`, whose tasks belong to the task that resumed it"
+        };
+        Err(format!("a generator cannot yield {what}"))
     }
 
     /// Unwinds to the root of the generator; in one that is a task's, that is the task's root.

@@ -10,7 +10,9 @@
 //! ```
 //!
 //! A cycle may lead through a lock, a queue and the like, which keep a [`Trail`] of the task that has last
-//! had its hands on them: `task 2 → a mutex (held by task 3, src/main.rs:10:9) → task 3 → task 2`.
+//! had its hands on them: `task 2 → a mutex (held by task 3, src/main.rs:10:9) → task 3 → task 2`. A task that has
+//! given the thing back is named, as the last that had it, and closes no cycle; nor does one that waits for an item
+//! of a queue into which it was itself the last to put one.
 //!
 //! A deadlock is certain when no task is ready, asleep, waiting for a socket or for
 //! [`offload`](crate::offload())ed work, and no waker of a task is kept: then the run ends with the report. Where
@@ -28,7 +30,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::kernel::edge::trail::{self, Step, TrailKey};
+use crate::kernel::edge::trail::{self, Part, Step, TrailKey};
 use crate::kernel::here::with_task;
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::{State, Task};
@@ -60,7 +62,8 @@ impl Deadlock {
         let names = Names::of(scheduler);
         let does: Vec<_> =
             names.tasks.iter().map(|task| Does::of(task, names.run, Some(&names))).collect();
-        let waits: Vec<_> = does.iter().map(|does| names.place(does.awaited()?)).collect();
+        let waits = names.tasks.iter().zip(&does);
+        let waits: Vec<_> = waits.map(|(task, does)| names.place(does.awaited(task.id)?)).collect();
         let cycle = cycle(&waits);
         let mut is_listed = vec![false; names.tasks.len()];
         let oldest = 0..names.tasks.len();
@@ -117,12 +120,19 @@ impl Does<'_> {
         Does { state, waiting, run, names }
     }
 
-    /// The task of the same run that it waits for.
-    fn awaited(&self) -> Option<u64> {
+    /// The task of the same run that it waits for, where that is known; `own` is its own number.
+    fn awaited(&self, own: u64) -> Option<u64> {
         match self.waiting {
             WaitFor::Task(id) => Some(id),
             WaitFor::Thing(Thing(Name::Trail(key))) => {
-                trail::find(key)?.1.filter(|step| step.run == self.run).map(|step| step.task)
+                let (_, last) = trail::find(key)?;
+                let Step { task, part, .. } = last.filter(|step| step.run == self.run)?;
+                let waits_for_it = match part {
+                    Part::Holds => true,
+                    Part::GaveBack => false,
+                    Part::Serves => task != own, // What it waits for is that another does so.
+                };
+                waits_for_it.then_some(task)
             }
             _ => None,
         }
@@ -196,7 +206,7 @@ impl Step {
     pub(crate) fn of(task: u64, site: Option<&'static Location<'static>>) -> Step {
         let run =
             Scheduler::with(|scheduler| scheduler.map_or(u32::MAX, |scheduler| scheduler.home.run));
-        Step { task, run, site }
+        Step { task, run, site, part: Part::Holds }
     }
 }
 
@@ -205,10 +215,26 @@ impl Trail {
         Trail { kind, last: Cell::new(None), key: Cell::new(None), stays: PhantomData }
     }
 
-    /// The running task has its hands on it.
+    /// The running task holds it.
     #[inline]
     pub(crate) fn step(&self, site: Option<&'static Location<'static>>) {
         self.left_by(Step::here(site));
+    }
+
+    /// The running task has put something in, or taken something out.
+    #[inline]
+    pub(crate) fn serve(&self) {
+        self.left_by(Step::here(None).map(|step| Step { part: Part::Serves, ..step }));
+    }
+
+    /// It was given back: by the task with this number, or, if there is none, perhaps by the one that is named last.
+    #[inline]
+    pub(crate) fn give_back(&self, by: Option<u64>) {
+        if let Some(last) = self.last.get()
+            && by.is_none_or(|by| by == last.task)
+        {
+            self.left_by(Some(Step { part: Part::GaveBack, ..last }));
+        }
     }
 
     /// As [`step`](Trail::step), for another task; `None`: reports name no task.
@@ -222,15 +248,14 @@ impl Trail {
 
     /// What an operation that waits for it leaves at the door.
     pub(crate) fn wait(&self) -> Wait {
-        let key = self.key.get().unwrap_or_else(|| self.tell());
-        Wait::new(WaitFor::Thing(Thing(Name::Trail(key))))
+        let thing = |key| WaitFor::Thing(Thing(Name::Trail(key)));
+        Wait::new(self.key.get().or_else(|| self.tell()).map_or(WaitFor::Waker, thing))
     }
 
     #[cold]
-    fn tell(&self) -> TrailKey {
-        let key = trail::tell(self.kind, self.last.get());
-        self.key.set(Some(key));
-        key
+    fn tell(&self) -> Option<TrailKey> {
+        self.key.set(trail::tell(self.kind, self.last.get()));
+        self.key.get()
     }
 }
 
@@ -256,7 +281,7 @@ impl fmt::Display for Through<'_> {
             return f.write_str("something that is gone");
         };
         f.write_str(what)?;
-        let Some(Step { task: id, run, site }) = last else { return Ok(()) };
+        let Some(Step { task: id, run, site, .. }) = last else { return Ok(()) };
         write!(f, " ({how} task {id}")?;
         if run != self.run {
             f.write_str(" of another run")?;

@@ -28,7 +28,10 @@ use crate::task;
 /// # Panics
 ///
 /// With whatever `root` panics with; inside of another `run` on the same thread; and if the operating
-/// system refuses an event queue.
+/// system refuses an event queue. Should it refuse to give events later, all tasks are cancelled, and `run` panics when
+/// they have ended. In the destructor of a thread-local value, at the end of its thread, `run` panics too where the
+/// thread has had runs before: its stacks are gone by then. (Such a panic aborts the process unless the destructor
+/// catches it.)
 #[track_caller]
 pub fn run<T>(root: impl FnOnce() -> T) -> T {
     Builder::new().run(root)

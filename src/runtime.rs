@@ -205,6 +205,7 @@ impl Builder {
     /// # Panics
     ///
     /// If `WOULDBLOCK_SEED` is set to something that is not a number.
+    #[track_caller]
     pub fn build(self) -> io::Result<Runtime> {
         let clock = if self.virtual_clock { Clock::virtual_from_now() } else { Clock::real() };
         let seed = match self.order {
@@ -234,8 +235,13 @@ impl Builder {
         refuse_nesting("`run` inside of `run`");
         let _watching = self.watchdog.map(watchdog::watch);
         let signal = self.signal;
-        let runtime =
-            self.build().unwrap_or_else(|e| panic!("cannot make an event queue (epoll): {e}"));
+        let runtime = match self.build() {
+            Ok(runtime) => runtime,
+            Err(e) => panic!(
+                "cannot run: the system refuses an event queue (epoll): {e}. Look at the limit on open files \
+                 (`ulimit -n`), and at the sandbox; `Builder::build` gives the error"
+            ), // At the caller's line, as in `check_spawn`.
+        };
         let scheduler = &runtime.scheduler;
         let _listening = signal.and_then(|signal| on_signal::listen(signal, scheduler));
         let promise = Promise::new();
@@ -256,7 +262,10 @@ impl Builder {
             Ok(()) => Ok(()),
             Err(error) => match error.into_panic() {
                 Ok(payload) => std::panic::resume_unwind(payload),
-                Err(error) => panic!("{error}"),
+                Err(error) => match runtime.scheduler.refused.take() {
+                    Some(refused) => panic!("{refused}; the tasks of the run were cancelled"),
+                    None => panic!("{error}"),
+                },
             },
         }
     }
@@ -306,16 +315,20 @@ impl Drop for Root {
 }
 
 #[track_caller]
-fn refuse_nesting(what: &str) {
+pub(crate) fn refuse_nesting(what: &str) {
     assert!(
         Scheduler::with(|here| here.is_none()),
         "{what}: this thread has a scheduler already; spawn a task instead"
     );
 }
 
+#[track_caller]
 pub(crate) fn seed_of_environment() -> Option<u64> {
     let text = std::env::var("WOULDBLOCK_SEED").ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("WOULDBLOCK_SEED={text:?} is not a number")))
+    match text.parse() {
+        Ok(seed) => Some(seed),
+        Err(_) => panic!("WOULDBLOCK_SEED={text:?} is not a number: unset it, or set it to a seed"),
+    }
 }
 
 /// A scheduler that is driven by hand.
@@ -439,13 +452,9 @@ fn close(runtime: &Runtime) {
 
 const ENDING: &str = "spawn after the root has returned: the run is ending";
 
-/// Adds a task to the run of this thread: what the three `spawn`s share. A stack of no size is one of the
-/// run's.
+/// Panics where no task can be spawned.
 #[track_caller]
-pub(crate) fn launch<T: 'static, B: Body + 'static>(
-    mut setup: Setup,
-    body: impl FnOnce(Promise<T>) -> B,
-) -> JoinHandle<T> {
+pub(crate) fn check_spawn() {
     let refused = Scheduler::with(|scheduler| match scheduler {
         None => Some("spawn outside of a run: call it inside `wouldblock::run(|| ..)`"),
         Some(s) if s.watch.telling.get() => Some("spawn in an observer: it may only look on"),
@@ -456,6 +465,16 @@ pub(crate) fn launch<T: 'static, B: Body + 'static>(
     if let Some(refused) = refused {
         panic!("{refused}"); // At the caller's line, which a closure's would not be.
     }
+}
+
+/// Adds a task to the run of this thread: what the three `spawn`s share. A stack of no size is one of the
+/// run's.
+#[track_caller]
+pub(crate) fn launch<T: 'static, B: Body + 'static>(
+    mut setup: Setup,
+    body: impl FnOnce(Promise<T>) -> B,
+) -> JoinHandle<T> {
+    check_spawn();
     let promise = Promise::new();
     let packet = promise.0.clone();
     let values = inherited();
@@ -605,7 +624,7 @@ pub fn stats() -> Stats {
             wakes: counters.wakes.get(),
             polls: counters.polls.get(),
             timers: scheduler.timers.borrow().len(),
-            stacks_used: stacks_used - polls,
+            stacks_used: stacks_used.saturating_sub(polls),
             stacks_kept: stacks_kept + polls,
             stacks_cold,
         }

@@ -269,6 +269,7 @@ impl<T: 'static> TaskLocal<T> {
         drop(old);
     }
 
+    #[track_caller]
     fn get(&'static self) -> Rc<T> {
         let found = self.extras(|extras| {
             let found = extras.values.iter().find(|value| value.key == self.key());
@@ -282,6 +283,7 @@ impl<T: 'static> TaskLocal<T> {
         value.downcast().expect("the key is the address of a static of this type")
     }
 
+    #[track_caller]
     fn put(&'static self, value: Rc<dyn Any>) -> Option<Rc<dyn Any>> {
         self.extras(|Extras { values, .. }| {
             match values.iter_mut().find(|value| value.key == self.key()) {
@@ -294,9 +296,11 @@ impl<T: 'static> TaskLocal<T> {
         })
     }
 
+    #[track_caller]
     fn extras<R>(&'static self, f: impl FnOnce(&mut Extras) -> R) -> R {
-        with_local(|local| local.extras.with(f))
-            .expect("a task-local value was asked for outside of any task")
+        with_local(|local| local.extras.with(f)).expect(
+            "a task-local value was asked for outside of any task: do so inside `wouldblock::run(|| ..)`",
+        )
     }
 
     fn key(&'static self) -> usize {

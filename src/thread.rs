@@ -81,6 +81,7 @@ where
 }
 
 /// Spawns with a [`Parker`] that the handle knows too.
+#[track_caller]
 fn begin<T: 'static>(builder: task::Builder, body: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
     let parker = Arc::new(Parker::default());
     let own = Own::of(&parker);
@@ -111,7 +112,8 @@ impl Builder {
         self
     }
 
-    /// The usable bytes of its stack, 16 KiB at least, rounded up to whole pages.
+    /// The usable bytes of its stack, rounded up to whole pages; less than 32 KiB is 32 KiB, which a panic with a backtrace
+    /// needs.
     pub fn stack_size(mut self, bytes: usize) -> Builder {
         self.stack_size = Some(bytes);
         self
@@ -296,6 +298,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         self.begin(task::Builder::new().at(Location::caller()), body)
     }
 
+    #[track_caller]
     fn begin<T: 'scope>(
         &'scope self,
         builder: task::Builder,

@@ -4,12 +4,14 @@
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
+use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use crate::kernel::edge::entered;
 use crate::kernel::edge::registration::Registration;
+use crate::kernel::scheduler::Scheduler;
 use crate::kernel::wait::{self, Wait};
 
 /// The time by the clock of this run, which may be [virtual](crate::Builder::virtual_clock); outside of a
@@ -36,14 +38,15 @@ pub fn now() -> Instant {
 /// # Cancellation
 ///
 /// Nothing is lost.
+#[track_caller]
 pub fn sleep(duration: Duration) -> Sleep {
     Sleep { gives_turn: duration.is_zero(), ..until(duration) }
 }
 
 /// `duration` from now.
+#[track_caller]
 fn until(duration: Duration) -> Sleep {
-    let deadline = now().checked_add(duration);
-    Sleep { deadline, gives_turn: false, registration: Registration::None }
+    Sleep::until(now().checked_add(duration))
 }
 
 /// An operation that is ready at `deadline`, by the clock of [`now`].
@@ -51,8 +54,9 @@ fn until(duration: Duration) -> Sleep {
 /// # Cancellation
 ///
 /// Nothing is lost.
+#[track_caller]
 pub fn sleep_until(deadline: Instant) -> Sleep {
-    Sleep { deadline: Some(deadline), gives_turn: false, registration: Registration::None }
+    Sleep::until(Some(deadline))
 }
 
 /// See [`sleep`].
@@ -64,6 +68,16 @@ pub struct Sleep {
     /// It gives a turn first.
     gives_turn: bool,
     registration: Registration,
+    /// Where it was made.
+    site: &'static Location<'static>,
+}
+
+impl Sleep {
+    #[track_caller]
+    fn until(deadline: Option<Instant>) -> Sleep {
+        let registration = Registration::None;
+        Sleep { deadline, gives_turn: false, registration, site: Location::caller() }
+    }
 }
 
 impl Future for Sleep {
@@ -80,6 +94,12 @@ impl Future for Sleep {
             }
             let wait = Wait::until(deadline);
             if !wait::record(cx, wait) {
+                assert!(
+                    Scheduler::with(|here| here.is_some()),
+                    "a sleep or time limit, made at {}, is polled on a thread without a scheduler, which would wake \
+                     it: wait for it in a task, inside `wouldblock::run(|| ..)`",
+                    self.site
+                );
                 self.registration.renew(cx, wait);
             }
             Poll::Pending
@@ -108,6 +128,7 @@ impl Future for Sleep {
 /// # Cancellation
 ///
 /// When the time passes, `operation` is dropped: what is lost is what it says under this heading.
+#[track_caller]
 pub fn timeout<O: IntoFuture>(duration: Duration, operation: O) -> Timeout<O::IntoFuture> {
     Timeout { operation: operation.into_future(), limit: until(duration), duration }
 }

@@ -17,7 +17,7 @@ use util::{
     ERAS, HOUR, MS, SECOND, Trace, assert_contains, in_child, let_others_run, logged, panic_text,
     run, spawn_running, spawn_waiting,
 };
-use wouldblock::sync::{Mutex, Semaphore};
+use wouldblock::sync::{Mutex, Queue, RwLock, Semaphore};
 use wouldblock::{
     Builder, Deadlock, Era, JoinHandle, future, gather, generator, green, offload, task, time,
 };
@@ -281,6 +281,72 @@ fn a_holder_of_a_runtime_that_gives_no_turns_any_more_is_named_as_such() {
     std::mem::forget(runtime);
     let text = deadlock(|| drop(mutex.lock())).to_string();
     assert_contains(&text, &["waits for a mutex (held by task 1 of another run, tests/"]);
+}
+
+/// What is drawn is certain: the last task that had the thing has given it back, and waits for another that has it.
+#[test]
+fn who_gave_back_a_lock_a_permit_or_an_item_closes_no_cycle() {
+    fn keeps<T: 'static>(kept: &Rc<T>, holds: impl FnOnce(&T) + 'static) {
+        let kept = kept.clone();
+        drop(green::spawn(move || holds(&kept)));
+        green::yield_now();
+    }
+    let lock = deadlock(|| {
+        let lock = Rc::new(RwLock::new(()));
+        keeps(&lock, |lock| {
+            let _guard = lock.read();
+            green::wait(pending::<()>());
+        });
+        drop(lock.read());
+        drop(lock.write());
+    });
+    let semaphore = deadlock(|| {
+        let semaphore = Rc::new(Semaphore::new(2));
+        keeps(&semaphore, |semaphore| {
+            let _permit = semaphore.acquire();
+            green::wait(pending::<()>());
+        });
+        drop(semaphore.acquire());
+        drop(semaphore.acquire_many(2));
+    });
+    let released = deadlock(|| {
+        let semaphore = Rc::new(Semaphore::new(2));
+        semaphore.acquire().forget();
+        semaphore.release(1);
+        drop(semaphore.acquire_many(3));
+    });
+    let queue = deadlock(|| {
+        let queue = Queue::unbounded();
+        queue.put(1).unwrap();
+        while queue.get().is_ok() {}
+    });
+    for (text, last) in [
+        (lock, "waits for a reader-writer lock (last locked by task 1 \"root\""),
+        (semaphore, "waits for a semaphore (last acquired by task 1 \"root\""),
+        (released, "waits for a semaphore (last acquired by task 1 \"root\""),
+        (queue, "waits for an item of a queue (last put into by task 1 \"root\""),
+    ] {
+        let text = text.to_string();
+        assert_contains(&text, &[last]);
+        assert!(!text.contains("cycle"), "{text}");
+    }
+}
+
+#[test]
+fn who_still_holds_a_lock_or_a_permit_closes_the_cycle() {
+    let lock = deadlock(|| {
+        let lock = RwLock::new(());
+        let _guard = lock.read();
+        drop(lock.write());
+    });
+    let semaphore = deadlock(|| {
+        let semaphore = Semaphore::new(1);
+        let _permit = semaphore.acquire();
+        drop(semaphore.acquire());
+    });
+    for text in [lock, semaphore] {
+        assert_contains(&text.to_string(), &["\n  cycle: task 1 → ", ") → task 1"]);
+    }
 }
 
 #[test]

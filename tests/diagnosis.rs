@@ -14,7 +14,7 @@ use std::sync::{Condvar, Mutex};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use util::{HOUR, MS, in_child, let_others_run};
-use wouldblock::{Builder, green, task};
+use wouldblock::{Builder, generator, green, task};
 
 /// Makes standard error a pipe, and gives the other end of it.
 fn pipe_of_stderr() -> BufReader<File> {
@@ -158,6 +158,79 @@ fn what_a_logger_panics_at_goes_to_standard_error() {
     ended.assert_fine();
 }
 
+/// Waits as a task would, or has the crate log more.
+struct Waits(fn());
+
+impl Log for Waits {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, _: &Record<'_>) {
+        (self.0)();
+    }
+
+    fn flush(&self) {}
+}
+
+/// In a run whose tasks go on, has the crate log that a panic got lost.
+fn lose_a_panic_with(logger: &'static Waits) {
+    log::set_logger(logger).unwrap();
+    log::set_max_level(LevelFilter::Error);
+    wouldblock::run(|| {
+        let _guard = HELD.with(|held| held.try_lock().unwrap());
+        lose_a_panic();
+        green::spawn(|| green::sleep(MS)).join().unwrap();
+    });
+}
+
+fn lose_a_panic() {
+    drop(green::spawn(|| panic!("lost")));
+    green::yield_now();
+}
+
+thread_local! {
+    static HELD: &'static wouldblock::sync::Mutex<()> = Box::leak(Box::default());
+}
+
+/// What is said of a lost panic that a logger has waited at.
+const REFUSED: &[&str] = &[
+    "\nwouldblock: task 2 (green, spawned at tests/diagnosis.rs:",
+    "panicked: lost",
+    "(the program's logger panicked when it was to log this: a wait outside of any task, in",
+];
+
+#[test]
+fn a_logger_that_sleeps_is_refused_and_the_text_goes_to_standard_error() {
+    let ended = in_child(|| lose_a_panic_with(&Waits(|| green::sleep(MS))));
+    ended.assert_fine();
+    ended.assert_says(REFUSED);
+}
+
+#[test]
+fn a_logger_that_waits_for_a_lock_is_refused_and_the_text_goes_to_standard_error() {
+    let ended = in_child(|| lose_a_panic_with(&Waits(|| HELD.with(|held| drop(held.lock())))));
+    ended.assert_fine();
+    ended.assert_says(REFUSED);
+}
+
+#[test]
+fn what_the_crate_logs_while_its_text_is_logged_goes_to_standard_error() {
+    let ended = in_child(|| lose_a_panic_with(&Waits(panic_in_a_generator_that_is_closed)));
+    ended.assert_fine();
+    let nested = "\nwouldblock: a generator panicked while it was being dropped: once more";
+    assert_eq!(ended.stderr.matches(nested).count(), 1, "{}", ended.stderr);
+}
+
+/// Of this, the crate logs an error.
+fn panic_in_a_generator_that_is_closed() {
+    let mut generator = generator::Generator::<i32>::new(|y: &generator::Yielder<i32>| {
+        let _closed = y.try_yield(1);
+        panic!("once more");
+    });
+    generator.resume();
+}
+
 // What the operating system refuses.
 
 /// From now on, the kernel answers `EPERM` to whoever sets or asks for a handler of that signal.
@@ -166,14 +239,18 @@ fn forbid_handlers_of(signal: i32) {
     let is = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
     let give = (libc::BPF_RET | libc::BPF_K) as u16;
     let step = |code, skip, k| libc::sock_filter { code, jt: 0, jf: skip, k };
-    let mut filter = [
+    filter_calls(&mut [
         step(load, 0, 0), // the number of the call
         step(is, 3, libc::SYS_rt_sigaction as u32),
         step(load, 0, 16), // its first argument
         step(is, 1, signal as u32),
         step(give, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
         step(give, 0, libc::SECCOMP_RET_ALLOW),
-    ];
+    ]);
+}
+
+/// From now on, each system call of this process goes through that program.
+fn filter_calls(filter: &mut [libc::sock_filter]) {
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
     // SAFETY: the kernel copies the program.
     unsafe {
@@ -236,4 +313,47 @@ fn a_build_that_aborts_on_panics_is_refused_with_the_reason() {
     assert!(text.contains(reason), "{text}");
     let text = compile(&["-Cpanic=unwind"]);
     assert!(!text.contains(reason), "{text}");
+}
+
+/// From now on, the kernel answers `EPERM` to whoever asks it for events.
+fn forbid_asking_for_events() {
+    let load = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    let is = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    let give = (libc::BPF_RET | libc::BPF_K) as u16;
+    let step = |code, hit, miss, k| libc::sock_filter { code, jt: hit, jf: miss, k };
+    filter_calls(&mut [
+        step(load, 0, 0, 0), // the number of the call
+        step(is, 1, 0, libc::SYS_epoll_wait as u32),
+        step(is, 0, 1, libc::SYS_epoll_pwait as u32),
+        step(give, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+        step(give, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ]);
+}
+
+#[test]
+fn a_run_that_the_system_refuses_to_give_events_ends_with_a_panic_after_its_cleanup() {
+    let ended = in_child(|| {
+        let cleaned_up = std::cell::Cell::new(0);
+        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            wouldblock::run(|| {
+                forbid_asking_for_events();
+                let cleanup = || {
+                    green::sleep(MS); // Timers go on.
+                    cleaned_up.set(cleaned_up.get() + 1);
+                };
+                green::finally(|| green::sleep(HOUR), cleanup);
+            });
+        }));
+        let payload = ran.unwrap_err();
+        let text = payload.downcast_ref::<String>().unwrap();
+        assert!(
+            text.contains("which sockets are ready (epoll_wait): Operation not permitted"),
+            "{text}"
+        );
+        assert!(text.contains("the tasks of the run were cancelled"), "{text}");
+        assert_eq!(cleaned_up.get(), 1);
+    });
+    ended.assert_fine();
+    let error = "wouldblock: the system refuses to say which sockets are ready";
+    assert_eq!(ended.stderr.matches(error).count(), 1, "{}", ended.stderr);
 }

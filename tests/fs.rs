@@ -324,6 +324,22 @@ as_std! {
     }
 }
 
+/// The kernel takes 1024 of them in one call.
+#[test]
+fn of_any_number_of_slices_the_first_are_written_in_one_call() {
+    use std::io::{IoSlice, Write};
+    in_folder(|folder| {
+        let path = folder.join("file");
+        let parts = [IoSlice::new(b"ab"); 1500];
+        let written = run(|| wouldblock::fs::File::create(&path)?.write_vectored(&parts)).unwrap();
+        assert!(written > 2, "more than the first");
+        assert_eq!(std::fs::read(path).unwrap(), b"ab".repeat(1500)[..written]);
+        let mut file = wouldblock::fs::File::create(folder.join("outside")).unwrap();
+        assert!(file.write_vectored(&parts).unwrap() > 2);
+        assert_eq!(file.write_vectored(&[]).unwrap(), 0);
+    });
+}
+
 // A FIFO is a file whose calls take as long as the other end likes.
 
 fn fifo(folder: &Path) -> PathBuf {
@@ -729,6 +745,24 @@ fn a_files_lock_that_comes_for_somebody_who_is_gone_is_given_back() {
             let [c, _] = two_handles_again(folder);
             c.lock().unwrap(); // `b` is open, and would have it
             drop(b);
+        });
+    });
+}
+
+/// There are 64 threads for the calls of files: a lock that was given up keeps none of them.
+#[test]
+fn locks_that_were_waited_for_in_vain_leave_the_other_calls_their_threads() {
+    wouldblock::run(|| {
+        in_folder(|folder| {
+            let [a, b] = two_handles(folder);
+            a.lock().unwrap();
+            for _ in 0..70 {
+                let locked = green::timeout(MS, || b.lock());
+                assert!(locked.is_err(), "the other handle has it");
+            }
+            assert_eq!(wouldblock::fs::read(folder.join("locked")).unwrap(), b"");
+            a.unlock().unwrap();
+            b.lock().unwrap();
         });
     });
 }

@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 
 use util::{assert_contains, logged, panic_text, text};
-use wouldblock::{Builder, Era, Handle, JoinError, RemoteHandle, gather, green, offload, task};
+use wouldblock::{
+    Builder, Era, Handle, JoinError, RemoteHandle, gather, green, offload, stats, task,
+};
 
 /// Runs `elsewhere` on another thread, with a handle of a run on this one, and returns what it does. The run
 /// goes on until then.
@@ -457,4 +459,39 @@ fn whoever_waits_for_one_may_be_cancelled_and_wait_again() {
         })
     });
     assert!(got);
+}
+
+/// A thread that never stops ordering is no reason to look at no socket and no timer.
+#[test]
+fn orders_are_carried_out_a_thousand_at_a_time() {
+    Builder::new().round_robin().run(|| {
+        let handle = Handle::current();
+        let orders = thread::spawn(move || {
+            (0..5000).map(|_| handle.spawn(|| ()).unwrap()).collect::<Vec<_>>()
+        });
+        let orders = orders.join().unwrap(); // All of them are there now.
+        let before = stats().spawned;
+        while stats().spawned == before {
+            green::yield_now();
+        }
+        let spawned = stats().spawned - before;
+        assert!(spawned <= 1000, "{spawned} at once");
+        orders.into_iter().for_each(|order| order.join().unwrap());
+    });
+}
+
+/// The rest of the wakes of other threads is not forgotten either, with nothing to do meanwhile.
+#[test]
+fn wakes_that_come_at_once_all_arrive() {
+    wouldblock::run(|| {
+        let (tx, rx) = async_channel::unbounded::<()>();
+        let waits = (0..3000).map(|_| {
+            let rx = rx.clone();
+            green::spawn(move || green::wait(rx.recv()).is_err())
+        });
+        let waits: Vec<_> = waits.collect();
+        green::yield_now();
+        thread::spawn(move || drop(tx)).join().unwrap();
+        assert!(waits.into_iter().all(|task| task.join().unwrap()));
+    });
 }

@@ -339,7 +339,8 @@ fn a_maximum_that_is_no_number_is_refused() {
         set_max_threads("many");
         for _ in 0..2 {
             let text = panic_text(|| drop(offload(|| ())));
-            assert_eq!(text, r#"WOULDBLOCK_MAX_THREADS="many" is not a positive number"#);
+            let expected = r#"WOULDBLOCK_MAX_THREADS="many" is not a positive number: "#;
+            assert!(text.starts_with(expected), "{text}");
         }
     })
     .assert_fine();

@@ -4,18 +4,22 @@ mod basics;
 mod util;
 
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::error::Error;
-use std::panic::{self, AssertUnwindSafe};
+use std::panic::{self, AssertUnwindSafe, Location};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Once;
 use std::task::{Context, Poll};
 
 use util::{
-    Defer, ERAS, HOUR, SECOND, Trace, assert_contains, caught, let_others_run, logged, panic_text,
-    run, spawn_running, spawn_waiting, text,
+    Defer, ERAS, HOUR, MS, SECOND, Trace, assert_contains, caught, in_child, let_others_run,
+    logged, panic_text, run, spawn_running, spawn_waiting, text,
 };
-use wouldblock::{Builder, Era, JoinError, future, gather, generator, green, task, time};
+use wouldblock::sync::Semaphore;
+use wouldblock::{
+    Builder, Era, JoinError, Pool, future, gather, generator, green, offload, task, thread, time,
+};
 
 // Out of join.
 
@@ -368,12 +372,43 @@ fn a_panicking_root_is_not_logged_as_lost() {
 
 #[test]
 fn a_run_in_a_runs_destructors_after_a_panic_is_refused_with_a_word() {
-    let ended = util::in_child(|| {
+    let ended = in_child(|| {
         let _guard = Defer(|| wouldblock::run(|| ()));
         panic!("the cause");
     });
     ended.assert_killed_by(libc::SIGABRT);
     ended.assert_says(&["the cause", "wouldblock:", "aborting"]);
+}
+
+/// Neither std nor the crate can tell a panic hook from a destructor: the text is true for both.
+#[test]
+fn a_wait_in_a_panic_hook_is_refused_with_a_text_that_is_true_for_it() {
+    let waits: [fn(); 3] = [
+        || green::sleep(SECOND),
+        || drop(green::spawn(|| green::sleep(SECOND)).join()),
+        || {
+            let mutex = wouldblock::sync::Mutex::new(());
+            let _guard = mutex.lock();
+            drop(mutex.lock());
+        },
+    ];
+    let kind = std::env::var("HOOK_THAT_WAITS");
+    if let Ok(kind) = kind {
+        panic::set_hook(Box::new(move |_| waits[kind.parse::<usize>().unwrap()]()));
+        run(|| {
+            drop(task::Builder::new().name("hooked").spawn_green(|| panic!("the cause")).join());
+        });
+        unreachable!("it has aborted");
+    }
+    for kind in ["0", "1", "2"] {
+        let mut again =
+            util::again("a_wait_in_a_panic_hook_is_refused_with_a_text_that_is_true_for_it");
+        again.env("HOOK_THAT_WAITS", kind);
+        let output = util::run_again(again);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), None, "aborted by a signal: {text}");
+        assert_contains(&text, &["\"hooked\"", "or in a panic hook", "In a panic hook, use"]);
+    }
 }
 
 // Destructors that panic.
@@ -502,4 +537,183 @@ fn a_thousand_panics_leave_no_stack_behind() {
         }
         assert_eq!(wouldblock::stats().stacks_used, before);
     });
+}
+
+// What a wrong use says, and where.
+
+/// `wrong` panics with a text that has `parts`, at its own line and not inside of the crate.
+#[track_caller]
+fn panics_at_its_line<T>(parts: &[&str], wrong: impl FnOnce() -> T) {
+    thread_local!(static PLACE: Cell<Option<(String, u32)>> = const { Cell::new(None) });
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            let place = info.location().expect("std knows it");
+            PLACE.set(Some((place.file().to_owned(), place.line())));
+            before(info);
+        }));
+    });
+    let here = Location::caller();
+    let text = panic_text(|| drop(wrong()));
+    assert_contains(&text, parts);
+    let (file, line) = PLACE.take().expect("it has panicked");
+    assert_eq!(file, here.file(), "{text}");
+    let lines = here.line()..here.line() + 4;
+    assert!(lines.contains(&line), "{text}: at line {line}, called at {}", here.line());
+}
+
+#[test]
+fn what_needs_a_run_says_so_at_the_callers_line() {
+    let outside = &["outside of a run: call it inside `wouldblock::run(|| ..)`"];
+    panics_at_its_line(outside, || thread::spawn(|| ()));
+    panics_at_its_line(outside, || thread::Builder::new().spawn(|| ()));
+    panics_at_its_line(outside, || green::spawn(|| ()));
+    panics_at_its_line(outside, || generator::spawn(|_| ()));
+    panics_at_its_line(outside, || future::spawn(async {}));
+    panics_at_its_line(outside, || Pool::new(1).spawn(|| ()));
+    panics_at_its_line(outside, || Pool::new(1).map(0..1, |n| n));
+    panics_at_its_line(outside, || Pool::new(1).mapping(0..1, |n| n));
+    panics_at_its_line(outside, || Pool::new(1).imap(0..1, |n| n));
+    panics_at_its_line(outside, || Pool::new(1).imap_unordered(0..1, |n| n));
+    let no_task = &["outside of any task"];
+    panics_at_its_line(no_task, || green::wait(offload(|| ())));
+    panics_at_its_line(no_task, || green::sleep(MS));
+    panics_at_its_line(no_task, || green::timeout(MS, || ()));
+    panics_at_its_line(no_task, || {
+        green::yield_now();
+    });
+    panics_at_its_line(no_task, || thread::scope(|_| ()));
+    panics_at_its_line(no_task, || {
+        thread::park();
+    });
+}
+
+#[test]
+fn what_is_given_wrong_values_says_so_at_the_callers_line() {
+    panics_at_its_line(&["NUL", "a\\0"], || Pool::named("a\0", 1));
+    panics_at_its_line(&["usize::MAX permits", "`release(1)`"], || {
+        Semaphore::new(usize::MAX).release(1);
+    });
+    panics_at_its_line(&["a race of no tasks"], || wouldblock::race::<()>([]));
+}
+
+#[test]
+fn a_run_inside_of_a_run_is_refused_at_the_callers_line() {
+    run(|| {
+        let inside = &["inside of", "this thread has a scheduler already"];
+        panics_at_its_line(inside, || wouldblock::run(|| ()));
+        panics_at_its_line(inside, || Builder::new().try_run(|| ()));
+        panics_at_its_line(inside, || wouldblock::explore(1, || ()));
+        panics_at_its_line(inside, || Builder::new().build().unwrap().enter(|| ()));
+    });
+}
+
+#[test]
+fn a_run_that_the_system_refuses_an_event_queue_says_so_at_the_callers_line() {
+    let refused = in_child(|| {
+        let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: lowers a limit of this process, and reads a struct on this stack.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &none) };
+        panics_at_its_line(&["an event queue", "`ulimit -n`"], || wouldblock::run(|| ()));
+    });
+    refused.assert_fine();
+}
+
+#[test]
+fn a_yield_where_a_generator_cannot_is_refused_at_the_callers_line() {
+    run(|| {
+        let body = |y: &generator::Yielder<wouldblock::Wait>| {
+            let limit = &["a generator cannot yield inside of"];
+            panics_at_its_line(limit, || green::timeout(SECOND, || y.yield_now()));
+            panics_at_its_line(limit, || green::timeout(SECOND, || y.wait(time::sleep(MS))));
+            let poll = &["in the middle of an operation's poll"];
+            panics_at_its_line(poll, || green::wait(async { y.yield_now() }));
+        };
+        generator::spawn(body).join().unwrap();
+        let mut generator = generator::Generator::<i32>::new(|y: &generator::Yielder<i32>| {
+            let limit = &["a generator cannot yield inside of"];
+            panics_at_its_line(limit, || green::timeout(SECOND, || y.yield_(1)));
+            panics_at_its_line(limit, || green::timeout(SECOND, || y.try_yield(1)));
+        });
+        generator.resume();
+    });
+}
+
+#[test]
+fn an_operation_that_is_polled_wrongly_says_where_it_was_made() {
+    run(|| {
+        let made = Location::caller().line() + 1;
+        let mut work = offload(|| ());
+        green::wait(&mut work);
+        let text = panic_text(|| green::wait(&mut work));
+        assert_contains(&text, &["polled again after it was ready", &place_of(made), "offload"]);
+    });
+    let made = Location::caller().line() + 1;
+    let sleep = time::sleep(SECOND);
+    let text = panic_text(|| futures_lite::future::block_on(sleep));
+    assert_contains(&text, &["on a thread without a scheduler", &place_of(made), "sleep"]);
+}
+
+fn place_of(line: u32) -> String {
+    format!("tests/panic.rs:{line}:")
+}
+
+// At the end of a thread, where its thread-local values are dropped.
+
+/// Calls a closure when the thread ends, after what the crate keeps for the thread is gone: it was there before.
+fn at_the_end_of_a_thread(before: impl FnOnce() -> Box<dyn FnOnce()> + Send + 'static) {
+    struct AtEnd(Option<Box<dyn FnOnce()>>);
+    impl Drop for AtEnd {
+        fn drop(&mut self) {
+            self.0.take().expect("it is dropped once")();
+        }
+    }
+    thread_local!(static AT_END: RefCell<AtEnd> = const { RefCell::new(AtEnd(None)) });
+    let thread = std::thread::spawn(|| {
+        AT_END.with_borrow(|_| ());
+        let at_end = before();
+        AT_END.with_borrow_mut(|kept| kept.0 = Some(at_end));
+    });
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_run_at_the_end_of_a_thread_panics_and_says_why() {
+    let (tx, rx) = std::sync::mpsc::channel();
+    at_the_end_of_a_thread(move || {
+        run(|| ());
+        Box::new(move || tx.send(panic_text(|| run(|| ()))).unwrap())
+    });
+    assert_contains(&rx.recv().unwrap(), &["no coroutine can start", "the thread is ending"]);
+}
+
+#[test]
+fn a_runtime_that_is_driven_at_the_end_of_a_thread_counts_waits_and_reports_without_a_panic() {
+    let (tx, rx) = std::sync::mpsc::channel();
+    at_the_end_of_a_thread(move || {
+        let runtime = Builder::new().build().unwrap();
+        let mutex = Rc::new(wouldblock::sync::Mutex::new(()));
+        let same = mutex.clone();
+        let waits = runtime.enter(|| {
+            green::spawn(move || {
+                green::yield_now();
+                drop(same.lock());
+            })
+        });
+        assert!(runtime.turn());
+        Box::new(move || {
+            let guard = mutex.try_lock().unwrap();
+            assert!(runtime.turn() && !runtime.turn());
+            let seen =
+                runtime.enter(|| (wouldblock::stats().alive, wouldblock::tasks().to_string()));
+            drop(guard);
+            assert!(runtime.turn());
+            tx.send((seen, waits.is_finished(), runtime.enter(wouldblock::stats).panicked))
+                .unwrap();
+        })
+    });
+    let ((alive, table), finished, panicked) = rx.recv().unwrap();
+    assert_eq!((alive, finished, panicked), (1, true, 0), "{table}");
+    assert_contains(&table, &["waits for "]);
 }

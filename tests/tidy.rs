@@ -17,6 +17,7 @@ use std::path::Path;
 /// The files of `src`, each after everything it imports. A new file goes where a reader should meet it.
 const READING_ORDER: &[&str] = &[
     "kernel/edge/signal.rs",
+    "kernel/edge/running.rs",
     "kernel/edge/warn.rs",
     "kernel/stack.rs",
     "kernel/edge/idle.rs",

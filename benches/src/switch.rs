@@ -20,6 +20,7 @@ mod kernel {
     pub(crate) mod coroutine;
     pub(crate) mod edge {
         pub(crate) mod idle;
+        pub(crate) mod running;
         pub(crate) mod signal;
         pub(crate) mod warn;
     }

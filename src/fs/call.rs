@@ -12,7 +12,13 @@ use crate::offload::{Pool, begin};
 
 /// More threads than this make no disk faster. A call that blocks for long (a FIFO whose other end is not open)
 /// occupies one of them.
-static FILES: Pool = Pool::new("wouldblock file", 64);
+static FILES: Pool = Pool::new(
+    "wouldblock file",
+    64,
+    "A call that blocks for long (opening a FIFO whose other end is not open, reading from a FIFO or a terminal, a \
+     network file system that does not answer) keeps its thread, also when its task has given it up: make such calls \
+     on a thread of their own",
+);
 
 /// Makes a call that may block: on another thread, while the task waits. It is made here where there is no
 /// task to suspend, or where that is being torn down: a guard that is dropped removes its temporary file.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::{self, FileTimes, Metadata, Permissions};
-use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};
+use std::io::{self, IoSlice, IsTerminal, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use futures_io::{AsyncRead, AsyncSeek, AsyncWrite};
 
 use super::call::{at, call};
-use super::lock::{Locked, TryLockError, flock};
+use super::lock::{TryLockError, flock, try_flock, wait_for};
 
 /// The most bytes that one read or write moves. It bounds what a `write_all` of a large buffer copies.
 const MOST: usize = 1 << 20;
@@ -199,15 +199,17 @@ impl File {
     ///
     /// # Blocking
     ///
-    /// Suspends the task; outside of one, blocks the thread. A task that waits for the lock keeps one thread of the
-    /// pool that all file calls use: should hundreds of tasks wait for one file, have them take a
-    /// [`sync::Mutex`](crate::sync::Mutex) first.
+    /// Suspends the task; outside of one, blocks the thread. A task waits by trying again, after 1, 2, 4 ms and so on,
+    /// up to 50 ms, by the clock of the run: a lock cannot be given up while `flock` blocks a thread for it. So the
+    /// lock goes to the handle that tries first, and one that wants it alone may wait for long while others share it.
+    /// Tasks of one run take turns better by a [`sync::Mutex`](crate::sync::Mutex).
     ///
     /// # Cancellation
     ///
-    /// The call goes on on its thread; if it gets the lock, it gives it back at once.
+    /// The lock is not taken. (One of the other kind that the handle had is given back already.)
+    #[track_caller]
     pub fn lock(&self) -> io::Result<()> {
-        self.flock(libc::LOCK_EX)
+        wait_for(&self.0, libc::LOCK_EX)
     }
 
     /// As [`lock`](File::lock), but other handles may have the lock in this way too: `std::fs::File::lock_shared`.
@@ -219,8 +221,9 @@ impl File {
     /// # Cancellation
     ///
     /// As [`lock`](File::lock).
+    #[track_caller]
     pub fn lock_shared(&self) -> io::Result<()> {
-        self.flock(libc::LOCK_SH)
+        wait_for(&self.0, libc::LOCK_SH)
     }
 
     /// Takes the file's lock for this handle alone, if it is free. This never waits.
@@ -229,7 +232,7 @@ impl File {
     ///
     /// [`TryLockError::WouldBlock`], if another handle has it; else the kernel's.
     pub fn try_lock(&self) -> Result<(), TryLockError> {
-        self.try_flock(libc::LOCK_EX)
+        try_flock(&self.0, libc::LOCK_EX)
     }
 
     /// As [`try_lock`](File::try_lock), but other handles may have the lock in this way too.
@@ -238,7 +241,7 @@ impl File {
     ///
     /// As [`try_lock`](File::try_lock).
     pub fn try_lock_shared(&self) -> Result<(), TryLockError> {
-        self.try_flock(libc::LOCK_SH)
+        try_flock(&self.0, libc::LOCK_SH)
     }
 
     /// Gives back all locks that this handle has. This never waits.
@@ -256,29 +259,7 @@ impl File {
         self.0.is_terminal()
     }
 
-    fn flock(&self, operation: libc::c_int) -> io::Result<()> {
-        let locked = self.call_shared(move |file| {
-            flock(file, operation)?;
-            Ok::<_, io::Error>(Locked(Some(file.clone())))
-        });
-        locked.map(Locked::keep)
-    }
-
-    fn try_flock(&self, operation: libc::c_int) -> Result<(), TryLockError> {
-        flock(&self.0, operation | libc::LOCK_NB).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => TryLockError::WouldBlock,
-            _ => TryLockError::Error(error),
-        })
-    }
-
     fn call<T: Send + 'static>(&self, function: impl FnOnce(&fs::File) -> T + Send + 'static) -> T {
-        self.call_shared(move |file| function(file))
-    }
-
-    fn call_shared<T: Send + 'static>(
-        &self,
-        function: impl FnOnce(&Arc<fs::File>) -> T + Send + 'static,
-    ) -> T {
         let file = Arc::clone(&self.0);
         call(move || function(&file))
     }
@@ -317,9 +298,29 @@ impl File {
         buf: &[u8],
         write: impl FnOnce(&fs::File, &[u8]) -> io::Result<usize> + Send + 'static,
     ) -> io::Result<usize> {
-        let bytes = buf[..buf.len().min(MOST)].to_vec();
+        self.write_bytes(buf[..buf.len().min(MOST)].to_vec(), write)
+    }
+
+    fn write_bytes(
+        &self,
+        bytes: Vec<u8>,
+        write: impl FnOnce(&fs::File, &[u8]) -> io::Result<usize> + Send + 'static,
+    ) -> io::Result<usize> {
         self.call(move |file| write(file, &bytes))
     }
+}
+
+/// A copy of the first bytes of `bufs`, as many as one write moves.
+fn first_of(bufs: &[IoSlice<'_>]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(bufs.iter().map(|buf| buf.len()).sum::<usize>().min(MOST));
+    for buf in bufs {
+        let room = MOST - bytes.len();
+        bytes.extend_from_slice(&buf[..buf.len().min(room)]);
+        if bytes.len() == MOST {
+            break;
+        }
+    }
+    bytes
 }
 
 impl FileExt for File {
@@ -358,6 +359,10 @@ macro_rules! read_write_seek {
                 self.write_by(buf, |mut file, buf| file.write(buf))
             }
 
+            fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+                self.write_bytes(first_of(bufs), |mut file, buf| file.write(buf))
+            }
+
             fn flush(&mut self) -> io::Result<()> {
                 Ok(())
             }
@@ -386,6 +391,14 @@ macro_rules! read_write_seek {
                 buf: &[u8],
             ) -> Poll<io::Result<usize>> {
                 Poll::Ready(self.write(buf))
+            }
+
+            fn poll_write_vectored(
+                mut self: Pin<&mut Self>,
+                _: &mut Context<'_>,
+                bufs: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                Poll::Ready(self.write_vectored(bufs))
             }
 
             fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

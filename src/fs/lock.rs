@@ -5,24 +5,17 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
+use std::time::Duration;
 
-/// A lock on its way from the other thread: given back if its task is gone by then.
-pub(super) struct Locked(pub(super) Option<Arc<fs::File>>);
+use crate::kernel::edge::entered::now;
+use crate::kernel::here::with_local;
+use crate::kernel::wait::Wait;
+use crate::kernel::{cancel, door};
+use crate::may_wait::may_wait;
 
-impl Locked {
-    pub(super) fn keep(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Locked {
-    fn drop(&mut self) {
-        if let Some(file) = &self.0 {
-            let _ = flock(file, libc::LOCK_UN); // It cannot fail for a lock that is held.
-        }
-    }
-}
+/// How long a task waits between its first two tries. Each further pause is twice as long, up to the longest.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// `flock(2)`, until no signal interrupts it.
 pub(super) fn flock(file: &fs::File, operation: libc::c_int) -> io::Result<()> {
@@ -35,6 +28,36 @@ pub(super) fn flock(file: &fs::File, operation: libc::c_int) -> io::Result<()> {
         if error.kind() != io::ErrorKind::Interrupted {
             return Err(error);
         }
+    }
+}
+
+/// `flock(2)` that does not wait.
+pub(super) fn try_flock(file: &fs::File, operation: libc::c_int) -> Result<(), TryLockError> {
+    flock(file, operation | libc::LOCK_NB).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => TryLockError::WouldBlock,
+        _ => TryLockError::Error(error),
+    })
+}
+
+/// Takes a lock as soon as it is free. A task tries again and again, and blocks no thread of a pool: `flock` cannot be
+/// called off, so that tasks which give up their wait would leave one blocked thread each. Outside of a task, this
+/// blocks the thread.
+#[track_caller]
+pub(super) fn wait_for(file: &fs::File, operation: libc::c_int) -> io::Result<()> {
+    if !may_wait() {
+        return flock(file, operation);
+    }
+    with_local(cancel::check); // As before each call of a file: a task that is to stop takes no lock.
+    door::completed();
+    let mut pause = SHORTEST_PAUSE;
+    loop {
+        match try_flock(file, operation) {
+            Err(TryLockError::WouldBlock) => {}
+            tried => return tried.map_err(io::Error::from),
+        }
+        let wait = Wait::named(&"the lock of a file");
+        door::pause(Wait { deadline: Some(now() + pause), ..wait });
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 

@@ -43,7 +43,8 @@
 //! file.
 //!
 //! Files have threads of their own, up to 64; further calls wait in line. A call that blocks for long, such as
-//! opening a FIFO whose other end is not open, occupies a thread even when its task is cancelled. Where there is
+//! opening a FIFO whose other end is not open, or reading from one, occupies a thread even when its task is
+//! cancelled; when calls wait in line and all threads have been busy for ten seconds, a warning says so. Where there is
 //! no thread, and the system starts none (a limit on threads or memory, a sandbox), the call is made on the
 //! scheduler's thread. The other tasks have a turn before each such call, and a warning is logged once.
 //!

@@ -133,6 +133,7 @@ pub struct Imap<T> {
 }
 
 impl<T: 'static> Imap<T> {
+    #[track_caller]
     fn begin<A: 'static>(
         pool: Pool,
         site: &'static Location<'static>,

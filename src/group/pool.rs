@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use crate::join::JoinHandle;
 use crate::report::Kind;
+use crate::runtime;
 use crate::scope::members::Members;
 use crate::sync::{Event, Permit, Semaphore};
 use crate::task;
@@ -71,10 +72,10 @@ impl Pool {
     ///
     /// # Panics
     ///
-    /// As [`new`](Pool::new).
+    /// As [`new`](Pool::new); and if there is a NUL in the name.
     #[track_caller]
     pub fn named(name: impl Into<String>, size: usize) -> Pool {
-        Pool::make(size, Some(name.into().into_boxed_str()))
+        Pool::make(size, task::Builder::new().name(name).name)
     }
 
     #[track_caller]
@@ -105,6 +106,7 @@ impl Pool {
     /// `body` is dropped; the room goes to the next in line.
     #[track_caller]
     pub fn spawn<T: 'static>(&self, body: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
+        runtime::check_spawn();
         let site = Location::caller();
         let permit = self.room().acquire();
         self.start(permit, site, |task| task.spawn_green(body))
@@ -154,6 +156,7 @@ impl Pool {
         &self.0.room
     }
 
+    #[track_caller]
     pub(super) fn start<T: 'static>(
         &self,
         permit: Permit<'_>,

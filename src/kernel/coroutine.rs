@@ -250,20 +250,23 @@ pub(crate) struct Suspender(NonNull<Link>);
 
 impl Suspender {
     /// Calls `before`, gives control back to whoever resumed the fiber, and returns when it is resumed
-    /// again. `before` is passed what the fiber's code has begun and not ended, and may panic.
+    /// again. `before` is passed what the fiber's code has begun and not ended; its error is why it cannot be suspended.
     ///
     /// # Panics
     ///
     /// When the code that runs now is not on that fiber itself (it is, say, in another task); `before` is
-    /// not called then.
+    /// not called then. With the error of `before`.
     #[inline(always)] // As `resume`.
-    pub(crate) fn suspend(self, before: impl FnOnce(&Open)) {
+    #[track_caller]
+    pub(crate) fn suspend(self, before: impl FnOnce(&Open) -> Result<(), String>) {
         assert!(
             active().inner.get() == Some(self.0),
             "a generator's `y` was used outside of the generator's own body, where it cannot yield"
         );
         // SAFETY: the fiber is running, so its outermost frame, which holds the link, exists.
-        before(unsafe { &self.0.as_ref().open });
+        if let Err(refused) = before(unsafe { &self.0.as_ref().open }) {
+            panic!("{refused}"); // At the caller's line.
+        }
         // SAFETY: the fiber is running, so its outermost frame, which holds the link, exists, and with
         // it the yielder; and it is this very fiber that is being suspended.
         unsafe { (*self.0.as_ref().yielder).suspend(()) };
@@ -317,14 +320,16 @@ pub(crate) fn as_root<T>(f: impl FnOnce() -> T) -> T {
 }
 
 /// How many stacks of this thread are in use, how many are kept hot for the next task, and how many have given
-/// their memory back.
+/// their memory back. At the very end of a thread, it has none.
 pub(crate) fn count_stacks() -> (usize, usize, usize) {
-    POOLS.with_borrow(|pools| {
+    let count = |pools: &RefCell<Vec<Pool>>| {
+        let pools = pools.borrow();
         let cold = pools.iter().map(|p| p.arena.given_back()).sum();
         let hot = pools.iter().map(|p| p.idle.len()).sum::<usize>();
         let taken = pools.iter().map(|p| p.arena.handed_out()).sum::<usize>();
         (taken - hot, hot, cold)
-    })
+    };
+    POOLS.try_with(count).unwrap_or_default()
 }
 
 /// A fiber without a job: its coroutine, and its end on the stack.
@@ -417,7 +422,7 @@ mod tests {
             assert_eq!(
                 fiber.start(move || {
                     out.borrow_mut().push((job, 'a'));
-                    y.suspend(|_| ());
+                    y.suspend(|_| Ok(()));
                     out.borrow_mut().push((job, 'b'));
                 }),
                 Switch::Suspended
@@ -440,7 +445,7 @@ mod tests {
                 deep.borrow_mut().push("inner, before");
                 suspend_base();
                 deep.borrow_mut().push("inner, after");
-                y.suspend(|_| ());
+                y.suspend(|_| Ok(()));
             });
             assert_eq!(switch, Switch::Suspended);
             out.borrow_mut().push("base");

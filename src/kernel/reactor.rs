@@ -102,6 +102,9 @@ impl<W> Line<W> {
     }
 }
 
+/// How long to sleep at most where the kernel refuses to.
+const BLIND: Duration = Duration::from_millis(10);
+
 impl<W> Reactor<W> {
     pub(crate) fn new() -> io::Result<Reactor<W>> {
         const { assert!(usize::BITS >= 64, "tokens hold a slot and its generation") };
@@ -275,8 +278,28 @@ impl<W> Reactor<W> {
         }
     }
 
+    /// Where the kernel refuses to say what is ready: sleeps for a moment, and wakes all who wait for a socket, to try.
+    #[cold]
+    fn do_without_events(&mut self, timeout: Option<Duration>, woken: &mut Vec<W>) {
+        std::thread::sleep(timeout.unwrap_or(BLIND).min(BLIND));
+        self.events.clear();
+        for (_, slot) in &mut self.slots {
+            for line in &mut slot.lines {
+                line.ready = true;
+                self.waiting -= line.waiters.len();
+                self.polling -= usize::from(line.poller.is_some());
+                woken.extend(line.waiters.drain(..).map(|(_, waiter)| waiter));
+                woken.extend(line.poller.take());
+            }
+        }
+    }
+
     /// Asks the kernel what became ready, sleeping in it up to `timeout` (`None`: until something is).
     /// Returns whether the bell was rung; whoever is to be woken is added to `woken`.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's, which is no reason to ask again at once: this has slept a little.
     pub(crate) fn poll(
         &mut self,
         timeout: Option<Duration>,
@@ -298,6 +321,7 @@ impl<W> Reactor<W> {
         let end = sleep.and_then(|sleep| Instant::now().checked_add(sleep));
         while let Err(e) = self.poll.poll(&mut self.events, timeout) {
             if e.kind() != io::ErrorKind::Interrupted {
+                self.do_without_events(timeout, woken);
                 return Err(e);
             }
             // A signal has come. Whoever sleeps its time out is to be sure that nothing has moved.

@@ -75,6 +75,8 @@ pub(crate) struct Scheduler {
     pub(crate) pace: Pace,
     /// The millisecond of the run at the last poll, modulo 2^32.
     polled: Cell<u32>,
+    /// Why the operating system gives no events any more.
+    pub(crate) refused: RefCell<Option<String>>,
 }
 
 /// How far a scheduler got.
@@ -143,6 +145,7 @@ impl Scheduler {
             outer: Cell::new(ptr::null()),
             left: Cell::new(0),
             patience: Cell::new(Some(PATIENCE)),
+            refused: RefCell::default(),
         })
     }
 
@@ -374,8 +377,11 @@ impl Scheduler {
         self.counters.polls.set(self.counters.polls.get() + 1);
         let polled =
             here().pulse.asleep(timeout, || self.reactor.borrow_mut().poll(timeout, &mut ready));
-        let rung = polled
-            .unwrap_or_else(|e| panic!("the kernel refuses to tell which sockets are ready: {e}"));
+        // Where it refuses events, what other threads have left is looked at all the same.
+        let rung = polled.unwrap_or_else(|refused| {
+            self.end_without_events(&refused);
+            true
+        });
         let mut any = rung || !ready.is_empty();
         self.watch.on_behalf_of(By::Socket, || {
             for waiter in ready {
@@ -405,6 +411,9 @@ impl Scheduler {
         for order in self.home.orders.drain() {
             let open = !self.is_closing();
             aside(format_args!("an order of another thread, or its destructor,"), || order(open));
+        }
+        if !(self.home.inbox.is_empty() && self.home.orders.is_empty()) {
+            self.home.reactor.ring(); // The next poll finds the rest.
         }
     }
 

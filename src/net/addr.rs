@@ -13,7 +13,12 @@ use crate::kernel::wait;
 use crate::offload::{Offload, Pool, begin};
 
 /// More than the name servers of most networks answer at a time.
-static NAMES: Pool = Pool::new("wouldblock name", 64);
+static NAMES: Pool = Pool::new(
+    "wouldblock name",
+    64,
+    "Names are looked up by the system's resolver, which waits for a name server that does not answer: look at \
+     /etc/resolv.conf, and keep the addresses of names that are needed often",
+);
 
 /// What can be made into socket addresses: std's trait of the same name, for the same types, except that
 /// a name is looked up on another thread (by the system's `getaddrinfo`) while the task waits.

@@ -7,12 +7,14 @@
 //! [files](crate::fs) and look-ups of [names](crate::net::lookup). Where a pool has no thread and the system
 //! starts none, each kind has its own way out: see [`begin`].
 
+use std::env;
+use std::ffi::OsString;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::mem;
 use std::num::NonZeroUsize;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
@@ -50,7 +52,8 @@ mod pool;
 /// environment variable `WOULDBLOCK_MAX_THREADS` sets another number than 512. Threads are started when
 /// there is work for them, and end when they have been idle for five seconds. Files and look-ups of names have
 /// threads of their own, up to 64 for each of the two, so that slow work does not hold them up. (A file has
-/// calls of its own too, in [`fs`](crate::fs).)
+/// calls of its own too, in [`fs`](crate::fs).) Where work waits in line and all threads have been busy for ten
+/// seconds, a warning names the pool, once.
 ///
 /// It needs no scheduler: any executor may poll it.
 ///
@@ -82,24 +85,38 @@ mod pool;
 /// panic of either destructor goes to the panic hook and no further. Nothing waits for work that was given up:
 /// not the task that is cancelled, not the end of the run, and not the end of `main`, which stops it where it
 /// is.
+#[track_caller]
 pub fn offload<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Offload<T> {
-    begin(users(), work).unwrap_or_else(|(error, work)| {
+    let site = Location::caller();
+    begin_at(site, users(), work).unwrap_or_else(|(error, work)| {
         contained(|| drop(work));
-        Offload(Err(error.to_string()))
+        Offload { begun: Err(error.to_string()), site }
     })
 }
 
+const ADVICE: &str = "Offloaded work that blocks (for a lock, a channel, a peer) keeps its thread, also when its task \
+    has given it up: give it a time limit of its own, or let the task wait and not the work; if all of it is needed at \
+    once, set WOULDBLOCK_MAX_THREADS to more";
+
 /// The pool of the user's work.
+#[track_caller]
 fn users() -> &'static Pool {
     static USERS: OnceLock<Pool> = OnceLock::new();
-    USERS.get_or_init(|| {
-        let number = |text: String| match text.parse() {
-            Ok(number) => number,
-            Err(_) => panic!("WOULDBLOCK_MAX_THREADS={text:?} is not a positive number"),
-        };
-        let most = std::env::var("WOULDBLOCK_MAX_THREADS").ok().map(number);
-        Pool::new("wouldblock work", most.map_or(512, NonZeroUsize::get))
-    })
+    if let Some(users) = USERS.get() {
+        return users;
+    }
+    let text = env::var_os("WOULDBLOCK_MAX_THREADS");
+    let number = |text: &OsString| text.to_str()?.parse().ok().map(NonZeroUsize::get);
+    let most = match text.as_ref().map(number) {
+        None => 512,
+        Some(Some(most)) => most,
+        Some(None) => panic!(
+            "WOULDBLOCK_MAX_THREADS={:?} is not a positive number: this variable of the environment says how many \
+             threads `offload` may use",
+            text.unwrap_or_default()
+        ), // At the caller's line, which a closure's would not be.
+    };
+    USERS.get_or_init(|| Pool::new("wouldblock work", most, ADVICE))
 }
 
 /// Begins work on a thread of `pool`.
@@ -109,7 +126,16 @@ fn users() -> &'static Pool {
 /// There is no thread, and the system starts none: its error, and the work. A file's call is made on the spot
 /// then, since it is over soon; a look-up, which may take many seconds, fails; the user's work panics in the
 /// task that waits for it.
+#[track_caller]
 pub(crate) fn begin<T: Send + 'static, W: FnOnce() -> T + Send + 'static>(
+    pool: &'static Pool,
+    work: W,
+) -> Result<Offload<T>, (io::Error, W)> {
+    begin_at(Location::caller(), pool, work)
+}
+
+fn begin_at<T: Send + 'static, W: FnOnce() -> T + Send + 'static>(
+    site: &'static Location<'static>,
     pool: &'static Pool,
     work: W,
 ) -> Result<Offload<T>, (io::Error, W)> {
@@ -121,12 +147,16 @@ pub(crate) fn begin<T: Send + 'static, W: FnOnce() -> T + Send + 'static>(
     let filled = Arc::clone(&slot);
     let work = move || filled.fill(catch_unwind(AssertUnwindSafe(work)));
     let ticket = admission.put(Box::new(work));
-    Ok(Offload(Ok(Begun { slot, pool, ticket })))
+    Ok(Offload { begun: Ok(Begun { slot, pool, ticket }), site })
 }
 
 /// See [`offload`].
 #[must_use = "dropping the operation gives up the work if it has not begun"]
-pub struct Offload<T>(Result<Begun<T>, String>);
+pub struct Offload<T> {
+    begun: Result<Begun<T>, String>,
+    /// Where it was made.
+    site: &'static Location<'static>,
+}
 
 /// Work that is in a pool's queue or out of it again.
 struct Begun<T> {
@@ -158,13 +188,16 @@ impl<T> Future for Offload<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         wait::within_share(cx, |cx| {
-            let begun = match &mut self.0 {
+            let site = self.site;
+            let begun = match &mut self.begun {
                 Ok(begun) => begun,
-                Err(error) => panic!("offloaded work was not done: {error}"),
+                Err(error) => {
+                    panic!("offloaded work was not done: {error} (the `offload` at {site})")
+                }
             };
             let awaited =
                 Awaited { waker: ForeignWaker::of(cx), outside: Scheduler::with(Outside::of) };
-            match begun.slot.take(awaited) {
+            match begun.slot.take(awaited, site) {
                 Some(result) => {
                     Poll::Ready(result.unwrap_or_else(|payload| resume_unwind(payload)))
                 }
@@ -179,7 +212,7 @@ impl<T> Future for Offload<T> {
 
 impl<T> Slot<T> {
     /// Takes the result, or has `awaited` woken when it is there.
-    fn take(&self, awaited: Awaited) -> Option<thread::Result<T>> {
+    fn take(&self, awaited: Awaited, site: &Location<'_>) -> Option<thread::Result<T>> {
         let mut state = self.lock();
         if let State::UnderWay(before) = &mut *state {
             let before = before.replace(awaited);
@@ -188,7 +221,10 @@ impl<T> Slot<T> {
             return None;
         }
         let State::Done(result) = mem::replace(&mut *state, State::Over) else {
-            panic!("offloaded work was polled again after it was ready")
+            panic!(
+                "the operation of the `offload` at {site} was polled again after it was ready: its result was given \
+                 then, so wait for it once"
+            )
         };
         drop(state);
         Some(result)

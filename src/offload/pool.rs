@@ -18,12 +18,18 @@
 //! five times as much.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
+
+use crate::kernel::edge::warn;
+
+/// In how many looks the time passes after which work that waits is alarming.
+const SLICES: u32 = 10;
 
 pub(super) type Work = Box<dyn FnOnce() + Send>;
 
@@ -35,8 +41,12 @@ pub(crate) struct Pool {
     name: &'static str,
     /// The most threads at a time.
     most: usize,
+    /// What to do where work waits for long, since all threads are busy.
+    advice: &'static str,
     /// How long an idle thread stays.
     stay: Duration,
+    /// How long work may wait while all threads are busy, before an alarm.
+    patience: Duration,
     state: Mutex<State>,
     called: Condvar,
 }
@@ -51,14 +61,26 @@ struct State {
     idle: usize,
     /// A thread was called or started, and has not looked at the queue since.
     coming: bool,
+    /// How often work was begun.
+    begun: u64,
+    /// A thread watches that work is begun while some is in the queue; or the alarm was given, which is once.
+    guarded: bool,
 }
 
 impl Pool {
     /// Linux shows the first 15 bytes of `name`.
-    pub(crate) const fn new(name: &'static str, most: usize) -> Pool {
-        let state = State { queue: BTreeMap::new(), next: 0, threads: 0, idle: 0, coming: false };
-        let stay = Duration::from_secs(5);
-        Pool { name, most, stay, state: Mutex::new(state), called: Condvar::new() }
+    pub(crate) const fn new(name: &'static str, most: usize, advice: &'static str) -> Pool {
+        let state = Mutex::new(State {
+            queue: BTreeMap::new(),
+            next: 0,
+            threads: 0,
+            idle: 0,
+            coming: false,
+            begun: 0,
+            guarded: false,
+        });
+        let (stay, patience) = (Duration::from_secs(5), Duration::from_secs(10));
+        Pool { name, most, advice, stay, patience, state, called: Condvar::new() }
     }
 
     /// Locks the pool for one work to be put in. There is a thread then.
@@ -97,7 +119,49 @@ impl Pool {
             drop(state);
             self.called.notify_one();
         } else if state.threads < self.most {
-            let _ = self.start(&mut state); // Without it, the work waits for a thread that is busy.
+            // Without it, the work waits for a thread that is busy.
+            if self.start(&mut state).is_err() {
+                self.guard(&mut state);
+            }
+        } else {
+            self.guard(&mut state);
+        }
+    }
+
+    /// Work waits, and every thread is busy: has a thread of its own see whether that lasts. (Those of the pool may be
+    /// blocked for ever, and the tasks that wait may be of any executor.)
+    fn guard(&'static self, state: &mut State) {
+        if !state.guarded {
+            let guard = thread::Builder::new().name(format!("{} guard", self.name));
+            state.guarded = guard.spawn(|| self.stand_guard(warn::alarm)).is_ok(); // If not, the next work tries again.
+        }
+    }
+
+    /// Gives the alarm when no work is begun for as long as the pool's patience lasts, while some is in the queue.
+    /// Ends when there is none. The time is slept in slices: one in which the process is stopped counts as one.
+    fn stand_guard(&self, alarm: impl FnOnce(fmt::Arguments<'_>)) {
+        let (mut seen, mut slices) = (None, 0);
+        loop {
+            thread::sleep(self.patience / SLICES);
+            let mut state = self.lock();
+            if state.queue.is_empty() {
+                state.guarded = false;
+                return;
+            }
+            slices = if seen.replace(state.begun) == Some(state.begun) { slices + 1 } else { 0 };
+            if slices >= SLICES {
+                let (threads, works) = (state.threads, state.queue.len());
+                drop(state);
+                return alarm(format_args!(
+                    "the threads of the pool {:?} ({threads} of at most {}) have all been busy for {} s, and {works} \
+                     {} for one. {}",
+                    self.name,
+                    self.most,
+                    self.patience.as_secs_f64(),
+                    if works == 1 { "call waits" } else { "calls wait" },
+                    self.advice
+                ));
+            }
         }
     }
 
@@ -107,6 +171,7 @@ impl Pool {
         state.coming = false;
         loop {
             if let Some((_, work)) = state.queue.pop_first() {
+                state.begun += 1;
                 self.call(state);
                 contained(work);
                 state = self.lock();
@@ -170,7 +235,7 @@ mod tests {
     use std::sync::mpsc;
 
     fn pool(most: usize, stay: Duration) -> &'static Pool {
-        Box::leak(Box::new(Pool { stay, ..Pool::new("test", most) }))
+        Box::leak(Box::new(Pool { stay, ..Pool::new("test", most, "") }))
     }
 
     const HOUR: Duration = Duration::from_secs(3600);
@@ -240,6 +305,38 @@ mod tests {
         let tickets: Vec<_> = (0..100).map(|_| put(pool, || unreachable!())).collect();
         assert!(tickets.into_iter().all(|ticket| pool.remove(ticket).is_some()));
         assert!(pool.lock().queue.is_empty());
+        drop(gate);
+    }
+
+    #[test]
+    fn one_alarm_is_given_when_no_work_is_begun_for_long_while_some_waits() {
+        let patience = Duration::from_millis(20);
+        let pool = &*Box::leak(Box::new(Pool { patience, ..Pool::new("test", 1, "Look.") }));
+        let (gate, opened) = mpsc::channel::<()>();
+        put(pool, move || assert!(opened.recv().is_err()));
+        await_state(pool, |state| state.queue.is_empty());
+        assert!(!pool.lock().guarded, "all threads are busy, and nothing waits");
+        pool.lock().guarded = true; // This thread stands guard.
+        put(pool, || ());
+        let mut text = String::new();
+        pool.stand_guard(|alarm| text = alarm.to_string());
+        let parts = ["\"test\" (1 of at most 1)", "busy for 0.02 s, and 1 call waits", "Look."];
+        assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+        assert!(pool.lock().guarded, "the alarm is given once");
+        drop(gate);
+        await_state(pool, |state| state.queue.is_empty());
+        pool.stand_guard(|alarm| panic!("nothing waits: {alarm}"));
+        assert!(!pool.lock().guarded);
+    }
+
+    #[test]
+    fn work_that_waits_since_all_threads_are_busy_is_guarded() {
+        let pool = pool(1, HOUR);
+        let (gate, opened) = mpsc::channel::<()>();
+        put(pool, move || assert!(opened.recv().is_err()));
+        await_state(pool, |state| state.queue.is_empty());
+        put(pool, || ());
+        assert!(pool.lock().guarded);
         drop(gate);
     }
 

@@ -106,7 +106,7 @@ impl<T> Chan<T> {
         if !awaited && self.is_full() {
             return Err(TrySendError::Full(item));
         }
-        self.put.step(None);
+        self.put.serve();
         self.accept(item);
         if awaited {
             self.promise();
@@ -230,7 +230,7 @@ impl<T> Chan<T> {
             });
         }
         if item.is_some() {
-            self.got.step(None);
+            self.got.serve();
         }
         item
     }
@@ -246,7 +246,7 @@ impl<T> Chan<T> {
         if self.over() {
             self.getters.wake_all();
         }
-        self.got.step(None);
+        self.got.serve();
         self.items.borrow_mut().pop_front().expect("what is promised is there")
     }
 }
@@ -309,7 +309,7 @@ impl<T> Future for Sending<'_, T> {
             }
             let sent = chan.putters.poll(&mut self.place, cx, || chan.got.wait());
             sent.map(|()| {
-                chan.put.step(None);
+                chan.put.serve();
                 Ok(())
             })
         })

@@ -86,7 +86,7 @@ impl<A: Future, B: Future> Future for Select<A, B> {
 }
 
 /// As [`select`], for any number of operations: gives the index of the one that was ready first, and its
-/// output. With none, it is never ready.
+/// output.
 ///
 /// ```
 /// use wouldblock::{green, sync::{channel, select_all}};
@@ -99,14 +99,21 @@ impl<A: Future, B: Future> Future for Select<A, B> {
 /// });
 /// ```
 ///
+/// # Panics
+///
+/// If there are no operations: none would ever be ready. (As [`race`](crate::race).)
+///
 /// # Cancellation
 ///
 /// As [`select`].
+#[track_caller]
 pub fn select_all<O: IntoFuture>(
     operations: impl IntoIterator<Item = O>,
 ) -> SelectAll<O::IntoFuture> {
     let operations = operations.into_iter().map(|operation| Box::pin(operation.into_future()));
-    SelectAll(operations.collect())
+    let operations: Vec<_> = operations.collect();
+    assert!(!operations.is_empty(), "a select of no operations: none would ever be ready");
+    SelectAll(operations)
 }
 
 /// See [`select_all`].
@@ -117,10 +124,8 @@ impl<F: Future> Future for SelectAll<F> {
     type Output = (usize, F::Output);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let (before, after) = match self.0.len() {
-            0 => return Poll::Pending,
-            n => self.0.split_at_mut(draw(n)),
-        };
+        let count = self.0.len();
+        let (before, after) = self.0.split_at_mut(draw(count));
         let start = before.len();
         let in_turn = after.iter_mut().zip(start..).chain(before.iter_mut().zip(0..));
         wait::within_share(cx, |cx| {

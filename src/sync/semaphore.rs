@@ -175,9 +175,24 @@ impl Semaphore {
     ///
     /// At more than `usize::MAX` permits.
     #[inline]
+    #[track_caller]
     pub fn release(&self, permits: usize) {
-        let free = self.free.get().checked_add(permits);
-        self.free.set(free.expect("a semaphore of more than usize::MAX permits"));
+        let Some(free) = self.free.get().checked_add(permits) else {
+            panic!(
+                "a semaphore of more than usize::MAX permits: `release({permits})`, where {} are free. Release what \
+                 was forgotten, and no more",
+                self.free.get()
+            )
+        };
+        self.trail.give_back(None);
+        self.free.set(free);
+        self.serve();
+    }
+
+    /// Takes back what was acquired, so that there are not too many.
+    #[inline]
+    fn take_back(&self, permits: usize) {
+        self.free.set(self.free.get().saturating_add(permits));
         self.serve();
     }
 
@@ -208,8 +223,9 @@ impl Semaphore {
 
     #[inline]
     fn acquired(&self, permits: usize, site: &'static Location<'static>) -> Permit<'_> {
-        self.trail.step(Some(site));
-        Permit { semaphore: self, permits }
+        let step = Step::here(Some(site));
+        self.trail.left_by(step);
+        Permit { semaphore: self, permits, by: step.map_or(0, |step| step.task) }
     }
 }
 
@@ -259,8 +275,12 @@ impl Drop for Acquiring<'_> {
     fn drop(&mut self) {
         let Some(key) = self.place.take() else { return };
         match self.semaphore.line.leave(key) {
-            None => self.semaphore.release(self.permits), // Granted to somebody who no longer wants them.
-            Some(_) => self.semaphore.serve(),            // Whoever wants less stood behind it.
+            None => {
+                // Granted to a task that no longer wants them.
+                self.semaphore.trail.give_back(None);
+                self.semaphore.take_back(self.permits);
+            }
+            Some(_) => self.semaphore.serve(), // Whoever wants less stood behind it.
         }
     }
 }
@@ -271,6 +291,8 @@ impl Drop for Acquiring<'_> {
 pub struct Permit<'a> {
     semaphore: &'a Semaphore,
     permits: usize,
+    /// The number of the task that has acquired it; 0 if it was none.
+    by: u64,
 }
 
 impl Permit<'_> {
@@ -283,6 +305,7 @@ impl Permit<'_> {
 impl Drop for Permit<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.semaphore.release(self.permits);
+        self.semaphore.trail.give_back(Some(self.by));
+        self.semaphore.take_back(self.permits);
     }
 }

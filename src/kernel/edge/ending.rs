@@ -1,9 +1,11 @@
 //! When nothing can go on, and how a run ends: what is left is cancelled, the newest task first.
 
+use std::io;
 use std::sync::Arc;
 
 use super::foreign::aside;
 use super::observe::{By, Outcome, What};
+use super::warn;
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::{State, Task};
 
@@ -30,6 +32,27 @@ impl Scheduler {
             if outcome == Outcome::Cancelled { &counters.cancelled } else { &counters.panicked };
         count.set(count.get() + 1);
         self.outcome.set(outcome);
+    }
+
+    /// The operating system refuses events: the run cannot go on, and all its tasks are cancelled. Their cleanup goes on
+    /// meanwhile, with sockets tried again and again.
+    #[cold]
+    pub(crate) fn end_without_events(&self, error: &io::Error) {
+        if self.refused.borrow().is_some() {
+            return;
+        }
+        let text =
+            format!("the system refuses to say which sockets are ready (epoll_wait): {error}");
+        warn::error(format_args!("{text}; all tasks of the run are cancelled"));
+        *self.refused.borrow_mut() = Some(text);
+        self.watch.on_behalf_of(By::End, || {
+            for task in self.all_tasks() {
+                if self.cancel(&task) {
+                    self.tell_cancelled(&task);
+                    self.wake(task);
+                }
+            }
+        });
     }
 
     /// Refuses new tasks and cancels all that are left, the newest first; returns when each is done, or its

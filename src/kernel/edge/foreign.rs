@@ -6,56 +6,16 @@
 //! through [`aside`], during which no task runs: a wait there panics, and that panic ends there too.
 
 use std::any::Any;
-use std::cell::Cell;
 use std::fmt;
 use std::mem::ManuallyDrop;
 use std::panic::{self, AssertUnwindSafe};
-use std::ptr;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Waker};
 
+pub(crate) use super::running::{Running, running, while_no_task_runs};
 use super::warn;
 pub(crate) use super::warn::discard;
-
-/// The task that has its turn on this thread: a `Task`, which lives while it is set.
-pub(crate) struct Running {
-    pub(crate) task: Cell<*const ()>,
-    /// The task on whose stack foreign code runs at the moment.
-    pub(crate) host: Cell<*const ()>,
-}
-
-thread_local! {
-    static RUNNING: Running =
-        const { Running { task: Cell::new(ptr::null()), host: Cell::new(ptr::null()) } };
-}
-
-#[inline]
-pub(crate) fn running() -> &'static Running {
-    let running = RUNNING.with(ptr::from_ref);
-    // SAFETY: without a destructor, it lives as long as the thread; and a reference to it does not leave the
-    // thread, since a `Running` is not `Sync`.
-    unsafe { &*running }
-}
-
-/// Calls `f` while no task runs, and restores the running task however `f` ends.
-#[inline]
-pub(crate) fn while_no_task_runs<R>(f: impl FnOnce() -> R) -> R {
-    struct Restore([*const (); 2]);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            running().task.set(self.0[0]);
-            running().host.set(self.0[1]);
-        }
-    }
-    let Running { task, host } = running();
-    if task.get().is_null() {
-        return f(); // A turn that `f` gives, in a runtime of its own, ends with no task running.
-    }
-    let _restore = Restore([task.get(), host.get()]);
-    host.set(task.replace(ptr::null()));
-    f()
-}
 
 /// Calls `f`, which is code of no task's: see the top of this file. A panic is logged with `what` as its subject.
 /// Returns `false` if there was one.
@@ -112,13 +72,11 @@ impl Boundary {
 
 /// The text of a panic.
 pub(crate) fn message(payload: &(dyn Any + Send)) -> &str {
-    match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
-        (Some(text), _) => text,
-        (_, Some(text)) => text,
-        _ if payload.is::<Unwind>() => {
+    match payload.is::<Unwind>() {
+        true => {
             "(the payload of a cancellation or time limit that was over, kept and raised again)"
         }
-        _ => "(a payload that is not text)",
+        false => warn::text_of(payload),
     }
 }
 

@@ -4,6 +4,7 @@
 //! scheduler's sleep in the kernel. A bell rung before the scheduler sleeps ends that sleep at once, so
 //! no wake is lost between "the box is empty" and "sleep".
 
+use std::collections::VecDeque;
 use std::mem;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -14,18 +15,22 @@ use loom::sync::{Mutex, MutexGuard, atomic::AtomicBool};
 #[cfg(not(wouldblock_loom))]
 use std::sync::{Mutex, MutexGuard, atomic::AtomicBool};
 
+/// How many items the scheduler takes at a time: those of threads that never stop pushing are no reason to look at no
+/// socket and no timer.
+const MOST: usize = 1000;
+
 #[derive(Debug)]
 pub(crate) struct Inbox<T>(Mutex<State<T>>);
 
 #[derive(Debug)]
 struct State<T> {
-    items: Vec<T>,
+    items: VecDeque<T>,
     closed: bool,
 }
 
 impl<T> Inbox<T> {
     pub(crate) fn new() -> Inbox<T> {
-        Inbox(Mutex::new(State { items: Vec::new(), closed: false }))
+        Inbox(Mutex::new(State { items: VecDeque::new(), closed: false }))
     }
 
     /// Leaves `item`; true: the bell must be rung. A closed box drops what it is given.
@@ -40,13 +45,16 @@ impl<T> Inbox<T> {
         if state.closed {
             return None;
         }
-        state.items.push(make());
+        state.items.push_back(make());
         Some(state.items.len() == 1)
     }
 
-    /// Takes everything, in the order it came.
+    /// Takes up to [`MOST`] items, in the order in which they came. Where the box is not empty afterwards, no push
+    /// rings the bell, so that the caller has to.
     pub(crate) fn drain(&self) -> Vec<T> {
-        mem::take(&mut self.lock().items)
+        let mut state = self.lock();
+        let most = state.items.len().min(MOST);
+        state.items.drain(..most).collect()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -54,9 +62,10 @@ impl<T> Inbox<T> {
     }
 
     /// Refuses what comes from now on, and takes what is there.
-    pub(crate) fn close(&self) -> Vec<T> {
-        self.lock().closed = true;
-        self.drain()
+    pub(crate) fn close(&self) -> VecDeque<T> {
+        let mut state = self.lock();
+        state.closed = true;
+        mem::take(&mut state.items)
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {

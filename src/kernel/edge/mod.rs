@@ -4,6 +4,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `signal.rs` | handlers of signals, and how they write |
+//! | `running.rs` | which task has its turn, and code that runs while none does |
 //! | `warn.rs` | the crate's own warnings and errors |
 //! | `idle.rs` | which idle fibers keep the memory of their stacks |
 //! | `opened.rs` | what a fiber has open |
@@ -37,6 +38,7 @@ pub(crate) mod opened;
 pub(crate) mod patience;
 pub(crate) mod pulse;
 pub(crate) mod registration;
+pub(crate) mod running;
 pub(crate) mod signal;
 pub(crate) mod source;
 pub(crate) mod trail;

@@ -4,12 +4,14 @@
 use std::mem::{self, ManuallyDrop};
 use std::task::{Context, Waker};
 
-use crate::kernel::door::OUTSIDE;
 use crate::kernel::reactor::{Direction, Ticket};
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::Waiter;
 use crate::kernel::timers::TimerKey;
 use crate::kernel::wait::{SourceId, Wait, WaitFor};
+
+const ELSEWHERE: &str = "an operation that waits for a socket or a time is polled on a thread without a scheduler, which \
+    would wake it: wait for it in a task, inside `wouldblock::run(|| ..)`";
 
 /// A waker left with a timer or in a socket's line, by an operation that could not leave its wait at the
 /// door. Dropping it takes it back.
@@ -32,7 +34,7 @@ impl Registration {
         self.cancel();
         let waker = cx.waker().clone();
         Scheduler::with(|scheduler| {
-            let scheduler = scheduler.expect(OUTSIDE);
+            let scheduler = scheduler.expect(ELSEWHERE);
             match wait.what {
                 WaitFor::Turn => waker.wake(),
                 WaitFor::Readable(id) => self.stand(scheduler, id, Direction::Read, waker),

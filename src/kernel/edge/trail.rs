@@ -30,6 +30,18 @@ pub(crate) struct Step {
     /// have the same numbers, and what tasks wait for may outlive a run.
     pub(crate) run: u32,
     pub(crate) site: Option<&'static Location<'static>>,
+    pub(crate) part: Part,
+}
+
+/// What the task of a [`Step`] has to do with those that wait now: whether they wait for that task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// It has the thing, and they wait until it is given back.
+    Holds,
+    /// It has given the thing back.
+    GaveBack,
+    /// It has put something in, or taken something out, and may do so again, as other tasks may.
+    Serves,
 }
 
 /// The trails of what somebody of this thread has waited for.
@@ -49,15 +61,14 @@ thread_local! {
     static TRAILS: RefCell<Trails> = RefCell::default();
 }
 
-/// Somebody waits for it, for the first time.
-pub(crate) fn tell(kind: &'static Kind, last: Option<Step>) -> TrailKey {
+/// A task waits for it, for the first time. Returns `None` at the end of the thread, where nothing is kept any more.
+pub(crate) fn tell(kind: &'static Kind, last: Option<Step>) -> Option<TrailKey> {
     changing(|all| {
         all.serial = all.serial.wrapping_add(1);
         let told = Told { serial: all.serial, kind, last };
         let index = u32::try_from(all.told.insert(told)).expect("fewer than 2^32 trails");
         TrailKey { index, serial: all.serial }
     })
-    .expect("the thread goes on")
 }
 
 /// Another task has its hands on it.
@@ -77,8 +88,8 @@ fn changing<R>(f: impl FnOnce(&mut Trails) -> R) -> Option<R> {
 
 /// What is known of it; `None` if it is gone.
 pub(crate) fn find(key: TrailKey) -> Option<(&'static Kind, Option<Step>)> {
-    TRAILS.with_borrow(|all| {
+    changing(|all| {
         let told = all.told.get(key.index as usize).filter(|told| told.serial == key.serial)?;
         Some((told.kind, told.last))
-    })
+    })?
 }

@@ -107,8 +107,9 @@ fn refuse() {
         leave();
     }
     warn::print(format_args!(
-        "{} has to wait in a destructor while its stack unwinds, which would leave the thread \
-         panicking for all other tasks; aborting. Do not wait in `drop`; use `green::finally`.",
+        "{} has to wait in a destructor while its stack unwinds, or in a panic hook, which would leave the thread \
+         panicking for all other tasks; aborting. Do not wait in `drop`; use `green::finally`. In a panic hook, use \
+         std's locks and calls, which block the thread.",
         running()
     ));
     process::abort();
@@ -163,5 +164,5 @@ pub(crate) fn mark_left() {
 }
 
 pub(crate) fn running() -> String {
-    current().map_or_else(|| "a coroutine".into(), |task| task.to_string())
+    current().map_or_else(|| "code outside of any task".into(), |task| task.to_string())
 }

@@ -9,17 +9,23 @@
 //! An alarm is a warning that the program may hang: a task has kept the thread for a second, or nothing has moved for
 //! ten. The target of all of them is `wouldblock`, so that a logger that filters by target finds them under one name.
 //!
-//! On standard error, each is written in one piece and begins with `wouldblock: `. A logger is foreign code: if it
-//! panics, the panic ends here, and the text goes to standard error.
+//! On standard error, each is written in one piece and begins with `wouldblock: `. A logger is foreign code, which may
+//! be called in the middle of a turn or between two: it runs while no task does, so that it cannot wait. If it does, or
+//! panics otherwise, the panic ends here, and the text goes to standard error. So does what the crate has to report
+//! while its logger runs, since to log that might lead to more.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::fmt;
 use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 
 use log::{Level, LevelFilter, Record};
 
+use super::running::while_no_task_runs;
 use super::signal;
+
+thread_local!(static LOGGING: Cell<bool> = const { Cell::new(false) });
 
 /// Reports that something has failed, or got lost.
 #[cold]
@@ -60,14 +66,30 @@ fn report(level: Level, text: fmt::Arguments<'_>) {
     if level > taken {
         return;
     }
+    if LOGGING.replace(true) {
+        return print(text);
+    }
     let mut record = Record::builder();
     let record = record.level(level).target("wouldblock").module_path_static(Some("wouldblock"));
-    let logged = panic::catch_unwind(AssertUnwindSafe(|| {
-        log::logger().log(&record.args(text).build());
-    }));
+    let logged = while_no_task_runs(|| {
+        panic::catch_unwind(AssertUnwindSafe(|| log::logger().log(&record.args(text).build())))
+    });
     if let Err(payload) = logged {
-        discard(payload);
-        print(format_args!("{text} (the program's logger panicked when it was to log this)"));
+        print(format_args!(
+            "{text} (the program's logger panicked when it was to log this: {})",
+            text_of(&*payload)
+        ));
+        while_no_task_runs(|| discard(payload));
+    }
+    LOGGING.set(false);
+}
+
+/// The text of a panic.
+pub(crate) fn text_of(payload: &(dyn Any + Send)) -> &str {
+    match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
+        (Some(text), _) => text,
+        (_, Some(text)) => text,
+        _ => "(a payload that is not text)",
     }
 }
 
