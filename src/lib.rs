@@ -381,15 +381,12 @@ compile_error!(
 );
 
 mod eras;
-mod explore;
 pub mod fs;
 pub mod group;
-mod handle;
 #[cfg(feature = "ureq")]
 pub mod http;
-mod join;
+mod inspect;
 mod kernel;
-mod may_wait;
 pub mod net;
 pub mod observe {
     //! What happens to each task, told to an [`Observer`] that is set by
@@ -398,41 +395,33 @@ pub mod observe {
     pub use crate::kernel::edge::observe::{By, Event, Observer, Outcome, What};
 }
 mod offload;
-mod on_signal;
-mod overflow;
-mod pep342;
-mod report;
-mod root;
-mod runtime;
-mod scope;
-mod stack_size;
+mod run;
 pub mod sync;
 pub mod task;
-mod tasks;
 mod testing;
 pub mod thread;
 pub mod time;
-pub mod timeline;
-mod tree;
-mod waited;
-mod watchdog;
 
+pub use eras::waited::Waited;
 pub use eras::{future, generator, green};
-pub use explore::explore;
 #[doc(inline)]
 pub use group::{AsCompleted, Gather, Race, TryGather, as_completed, gather, race, try_gather};
 #[doc(inline)]
 pub use group::{Failures, Group, Imap, Pool};
-pub use handle::{Handle, RemoteHandle, RunEnded};
-pub use join::{JoinError, JoinHandle};
+pub use inspect::deadlock::Deadlock;
+pub use inspect::tasks::{TaskInfo, Tasks, tasks};
+pub use inspect::timeline;
+pub use kernel::edge::observe::Era;
 pub use kernel::wait::{SourceId, Thing, Wait, WaitFor};
 pub use offload::{Offload, offload};
-pub use report::Deadlock;
-pub use root::run;
-pub use runtime::{Builder, Era, Runtime, Stats, stats};
-pub use tasks::{TaskInfo, Tasks, tasks};
-pub use testing::{assert_turns, assert_turns_async};
-pub use waited::Waited;
+pub use run::builder::Builder;
+pub use run::handle::{Handle, RemoteHandle, RunEnded};
+pub use run::join::{JoinError, JoinHandle};
+pub use run::root::run;
+pub use run::runtime::Runtime;
+pub use run::stats::{Stats, stats};
+pub use testing::explore::explore;
+pub use testing::turns::{assert_turns, assert_turns_async};
 
 /// The README's programs are compiled and run too.
 #[cfg(all(doctest, feature = "ureq"))]

@@ -49,15 +49,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::join::{JoinError, JoinHandle as TaskHandle};
+use crate::eras::scope::green as scoped;
 use crate::kernel::door;
 use crate::kernel::edge::foreign::ForeignWaker;
 use crate::kernel::here::current as current_task;
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::Task;
 use crate::kernel::wait::{self, Wait};
-use crate::scope::green as scoped;
-use crate::stack_size;
+use crate::run::join::{JoinError, JoinHandle as TaskHandle};
+use crate::run::stack_size;
 use crate::task::{self, TaskLocal};
 use crate::time::timeout;
 

@@ -52,32 +52,36 @@ const READING_ORDER: &[&str] = &[
     "kernel/edge/registration.rs",
     "kernel/edge/mod.rs",
     "kernel/mod.rs",
-    "waited.rs",
-    "stack_size.rs",
-    "overflow.rs",
-    "join.rs",
-    "pep342.rs",
-    "report.rs",
-    "tree.rs",
-    "on_signal.rs",
-    "watchdog.rs",
-    "runtime.rs",
-    "task.rs",
-    "tasks.rs",
+    "eras/waited.rs",
+    "run/stack_size.rs",
+    "inspect/overflow.rs",
+    "run/join.rs",
+    "eras/pep342.rs",
+    "inspect/deadlock.rs",
+    "inspect/tree.rs",
+    "inspect/on_signal.rs",
+    "inspect/watchdog.rs",
+    "run/spawn.rs",
+    "run/runtime.rs",
+    "run/builder.rs",
+    "run/stats.rs",
+    "task/mod.rs",
+    "inspect/tasks.rs",
     "time.rs",
-    "scope/members.rs",
-    "scope/green.rs",
-    "scope/future.rs",
+    "eras/scope/members.rs",
+    "eras/scope/green.rs",
+    "eras/scope/future.rs",
     "eras/generator.rs",
     "eras/green.rs",
-    "scope/spawn.rs",
-    "scope/mod.rs",
+    "eras/scope/spawn.rs",
+    "eras/scope/mod.rs",
     "eras/future.rs",
     "eras/mod.rs",
-    "root.rs",
-    "handle.rs",
+    "run/root.rs",
+    "run/handle.rs",
+    "run/may_wait.rs",
+    "run/mod.rs",
     "thread.rs",
-    "may_wait.rs",
     "sync/wait_queue.rs",
     "sync/line.rs",
     "sync/mutex.rs",
@@ -123,22 +127,25 @@ const READING_ORDER: &[&str] = &[
     "net/unix.rs",
     "net/mod.rs",
     "http.rs",
-    "timeline/record.rs",
-    "timeline/chart.rs",
-    "timeline/terminal.rs",
-    "timeline/svg.rs",
-    "timeline/trace.rs",
-    "timeline/mod.rs",
-    "testing.rs",
-    "explore.rs",
+    "inspect/timeline/record.rs",
+    "inspect/timeline/chart.rs",
+    "inspect/timeline/terminal.rs",
+    "inspect/timeline/svg.rs",
+    "inspect/timeline/trace.rs",
+    "inspect/timeline/mod.rs",
+    "inspect/mod.rs",
+    "testing/turns.rs",
+    "testing/explore.rs",
+    "testing/mod.rs",
     "lib.rs",
 ];
 
 /// Lines of code in one file of `src`: without comments, blank lines and tests.
 const LONGEST_FILE: usize = 400;
 
-/// Lines of kernel, without its edge, and eras together: with their documentation, without blank lines and tests.
-const AN_EVENING: usize = 3600;
+/// Lines of kernel, without its edge, and the three eras together: with their documentation, without blank lines and
+/// tests.
+const AN_EVENING: usize = 3410;
 
 #[test]
 fn files_import_only_what_is_read_before_them() {
@@ -181,13 +188,15 @@ fn files_are_short() {
 #[test]
 fn kernel_and_eras_are_read_in_an_evening() {
     let mut files = sources(&["src/kernel", "src/eras"]);
-    files.retain(|(name, _)| !name.starts_with("src/kernel/edge/"));
+    let second_reading =
+        ["src/kernel/edge/", "src/eras/scope/", "src/eras/pep342.rs", "src/eras/waited.rs"];
+    files.retain(|(name, _)| !second_reading.iter().any(|later| name.starts_with(later)));
     let written = |line: &Line| !line.code.trim().is_empty() || !line.comment.trim().is_empty();
     let lines = files.iter().flat_map(|(_, text)| production(text));
     let lines = lines.filter(written).count();
     assert!(
         lines <= AN_EVENING,
-        "src/kernel without edge/, and src/eras: {lines} lines, {AN_EVENING} at most"
+        "src/kernel without edge/, and the three eras: {lines} lines, {AN_EVENING} at most"
     );
 }
 

@@ -265,7 +265,7 @@ fn ann_and_bob() -> Timeline {
 
 #[test]
 fn the_documented_picture_is_the_one_that_is_drawn() {
-    assert_eq!(ann_and_bob().to_string(), include_str!("../src/timeline/ann_and_bob.txt"));
+    assert_eq!(ann_and_bob().to_string(), include_str!("../src/inspect/timeline/ann_and_bob.txt"));
 }
 
 /// Rows: what is drawn for the task of this number.

@@ -32,7 +32,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use crate::join::{JoinHandle, Promise};
 use crate::kernel::cancel;
 use crate::kernel::coroutine::{Fiber, Switch};
 use crate::kernel::door;
@@ -42,10 +41,11 @@ use crate::kernel::edge::unwinding;
 use crate::kernel::task::Body;
 use crate::kernel::wait;
 use crate::kernel::wait::Record;
-use crate::runtime::{end_poll, fiber, launch, poll_fiber};
+use crate::run::join::{JoinHandle, Promise};
+use crate::run::spawn::{end_poll, fiber, launch, poll_fiber};
 use crate::task;
 
-pub use crate::scope::future::{Scope, Scoped, TryScope, scope, try_scope};
+pub use crate::eras::scope::future::{Scope, Scoped, TryScope, scope, try_scope};
 
 /// Starts a task that polls `future` until it is ready.
 ///

@@ -35,7 +35,7 @@
 use std::future::IntoFuture;
 use std::pin::pin;
 
-use crate::join::{JoinHandle, Promise};
+use crate::eras::pep342::Sent;
 use crate::kernel::cancel;
 use crate::kernel::coroutine::Switch;
 use crate::kernel::door;
@@ -43,11 +43,11 @@ use crate::kernel::edge::observe::Era;
 use crate::kernel::edge::unwinding;
 use crate::kernel::task::Body;
 use crate::kernel::wait::{self, Wait};
-use crate::pep342::Sent;
-use crate::runtime::{fiber, launch};
+use crate::run::join::{JoinHandle, Promise};
+use crate::run::spawn::{fiber, launch};
 use crate::task;
 
-pub use crate::pep342::{Generator, GeneratorState, Thrown, Yielder};
+pub use crate::eras::pep342::{Generator, GeneratorState, Thrown, Yielder};
 
 /// Starts a task that drives the generator whose code is `body`.
 ///

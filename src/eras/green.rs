@@ -24,7 +24,6 @@ use std::future::IntoFuture;
 use std::mem::replace;
 use std::time::Duration;
 
-use crate::join::{JoinHandle, Promise};
 use crate::kernel::cancel;
 use crate::kernel::coroutine::{Fiber, Switch};
 use crate::kernel::door;
@@ -33,11 +32,12 @@ use crate::kernel::edge::observe::Era;
 use crate::kernel::edge::unwinding;
 use crate::kernel::here::in_task;
 use crate::kernel::task::Body;
-use crate::runtime::{fiber, launch};
+use crate::run::join::{JoinHandle, Promise};
+use crate::run::spawn::{fiber, launch};
 use crate::task;
 use crate::time::{self, Elapsed};
 
-pub use crate::scope::green::{Scope, ScopedJoinHandle, TryScope, scope, try_scope};
+pub use crate::eras::scope::green::{Scope, ScopedJoinHandle, TryScope, scope, try_scope};
 
 /// Starts a task that runs `body` on a stack of its own.
 ///

@@ -4,3 +4,6 @@
 pub mod future;
 pub mod generator;
 pub mod green;
+pub(crate) mod pep342;
+pub(crate) mod scope;
+pub(crate) mod waited;

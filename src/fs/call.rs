@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::kernel::edge::warn;
 use crate::kernel::here::with_local;
 use crate::kernel::{cancel, door};
-use crate::may_wait::may_wait;
 use crate::offload::{Pool, begin};
+use crate::run::may_wait::may_wait;
 
 /// More threads than this make no disk faster. A call that blocks for long (a FIFO whose other end is not open)
 /// occupies one of them.

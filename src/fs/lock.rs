@@ -11,7 +11,7 @@ use crate::kernel::edge::entered::now;
 use crate::kernel::here::with_local;
 use crate::kernel::wait::Wait;
 use crate::kernel::{cancel, door};
-use crate::may_wait::may_wait;
+use crate::run::may_wait::may_wait;
 
 /// How long a task waits between its first two tries. Each further pause is twice as long, up to the longest.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);

@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use super::tasks::Tasks;
-use crate::join::{JoinError, JoinHandle};
 use crate::kernel::door;
+use crate::run::join::{JoinError, JoinHandle};
 
 /// The results of `handles` in the order in which the tasks end: a failure at its place like a success.
 /// (gevent's `iwait`, asyncio's `as_completed`.)

@@ -15,16 +15,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use crate::eras::pep342::Yielder;
+use crate::eras::scope::members::Members;
 use crate::eras::{future, generator, green};
-use crate::join::{JoinError, JoinHandle};
 use crate::kernel::cancel;
 use crate::kernel::edge::unwinding;
 use crate::kernel::edge::warn;
 use crate::kernel::here::{current, in_task};
 use crate::kernel::task::Task;
 use crate::kernel::wait::{self, Wait};
-use crate::pep342::Yielder;
-use crate::scope::members::Members;
+use crate::run::join::{JoinError, JoinHandle};
 
 /// Tasks that fail together: the first one to fail has the others cancelled, and nothing outlives the group.
 ///

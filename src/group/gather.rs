@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use super::tasks::Tasks;
-use crate::join::{JoinError, JoinHandle};
 use crate::kernel::wait;
+use crate::run::join::{JoinError, JoinHandle};
 
 /// An operation that waits for all of `handles` and gives their results in the order of the handles, a
 /// failure at its place like a success. (gevent's `joinall`, asyncio's

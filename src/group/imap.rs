@@ -13,12 +13,12 @@ use std::panic::Location;
 use std::rc::Rc;
 
 use super::pool::Pool;
-use crate::join::{JoinError, JoinHandle};
+use crate::eras::scope::members::Members;
+use crate::inspect::deadlock::Kind;
 use crate::kernel::cancel;
 use crate::kernel::door;
 use crate::kernel::edge::unwinding;
-use crate::report::Kind;
-use crate::scope::members::Members;
+use crate::run::join::{JoinError, JoinHandle};
 use crate::sync::Semaphore;
 use crate::sync::channel::{self, Receiver};
 use crate::task;

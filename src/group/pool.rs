@@ -5,10 +5,10 @@ use std::future::Future;
 use std::panic::Location;
 use std::rc::Rc;
 
-use crate::join::JoinHandle;
-use crate::report::Kind;
-use crate::runtime;
-use crate::scope::members::Members;
+use crate::eras::scope::members::Members;
+use crate::inspect::deadlock::Kind;
+use crate::run::join::JoinHandle;
+use crate::run::spawn;
 use crate::sync::{Event, Permit, Semaphore};
 use crate::task;
 
@@ -106,7 +106,7 @@ impl Pool {
     /// `body` is dropped; the room goes to the next in line.
     #[track_caller]
     pub fn spawn<T: 'static>(&self, body: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
-        runtime::check_spawn();
+        spawn::check_spawn();
         let site = Location::caller();
         let permit = self.room().acquire();
         self.start(permit, site, |task| task.spawn_green(body))

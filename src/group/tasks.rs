@@ -7,11 +7,11 @@ use std::task::{Context, Poll, ready};
 
 use slab::Slab;
 
-use crate::join::{JoinError, JoinHandle};
 use crate::kernel::door;
 use crate::kernel::edge::waker;
 use crate::kernel::task::Waiter;
 use crate::kernel::wait::{self, Wait, WaitFor};
+use crate::run::join::{JoinError, JoinHandle};
 
 pub(crate) struct Tasks<T> {
     handles: Slab<JoinHandle<T>>,

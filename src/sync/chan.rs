@@ -27,10 +27,10 @@ use std::time::Duration;
 
 use super::line::Line;
 use super::wait_queue::Key;
+use crate::inspect::deadlock::{Kind, Trail};
 use crate::kernel::door;
 use crate::kernel::wait;
-use crate::may_wait::may_take;
-use crate::report::{Kind, Trail};
+use crate::run::may_wait::may_take;
 use crate::time::timeout;
 
 pub(crate) struct Chan<T> {

@@ -31,7 +31,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::chan::Chan;
-use crate::report::Kind;
+use crate::inspect::deadlock::Kind;
 
 pub use super::chan::{Receiving, SendTimeoutError, Sending};
 pub use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError};

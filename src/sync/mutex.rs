@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use super::line::Line;
 use super::wait_queue::Key;
+use crate::inspect::deadlock::{Kind, Trail};
 use crate::kernel::door;
 use crate::kernel::edge::trail::Step;
 use crate::kernel::wait;
-use crate::may_wait::may_take;
-use crate::report::{Kind, Trail};
+use crate::run::may_wait::may_take;
 use crate::time::{Elapsed, timeout};
 
 /// [`std::sync::Mutex`] for the tasks of one thread: one task at a time has what is inside, and the others wait

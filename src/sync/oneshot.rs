@@ -24,7 +24,7 @@ use crate::kernel::door;
 use crate::kernel::edge::waker::wake_waiter;
 use crate::kernel::task::Waiter;
 use crate::kernel::wait::{self, Wait};
-use crate::may_wait::may_take;
+use crate::run::may_wait::may_take;
 use crate::time::timeout;
 
 /// A channel for one value.

@@ -12,10 +12,10 @@ use super::chan::{Chan, Receiving, SendTimeoutError, Sending};
 use super::channel::{RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError};
 use super::line::Line;
 use super::wait_queue::Key;
+use crate::inspect::deadlock::Kind;
 use crate::kernel::door;
 use crate::kernel::wait::{self, Wait};
-use crate::may_wait::may_take;
-use crate::report::Kind;
+use crate::run::may_wait::may_take;
 
 /// Python's `Queue` (of `queue`, `gevent.queue`, `asyncio`): one object for both ends, a count of what is not
 /// done yet, and a shutdown.

@@ -10,8 +10,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::semaphore::{Acquiring, Permit, Semaphore};
+use crate::inspect::deadlock::Kind;
 use crate::kernel::door;
-use crate::report::Kind;
 use crate::time::{Elapsed, timeout};
 
 /// [`std::sync::RwLock`] for the tasks of one thread: any number of tasks read what is inside, or one writes it.

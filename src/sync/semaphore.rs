@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use super::line::Line;
 use super::wait_queue::Key;
+use crate::inspect::deadlock::{Kind, Trail};
 use crate::kernel::door;
 use crate::kernel::edge::trail::Step;
 use crate::kernel::wait;
-use crate::may_wait::may_take;
-use crate::report::{Kind, Trail};
+use crate::run::may_wait::may_take;
 use crate::time::{Elapsed, timeout};
 
 /// So many tasks at a time, and no more: a limit on what a server, a disk or an API is asked for at once.

@@ -18,7 +18,7 @@ use crate::kernel::edge::foreign::{Running, running};
 use crate::kernel::edge::signal::{self, Stderr};
 use crate::kernel::edge::warn;
 use crate::kernel::task::Task;
-use crate::stack_size;
+use crate::run::stack_size;
 
 const SIGNALS: [libc::c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
 

@@ -4,10 +4,10 @@
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
+use crate::inspect::deadlock::{Does, Names};
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::{State, Task};
-use crate::report::{Does, Names};
-use crate::stack_size;
+use crate::run::stack_size;
 
 /// Rows further down are drawn no further to the right, and say how deep they are: of a chain of ten thousand
 /// tasks, the indentation alone would be a hundred megabytes.

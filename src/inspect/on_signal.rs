@@ -32,6 +32,8 @@ use std::thread;
 
 use libc::{c_int, c_void, siginfo_t};
 
+use crate::inspect::deadlock::Names;
+use crate::inspect::tree::{self, Row};
 use crate::kernel::edge::board::Board;
 use crate::kernel::edge::pulse::Shown;
 use crate::kernel::edge::signal::{self, Stderr};
@@ -39,8 +41,6 @@ use crate::kernel::edge::source::ReactorHandle;
 use crate::kernel::edge::warn;
 use crate::kernel::here::here;
 use crate::kernel::scheduler::Scheduler;
-use crate::report::Names;
-use crate::tree::{self, Row};
 
 /// What was there before our handler, by the number of the signal.
 static BEFORE: [OnceLock<libc::sigaction>; 65] = [const { OnceLock::new() }; 65];

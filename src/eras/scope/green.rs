@@ -10,11 +10,11 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 
 use super::members::{First, Members};
-use crate::join::{JoinError, JoinHandle};
 use crate::kernel::cancel;
 use crate::kernel::door;
 use crate::kernel::edge::unwinding;
 use crate::kernel::here::current;
+use crate::run::join::{JoinError, JoinHandle};
 
 /// Where tasks are spawned that may borrow whatever outlives the call of [`scope`].
 pub struct Scope<'scope, 'env: 'scope> {

@@ -12,12 +12,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::inspect::deadlock::Names;
+use crate::inspect::tree::{self, Row};
 use crate::kernel;
 use crate::kernel::scheduler::Scheduler;
-use crate::report::Names;
-use crate::runtime::Runtime;
+use crate::run::runtime::Runtime;
 use crate::task::Task;
-use crate::tree::{self, Row};
 
 /// Every task of this thread's run that is not done, the oldest first; none outside of a run.
 ///

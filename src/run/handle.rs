@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 
 use futures_lite::future::block_on;
 
-use crate::join::{Canceller, JoinError, JoinHandle};
+use crate::eras::pep342::Yielder;
 use crate::kernel::door;
 use crate::kernel::edge::foreign::ForeignWaker;
 use crate::kernel::edge::waker;
@@ -20,8 +20,8 @@ use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::{Home, Order, Task};
 use crate::kernel::wait;
 use crate::kernel::wait::Wait;
-use crate::pep342::Yielder;
-use crate::runtime::Runtime;
+use crate::run::join::{Canceller, JoinError, JoinHandle};
+use crate::run::runtime::Runtime;
 use crate::task;
 
 /// A run, for other threads: they spawn tasks in it, and wait for these as a thread does, or as a task of

@@ -3,8 +3,9 @@
 use std::io;
 use std::panic::{self, AssertUnwindSafe, Location};
 
-use crate::runtime::{Builder, refuse_nesting};
-use crate::timeline::Timeline;
+use crate::inspect::timeline::Timeline;
+use crate::run::builder::{Builder, seed_of_environment};
+use crate::run::runtime::refuse_nesting;
 
 /// Events of each run that are kept: enough to find its end, behind which all that is left is cancelled.
 const KEPT: usize = 1 << 16;
@@ -41,7 +42,7 @@ const KEPT: usize = 1 << 16;
 #[track_caller]
 pub fn explore(seeds: u64, test: impl Fn()) {
     refuse_nesting("`explore`, which runs `test`, inside of `run`");
-    let range = match crate::runtime::seed_of_environment() {
+    let range = match seed_of_environment() {
         Some(seed) => seed..=seed,
         None if seeds == 0 => return,
         None => 0..=seeds - 1,

@@ -14,13 +14,13 @@ use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 
+use crate::inspect::overflow;
 use crate::kernel::cancel;
 use crate::kernel::coroutine::{Fiber, Open, Suspender, Switch};
 use crate::kernel::edge::foreign::{Boundary, Unwind, discard, message};
 use crate::kernel::edge::unwinding;
 use crate::kernel::edge::warn;
-use crate::overflow;
-use crate::stack_size;
+use crate::run::stack_size;
 
 /// A coroutine that yields `Y`s to whoever resumes it, takes `S`s from there, and returns an `R`.
 ///

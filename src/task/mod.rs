@@ -26,11 +26,11 @@ use std::sync::Arc;
 
 use crate::kernel::edge::extras::{CopyValue, Extras, Value};
 use crate::kernel::edge::foreign::Unwind;
+use crate::kernel::edge::observe::Era;
 use crate::kernel::here::{self, with_local};
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::{self, Setup};
-use crate::runtime::Era;
-use crate::stack_size;
+use crate::run::stack_size;
 
 /// How a task is set up, in the manner of [`std::thread::Builder`]; the three `spawn`s are
 /// `Builder::new().spawn_..(..)`.

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use crate::join::Canceller;
 use crate::kernel::cancel;
 use crate::kernel::door;
 use crate::kernel::edge::entered::now;
@@ -18,6 +17,7 @@ use crate::kernel::edge::warn;
 use crate::kernel::here::in_task;
 use crate::kernel::task::{Task, Waiter};
 use crate::kernel::wait::{self, Wait};
+use crate::run::join::Canceller;
 
 pub(crate) struct Members {
     /// What reports call them.

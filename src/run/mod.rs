@@ -1,0 +1,16 @@
+//! Running: how a run is set up, begun, driven and ended; how tasks are spawned and joined.
+//!
+//! Read it after the kernel, in this order: `stack_size`, `join` (results of tasks), `spawn` (what the eras share),
+//! `runtime` (a scheduler driven by hand, and the end of a run), `builder`, `stats`; then, after the eras, `root` (`run`
+//! itself, whose root is a greenlet), `handle` (a run as other threads see it) and `may_wait`. It imports the kernel, the
+//! reports of `inspect`, and, in its last three files, the eras.
+
+pub(crate) mod builder;
+pub(crate) mod handle;
+pub(crate) mod join;
+pub(crate) mod may_wait;
+pub(crate) mod root;
+pub(crate) mod runtime;
+pub(crate) mod spawn;
+pub(crate) mod stack_size;
+pub(crate) mod stats;
