@@ -3,7 +3,8 @@
 use std::io;
 use std::panic::{self, AssertUnwindSafe, Location};
 
-use crate::runtime::{Builder, refuse_nesting};
+use crate::kernel::edge::entered::refuse_nesting;
+use crate::runtime::Builder;
 use crate::timeline::Timeline;
 
 /// Events of each run that are kept: enough to find its end, behind which all that is left is cancelled.

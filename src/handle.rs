@@ -15,8 +15,11 @@ use crate::join::{Canceller, JoinError, JoinHandle};
 use crate::kernel::door;
 use crate::kernel::edge::foreign::ForeignWaker;
 use crate::kernel::edge::waker;
-use crate::kernel::scheduler::{Scheduler, in_task};
-use crate::kernel::task::{Home, Order, Task, Wait};
+use crate::kernel::here::in_task;
+use crate::kernel::scheduler::Scheduler;
+use crate::kernel::task::{Home, Order, Task};
+use crate::kernel::wait;
+use crate::kernel::wait::Wait;
 use crate::pep342::Yielder;
 use crate::runtime::Runtime;
 use crate::task;
@@ -46,7 +49,7 @@ use crate::task;
 /// A handle does not keep the run going: that ends when its root has returned.
 ///
 /// What is sent from thread to thread, while both go on, a channel carries: any that wakes a
-/// [`Waker`] does, such as that of the crate `async-channel`.
+/// [`Waker`](std::task::Waker) does, such as that of the crate `async-channel`.
 pub struct Handle(Arc<Home>);
 
 impl Handle {
@@ -136,10 +139,9 @@ impl Handle {
                     return drop(panic::catch_unwind(AssertUnwindSafe(|| drop(code))));
                 }
                 let handle = spawn(builder, code);
-                let _ = started.set(handle.task.clone());
-                handle.at_end(move |packet| {
-                    there.settle(packet.result.take().expect("nobody else can take it"));
-                });
+                let task = handle.task.clone();
+                let _ = started.set(task.clone());
+                handle.at_end(move |packet| there.settle(packet.take(&task)));
             })
         });
         match code {
@@ -152,7 +154,7 @@ impl Handle {
 /// Leaves the order that `make` makes with a run, unless that has ended.
 fn leave(home: &Home, make: impl FnOnce() -> Order) {
     if home.orders.push_with(make) == Some(true) {
-        home.shared.ring();
+        home.reactor.ring();
     }
 }
 
@@ -267,19 +269,21 @@ impl<T> Future for RemoteHandle<T> {
     ///
     /// When it is polled again after it was ready.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // A waker's clone and destructor may be code of the user's: not under the lock.
-        let waker = ForeignWaker::of(cx);
-        let mut slot = self.remote.lock();
-        let before = std::mem::replace(&mut *slot, Slot::Taken);
-        if let Slot::Running(_) = before {
-            *slot = Slot::Running(Some(waker));
-        }
-        drop(slot);
-        match before {
-            Slot::Running(_) => Poll::Pending,
-            Slot::Done(result) => Poll::Ready(result),
-            Slot::Taken => panic!("a remote handle was polled after it was ready"),
-        }
+        wait::within_share(cx, |cx| {
+            // A waker's clone and destructor may be code of the user's: not under the lock.
+            let waker = ForeignWaker::of(cx);
+            let mut slot = self.remote.lock();
+            let before = std::mem::replace(&mut *slot, Slot::Taken);
+            if let Slot::Running(_) = before {
+                *slot = Slot::Running(Some(waker));
+            }
+            drop(slot);
+            match before {
+                Slot::Running(_) => Poll::Pending,
+                Slot::Done(result) => Poll::Ready(result),
+                Slot::Taken => panic!("a remote handle was polled after it was ready"),
+            }
+        })
     }
 }
 

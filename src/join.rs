@@ -17,10 +17,13 @@ use crate::kernel::cancel;
 use crate::kernel::door;
 use crate::kernel::edge::foreign::{aside, contain, message};
 use crate::kernel::edge::observe::Outcome;
+use crate::kernel::edge::unwinding;
 use crate::kernel::edge::waker;
 use crate::kernel::edge::warn;
-use crate::kernel::scheduler::{Scheduler, current};
-use crate::kernel::task::{State, Task, Wait};
+use crate::kernel::here::current;
+use crate::kernel::scheduler::Scheduler;
+use crate::kernel::task::{State, Task};
+use crate::kernel::wait::{self, Wait, WaitFor};
 
 /// A task that was spawned: wait for it, in any era, to get what its code returned.
 ///
@@ -110,7 +113,7 @@ impl<T> JoinHandle<T> {
     {
         let task = self.task.clone();
         self.at_end(move |packet| {
-            let result = packet.result.take().unwrap_or_else(|| Err(JoinError::taken(task)));
+            let result = packet.take(&task);
             let called = panic::catch_unwind(AssertUnwindSafe(|| callback(&result)));
             packet.result.set(Some(result));
             called.unwrap_or_else(|payload| panic::resume_unwind(payload));
@@ -127,7 +130,8 @@ impl<T> JoinHandle<T> {
         self.canceller().at_end(move || call(&packet));
     }
 
-    /// Whether the task is done, so that waiting for it would return at once.
+    /// Whether the task is done, so that waiting for it would return at once. A task that was left unfinished when its run
+    /// ended is not done; waiting for it returns an error at once.
     pub fn is_finished(&self) -> bool {
         self.canceller().is_finished()
     }
@@ -173,9 +177,10 @@ impl Canceller {
     pub(crate) fn at_end(&self, call: impl FnOnce() + 'static) {
         // SAFETY: as in `cancel`.
         let local = unsafe { self.task.local() };
-        let others = local.if_extras(|extras| !extras.callbacks.is_empty());
-        if !self.is_finished() || others {
-            return local.extras(|extras| extras.callbacks.push_back(Box::new(call)));
+        let others = local.extras.if_any(|extras| !extras.callbacks.is_empty());
+        let will_end = !matches!(local.state.get(), State::Done | State::Left);
+        if will_end || others {
+            return local.extras.with(|extras| extras.callbacks.push_back(Box::new(call)));
         }
         aside(format_args!("a callback at the end of {}", self.task), call);
     }
@@ -191,7 +196,7 @@ impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        door::within_share(cx, |cx| self.poll_shared(cx))
+        wait::within_share(cx, |cx| self.poll_shared(cx))
     }
 }
 
@@ -199,7 +204,9 @@ impl<T> JoinHandle<T> {
     pub(crate) fn poll_shared(&self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
         match self.packet.result.take() {
             // They are being cancelled together: that is no news to wake up for, but the end of the wait.
-            Some(Err(error)) if error.is_cancelled() && cancel::is_cancelled() => {
+            Some(Err(error))
+                if error.is_cancelled() && cancel::is_cancelled() && wait::is_own(cx.waker()) =>
+            {
                 self.packet.result.set(Some(Err(error)));
                 return Poll::Pending;
             }
@@ -212,11 +219,11 @@ impl<T> JoinHandle<T> {
             return Poll::Ready(Err(JoinError::elsewhere(self.task.clone())));
         }
         match local.state.get() {
-            State::Done => Poll::Ready(Err(JoinError::taken(self.task.clone()))),
+            State::Done | State::Left => Poll::Ready(self.packet.take(&self.task)),
             State::Running | State::Woken => Poll::Ready(Err(JoinError::itself(self.task.clone()))),
-            State::Ready | State::Waiting | State::Left => {
+            State::Ready | State::Waiting => {
                 local.joiner.set(Some(door::waiter(cx)));
-                door::leave(cx, Wait::join(&self.task));
+                wait::record(cx, Wait::new(WaitFor::Task(self.task.id)));
                 Poll::Pending
             }
         }
@@ -244,6 +251,7 @@ enum Reason {
     /// Behind a lock only so that the error is `Sync`, and `?` can box it.
     Panicked(Mutex<Box<dyn Any + Send>>),
     Taken,
+    Left,
     Itself,
     Elsewhere,
     NoStack(io::Error),
@@ -267,6 +275,11 @@ impl JoinError {
     /// The handle was polled again after it had given the result.
     pub(crate) fn taken(task: Arc<Task>) -> JoinError {
         JoinError::new(task, Reason::Taken)
+    }
+
+    /// The run is over, and the task had not ended by then.
+    fn left(task: Arc<Task>) -> JoinError {
+        JoinError::new(task, Reason::Left)
     }
 
     /// The task belongs to another runtime of this thread.
@@ -331,6 +344,7 @@ impl fmt::Display for JoinError {
             Reason::Itself => {
                 write!(f, "{task} joins itself, which would wait for ever")
             }
+            Reason::Left => write!(f, "{task} had not ended when its run did, and was left"),
             Reason::Taken => write!(f, "the result of {task} was already taken"),
         }
     }
@@ -357,6 +371,18 @@ pub(crate) struct Packet<T> {
     pub(crate) result: Cell<Option<Result<T, JoinError>>>,
 }
 
+impl<T> Packet<T> {
+    /// The result of `task`, which has ended or is left.
+    pub(crate) fn take(&self, task: &Arc<Task>) -> Result<T, JoinError> {
+        // SAFETY: a packet stays on the task's home thread.
+        let is_left = unsafe { task.local() }.state.get() == State::Left;
+        self.result.take().unwrap_or_else(|| match is_left {
+            true => Err(JoinError::left(task.clone())),
+            false => Err(JoinError::taken(task.clone())),
+        })
+    }
+}
+
 impl<T> Promise<T> {
     pub(crate) fn new() -> Promise<T> {
         Promise(Rc::new(Packet { result: Cell::new(None) }))
@@ -379,7 +405,7 @@ impl<T> Promise<T> {
     pub(crate) fn fulfil(self, code: impl FnOnce() -> T) {
         let task = current().expect("a body is called in its task's turn");
         let mut failure = None;
-        let result = panic::catch_unwind(AssertUnwindSafe(code)).map_err(|payload| {
+        let result = unwinding::catch(code).map_err(|payload| {
             let (reason, outcome) = match cancel::is_to_root(&*payload) {
                 true => (Reason::Cancelled, Outcome::Cancelled),
                 false => (Reason::Panicked(Mutex::new(payload)), Outcome::Panicked),
@@ -405,7 +431,7 @@ fn drop_values(task: &Task) {
     // SAFETY: the task runs, so this is its home thread.
     let local = unsafe { task.local() };
     // A destructor may ask for another value, and so make it.
-    while let Some(value) = local.if_extras(|extras| extras.values.pop()) {
+    while let Some(value) = local.extras.if_any(|extras| extras.values.pop()) {
         contain(|| drop(value));
     }
 }

@@ -265,7 +265,7 @@
 //!
 //!   ```text
 //!   deadlock: 3 tasks wait, and nothing can wake any of them
-//!     task 1 "root" (green, spawned at src/main.rs:6:18) waits for somebody to wake it
+//!     task 1 "root" (green, spawned at src/main.rs:6:18) waits to be woken
 //!     task 2 "ann" (green, spawned at src/main.rs:9:49) waits for task 3
 //!     task 3 "bob" (green, spawned at src/main.rs:10:49) waits for task 2
 //!     cycle: task 2 → task 3 → task 2
@@ -280,7 +280,7 @@
 //!   turns it off):
 //!
 //!   ```text
-//!   deadlock? For 10 s, nothing has moved: 1 task waits for somebody who keeps a waker, which may be one of them
+//!   deadlock? For 10 s, nothing has moved: 1 task waits for code that keeps a waker, which may be one of them
 //!   ```
 //!
 //! * **A stack overflow** names the task and what to change, and aborts:
@@ -395,7 +395,7 @@ pub mod observe {
     //! What happens to each task, told to an [`Observer`] that is set by
     //! [`Builder::observe`](crate::Builder::observe).
 
-    pub use crate::kernel::edge::observe::{By, Event, Observer, Outcome, Reason, What};
+    pub use crate::kernel::edge::observe::{By, Event, Observer, Outcome, What};
 }
 mod offload;
 mod on_signal;
@@ -425,8 +425,7 @@ pub use group::{AsCompleted, Gather, Race, TryGather, as_completed, gather, race
 pub use group::{Failures, Group, Imap, Pool};
 pub use handle::{Handle, RemoteHandle, RunEnded};
 pub use join::{JoinError, JoinHandle};
-pub use kernel::reactor::SourceId;
-pub use kernel::task::{Wait, WaitKind};
+pub use kernel::wait::{SourceId, Thing, Wait, WaitFor};
 pub use offload::{Offload, offload};
 pub use report::Deadlock;
 pub use root::run;

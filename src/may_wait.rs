@@ -2,9 +2,9 @@
 
 use crate::kernel::cancel;
 use crate::kernel::coroutine::with_open;
-use crate::kernel::door;
 use crate::kernel::edge::observe::Era;
-use crate::kernel::scheduler::{current, in_task};
+use crate::kernel::here::{current, in_task};
+use crate::kernel::wait;
 
 /// Whether there is a running task, and it can be suspended here: it cannot while it is torn down, by unwinding or
 /// by dropping its future. A destructor that locks what is free, sends where there is room, or removes its
@@ -19,7 +19,7 @@ pub(crate) fn may_wait() -> bool {
 /// others run first.
 #[inline]
 pub(crate) fn may_take() -> bool {
-    !door::is_spent() || !may_wait()
+    !wait::is_spent() || !may_wait()
 }
 
 /// Whether the running task's future has been cancelled, and is not polled but dropped.

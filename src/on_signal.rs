@@ -35,9 +35,10 @@ use libc::{c_int, c_void, siginfo_t};
 use crate::kernel::edge::board::Board;
 use crate::kernel::edge::pulse::Shown;
 use crate::kernel::edge::signal::{self, Stderr};
+use crate::kernel::edge::source::ReactorHandle;
 use crate::kernel::edge::warn;
-use crate::kernel::reactor::Shared;
-use crate::kernel::scheduler::{Scheduler, here};
+use crate::kernel::here::here;
+use crate::kernel::scheduler::Scheduler;
 use crate::report::Names;
 use crate::tree::{self, Row};
 
@@ -77,7 +78,7 @@ pub(crate) fn checked(signal: c_int) -> c_int {
 /// The run of this thread answers the signal as long as this lives.
 pub(crate) struct Listening {
     shown: Shown,
-    shared: Arc<Shared>,
+    reactor: Arc<ReactorHandle>,
     bell: RawFd,
 }
 
@@ -88,9 +89,9 @@ pub(crate) fn listen(signal: c_int, scheduler: &Scheduler) -> Option<Listening> 
         install(signal)?;
         let shown = here().pulse.show();
         let bell = shown.board.listen(signal)?;
-        let shared = scheduler.reactor.borrow().shared().clone();
-        let listening = Listening { shown, shared, bell };
-        listening.shared.ring_by(bell)?;
+        let reactor = scheduler.reactor.borrow().handle().clone();
+        let listening = Listening { shown, reactor, bell };
+        listening.reactor.ring_by(bell)?;
         here().pulse.answer_by(answer);
         Ok(listening)
     };
@@ -108,7 +109,7 @@ impl Drop for Listening {
     fn drop(&mut self) {
         here().pulse.answer(); // What came in the last turn.
         self.shown.board.listens_no_more();
-        self.shared.ring_no_more_by(self.bell);
+        self.reactor.ring_no_more_by(self.bell);
     }
 }
 

@@ -12,12 +12,12 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
-use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 
 use crate::kernel::cancel;
 use crate::kernel::coroutine::{Fiber, Open, Suspender, Switch};
 use crate::kernel::edge::foreign::{Boundary, Unwind, discard, message};
+use crate::kernel::edge::unwinding;
 use crate::kernel::edge::warn;
 use crate::overflow;
 use crate::stack_size;
@@ -25,7 +25,8 @@ use crate::stack_size;
 /// A coroutine that yields `Y`s to whoever resumes it, takes `S`s from there, and returns an `R`.
 ///
 /// It runs on a stack of its own, so that it may yield from any depth that its [`Yielder`] is passed to.
-/// Nothing runs before it is first resumed. Dropping it closes it.
+/// Nothing runs before it is first resumed. Dropping it closes it, again at each further `yield_` if the body swallows
+/// that; a body that yields a thousand times is leaked then, with an error in the log.
 ///
 /// ```
 /// use wouldblock::generator::{Generator, GeneratorState::*, Yielder};
@@ -163,7 +164,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     #[track_caller]
     pub fn throw(&mut self, payload: Box<dyn Any + Send>) -> GeneratorState<Y, R> {
         if self.start.take().is_some() {
-            panic::resume_unwind(payload);
+            unwinding::unwind_with(payload);
         }
         self.advance(Some(Sent::Throw(payload)))
     }
@@ -185,7 +186,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
             GeneratorState::Yielded(_) => panic!("a generator yielded while it was being closed"),
             // The unwinding of a time limit, or of the task that closes it, goes on.
             GeneratorState::Complete(Err(payload)) if !self.line.is_closing(&*payload) => {
-                panic::resume_unwind(payload)
+                unwinding::unwind_with(payload)
             }
             GeneratorState::Complete(_) => {}
         }
@@ -202,7 +203,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         match self.advance_caught(sent) {
             GeneratorState::Yielded(value) => GeneratorState::Yielded(value),
             GeneratorState::Complete(Ok(value)) => GeneratorState::Complete(value),
-            GeneratorState::Complete(Err(payload)) => panic::resume_unwind(payload),
+            GeneratorState::Complete(Err(payload)) => unwinding::unwind_with(payload),
         }
     }
 
@@ -226,7 +227,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         let y = Yielder { line: self.line.clone(), suspender: fiber.suspender() };
         let returned = self.returned.clone();
         self.fiber.insert(fiber).start(move || {
-            let result = panic::catch_unwind(AssertUnwindSafe(|| body(&y)));
+            let result = unwinding::catch(|| body(&y));
             returned.set(Some(result));
         })
     }
@@ -292,12 +293,19 @@ impl<Y: 'static, S: 'static, R: 'static> Drop for Generator<Y, S, R> {
         if self.start.take().is_some() || self.fiber.is_none() {
             return;
         }
-        // Also while this thread is unwinding: what unwinds in the generator is caught at its root.
-        match self.step(Some(Sent::Close)) {
+        // Also while this thread is unwinding: what unwinds in the generator is caught at its root. Code that swallows it
+        // and yields is closed again there, as a task that is cancelled is at its next wait.
+        let mut step = self.step(Some(Sent::Close));
+        for _ in 0..unwinding::MOST_RAISED {
+            let Some(GeneratorState::Yielded(_)) = step else { break };
+            step = self.step(Some(Sent::Close));
+        }
+        match step {
             Some(GeneratorState::Complete(Ok(_))) => {}
-            // Also that of a time limit or of the task: its next wait raises it again.
-            Some(GeneratorState::Complete(Err(payload))) if payload.is::<Unwind>() => {}
             Some(GeneratorState::Complete(Err(payload))) => {
+                if let Some(unwind) = payload.downcast_ref() {
+                    return cancel::forgive(unwind); // Of a time limit or of the task: its next wait raises it again.
+                }
                 let text = format!(
                     "a generator panicked while it was being dropped: {}",
                     message(&*payload)
@@ -307,7 +315,8 @@ impl<Y: 'static, S: 'static, R: 'static> Drop for Generator<Y, S, R> {
             }
             Some(GeneratorState::Yielded(_)) | None => {
                 warn::error(format_args!(
-                    "a generator yielded while it was being dropped; its stack is leaked"
+                    "a generator yielded {} times while it was being dropped; its stack is leaked",
+                    unwinding::MOST_RAISED
                 ));
             }
         }
@@ -355,7 +364,7 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
     pub fn yield_(&self, value: Y) -> S {
         match self.exchange(value) {
             Sent::Value(value) => value,
-            Sent::Throw(payload) => panic::resume_unwind(payload),
+            Sent::Throw(payload) => unwinding::unwind_with(payload),
             Sent::Close => self.line.close(),
         }
     }
@@ -412,7 +421,7 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
         self.line.in_wait.set(false);
         match sent {
             Sent::Value(_) => {}
-            Sent::Throw(payload) => panic::resume_unwind(payload),
+            Sent::Throw(payload) => unwinding::unwind_with(payload),
             Sent::Close => self.line.close(),
         }
     }
@@ -420,10 +429,7 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
     #[inline(always)] // See `Fiber::resume`.
     #[track_caller]
     fn exchange(&self, value: Y) -> Sent<S> {
-        // Where the thread was unwinding already, the generator's own stack may well not be.
-        if !self.line.unwinding.get() {
-            cancel::refuse_while_unwinding();
-        }
+        unwinding::refuse_to_yield(self.line.unwinding.get());
         self.suspender.suspend(|open| {
             self.line.may_suspend(open)?;
             self.line.yielded.set(Some(value));

@@ -31,8 +31,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::kernel::edge::trail::{self, Part, Step, TrailKey};
-use crate::kernel::scheduler::{Scheduler, with_task};
-use crate::kernel::task::{Cause, State, Task, Wait, Waiting};
+use crate::kernel::here::with_task;
+use crate::kernel::scheduler::Scheduler;
+use crate::kernel::task::{State, Task};
+use crate::kernel::wait::{Name, Thing, Wait, WaitFor};
 
 pub(crate) use crate::kernel::edge::trail::Kind;
 
@@ -102,7 +104,7 @@ fn draw(cycle: &[usize], tasks: &[Arc<Task>], does: &[Does<'_>]) -> Vec<String> 
 #[derive(Clone, Copy)]
 pub(crate) struct Does<'a> {
     pub(crate) state: State,
-    waiting: Waiting,
+    waiting: WaitFor,
     /// The run that the task belongs to.
     run: u32,
     names: Option<&'a Names>,
@@ -113,16 +115,17 @@ impl Does<'_> {
         // SAFETY: the caller's scheduler is this thread's, and so are its tasks.
         let local = unsafe { task.local() };
         let state = local.state.get();
-        let waiting = if state == State::Waiting { local.waiting.get() } else { Waiting::No };
+        let waits = matches!(state, State::Waiting | State::Left);
+        let waiting = if waits { local.waiting.get() } else { WaitFor::Turn };
         Does { state, waiting, run, names }
     }
 
     /// The task of the same run that it waits for, where that is known; `own` is its own number.
     fn awaited(&self, own: u64) -> Option<u64> {
         match self.waiting {
-            Waiting::Task(id) => Some(id),
-            Waiting::Trail(key) => {
-                let (_, last) = trail::told(key)?;
+            WaitFor::Task(id) => Some(id),
+            WaitFor::Thing(Thing(Name::Trail(key))) => {
+                let (_, last) = trail::find(key)?;
                 let Step { task, part, .. } = last.filter(|step| step.run == self.run)?;
                 let waits_for_it = match part {
                     Part::Holds => true,
@@ -138,7 +141,9 @@ impl Does<'_> {
     /// The lock, the queue and the like through which it waits for that task.
     fn through(&self) -> Option<Through<'_>> {
         match self.waiting {
-            Waiting::Trail(key) => Some(Through { key, run: self.run, names: self.names }),
+            WaitFor::Thing(Thing(Name::Trail(key))) => {
+                Some(Through { key, run: self.run, names: self.names })
+            }
             _ => None,
         }
     }
@@ -149,16 +154,13 @@ impl fmt::Display for Does<'_> {
         match (self.state, self.waiting) {
             (State::Running | State::Woken, _) => f.write_str("runs"),
             (State::Done, _) => f.write_str("ends"),
-            (_, Waiting::No) => f.write_str("is ready"),
-            (_, Waiting::Read(id)) => write!(f, "waits to read from descriptor {}", id.fd()),
-            (_, Waiting::Write(id)) => write!(f, "waits to write to descriptor {}", id.fd()),
-            (_, Waiting::Time) => f.write_str("sleeps"),
-            (_, Waiting::Waker) => f.write_str("waits for somebody to wake it"),
-            (_, Waiting::Named(what)) => write!(f, "waits for {what}"),
-            (_, Waiting::Task(id)) => write!(f, "waits for task {id}"),
-            (_, Waiting::Trail(key)) => {
+            (State::Left, WaitFor::Turn) => {
+                f.write_str("has swallowed its cancellation, and is left")
+            }
+            (_, WaitFor::Thing(Thing(Name::Trail(key)))) => {
                 write!(f, "waits for {}", Through { key, run: self.run, names: self.names })
             }
+            (_, what) => write!(f, "{what}"),
         }
     }
 }
@@ -246,8 +248,8 @@ impl Trail {
 
     /// What an operation that waits for it leaves at the door.
     pub(crate) fn wait(&self) -> Wait {
-        let cause = self.key.get().or_else(|| self.tell()).map_or(Cause::Waker, Cause::Trail);
-        Wait { cause, ..Wait::PARKED }
+        let key = self.key.get().or_else(|| self.tell());
+        Wait::new(key.map_or(WaitFor::Waker, |key| WaitFor::Thing(Thing(Name::Trail(key)))))
     }
 
     #[cold]
@@ -275,7 +277,7 @@ struct Through<'a> {
 
 impl fmt::Display for Through<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((Kind { what, how }, last)) = trail::told(self.key) else {
+        let Some((Kind { what, how }, last)) = trail::find(self.key) else {
             return f.write_str("something that is gone");
         };
         f.write_str(what)?;
@@ -331,7 +333,7 @@ impl fmt::Display for Deadlock {
             (None, _) => write!(f, "deadlock: {n} tasks wait, and nothing can wake any of them")?,
             (Some(time), _) => write!(
                 f,
-                "deadlock? For {} s, nothing has moved: {n} {tasks} for somebody who keeps a waker, \
+                "deadlock? For {} s, nothing has moved: {n} {tasks} for code that keeps a waker, \
                  which may be one of them",
                 time.as_secs_f64()
             )?,

@@ -9,15 +9,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::join::{JoinHandle, Promise};
-use crate::kernel::cancel;
 use crate::kernel::coroutine::{self, Fiber};
+use crate::kernel::edge::entered::refuse_nesting;
+use crate::kernel::edge::extras::{Extras, Value};
 use crate::kernel::edge::observe::Observer;
 use crate::kernel::edge::patience::PATIENCE;
+use crate::kernel::edge::unwinding;
 use crate::kernel::edge::warn;
-use crate::kernel::scheduler::{
-    Progress, Scheduler, current, in_task, running_task, with_local, with_task,
-};
-use crate::kernel::task::{Body, Extras, Setup, State, Task, Value};
+use crate::kernel::here::{current, in_task, running_task, with_local, with_task};
+use crate::kernel::scheduler::{Progress, Scheduler};
+use crate::kernel::task::{Body, Setup, State, Task};
 use crate::kernel::timers::Clock;
 use crate::on_signal;
 use crate::overflow;
@@ -231,7 +232,7 @@ impl Builder {
         code: Box<dyn FnOnce() + '_>,
         root: impl FnOnce(Promise<()>, Box<dyn FnOnce()>) -> Box<dyn Body>,
     ) -> Result<(), Deadlock> {
-        cancel::refuse_while_unwinding();
+        unwinding::refuse_while_unwinding();
         refuse_nesting("`run` inside of `run`");
         let _watching = self.watchdog.map(watchdog::watch);
         let signal = self.signal;
@@ -258,15 +259,12 @@ impl Builder {
         if let Some(deadlock) = stalled {
             return Err(deadlock);
         }
-        match packet.result.take().expect("a task that is done has a result") {
-            Ok(()) => Ok(()),
-            Err(error) => match error.into_panic() {
-                Ok(payload) => std::panic::resume_unwind(payload),
-                Err(error) => match runtime.scheduler.refused.take() {
-                    Some(refused) => panic!("{refused}; the tasks of the run were cancelled"),
-                    None => panic!("{error}"),
-                },
-            },
+        let result = packet.result.take().expect("a task that is done has a result");
+        let Err(error) = result else { return Ok(()) };
+        match (error.into_panic(), scheduler.reactor.borrow_mut().refused.take()) {
+            (Ok(payload), _) => std::panic::resume_unwind(payload),
+            (Err(_), Some(refused)) => panic!("{refused}; the tasks of the run were cancelled"),
+            (Err(error), None) => panic!("{error}"),
         }
     }
 }
@@ -312,14 +310,6 @@ impl Drop for Root {
         ));
         std::process::abort();
     }
-}
-
-#[track_caller]
-pub(crate) fn refuse_nesting(what: &str) {
-    assert!(
-        Scheduler::with(|here| here.is_none()),
-        "{what}: this thread has a scheduler already; spawn a task instead"
-    );
 }
 
 #[track_caller]
@@ -381,7 +371,10 @@ impl Runtime {
     #[track_caller]
     pub fn turn(&self) -> bool {
         let scheduler = &self.scheduler;
-        self.enter(|| scheduler.one_turn() || (scheduler.look() && scheduler.one_turn()))
+        self.enter(|| {
+            scheduler.one_turn()
+                || (scheduler.poll(Some(Duration::ZERO), true) && scheduler.one_turn())
+        })
     }
 
     /// The descriptor to watch from another event loop: when it is readable, [`turn`](Runtime::turn) has
@@ -440,6 +433,8 @@ fn close(runtime: &Runtime) {
         warn::error(format_args!(
             "the run is over, but not the cleanup of its tasks, which is left: {report}"
         ));
+        scheduler.clear_queue();
+        scheduler.leave(&scheduler.all_tasks());
     }
     scheduler.close();
     stack_size::trim();
@@ -487,7 +482,7 @@ pub(crate) fn launch<T: 'static, B: Body + 'static>(
     });
     if !values.is_empty() {
         // SAFETY: the task was just spawned on this thread.
-        unsafe { task.local() }.extras(|extras| extras.values = values);
+        unsafe { task.local() }.extras.with(|extras| extras.values = values);
     }
     JoinHandle { task, packet }
 }
@@ -497,7 +492,7 @@ fn inherited() -> Vec<Value> {
     let copied = |extras: &mut Extras| {
         extras.values.iter().filter(|value| value.copy.is_some()).cloned().collect::<Vec<_>>()
     };
-    let mut values = with_local(|local| local.if_extras(copied)).unwrap_or_default();
+    let mut values = with_local(|local| local.extras.if_any(copied)).unwrap_or_default();
     // Only now does code of the user's run.
     for Value { value, copy, .. } in &mut values {
         *value = copy.expect("those without were left out")(&**value);
@@ -609,7 +604,7 @@ pub fn stats() -> Stats {
         scheduler.polls.set(spare);
         Stats {
             // The turn that this is called in, if it is, has been given too.
-            turns: scheduler.turns() + u64::from(in_task()),
+            turns: scheduler.pace.turns() + u64::from(in_task()),
             would_block: counters.would_block.get(),
             spawned: counters.spawned.get(),
             finished: counters.finished.get(),

@@ -24,9 +24,11 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::kernel::edge::extras::{CopyValue, Extras, Value};
 use crate::kernel::edge::foreign::Unwind;
-use crate::kernel::scheduler::{self, Scheduler, with_local};
-use crate::kernel::task::{self, CopyValue, Extras, Setup, Value};
+use crate::kernel::here::{self, with_local};
+use crate::kernel::scheduler::Scheduler;
+use crate::kernel::task::{self, Setup};
 use crate::runtime::Era;
 use crate::stack_size;
 
@@ -87,7 +89,7 @@ impl Builder {
 
 /// The task that calls; `None` outside of any.
 pub fn current() -> Option<Task> {
-    scheduler::current().map(Task)
+    here::current().map(Task)
 }
 
 /// Whether `payload`, which `std::panic::catch_unwind` has caught around a wait, is that of a cancellation, of a time
@@ -296,7 +298,7 @@ impl<T: 'static> TaskLocal<T> {
 
     #[track_caller]
     fn extras<R>(&'static self, f: impl FnOnce(&mut Extras) -> R) -> R {
-        with_local(|local| local.extras(f))
+        with_local(|local| local.extras.with(f))
             .expect("a task-local value was asked for outside of any task: do so inside `wouldblock::run(|| ..)`")
     }
 

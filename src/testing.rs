@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::panic::Location;
 
-use crate::kernel::scheduler::with_local;
+use crate::kernel::here::with_local;
 
 /// Runs `code`, and sees to it that it gives up its turn, and so lets others run, exactly `turns` times.
 ///

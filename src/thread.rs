@@ -52,8 +52,10 @@ use std::time::Duration;
 use crate::join::{JoinError, JoinHandle as TaskHandle};
 use crate::kernel::door;
 use crate::kernel::edge::foreign::ForeignWaker;
-use crate::kernel::scheduler::{Scheduler, current as current_task};
-use crate::kernel::task::{Task, Wait};
+use crate::kernel::here::current as current_task;
+use crate::kernel::scheduler::Scheduler;
+use crate::kernel::task::Task;
+use crate::kernel::wait::{self, Wait};
 use crate::scope::green as scoped;
 use crate::stack_size;
 use crate::task::{self, TaskLocal};
@@ -554,7 +556,7 @@ impl Future for Parking {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        door::within_share(cx, |cx| {
+        wait::within_share(cx, |cx| {
             let mut parked = self.0.lock();
             if mem::take(&mut parked.token) {
                 return Poll::Ready(());
@@ -564,7 +566,7 @@ impl Future for Parking {
             let before = mem::replace(&mut parked.waker, waker);
             drop(parked);
             drop(before);
-            door::leave(cx, Wait::named(&"a call of `unpark`"));
+            wait::record(cx, Wait::named(&"a call of `unpark`"));
             Poll::Pending
         })
     }

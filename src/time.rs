@@ -9,14 +9,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use crate::kernel::door::{self, Registration};
-use crate::kernel::scheduler::{self, Scheduler};
-use crate::kernel::task::{Wait, WaitKind};
+use crate::kernel::edge::entered;
+use crate::kernel::edge::registration::Registration;
+use crate::kernel::scheduler::Scheduler;
+use crate::kernel::wait::{self, Wait};
 
 /// The time by the clock of this run, which may be [virtual](crate::Builder::virtual_clock); outside of a
 /// run, the machine's.
 pub fn now() -> Instant {
-    scheduler::now()
+    entered::now()
 }
 
 /// An operation that is ready when `duration` has passed since this call. `Duration::ZERO` gives each other ready
@@ -84,23 +85,25 @@ impl Future for Sleep {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if std::mem::take(&mut self.gives_turn) {
-            return door::another_turn(cx);
+            return wait::another_turn(cx);
         }
         let Some(deadline) = self.deadline else { return Poll::Pending };
-        if now() >= deadline {
-            return Poll::Ready(());
-        }
-        let wait = Wait::new(WaitKind::Until(deadline));
-        if !door::leave(cx, wait) {
-            assert!(
-                Scheduler::with(|here| here.is_some()),
-                "a sleep or time limit, made at {}, is polled on a thread without a scheduler, which would wake it: \
-                 wait for it in a task, inside `wouldblock::run(|| ..)`",
-                self.site
-            );
-            self.registration.renew(cx, wait);
-        }
-        Poll::Pending
+        wait::within_share(cx, |cx| {
+            if now() >= deadline {
+                return Poll::Ready(());
+            }
+            let wait = Wait::until(deadline);
+            if !wait::record(cx, wait) {
+                assert!(
+                    Scheduler::with(|here| here.is_some()),
+                    "a sleep or time limit, made at {}, is polled on a thread without a scheduler, which would wake \
+                     it: wait for it in a task, inside `wouldblock::run(|| ..)`",
+                    self.site
+                );
+                self.registration.renew(cx, wait);
+            }
+            Poll::Pending
+        })
     }
 }
 
@@ -148,20 +151,20 @@ impl<F: Future> Future for Timeout<F> {
             let this = self.get_unchecked_mut();
             (Pin::new_unchecked(&mut this.operation), Pin::new(&mut this.limit), this.duration)
         };
-        match operation.as_mut().poll(cx) {
-            Poll::Ready(value) => Poll::Ready(Ok(value)),
-            Poll::Pending => {
-                ready!(limit.poll(cx));
-                // It may be pending only since the turn has had its share: the last look is with a turn that has not.
-                if door::is_spent() {
-                    return door::share_is_spent(cx);
-                }
-                Poll::Ready(match operation.poll(cx) {
-                    Poll::Ready(value) => Ok(value),
-                    Poll::Pending => Err(Elapsed::new(duration)),
-                })
+        wait::within_share(cx, |cx| {
+            if let Poll::Ready(value) = operation.as_mut().poll(cx) {
+                return Poll::Ready(Ok(value));
             }
-        }
+            ready!(limit.poll(cx));
+            // It may be pending only since the budget of this turn is used up: the last look is with some of it left.
+            if wait::is_spent() {
+                return wait::share_is_spent(cx);
+            }
+            Poll::Ready(match operation.poll(cx) {
+                Poll::Ready(value) => Ok(value),
+                Poll::Pending => Err(Elapsed::new(duration)),
+            })
+        })
     }
 }
 

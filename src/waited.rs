@@ -2,10 +2,11 @@
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use crate::kernel::door::{self, Registration};
-use crate::kernel::task::{Wait, WaitKind};
+use crate::kernel::door;
+use crate::kernel::edge::registration::Registration;
+use crate::kernel::wait::{self, Wait};
 
 /// Waiting for a [`Wait`] is ready once, when what it says may have happened.
 ///
@@ -43,12 +44,17 @@ impl Future for Waited {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(wait) = self.wait.take() else { return Poll::Ready(()) };
-        if wait.kind == WaitKind::Parked && wait.sayer != door::sayer() {
+        ready!(wait::share(cx));
+        let Some(wait) = self.wait.take() else {
+            wait::spend();
+            return Poll::Ready(());
+        };
+        if wait.what.is_parked() && wait.created_by != door::creator() {
             // The wake came while the task did something else, or will come to another task.
+            wait::spend();
             return Poll::Ready(());
         }
-        if !door::leave(cx, wait) {
+        if !wait::record(cx, wait) {
             self.registration.renew(cx, wait);
         }
         Poll::Pending

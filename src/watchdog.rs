@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use crate::kernel::edge::board::Board;
 use crate::kernel::edge::pulse::{Shown, WATCHDOG};
 use crate::kernel::edge::warn;
-use crate::kernel::scheduler::here;
+use crate::kernel::here::here;
 
 /// How long a task may keep the thread if the user does not say.
 pub(crate) const LIMIT: Duration = Duration::from_millis(100);

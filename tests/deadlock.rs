@@ -70,7 +70,7 @@ fn a_cycle_of_joins_is_drawn() {
     assert_eq!(
         report(&deadlock.unwrap_err(), line),
         "deadlock: 3 tasks wait, and nothing can wake any of them\
-         \n  task 1 \"root\" (green, spawned at +1) waits for somebody to wake it\
+         \n  task 1 \"root\" (green, spawned at +1) waits to be woken\
          \n  task 2 \"a\" (green, spawned at +3) waits for task 3\
          \n  task 3 \"b\" (green, spawned at +4) waits for task 2\
          \n  cycle: task 2 → task 3 → task 2"
@@ -90,7 +90,7 @@ fn tasks_of_three_eras_are_reported_alike() {
         report(&deadlock.unwrap_err(), line),
         "deadlock: 4 tasks wait, and nothing can wake any of them\
          \n  task 1 \"root\" (green, spawned at +1) waits for task 4\
-         \n  task 2 (generator, spawned at +2) waits for somebody to wake it\
+         \n  task 2 (generator, spawned at +2) waits to be woken\
          \n  task 3 (future, spawned at +3) waits for task 2\
          \n  task 4 \"scoped\" (green, spawned at +4) waits for task 3"
     );
@@ -103,7 +103,7 @@ fn one_task_alone_is_reported_in_the_singular() {
     assert_eq!(
         report(&deadlock.unwrap_err(), line),
         "deadlock: 1 task waits, and nothing can wake it\
-         \n  task 1 \"root\" (green, spawned at +0) waits for somebody to wake it"
+         \n  task 1 \"root\" (green, spawned at +0) waits to be woken"
     );
 }
 
@@ -468,7 +468,7 @@ fn a_root_whose_cleanup_can_never_end_aborts_after_the_reports() {
     ended.assert_killed_by(libc::SIGABRT);
     ended.assert_says(&[
         "wouldblock: the root of a run, task 1 \"root\" (green, spawned at tests/deadlock.rs:",
-        "waits for somebody to wake it",
+        "waits to be woken",
         "put a time limit inside of the cleanup that waits; aborting",
     ]);
 }

@@ -23,7 +23,7 @@ use support::*;
 use wouldblock::generator::{Generator, GeneratorState, Yielder};
 use wouldblock::net::{TcpStream, UdpSocket};
 use wouldblock::time::{now, sleep, timeout};
-use wouldblock::{Builder, Era, JoinHandle, Wait, WaitKind, future, generator, green, offload};
+use wouldblock::{Builder, Era, JoinHandle, Wait, WaitFor, future, generator, green, offload};
 
 // Combinators.
 
@@ -967,15 +967,15 @@ fn who_drives_a_generator_sees_what_it_waits_for() {
         let bytes = loop {
             match generator.resume() {
                 GeneratorState::Yielded(wait) => {
-                    kinds.push(match wait.kind {
-                        WaitKind::Turn => "turn",
-                        WaitKind::Readable(id) => {
+                    kinds.push(match wait.what {
+                        WaitFor::Turn => "turn",
+                        WaitFor::Readable(id) => {
                             assert!(id.fd() > 0);
                             send(&theirs, b"hello");
                             "readable"
                         }
-                        WaitKind::Until(end) if end == start + 5 * MS => "until",
-                        WaitKind::Parked => "parked",
+                        WaitFor::Time if wait.deadline == Some(start + 5 * MS) => "until",
+                        WaitFor::Task(_) => "task",
                         other => panic!("{other:?}"),
                     });
                     green::wait(wait);
@@ -983,7 +983,7 @@ fn who_drives_a_generator_sees_what_it_waits_for() {
                 GeneratorState::Complete(bytes) => break bytes,
             }
         };
-        assert_eq!((bytes, kinds), (5, vec!["until", "parked", "turn", "readable"]));
+        assert_eq!((bytes, kinds), (5, vec!["until", "task", "turn", "readable"]));
     });
 }
 
@@ -1007,7 +1007,8 @@ fn a_generator_says_what_it_waits_for_outside_of_any_task() {
     let GeneratorState::Yielded(wait) = runtime.enter(|| generator.resume()) else {
         panic!("it has to wait")
     };
-    assert_eq!(wait.kind, WaitKind::Until(runtime.enter(now) + HOUR));
+    assert_eq!(wait.what, WaitFor::Time);
+    assert_eq!(wait.deadline, Some(runtime.enter(now) + HOUR));
 }
 
 #[test]

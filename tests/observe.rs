@@ -17,9 +17,9 @@ use futures::channel::oneshot;
 use log::Level;
 use support::{Log, half_pair, join, send};
 use util::{ERAS, HOUR, MS, SECOND, logged, panic_text, spawn_running, spawn_waiting};
-use wouldblock::observe::{By, Event, Observer, Outcome, Reason, What};
+use wouldblock::observe::{By, Event, Observer, Outcome, What};
 use wouldblock::time::{sleep, timeout};
-use wouldblock::{Builder, Group, future, gather, green, offload, task, try_gather};
+use wouldblock::{Builder, Group, WaitFor, future, gather, green, offload, task, try_gather};
 
 /// Writes down in words what it is told.
 #[derive(Clone)]
@@ -48,17 +48,17 @@ impl Observer for Recorder {
             }
             What::Turn => "turn".into(),
             What::Yields => "yields".into(),
-            What::Waits { reason, deadline, .. } => {
-                let reason = match reason {
-                    Reason::Readable(fd) => format!("to read {fd}"),
-                    Reason::Writable(fd) => format!("to write {fd}"),
-                    Reason::Time => "for time".into(),
-                    Reason::Task(id) => format!("for task {id}"),
-                    Reason::Named(name) => format!("for {name}"),
-                    Reason::Waker => "to be woken".into(),
+            What::Waits(wait) => {
+                let reason = match wait.what {
+                    WaitFor::Readable(id) => format!("to read {}", id.fd()),
+                    WaitFor::Writable(id) => format!("to write {}", id.fd()),
+                    WaitFor::Time => "for time".into(),
+                    WaitFor::Task(id) => format!("for task {id}"),
+                    WaitFor::Thing(thing) => format!("for {thing}"),
+                    WaitFor::Waker => "to be woken".into(),
                     other => panic!("{other:?} is new"),
                 };
-                let until = deadline.map(|at| format!(" until {:?}", at - start));
+                let until = wait.deadline.map(|at| format!(" until {:?}", at - start));
                 format!("waits {reason}{}", until.unwrap_or_default())
             }
             What::Woken(who) => format!("woken {}", by(who)),

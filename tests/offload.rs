@@ -521,13 +521,13 @@ fn it_needs_no_scheduler() {
 }
 
 #[test]
-fn a_generator_that_is_resumed_by_hand_says_that_it_waits_to_be_woken() {
+fn a_generator_that_is_resumed_by_hand_yields_that_it_waits_for_a_thread() {
     use generator::{Generator, GeneratorState, Yielder};
     run(|| {
         let (teller, work) = told();
         let mut body = Generator::new(move |y: &Yielder<wouldblock::Wait>| y.wait(offload(work)));
         let GeneratorState::Yielded(mut wait) = body.resume() else { panic!("nobody has told it") };
-        assert_eq!(wait.kind, wouldblock::WaitKind::Parked);
+        assert_eq!(wait.what.to_string(), "waits for work on another thread");
         teller.tell(7);
         let value = loop {
             green::wait(wait);

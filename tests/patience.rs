@@ -53,10 +53,10 @@ fn suspected(limit: Duration) {
     interrupts.join().unwrap();
     let warnings: Vec<_> = messages.iter().filter(|(level, _)| *level == Level::Warn).collect();
     assert_eq!(warnings.len(), 1, "{messages:?}");
-    let expected = "deadlock? For 0.25 s, nothing has moved: 1 task waits for somebody who keeps a waker, \
+    let expected = "deadlock? For 0.25 s, nothing has moved: 1 task waits for code that keeps a waker, \
                     which may be one of them\n  task 1 \"root\" (green, spawned at tests/patience.rs:";
     assert!(warnings[0].1.starts_with(expected), "{}", warnings[0].1);
-    assert!(warnings[0].1.ends_with("waits for somebody to wake it"), "{}", warnings[0].1);
+    assert!(warnings[0].1.ends_with("waits to be woken"), "{}", warnings[0].1);
 }
 
 #[test]

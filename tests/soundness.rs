@@ -149,7 +149,7 @@ fn cleanup_that_never_ends_is_told_of_once_when_the_run_does() {
     });
     let told: Vec<_> = messages.iter().filter(|(level, _)| *level == Level::Error).collect();
     assert_eq!(told.len(), 1, "{messages:?}");
-    assert_contains(&told[0].1, &["the run is over", "task 2 (green", "waits for somebody"]);
+    assert_contains(&told[0].1, &["the run is over", "task 2 (green", "waits to be woken"]);
 }
 
 #[test]

@@ -5,24 +5,27 @@ mod basics;
 mod util;
 
 use std::cell::Cell;
-use std::future::Future;
+use std::future::{Future, pending, poll_fn, ready};
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
-use util::{ERAS, Trace, run_in_order, spawn_running, spawn_waiting};
+use util::{ERAS, HOUR, Trace, run_in_order, spawn_running, spawn_waiting};
 use wouldblock::sync::channel::{self, RecvTimeoutError};
 use wouldblock::sync::{
-    Barrier, Event, Mutex, Queue, RwLock, Semaphore, oneshot, select, select_all,
+    Barrier, Condvar, Event, Mutex, Queue, RwLock, Semaphore, oneshot, select, select_all,
 };
-use wouldblock::{future, green, task, time};
+use wouldblock::{
+    Group, JoinError, JoinHandle, as_completed, future, gather, green, task, time, try_gather,
+};
 
 /// Many times what a turn may have without waiting.
 const MANY: usize = 2000;
 
 /// How many turns another task, that is always ready, has had when `spinner` is done.
-fn turns_beside(spinner: impl FnOnce() -> wouldblock::JoinHandle<()>) -> usize {
+fn turns_beside(spinner: impl FnOnce() -> JoinHandle<()>) -> usize {
     run_in_order(|| {
         let turns = Rc::new(Cell::new(0));
         let counts = turns.clone();
@@ -73,6 +76,23 @@ fn always_ready() -> Vec<(&'static str, Operation)> {
         ("select", boxed(|| select(event.waiting(), semaphore.acquiring()))),
         ("select_all", boxed(|| select_all([receiver.receiving(), receiver.receiving()]))),
         ("timeout", boxed(|| time::timeout(Duration::ZERO, mutex.locking()))),
+        ("timeout of a foreign future", boxed(|| time::timeout(HOUR, ready(())))),
+        ("timeout that has passed", boxed(|| time::timeout(Duration::ZERO, pending::<()>()))),
+        ("sleep until now", boxed(|| time::sleep_until(time::now()))),
+        ("select of foreign futures", boxed(|| select(ready(()), ready(())))),
+        ("select_all of foreign futures", boxed(|| select_all([ready(()), ready(())]))),
+        ("gather of none", boxed(|| gather(Vec::<JoinHandle<()>>::new()))),
+        (
+            "try_gather of none",
+            boxed(|| try_gather::<_, JoinError>(Vec::<JoinHandle<Result<(), JoinError>>>::new())),
+        ),
+        (
+            "as_completed of none",
+            boxed(|| async { as_completed(Vec::<JoinHandle<()>>::new()).next_result().await }),
+        ),
+        ("scope of none", boxed(|| future::scope(async |_| ()))),
+        ("try_scope of none", boxed(|| future::try_scope(async |_| Ok::<_, ()>(())))),
+        ("group of none", boxed(|| Group::running(async |_| Ok::<_, JoinError>(())))),
         (
             "oneshot",
             boxed(|| {
@@ -111,11 +131,12 @@ fn green_calls_that_are_always_ready_leave_the_others_their_turns() {
         semaphore: Semaphore,
         event: Event,
         barrier: Barrier,
+        condvar: Condvar,
         queue: Queue<()>,
         done: Queue<()>,
         channel: (channel::Sender<()>, channel::Receiver<()>),
     }
-    let calls: [(&str, Call); 14] = [
+    let calls: [(&str, Call); 18] = [
         ("lock", |s| drop(s.mutex.lock())),
         ("lock_timeout", |s| drop(s.mutex.lock_timeout(Duration::ZERO).unwrap())),
         ("read", |s| drop(s.lock.read())),
@@ -139,6 +160,16 @@ fn green_calls_that_are_always_ready_leave_the_others_their_turns() {
         ("a time limit that passes", |s| {
             s.channel.1.recv_timeout(Duration::ZERO).unwrap_err();
         }),
+        ("a timeout that has passed", |_| {
+            green::timeout(Duration::ZERO, || green::sleep(HOUR)).unwrap_err();
+        }),
+        ("a timeout around a turn", |_| {
+            green::timeout(Duration::ZERO, green::yield_now).unwrap_err();
+        }),
+        ("wait_while", |s| drop(s.condvar.wait_while(s.mutex.lock(), |_| false))),
+        ("wait_timeout_while", |s| {
+            drop(s.condvar.wait_timeout_while(s.mutex.lock(), Duration::ZERO, |_| true));
+        }),
         ("iter", |s| {
             s.channel.0.try_send(()).unwrap();
             s.channel.1.iter().next().unwrap();
@@ -158,6 +189,7 @@ fn green_calls_that_are_always_ready_leave_the_others_their_turns() {
                     semaphore: Semaphore::new(1),
                     event: Event::new(),
                     barrier: Barrier::new(1),
+                    condvar: Condvar::new(),
                     queue: Queue::unbounded(),
                     done: Queue::unbounded(),
                     channel: channel::unbounded(),
@@ -205,6 +237,67 @@ fn calls_that_never_wait_give_up_no_turn() {
             receiver.try_recv().unwrap();
         }
         assert_eq!(wouldblock::stats().turns, 1);
+    });
+}
+
+/// A turn that is given up because the budget is used up is not the wait that the limit ends.
+#[test]
+fn what_is_there_comes_before_a_limit_around_it_that_has_passed_however_often() {
+    for era in ERAS {
+        run_in_order(|| {
+            let (sender, receiver) = channel::unbounded();
+            (0..MANY).for_each(|n| sender.try_send(n).unwrap());
+            let receives = move || {
+                for n in 0..MANY {
+                    let received = green::timeout(Duration::ZERO, || receiver.recv());
+                    assert_eq!(received, Ok(Ok(n)));
+                }
+                drop(sender);
+            };
+            spawn_running(era, receives).join().unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_child_of_an_async_scope_that_is_woken_often_is_polled_once() {
+    run_in_order(|| {
+        let polls = Cell::new(0);
+        green::wait(future::scope(async |s| {
+            s.spawn(poll_fn(|cx| {
+                polls.set(polls.get() + 1);
+                (0..100).for_each(|_| cx.waker().wake_by_ref());
+                if polls.get() < 10 { Poll::Pending } else { Poll::Ready(()) }
+            }));
+        }));
+        assert_eq!(polls.get(), 10);
+    });
+}
+
+/// A scope polls its body once in a poll of its own, however deep they lie in one another.
+#[test]
+fn nested_async_scopes_poll_in_proportion_to_their_depth() {
+    async fn nest(depth: usize, polls: &Cell<usize>) {
+        polls.set(polls.get() + 1);
+        if depth > 0 {
+            let nested = future::scope(async |s| {
+                let child = s.spawn(future::yield_now());
+                let inner: LocalBoxFuture<'_, ()> = nest(depth - 1, polls).boxed_local();
+                let mut inner = inner;
+                poll_fn(|cx| {
+                    polls.set(polls.get() + 1);
+                    inner.as_mut().poll(cx)
+                })
+                .await;
+                child.await;
+            });
+            nested.await;
+        }
+    }
+    run_in_order(|| {
+        let polls = Cell::new(0);
+        green::wait(nest(20, &polls));
+        assert!(polls.get() < 5000, "{} polls", polls.get());
     });
 }
 
@@ -270,7 +363,7 @@ fn a_destructor_may_take_what_is_free_while_its_task_is_torn_down() {
             let code = async move {
                 let _busy = busy;
                 future::yield_now().await;
-                std::future::pending::<()>().await;
+                pending::<()>().await;
             };
             spawn_waiting(era, code, ())
         });
@@ -280,7 +373,7 @@ fn a_destructor_may_take_what_is_free_while_its_task_is_torn_down() {
             panic!("on purpose");
         });
         (0..5).for_each(|_| green::yield_now());
-        tasks.iter().for_each(wouldblock::JoinHandle::cancel);
+        tasks.iter().for_each(JoinHandle::cancel);
         for task in tasks {
             assert!(task.join().unwrap_err().is_cancelled());
         }

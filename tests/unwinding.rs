@@ -21,7 +21,9 @@ use util::{
 };
 use wouldblock::generator::{self, Generator, GeneratorState, Yielder};
 use wouldblock::observe::{Event, Observer, What};
-use wouldblock::{Builder, Handle, Wait, future, green, offload, stats, task, time};
+use wouldblock::{
+    Builder, Handle, JoinHandle, Wait, future, green, offload, stats, sync, task, time,
+};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -285,7 +287,7 @@ fn a_waker_that_waits_is_logged_and_harms_no_task() {
 fn a_waker_that_panics_when_a_message_comes_does_not_harm_the_sender_nor_the_other_waiters() {
     let log = logged(|| {
         run(|| {
-            let event = wouldblock::sync::Event::new();
+            let event = sync::Event::new();
             let waker =
                 Waker::from(Arc::new(Hostile { wake: || panic!("a bad waker"), drop: nothing }));
             let mut waiting = pin!(event.waiting());
@@ -483,6 +485,146 @@ fn a_worker_that_swallows_everything_is_left_at_the_end_of_its_run() {
     }
 }
 
+#[test]
+fn a_task_that_swallows_everything_is_an_error_to_those_who_join_it() {
+    let remote = Rc::new(RefCell::new(None));
+    let out = remote.clone();
+    let called = Rc::new(Cell::new(false));
+    let call = called.clone();
+    let swallow = || {
+        loop {
+            let _ = panic::catch_unwind(|| green::wait(pending::<()>()));
+        }
+    };
+    let log = logged(|| {
+        run(move || {
+            let handle = Handle::current();
+            let spawn = move || handle.spawn_future(async move || swallow()).unwrap();
+            *out.borrow_mut() = Some(green::wait(offload(spawn)));
+            let worker = green::spawn(swallow);
+            worker.on_done(move |result| {
+                assert_contains(&result.as_ref().unwrap_err().to_string(), &["and was left"]);
+                call.set(true);
+            });
+            drop(green::spawn(move || green::finally(|| (), || drop(worker.join()))));
+            let_others_run();
+        });
+    });
+    assert!(called.get());
+    assert_eq!(log.len(), 2, "the task that joins the worker has ended: {log:?}");
+    let error = remote.take().unwrap().join().unwrap_err();
+    assert_contains(&error.to_string(), &["had not ended when its run did, and was left"]);
+}
+
+#[test]
+fn a_task_that_a_dropped_runtime_has_left_is_an_error_to_other_executors() {
+    let runtime = Builder::new().build().unwrap();
+    let task =
+        runtime.enter(|| green::spawn(|| green::finally(|| (), || green::wait(pending::<()>()))));
+    while runtime.turn() {}
+    let log = logged(|| drop(runtime));
+    assert_eq!(log.len(), 1, "{log:?}");
+    assert!(!task.is_finished());
+    let error = futures_lite::future::block_on(task).unwrap_err();
+    assert_contains(&error.to_string(), &["and was left"]);
+}
+
+#[test]
+fn a_lock_is_not_handed_to_a_task_that_was_left_in_its_line() {
+    let (lock, semaphore) = (Rc::new(sync::Mutex::new(0)), Rc::new(sync::Semaphore::new(1)));
+    let runtime = Builder::new().build().unwrap();
+    let (inner_lock, inner_semaphore) = (lock.clone(), semaphore.clone());
+    runtime.enter(|| {
+        let locks = move || drop(inner_lock.lock());
+        drop(green::spawn(move || green::finally(|| green::sleep(HOUR), locks)));
+        let acquires = move || drop(inner_semaphore.acquire());
+        drop(green::spawn(move || green::finally(|| green::sleep(HOUR), acquires)));
+    });
+    while runtime.turn() {}
+    run(|| {
+        let (guard, permit) = (lock.lock(), semaphore.acquire());
+        let log = logged(|| drop(runtime));
+        assert_eq!(log.len(), 1, "both are left: {log:?}");
+        drop((guard, permit));
+        *lock.lock() += 1;
+        drop(semaphore.acquire());
+        let (guard, permit) = (lock.lock(), semaphore.acquire());
+        let (next_lock, next_semaphore) = (lock.clone(), semaphore.clone());
+        let next = green::spawn(move || drop((next_lock.lock(), next_semaphore.acquire())));
+        let_others_run();
+        drop((guard, permit));
+        next.join().unwrap();
+    });
+}
+
+#[test]
+fn an_error_that_is_there_is_given_to_another_executor_in_a_cancelled_task() {
+    run(|| {
+        let ended = green::spawn(|| green::wait(pending::<()>()));
+        let_others_run();
+        ended.cancel();
+        let_others_run();
+        let slot: Rc<RefCell<Option<JoinHandle<_>>>> = Rc::default();
+        let own = slot.clone();
+        let task = green::spawn(move || {
+            own.borrow().as_ref().unwrap().cancel();
+            futures_lite::future::block_on(ended).unwrap_err().is_cancelled()
+        });
+        *slot.borrow_mut() = Some(task);
+        let_others_run();
+        let task = slot.borrow_mut().take().unwrap();
+        assert!(task.join().unwrap());
+    });
+}
+
+/// Each of their cleanups waits once, in a task that obeys.
+#[test]
+fn closing_a_thousand_generators_in_a_cancelled_task_ends_nothing() {
+    run(|| {
+        let task = green::spawn(|| {
+            let generator = |_| {
+                Generator::new(|y: &Yielder<i32>| {
+                    if y.try_yield(1).is_err() {
+                        green::sleep(MS);
+                    }
+                })
+            };
+            let mut all: Vec<_> = (0..1100).map(generator).collect();
+            all.iter_mut().for_each(|generator| assert_eq!(generator.next(), Some(1)));
+            if let Err(payload) = panic::catch_unwind(|| green::sleep(HOUR)) {
+                drop(all);
+                panic::resume_unwind(payload);
+            }
+        });
+        let_others_run();
+        task.cancel();
+        assert!(task.join().unwrap_err().is_cancelled());
+    });
+}
+
+#[test]
+fn an_observer_whose_destructor_panics_takes_no_result_away() {
+    struct Hostile;
+    impl Observer for Hostile {
+        fn observe(&self, _: &Event<'_>) {}
+    }
+    impl Drop for Hostile {
+        fn drop(&mut self) {
+            panic!("on purpose");
+        }
+    }
+    let log = logged(|| {
+        assert_eq!(Builder::new().observe(Hostile).run(|| 1), 1);
+        fn panics() {
+            panic!("of the root");
+        }
+        let root = || Builder::new().observe(Hostile).run(panics);
+        assert_eq!(panic_text(root), "of the root");
+    });
+    assert_eq!(log.len(), 2, "{log:?}");
+    assert_contains(&log[0].1, &["the destructor of an observer panicked: on purpose"]);
+}
+
 /// A `Wait` for one turn.
 fn y_turn() -> Wait {
     let mut one: Generator<Wait> = Generator::new(|y: &Yielder<Wait>| y.yield_now());
@@ -655,10 +797,118 @@ fn a_runtime_dropped_while_its_thread_unwinds_ends_its_tasks() {
     run(|| green::sleep(MS));
 }
 
+/// A task is spawned in a runtime, which this thread drops while it unwinds.
+fn drop_while_unwinding(spawn: fn()) {
+    let runtime = Builder::new().build().unwrap();
+    runtime.enter(spawn);
+    while runtime.turn() {}
+    panic!("on purpose");
+}
+
+// Suspended in the middle of its unwinding, a stack would have the thread count as panicking for ever.
+const REFUSED: &[&str] = &["has to wait in a destructor while its stack unwinds"];
+
+struct Waits;
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        green::yield_now();
+    }
+}
+
+#[test]
+fn a_destructor_that_waits_in_a_runtime_dropped_by_an_unwinding_thread_aborts() {
+    let ended = in_child(|| {
+        drop_while_unwinding(|| {
+            drop(green::spawn(|| {
+                let _waits = Waits;
+                green::sleep(HOUR);
+            }));
+        });
+    });
+    ended.assert_killed_by(libc::SIGABRT);
+    ended.assert_says(REFUSED);
+}
+
+#[test]
+fn a_destructor_that_yields_in_a_runtime_dropped_by_an_unwinding_thread_aborts() {
+    struct Yields<'a>(&'a Yielder<Wait>);
+    impl Drop for Yields<'_> {
+        fn drop(&mut self) {
+            self.0.yield_now();
+        }
+    }
+    let ended = in_child(|| {
+        drop_while_unwinding(|| {
+            drop(generator::spawn(|y| {
+                let _yields = Yields(y);
+                y.wait(pending::<()>());
+            }));
+        });
+    });
+    ended.assert_killed_by(libc::SIGABRT);
+    ended.assert_says(REFUSED);
+}
+
+#[test]
+fn a_destructor_that_waits_for_a_cancellation_from_an_inner_stack_aborts_as_well() {
+    let ended = in_child(|| {
+        drop_while_unwinding(|| {
+            drop(green::spawn(|| {
+                let _waits = Waits;
+                let mut inner = Generator::new(|_: &Yielder<i32>| green::sleep(HOUR));
+                inner.resume();
+            }));
+        });
+    });
+    ended.assert_killed_by(libc::SIGABRT);
+    ended.assert_says(REFUSED);
+}
+
+#[test]
+fn a_generator_that_yields_in_a_destructor_while_it_is_dropped_by_an_unwinding_thread_aborts() {
+    struct Yields<'a>(&'a Yielder<i32>);
+    impl Drop for Yields<'_> {
+        fn drop(&mut self) {
+            self.0.yield_(2);
+        }
+    }
+    let ended = in_child(|| {
+        let mut generator = Generator::new(|y| {
+            let _yields = Yields(y);
+            y.yield_(1);
+        });
+        generator.resume();
+        panic!("on purpose");
+    });
+    ended.assert_killed_by(libc::SIGABRT);
+    ended.assert_says(REFUSED);
+}
+
+#[test]
+fn a_task_that_swallows_its_cancellation_is_left_where_its_runtime_is_dropped_by_an_unwinding_thread()
+ {
+    let log = logged(|| {
+        let _ = panic::catch_unwind(|| {
+            drop_while_unwinding(|| {
+                drop(green::spawn(|| {
+                    let _ = panic::catch_unwind(|| green::sleep(HOUR));
+                    green::yield_now();
+                }));
+            });
+        });
+    });
+    let errors: Vec<_> = log.iter().filter(|(level, _)| *level == Level::Error).collect();
+    assert_eq!(errors.len(), 1, "{log:?}");
+    assert_contains(&errors[0].1, &["its runtime is dropped by a thread that unwinds: it is left"]);
+    assert!(!thread::panicking());
+    run(|| green::sleep(MS));
+}
+
 #[test]
 fn a_runtime_dropped_inside_of_a_run_ends_its_tasks_and_the_run_goes_on() {
     let trace = Trace::new();
-    let lock = Rc::new(wouldblock::sync::Mutex::new(0));
+    let lock = Rc::new(sync::Mutex::new(0));
     let runtime = Builder::new().virtual_clock().build().unwrap();
     let (goodbye, holder, locked) =
         (trace.at_drop("goodbye"), trace.at_drop("holder"), lock.clone());

@@ -19,6 +19,7 @@ use crate::{Bench, Case};
 mod kernel {
     pub(crate) mod coroutine;
     pub(crate) mod edge {
+        pub(crate) mod idle;
         pub(crate) mod running;
         pub(crate) mod signal;
         pub(crate) mod warn;

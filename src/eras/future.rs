@@ -35,10 +35,13 @@ use std::task::{Context, Poll};
 use crate::join::{JoinHandle, Promise};
 use crate::kernel::cancel;
 use crate::kernel::coroutine::{Fiber, Switch};
-use crate::kernel::door::{self, Record};
+use crate::kernel::door;
 use crate::kernel::edge::foreign::contain;
 use crate::kernel::edge::observe::Era;
+use crate::kernel::edge::unwinding;
 use crate::kernel::task::Body;
+use crate::kernel::wait;
+use crate::kernel::wait::Record;
 use crate::runtime::{end_poll, fiber, launch, poll_fiber};
 use crate::task;
 
@@ -144,7 +147,7 @@ impl<F: Future> Code<F> {
             false => {
                 let now = future.as_mut().as_pin_mut().expect("polled until it is ready");
                 let record = Record::new();
-                match panic::catch_unwind(AssertUnwindSafe(|| record.poll(now))) {
+                match panic::catch_unwind(AssertUnwindSafe(|| door::poll(&record, now))) {
                     Ok(Poll::Pending) if cancel::is_cancelled() => None, // It had its chance to be ready.
                     Ok(Poll::Pending) => return door::put_record(&record),
                     Ok(Poll::Ready(value)) => Some(Ok(value)),
@@ -158,7 +161,7 @@ impl<F: Future> Code<F> {
             if let Some(Err(payload)) = polled {
                 // A second panic, in the destructor, has been reported; the first is the task's.
                 contain(|| future.set(None));
-                panic::resume_unwind(payload);
+                unwinding::unwind_with(payload);
             }
             future.set(None);
             match polled {
@@ -190,7 +193,7 @@ impl Future for YieldNow {
         if std::mem::replace(&mut self.yielded, true) {
             return Poll::Ready(());
         }
-        door::another_turn(cx)
+        wait::another_turn(cx)
     }
 }
 

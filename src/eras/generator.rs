@@ -40,7 +40,9 @@ use crate::kernel::cancel;
 use crate::kernel::coroutine::Switch;
 use crate::kernel::door;
 use crate::kernel::edge::observe::Era;
-use crate::kernel::task::{Body, Wait};
+use crate::kernel::edge::unwinding;
+use crate::kernel::task::Body;
+use crate::kernel::wait::{self, Wait};
 use crate::pep342::Sent;
 use crate::runtime::{fiber, launch};
 use crate::task;
@@ -92,7 +94,7 @@ impl<T: 'static, F: FnOnce(&Yielder<Wait>) -> T + 'static> Body for Trampoline<T
             let mut step = generator.step(Some(sent));
             while cancel::is_cancelled() && matches!(step, Some(GeneratorState::Yielded(_))) {
                 if cancel::count_root() {
-                    cancel::mark_left();
+                    unwinding::mark_left();
                     return Switch::Suspended;
                 }
                 step = generator.step(Some(Sent::Close));
@@ -140,7 +142,7 @@ impl<Y: From<Wait> + 'static, S: 'static> Yielder<Y, S> {
     /// When the generator is closed, the operation is dropped and the stack unwinds from here.
     #[track_caller]
     pub fn wait<O: IntoFuture>(&self, operation: O) -> O::Output {
-        if door::is_spent() {
+        if wait::is_spent() {
             door::leaves();
             self.yield_wait(Wait::TURN.into());
         }

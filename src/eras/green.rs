@@ -22,15 +22,16 @@
 use std::cell::Cell;
 use std::future::IntoFuture;
 use std::mem::replace;
-use std::panic::{self, AssertUnwindSafe};
 use std::time::Duration;
 
 use crate::join::{JoinHandle, Promise};
 use crate::kernel::cancel;
 use crate::kernel::coroutine::{Fiber, Switch};
 use crate::kernel::door;
+use crate::kernel::edge::entered::now;
 use crate::kernel::edge::observe::Era;
-use crate::kernel::scheduler::{in_task, now};
+use crate::kernel::edge::unwinding;
+use crate::kernel::here::in_task;
 use crate::kernel::task::Body;
 use crate::runtime::{fiber, launch};
 use crate::task;
@@ -189,7 +190,7 @@ pub fn timeout<T>(limit: Duration, body: impl FnOnce() -> T) -> Result<T, Elapse
         Some(deadline) => {
             let what = "`green::timeout`; use `y.wait(timeout(..))`";
             let deadline = Cell::new(Some(deadline));
-            cancel::Limit::hold(what, &deadline, body).ok_or_else(|| Elapsed::new(limit))
+            door::with_limit(what, &deadline, body).ok_or_else(|| Elapsed::new(limit))
         }
         None => Ok(body()),
     }
@@ -225,9 +226,9 @@ pub fn timeout<T>(limit: Duration, body: impl FnOnce() -> T) -> Result<T, Elapse
 ///
 /// `cleanup` is not cancelled: put a time limit inside of `body`, not around this, and keep it short.
 pub fn finally<T>(body: impl FnOnce() -> T, cleanup: impl FnOnce()) -> T {
-    let result = panic::catch_unwind(AssertUnwindSafe(body));
+    let result = unwinding::catch(body);
     cancel::shield(cleanup);
-    result.unwrap_or_else(|payload| panic::resume_unwind(payload))
+    result.unwrap_or_else(|payload| unwinding::unwind_with(payload))
 }
 
 /// The traits of this era: `use wouldblock::green::prelude::*`.

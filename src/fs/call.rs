@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::kernel::edge::warn;
-use crate::kernel::scheduler::with_local;
+use crate::kernel::here::with_local;
 use crate::kernel::{cancel, door};
 use crate::may_wait::may_wait;
 use crate::offload::{Pool, begin};

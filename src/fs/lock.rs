@@ -7,8 +7,9 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use crate::kernel::scheduler::{now, with_local};
-use crate::kernel::task::Wait;
+use crate::kernel::edge::entered::now;
+use crate::kernel::here::with_local;
+use crate::kernel::wait::Wait;
 use crate::kernel::{cancel, door};
 use crate::may_wait::may_wait;
 
@@ -47,17 +48,15 @@ pub(super) fn wait_for(file: &fs::File, operation: libc::c_int) -> io::Result<()
         return flock(file, operation);
     }
     with_local(cancel::check); // As before each call of a file: a task that is to stop takes no lock.
-    if door::is_spent() {
-        door::yield_now();
-    }
-    door::spend();
+    door::completed();
     let mut pause = SHORTEST_PAUSE;
     loop {
         match try_flock(file, operation) {
             Err(TryLockError::WouldBlock) => {}
             tried => return tried.map_err(io::Error::from),
         }
-        door::pause(Wait::named(&"the lock of a file").until(Some(now() + pause)));
+        let deadline = Some(now() + pause);
+        door::pause(Wait { deadline, ..Wait::named(&"the lock of a file") });
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }

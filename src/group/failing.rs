@@ -1,9 +1,9 @@
 //! A group of tasks that fail together.
 //!
 //! The failure of one is the end of all, and the group returns what each of them failed with. A group's tasks are
-//! of any era, and do not borrow. Those of [`green::try_scope`](crate::green::try_scope) and
+//! of any era, and do not borrow. Those of [`green::try_scope`] and
 //! [`future::try_scope`](crate::future::try_scope()) borrow, and the first error is the one that is returned; in
-//! a [`green::scope`](crate::green::scope), the failure of a task concerns only the code that joins it.
+//! a [`green::scope`], the failure of a task concerns only the code that joins it.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -13,14 +13,16 @@ use std::panic::{self, AssertUnwindSafe};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use crate::eras::{future, generator, green};
 use crate::join::{JoinError, JoinHandle};
 use crate::kernel::cancel;
+use crate::kernel::edge::unwinding;
 use crate::kernel::edge::warn;
-use crate::kernel::scheduler::{current, in_task};
-use crate::kernel::task::{Task, Wait};
+use crate::kernel::here::{current, in_task};
+use crate::kernel::task::Task;
+use crate::kernel::wait::{self, Wait};
 use crate::pep342::Yielder;
 use crate::scope::members::Members;
 
@@ -141,15 +143,15 @@ impl<E: From<JoinError> + Display + 'static> Group<E> {
         let _closing = Closing(&shared.members);
         let result = {
             let mut body = pin!(body(&group));
-            poll_fn(|cx| match body.as_mut().poll(cx) {
+            let mut polled = |cx: &mut Context<'_>| match body.as_mut().poll(cx) {
                 Poll::Ready(result) => Poll::Ready(Some(result)),
                 Poll::Pending if shared.members.is_stopped() => Poll::Ready(None),
                 Poll::Pending => {
                     shared.members.watch(cx);
                     Poll::Pending
                 }
-            })
-            .await
+            };
+            poll_fn(|cx| wait::within_share(cx, &mut polled)).await
         };
         let value = match result {
             Some(Ok(value)) => Some(value),
@@ -273,7 +275,7 @@ impl<E: From<JoinError> + Display + 'static> Shared<E> {
     fn end<T>(&self, value: Option<T>) -> Result<T, Failures<E>> {
         self.over.set(true);
         if let Some(payload) = self.panic.take() {
-            panic::resume_unwind(payload);
+            unwinding::unwind_with(payload);
         }
         let failures = self.failures.take();
         match value {

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use super::tasks::Tasks;
 use crate::join::{JoinError, JoinHandle};
+use crate::kernel::wait;
 
 /// An operation that waits for all of `handles` and gives their results in the order of the handles, a
 /// failure at its place like a success. (gevent's `joinall`, asyncio's
@@ -48,18 +49,20 @@ impl<T> Future for Gather<T> {
     type Output = Vec<Result<T, JoinError>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            let Some(mut now) = self.now.take().or_else(|| self.handles.next()) else {
-                return Poll::Ready(std::mem::take(&mut self.results));
-            };
-            match Pin::new(&mut now).poll(cx) {
-                Poll::Ready(result) => self.results.push(result),
-                Poll::Pending => {
-                    self.now = Some(now);
-                    return Poll::Pending;
+        wait::within_share(cx, |cx| {
+            loop {
+                let Some(mut now) = self.now.take().or_else(|| self.handles.next()) else {
+                    return Poll::Ready(std::mem::take(&mut self.results));
+                };
+                match Pin::new(&mut now).poll(cx) {
+                    Poll::Ready(result) => self.results.push(result),
+                    Poll::Pending => {
+                        self.now = Some(now);
+                        return Poll::Pending;
+                    }
                 }
             }
-        }
+        })
     }
 }
 

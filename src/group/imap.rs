@@ -9,13 +9,14 @@
 
 use std::fmt;
 use std::future::Future;
-use std::panic::{self, Location};
+use std::panic::Location;
 use std::rc::Rc;
 
 use super::pool::Pool;
 use crate::join::{JoinError, JoinHandle};
 use crate::kernel::cancel;
 use crate::kernel::door;
+use crate::kernel::edge::unwinding;
 use crate::report::Kind;
 use crate::scope::members::Members;
 use crate::sync::Semaphore;
@@ -195,7 +196,7 @@ impl<T: 'static> Imap<T> {
         let end = feeder.await;
         self.feeder = None;
         if let Err(Ok(payload)) = end.map_err(JoinError::into_panic) {
-            panic::resume_unwind(payload);
+            unwinding::unwind_with(payload);
         }
     }
 }

@@ -10,7 +10,8 @@ use slab::Slab;
 use crate::join::{JoinError, JoinHandle};
 use crate::kernel::door;
 use crate::kernel::edge::waker;
-use crate::kernel::task::{Wait, Waiter};
+use crate::kernel::task::Waiter;
+use crate::kernel::wait::{self, Wait, WaitFor};
 
 pub(crate) struct Tasks<T> {
     handles: Slab<JoinHandle<T>>,
@@ -58,21 +59,25 @@ impl<T: 'static> Tasks<T> {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<(usize, Result<T, JoinError>)>> {
-        let first = self.news.ended.borrow().front().copied();
-        if let Some(key) = first {
-            let result = ready!(self.handles[key].poll_shared(cx));
-            self.news.ended.borrow_mut().pop_front();
-            drop(self.handles.remove(key));
-            return Poll::Ready(Some((key, result)));
-        }
-        let wait = match self.handles.iter().next() {
-            None => return Poll::Ready(None),
-            Some((_, last)) if self.handles.len() == 1 => Wait::join(&last.task),
-            Some(_) => Wait::named(&"the next of its tasks to end"),
-        };
-        self.news.waiter.set(Some(door::waiter(cx)));
-        door::leave(cx, wait);
-        Poll::Pending
+        wait::within_share(cx, |cx| {
+            let first = self.news.ended.borrow().front().copied();
+            if let Some(key) = first {
+                let result = ready!(self.handles[key].poll_shared(cx));
+                self.news.ended.borrow_mut().pop_front();
+                drop(self.handles.remove(key));
+                return Poll::Ready(Some((key, result)));
+            }
+            let wait = match self.handles.iter().next() {
+                None => return Poll::Ready(None),
+                Some((_, last)) if self.handles.len() == 1 => {
+                    Wait::new(WaitFor::Task(last.task.id))
+                }
+                Some(_) => Wait::named(&"the next of its tasks to end"),
+            };
+            self.news.waiter.set(Some(door::waiter(cx)));
+            wait::record(cx, wait);
+            Poll::Pending
+        })
     }
 }
 

@@ -17,24 +17,21 @@
 //! a thousand times and waits again would do so for ever, and ends the process; when the run itself is ending, the
 //! task is left instead, and its frames are leaked.
 //!
-//! While a stack unwinds, nothing suspends: the thread counts as panicking, for every task that would run
-//! meanwhile, and a second unwinding would abort the process without a word. So this file prints one first.
+//! While a stack unwinds, nothing suspends: see `edge/unwinding.rs`.
 
 use std::any::Any;
 use std::cell::Cell;
-use std::panic::{self, AssertUnwindSafe};
-use std::process;
 use std::ptr;
 use std::time::Instant;
 
-use super::coroutine::{Open, suspend_base, with_open};
+use super::coroutine::with_open;
+use super::edge::entered::now;
 use super::edge::foreign::{Boundary, Unwind};
-use super::edge::warn;
-use super::scheduler::{Scheduler, current, here, now, running_task, with_local, with_task};
-use super::task::{Local, State, Wait, earliest};
-
-/// How often a boundary may be raised, swallowed, and met by a further wait.
-const MOST_RAISED: u16 = 1000;
+use super::edge::opened::Opened;
+use super::edge::unwinding::{catch, count, leave, unwind_with};
+use super::here::{running_task, with_local, with_task};
+use super::task::Local;
+use super::wait::earliest;
 
 /// Called before a task gives up its turn: unwinds if it is to stop; else returns the earliest time limit in force.
 #[inline]
@@ -50,16 +47,12 @@ fn raise_or_limit() -> Option<Instant> {
     check_cancelled();
     let now = now();
     let (mut passed, mut first) = (None, None);
-    let mut limit = limits().cast::<Limit<'_>>();
-    // SAFETY: each limit lies in the frame of a `Limit::hold` further down this stack, which takes it
-    // out of the list before it ends.
-    while let Some(this) = unsafe { limit.as_ref() } {
-        let deadline = this.deadline.get();
+    for limit in limits_in_force() {
+        let deadline = limit.deadline.get();
         if deadline.is_some_and(|deadline| deadline <= now) {
-            passed = Some(this); // The outermost that has passed is found last.
+            passed = Some(limit); // The outermost that has passed is found last.
         }
         first = earliest(first, deadline);
-        limit = this.outer;
     }
     if let Some(limit) = passed {
         raise(&limit.raised, Boundary::Limit(limit.serial));
@@ -69,7 +62,7 @@ fn raise_or_limit() -> Option<Instant> {
 
 /// Whether the running task is to stop.
 pub(crate) fn is_cancelled() -> bool {
-    with_local(|local| local.cancelled.get() && local.shields.get() == 0) == Some(true)
+    with_local(Local::is_to_stop) == Some(true)
 }
 
 /// Unwinds if the running task is to stop; of code that has not begun, only what it has captured is then
@@ -107,7 +100,7 @@ fn raise(raised: &Cell<u16>, boundary: Boundary) -> ! {
 
 /// Unwinds, without being counted.
 pub(crate) fn unwind_to(boundary: Boundary) -> ! {
-    panic::resume_unwind(Box::new(Unwind { boundary }))
+    unwind_with(Box::new(Unwind { boundary, serial: 0 }))
 }
 
 /// Counts that the root of the running task is raised. Returns `true` if the task is to be left: it has swallowed
@@ -116,99 +109,29 @@ pub(crate) fn count_root() -> bool {
     with_local(|local| count(&local.raised)) == Some(true)
 }
 
-/// Once more. Aborts after too often, unless the run is ending: then this returns `true`.
-fn count(raised: &Cell<u16>) -> bool {
-    raised.set(raised.get() + 1);
-    if raised.get() <= MOST_RAISED {
-        return false;
-    }
-    let text =
-        format!("{} has caught its cancellation {MOST_RAISED} times and waited again", running());
-    if Scheduler::with(|s| s.is_some_and(Scheduler::is_closing)) {
-        warn::error(format_args!("{text}; the run is over, and the task is left where it is"));
-        return true;
-    }
-    warn::print(format_args!(
-        "{text}; aborting. Let the payload of a `catch_unwind` around a wait go on \
-         (`resume_unwind`), and return when `try_yield` says `Exit`."
-    ));
-    process::abort();
-}
-
-/// Leaves the running task where it is, for ever.
-fn leave() -> ! {
-    mark_left();
-    suspend_base();
-    unreachable!("a task that is left is not resumed");
-}
-
-/// Has the running task left when it gives up its turn, which it does at once.
-pub(crate) fn mark_left() {
-    with_local(|local| local.state.set(State::Left));
-    here().wait.set(Wait::PARKED);
-}
-
-/// Whether the stack that runs is unwinding, so that it cannot be suspended. Where a runtime is dropped by a thread that
-/// unwinds, the stacks of its tasks are taken not to be: see [`refuse_while_unwinding`].
-#[inline]
-pub(crate) fn unwinds() -> bool {
-    std::thread::panicking() && !Scheduler::with(|s| s.is_some_and(|s| s.unwinding.get()))
-}
-
-/// Ends here if a stack is unwinding: for all that would suspend. (A task whose runtime is dropped by a thread that
-/// unwinds is unwound first, and left when its cleanup would suspend.)
-#[inline]
-pub(crate) fn refuse_while_unwinding() {
-    if std::thread::panicking() {
-        refuse();
-    }
-}
-
-#[cold]
-fn refuse() {
-    if !unwinds() && !running_task().is_null() {
-        if with_local(|local| local.raised.get()) == Some(0) && is_cancelled() {
-            return; // It is raised next.
+/// Takes back the count of an unwinding that this crate itself has ended, and not code that swallows it.
+pub(crate) fn forgive(unwind: &Unwind) {
+    let lower = |raised: &Cell<u16>| raised.set(raised.get().saturating_sub(1));
+    match unwind.boundary {
+        boundary if Some(boundary) == root() => drop(with_local(|local| lower(&local.raised))),
+        Boundary::Limit(serial) => {
+            let passed = limits_in_force().find(|limit| limit.serial == serial);
+            passed.into_iter().for_each(|limit| lower(&limit.raised));
         }
-        let task = running();
-        warn::error(format_args!(
-            "{task} has to wait in its cleanup, where its runtime is dropped by a thread that unwinds: it is left \
-             where it is"
-        ));
-        leave();
+        _ => {}
     }
-    warn::print(format_args!(
-        "{} has to wait in a destructor while its stack unwinds, or in a panic hook, which would leave the thread \
-         panicking for all other tasks; aborting. Do not wait in `drop`; use `green::finally`. In a panic hook, use \
-         std's locks and calls, which block the thread.",
-        running()
-    ));
-    process::abort();
 }
 
-fn running() -> String {
-    current().map_or_else(|| "code outside of any task".into(), |task| task.to_string())
+/// The time limits in force, the innermost first.
+fn limits_in_force<'a>() -> impl Iterator<Item = &'a Limit<'a>> {
+    // SAFETY: each limit lies in the frame of a `Limit::hold` further down this stack, which takes it out of the list
+    // before it ends; and what is returned is used up by functions that return before that.
+    let at = |limit: *const Limit<'a>| unsafe { limit.as_ref() };
+    std::iter::successors(at(limits().cast()), move |limit| at(limit.outer))
 }
 
 fn limits() -> *const () {
     with_local(|local| local.limits.get()).unwrap_or(ptr::null())
-}
-
-/// Counts something that the running fiber has open, as long as this lives. (PEP 789: a generator that yields out
-/// of it would leave it in force for the code that resumed it.)
-pub(crate) struct Opened(fn(&Open) -> &Cell<u32>);
-
-impl Opened {
-    pub(crate) fn one(count: fn(&Open) -> &Cell<u32>) -> Opened {
-        with_open(|open| count(open).set(count(open).get() + 1));
-        Opened(count)
-    }
-}
-
-impl Drop for Opened {
-    fn drop(&mut self) {
-        with_open(|open| (self.0)(open).set((self.0)(open).get() - 1));
-    }
 }
 
 /// A time limit on whatever the running task does in a closure.
@@ -234,7 +157,7 @@ impl Limit<'_> {
         with_local(|local| local.limits.set((&raw const limit).cast()));
         let around = with_open(|open| open.limit.replace(what));
         let opened = Opened::one(|open| &open.limits);
-        let result = panic::catch_unwind(AssertUnwindSafe(body));
+        let result = catch(body);
         drop(opened);
         with_open(|open| open.limit.set(around.unwrap_or_default()));
         with_local(|local| local.limits.set(outer));
@@ -242,7 +165,7 @@ impl Limit<'_> {
             Ok(value) => Some(value),
             Err(payload) => match payload.downcast_ref::<Unwind>() {
                 Some(unwind) if unwind.boundary == Boundary::Limit(serial) => None,
-                _ => panic::resume_unwind(payload),
+                _ => unwind_with(payload),
             },
         }
     }

@@ -34,6 +34,7 @@ use std::ptr::{self, NonNull};
 
 use corosensei::{Coroutine, Yielder};
 
+use super::edge::idle::IdlePile;
 use super::edge::warn;
 use super::stack::{Arena, Stack};
 
@@ -83,6 +84,8 @@ pub(crate) struct Open {
     pub(crate) shields: Cell<u32>,
     /// Scopes whose tasks borrow from this fiber's frames.
     pub(crate) scopes: Cell<u32>,
+    /// Names what unwinds this stack, on a thread that was unwinding before; 0: nothing.
+    pub(crate) unwinds: Cell<u64>,
 }
 
 impl Open {
@@ -93,6 +96,7 @@ impl Open {
             limit: Cell::new(""),
             shields: Cell::new(0),
             scopes: Cell::new(0),
+            unwinds: Cell::new(0),
         }
     }
 }
@@ -154,10 +158,11 @@ impl Fiber {
         let take = |pools: &RefCell<Vec<Pool>>| {
             let pools = &mut *pools.borrow_mut();
             let pool = pools.iter().position(|p| p.size == size).unwrap_or_else(|| {
-                pools.push(Pool::new(size));
+                let (idle, arena) = (IdlePile::new(), Arena::new(size));
+                pools.push(Pool { size, idle, arena });
                 pools.len() - 1
             });
-            let (coroutine, link) = match pools[pool].take() {
+            let (coroutine, link) = match pools[pool].idle.take() {
                 Some(idle) => idle,
                 None => boot(pools[pool].arena.take()?, pool),
             };
@@ -182,6 +187,7 @@ impl Fiber {
         }
         let mut job = ManuallyDrop::new(job);
         assert!(!self.link().busy.replace(true), "a fiber takes one job at a time");
+        self.link().open.unwinds.set(0);
         self.link().job.set(Some(((&raw mut job).cast(), run::<F>)));
         self.resume()
     }
@@ -319,7 +325,7 @@ pub(crate) fn count_stacks() -> (usize, usize, usize) {
     let count = |pools: &RefCell<Vec<Pool>>| {
         let pools = pools.borrow();
         let cold = pools.iter().map(|p| p.arena.given_back()).sum();
-        let hot = pools.iter().map(|p| p.hot.len()).sum::<usize>();
+        let hot = pools.iter().map(|p| p.idle.len()).sum::<usize>();
         let taken = pools.iter().map(|p| p.arena.handed_out()).sum::<usize>();
         (taken - hot, hot, cold)
     };
@@ -336,62 +342,23 @@ pub(crate) fn trim() {
 }
 
 /// The fibers of one stack size on this thread.
-///
-/// An idle fiber is *hot*: it keeps the memory that its stack has touched, and the next job finds it there. There are
-/// as many fibers as were busy at once at the peak, and after the peak they become fewer. A job takes the fiber that
-/// was used last, so that the program does without those at the bottom of the pile: as many as lay there when the pile
-/// was at its smallest. So many give their memory back, one at the end of each job, in the period after. A period is
-/// twice as many jobs as there are fibers: it sees the whole of a wave of tasks that needs all fibers, and waves find
-/// the fibers of the wave before. (The low-water mark is tcmalloc's, for the free lists of a thread.)
 struct Pool {
     size: usize,
-    /// Idle fibers, the last used on top: its stack is the one in the cache.
-    hot: Vec<Idle>,
-    /// So many of them, at the bottom, have not been used in this period.
-    unused: usize,
-    /// So many were not used in the period before, and are to go.
-    surplus: usize,
-    /// Jobs until the period ends.
-    left: usize,
+    idle: IdlePile<Idle>,
     arena: Arena,
 }
 
-/// Jobs in a period, if there are few fibers.
-const PERIOD: usize = 1024;
-
 impl Pool {
-    fn new(size: usize) -> Pool {
-        let (hot, arena) = (Vec::new(), Arena::new(size));
-        Pool { size, hot, unused: 0, surplus: 0, left: PERIOD, arena }
-    }
-
-    fn take(&mut self) -> Option<Idle> {
-        let idle = self.hot.pop()?;
-        self.unused = self.unused.min(self.hot.len());
-        Some(idle)
-    }
-
     fn put(&mut self, idle: Idle) {
-        self.hot.push(idle);
-        self.left -= 1;
-        if self.left == 0 {
-            (self.surplus, self.unused) = (self.unused, self.hot.len());
-            self.left = PERIOD.max(2 * self.arena.handed_out());
-        }
-        if self.surplus > 0 && self.unused > 0 {
-            self.surplus -= 1;
-            self.unused -= 1;
-            // The fiber just pushed takes its place.
-            let (coroutine, _) = self.hot.swap_remove(self.unused);
+        if let Some((coroutine, _)) = self.idle.put(idle, self.arena.handed_out()) {
             self.arena.give(into_stack(coroutine));
         }
     }
 
     fn trim(&mut self) {
-        while let Some((coroutine, _)) = self.hot.pop() {
+        for (coroutine, _) in self.idle.take_all() {
             self.arena.give(into_stack(coroutine));
         }
-        (self.unused, self.surplus) = (0, 0);
     }
 }
 

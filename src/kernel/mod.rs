@@ -9,21 +9,24 @@
 //! |---|---|
 //! | `stack.rs` | guarded stacks and the arena they come from |
 //! | `coroutine.rs` | fibers: the only file that names corosensei, the only `suspend` |
+//! | `wait.rs` | the life of a wait: what a coroutine waits for, and how it is recorded |
 //! | `queue.rs` | which task is ready, in which order |
 //! | `timers.rs` | deadlines and the clock |
 //! | `reactor.rs` | sockets and the operating system's readiness |
 //! | `task.rs` | what a task is, its states, its result, what it waits for |
 //! | `table.rs` | all tasks that are not done |
-//! | `scheduler.rs` | the run queue and the loop |
-//! | `ask.rs` | asking the operating system, and how often |
+//! | `here.rs` | what this thread is doing at the moment |
+//! | `pace.rs` | when to poll the operating system |
+//! | `scheduler.rs` | the loop: spawning, turns, waits, wakes, polling, and when nothing moves |
 //! | `cancel.rs` | cancellation and time limits |
 //! | `door.rs` | the one function through which a task suspends |
 
-pub(crate) mod ask;
 pub(crate) mod cancel;
 pub(crate) mod coroutine;
 pub(crate) mod door;
 pub(crate) mod edge;
+pub(crate) mod here;
+pub(crate) mod pace;
 pub(crate) mod queue;
 pub(crate) mod reactor;
 pub(crate) mod scheduler;
@@ -31,3 +34,4 @@ pub(crate) mod stack;
 pub(crate) mod table;
 pub(crate) mod task;
 pub(crate) mod timers;
+pub(crate) mod wait;

@@ -18,44 +18,24 @@
 //! The reactor never calls the scheduler: it hands back whoever waited (a `W`), and the scheduler wakes
 //! them when nothing of the reactor's is borrowed any more, since a waker may be anybody's code.
 //!
-//! A [`Source`], the socket's end of all this, is plain data, so that sockets can be sent and shared
-//! between threads. It may be registered with the reactor of each thread that waits for it.
+//! A [`Source`] is the socket's end of all this (`edge/source.rs`).
 
 use std::collections::VecDeque;
 use std::io;
 use std::num::NonZeroU32;
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
-use super::edge::fork::Original;
+use super::edge::source::{BELL, News, ReactorHandle, Registered, Source};
+use super::wait::SourceId;
 
-/// Names a registered socket: its slot here, which generation of the slot, and its descriptor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SourceId {
-    fd: RawFd,
-    index: u32,
-    generation: u32,
-}
-
-impl SourceId {
-    /// The socket's file descriptor.
-    pub fn fd(&self) -> RawFd {
-        self.fd
-    }
-
-    /// One that no reactor knows.
-    pub(crate) fn unregistered(fd: RawFd) -> SourceId {
-        SourceId { fd, index: u32::MAX, generation: 0 }
-    }
-
-    fn token(self) -> Token {
-        Token((self.generation as usize) << 32 | self.index as usize)
-    }
+fn token(id: SourceId) -> Token {
+    Token((id.generation as usize) << 32 | id.index as usize)
 }
 
 /// Which way bytes go.
@@ -74,12 +54,14 @@ pub(crate) struct Reactor<W> {
     poll: Poll,
     events: Events,
     slots: Slab<Slot<W>>,
-    shared: Arc<Shared>,
+    handle: Arc<ReactorHandle>,
     /// Lines in which somebody still stood when the first was woken.
     unfinished: Vec<(SourceId, Direction)>,
     next: NonZeroU32,
     waiting: usize,
     polling: usize,
+    /// That the kernel gives no events any more, and why.
+    pub(crate) refused: Option<String>,
 }
 
 #[derive(Debug)]
@@ -120,80 +102,38 @@ impl<W> Line<W> {
         self.listed |= list;
         list
     }
+
+    fn wake_all(&mut self, woken: &mut Vec<W>) {
+        self.ready = true;
+        woken.extend(self.waiters.drain(..).map(|(_, waiter)| waiter));
+        woken.extend(self.poller.take());
+    }
 }
 
-/// What other threads may use of a reactor.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    registry: mio::Registry,
-    bell: mio::Waker,
-    /// What was done to its sockets on other threads.
-    told: Mutex<Vec<(SourceId, News)>>,
-    original: Original,
-}
-
-/// What was done to a socket, of which the kernel does not tell those who wait for it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum News {
-    Closed,
-    /// Nothing can be written any more.
-    Ended,
-}
-
-/// How long to sleep at most where the kernel refuses to.
+/// How long to sleep at most where the kernel gives no events.
 const BLIND: Duration = Duration::from_millis(10);
-
-const BELL: Token = Token(usize::MAX);
-
-impl Shared {
-    /// Ends the reactor's present or next sleep.
-    pub(crate) fn ring(&self) {
-        // It fails only if the eventfd's counter is full: then a ring is already under way.
-        let _ = self.bell.wake();
-    }
-
-    /// Ends the reactor's present or next sleep each time that something more can be read from `fd`.
-    ///
-    /// # Errors
-    ///
-    /// The kernel's.
-    pub(crate) fn ring_by(&self, fd: RawFd) -> io::Result<()> {
-        self.registry.register(&mut SourceFd(&fd), BELL, Interest::READABLE)
-    }
-
-    /// Takes `ring_by` back.
-    pub(crate) fn ring_no_more_by(&self, fd: RawFd) {
-        let _ = self.registry.deregister(&mut SourceFd(&fd)); // It fails only for one that does not ring.
-    }
-
-    fn told(&self) -> MutexGuard<'_, Vec<(SourceId, News)>> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 impl<W> Reactor<W> {
     pub(crate) fn new() -> io::Result<Reactor<W>> {
         const { assert!(usize::BITS >= 64, "tokens hold a slot and its generation") };
         let poll = Poll::new()?;
-        let bell = mio::Waker::new(poll.registry(), BELL)?;
-        let registry = poll.registry().try_clone()?;
-        let (told, original) = (Mutex::default(), Original::here());
-        let shared = Arc::new(Shared { registry, bell, told, original });
+        let handle = Arc::new(ReactorHandle::new(poll.registry())?);
         let events = Events::with_capacity(1024);
         Ok(Reactor {
             poll,
             events,
             slots: Slab::new(),
-            shared,
+            handle,
             unfinished: Vec::new(),
             next: NonZeroU32::MIN,
             waiting: 0,
             polling: 0,
+            refused: None,
         })
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+    pub(crate) fn handle(&self) -> &Arc<ReactorHandle> {
+        &self.handle
     }
 
     pub(crate) fn as_raw_fd(&self) -> RawFd {
@@ -208,9 +148,7 @@ impl<W> Reactor<W> {
     /// The id under which `source` is registered here, if it is.
     #[inline]
     pub(crate) fn find(&self, source: &Source) -> Option<SourceId> {
-        let here = Arc::as_ptr(&self.shared);
-        let id = |home: &Home| (home.shared.as_ptr() == here).then_some(home.id);
-        source.first.get().and_then(id).or_else(|| source.others().iter().find_map(id))
+        source.find(&self.handle)
     }
 
     /// Registers `source` here unless it is.
@@ -225,27 +163,22 @@ impl<W> Reactor<W> {
         }
         let generation = self.stamp().get();
         let lines = [Line::NEW, Line::NEW];
-        let slot = Slot { fd: source.fd, generation, tricky: false, lines };
+        let slot = Slot { fd: source.fd(), generation, tricky: false, lines };
         let index = u32::try_from(self.slots.insert(slot)).expect("fewer than 2^32 sockets");
-        let id = SourceId { fd: source.fd, index, generation };
+        let id = SourceId::new(source.fd(), index, generation);
         let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
         if let Err(e) =
-            self.poll.registry().register(&mut SourceFd(&source.fd), id.token(), interest)
+            self.poll.registry().register(&mut SourceFd(&source.fd()), token(id), interest)
         {
             self.slots.remove(index as usize);
             return Err(e);
         }
-        let home = self.home(id);
-        if let Err(home) = source.first.set(home) {
-            let mut others = source.others();
-            others.retain(|home| home.shared.strong_count() > 0);
-            others.push(home);
-        }
+        source.add(self.registered(id));
         Ok(id)
     }
 
-    pub(crate) fn home(&self, id: SourceId) -> Home {
-        Home { shared: Arc::downgrade(&self.shared), id }
+    pub(crate) fn registered(&self, id: SourceId) -> Registered {
+        Registered { reactor: Arc::downgrade(&self.handle), id }
     }
 
     /// Whether the flag is up, or the socket gone: it is worth a try.
@@ -343,31 +276,22 @@ impl<W> Reactor<W> {
             News::Ended => &mut slot.lines[Direction::Write as usize..],
         };
         for line in lines {
-            line.ready = true;
             self.waiting -= line.waiters.len();
             self.polling -= usize::from(line.poller.is_some());
-            woken.extend(line.waiters.drain(..).map(|(_, waiter)| waiter));
-            woken.extend(line.poller.take());
+            line.wake_all(woken);
         }
         if let News::Closed = news {
             self.slots.remove(id.index as usize);
         }
     }
 
-    /// Where the kernel refuses to say what is ready: sleeps for a moment, and wakes all who wait for a socket, to try.
+    /// Where the kernel gives no events: sleeps for a moment, and wakes all who wait for a socket, to try.
     #[cold]
     fn do_without_events(&mut self, timeout: Option<Duration>, woken: &mut Vec<W>) {
         std::thread::sleep(timeout.unwrap_or(BLIND).min(BLIND));
-        self.events.clear();
-        for (_, slot) in &mut self.slots {
-            for line in &mut slot.lines {
-                line.ready = true;
-                self.waiting -= line.waiters.len();
-                self.polling -= usize::from(line.poller.is_some());
-                woken.extend(line.waiters.drain(..).map(|(_, waiter)| waiter));
-                woken.extend(line.poller.take());
-            }
-        }
+        let lines = self.slots.iter_mut().flat_map(|(_, slot)| &mut slot.lines);
+        lines.for_each(|line| line.wake_all(woken));
+        (self.waiting, self.polling) = (0, 0);
     }
 
     /// Asks the kernel what became ready, sleeping in it up to `timeout` (`None`: until something is).
@@ -375,7 +299,7 @@ impl<W> Reactor<W> {
     ///
     /// # Errors
     ///
-    /// The kernel's, which is no reason to ask again at once: this has slept a little.
+    /// The kernel's. To ask again is no spin: this has slept a little.
     pub(crate) fn poll(
         &mut self,
         timeout: Option<Duration>,
@@ -387,7 +311,7 @@ impl<W> Reactor<W> {
             line.listed = false;
             // Whoever was woken may have taken all there was, and met no `WouldBlock`: the kernel knows.
             let events = EVENTS[direction as usize];
-            line.ready = line.ready && poll_one(id.fd, events, 0).unwrap_or(true);
+            line.ready = line.ready && poll_one(id.fd(), events, 0).unwrap_or(true);
             if line.ready && line.wake_first(woken) {
                 self.unfinished.push((id, direction));
             }
@@ -424,7 +348,7 @@ impl<W> Reactor<W> {
                 polled.extend(line.poller.take());
                 if line.wake_first(woken) {
                     let index = (token & 0xffff_ffff) as u32;
-                    let id = SourceId { fd: slot.fd, index, generation: slot.generation };
+                    let id = SourceId::new(slot.fd, index, slot.generation);
                     self.unfinished.push((id, direction));
                 }
             }
@@ -433,8 +357,8 @@ impl<W> Reactor<W> {
         self.polling -= polled.len();
         woken.append(&mut polled);
         if rung {
-            let told = std::mem::take(&mut *self.shared.told());
-            told.into_iter().for_each(|(id, news)| self.hear(id, news, woken));
+            let news = std::mem::take(&mut *self.handle.news());
+            news.into_iter().for_each(|(id, news)| self.hear(id, news, woken));
         }
         Ok(rung)
     }
@@ -455,6 +379,23 @@ impl<W> Reactor<W> {
     }
 }
 
+/// Sends `news` of a socket to the reactors where it is registered. Those who waited at `here`, the reactor of this thread,
+/// are added to `woken`.
+pub(crate) fn announce<W>(
+    news: News,
+    registrations: Vec<Registered>,
+    mut here: Option<&mut Reactor<W>>,
+    woken: &mut Vec<W>,
+) {
+    for at in registrations {
+        if at.send(news, here.as_ref().map(|here| &here.handle))
+            && let Some(here) = &mut here
+        {
+            here.hear(at.id, news, woken);
+        }
+    }
+}
+
 /// What `poll(2)` calls each direction.
 pub(crate) const EVENTS: [libc::c_short; 2] = [libc::POLLIN, libc::POLLOUT];
 
@@ -466,73 +407,5 @@ pub(crate) fn poll_one(fd: RawFd, events: libc::c_short, ms: libc::c_int) -> io:
     match unsafe { libc::poll(fds.as_mut_ptr(), 1, ms) } {
         -1 => Err(io::Error::last_os_error()),
         ready => Ok(ready > 0),
-    }
-}
-
-/// A socket's descriptor and where it is registered. It must be dropped before the descriptor is closed.
-#[derive(Debug)]
-pub(crate) struct Source {
-    fd: RawFd,
-    /// The first is mostly the only one: found without a lock.
-    first: OnceLock<Home>,
-    others: Mutex<Vec<Home>>,
-}
-
-/// A reactor, and what a socket is called there.
-#[derive(Debug)]
-pub(crate) struct Home {
-    /// Gone with its reactor.
-    pub(crate) shared: Weak<Shared>,
-    pub(crate) id: SourceId,
-}
-
-impl Home {
-    /// Tells the reactor of `news`: whoever waits in a line that it ends is to be woken. `here` is the reactor of
-    /// this thread, if it has one.
-    pub(crate) fn tell<W>(
-        &self,
-        news: News,
-        here: &mut Option<&mut Reactor<W>>,
-        woken: &mut Vec<W>,
-    ) {
-        let Some(shared) = self.shared.upgrade() else { return };
-        if shared.original.is_copied() {
-            return; // The kernel's event queue is the parent's, which still waits for the socket.
-        }
-        if let News::Closed = news {
-            // It fails if the descriptor was closed behind our back: then the kernel has forgotten it.
-            let _ = shared.registry.deregister(&mut SourceFd(&self.id.fd));
-        }
-        match here {
-            Some(here) if Arc::ptr_eq(&here.shared, &shared) => here.hear(self.id, news, woken),
-            _ => {
-                shared.told().push((self.id, news));
-                shared.ring();
-            }
-        }
-    }
-}
-
-impl Source {
-    pub(crate) fn new(fd: RawFd) -> Source {
-        Source { fd, first: OnceLock::new(), others: Mutex::default() }
-    }
-
-    pub(crate) fn fd(&self) -> RawFd {
-        self.fd
-    }
-
-    fn others(&self) -> MutexGuard<'_, Vec<Home>> {
-        self.others.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Ends all registrations; `here` is the reactor of this thread, if it has one. Whoever waited for the
-    /// socket there is to be woken, and will find it gone.
-    pub(crate) fn deregister<W>(&mut self, mut here: Option<&mut Reactor<W>>, woken: &mut Vec<W>) {
-        let first = self.first.take();
-        let others = std::mem::take(&mut *self.others());
-        for home in first.into_iter().chain(others) {
-            home.tell(News::Closed, &mut here, woken);
-        }
     }
 }

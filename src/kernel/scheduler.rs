@@ -28,21 +28,21 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::atomic::{AtomicU32, AtomicUsize};
 use std::time::{Duration, Instant};
 
-use super::coroutine::{Fiber, Switch, as_root};
-use super::edge::foreign::{Running, aside, running, while_no_task_runs};
+use super::coroutine::{Fiber, Switch};
+use super::edge::foreign::{Running, aside, running};
 use super::edge::fork::Original;
 use super::edge::inbox::Inbox;
 use super::edge::observe::{By, Observer, Outcome, What};
 use super::edge::patience::{self, PATIENCE};
-use super::edge::pulse::Pulse;
 use super::edge::watch::{Watch, spawned, waits};
+use super::here::{here, with_task};
+use super::pace::Pace;
 use super::queue::Queue;
-use super::reactor::{Direction, Reactor, SourceId};
+use super::reactor::{Direction, Reactor};
 use super::table::Table;
-use super::task::{
-    Body, Home, Local, Setup, State, Task, Wait, WaitCell, WaitKind, Waiter, Waiting,
-};
+use super::task::{Body, Home, Setup, State, Task, Waiter};
 use super::timers::{Clock, Timers};
+use super::wait::{BUDGET, SourceId, Wait, WaitFor, this_turn};
 
 pub(crate) struct Scheduler {
     pub(crate) home: Arc<Home>,
@@ -67,21 +67,14 @@ pub(crate) struct Scheduler {
     /// The thread was unwinding already when it came to close this.
     pub(crate) unwinding: Cell<bool>,
     /// The scheduler of the thread in whose turn this one is entered.
-    outer: Cell<*const Scheduler>,
+    pub(super) outer: Cell<*const Scheduler>,
     /// How many tasks are `Left`.
     pub(crate) left: Cell<usize>,
     /// How long nothing may move before a deadlock is suspected; `None`: for ever.
     pub(crate) patience: Cell<Option<Duration>>,
-    /// Turns between two questions to the operating system, and how many of them are left.
-    pub(crate) stride: Cell<u32>,
-    pub(crate) countdown: Cell<u32>,
-    /// Turns since the last question, in the strides before this one.
-    pub(crate) given: Cell<u32>,
-    pub(crate) asked: Cell<Instant>,
-    /// Why the operating system gives no events any more.
-    pub(crate) refused: RefCell<Option<String>>,
-    /// The millisecond of the run at that time, modulo 2^32.
-    pub(crate) looked: Cell<u32>,
+    pub(crate) pace: Pace,
+    /// The millisecond of the run at the last poll, modulo 2^32.
+    polled: Cell<u32>,
 }
 
 /// How far a scheduler got.
@@ -98,10 +91,8 @@ pub(crate) enum Progress {
 /// How often what happened, since the start of the `run`.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    /// Up to the last question to the operating system.
-    pub(crate) turns: Cell<u64>,
     pub(crate) would_block: Cell<u64>,
-    /// Questions to the operating system.
+    /// How often the operating system was polled.
     pub(crate) polls: Cell<u64>,
     pub(crate) wakes: Cell<u64>,
     pub(crate) spawned: Cell<u64>,
@@ -109,84 +100,6 @@ pub(crate) struct Counters {
     pub(crate) panicked: Cell<u64>,
     pub(crate) cancelled: Cell<u64>,
 }
-
-/// What this thread is doing.
-pub(crate) struct Here {
-    /// Valid while it is set.
-    pub(crate) scheduler: Cell<*const Scheduler>,
-    /// What the watchdog sees.
-    pub(crate) pulse: Pulse,
-    /// What the running task waits for: written when it gives up its turn, as the last thing before the switch, and
-    /// read as the first thing after it.
-    pub(crate) wait: WaitCell,
-    /// Operations that may still complete in this turn without waiting.
-    pub(crate) budget: Cell<u32>,
-}
-
-thread_local! {
-    static HERE: Here = const {
-        Here {
-            scheduler: Cell::new(ptr::null()),
-            pulse: Pulse::new(),
-            wait: WaitCell::parked(),
-            budget: Cell::new(0),
-        }
-    };
-}
-
-/// What this thread is doing.
-#[inline]
-pub(crate) fn here() -> &'static Here {
-    let here = HERE.with(ptr::from_ref);
-    // SAFETY: without a destructor, it lives as long as the thread; and a reference to it does not leave
-    // the thread, since a `Here` is not `Sync`.
-    unsafe { &*here }
-}
-
-/// The address of the task whose turn it is; null if there is none, and while foreign code runs. The task lives
-/// while it is set.
-#[inline]
-pub(crate) fn running_task() -> *const Task {
-    running().task.get().cast()
-}
-
-/// The task whose turn it is, if one has its turn on this thread.
-pub(crate) fn current() -> Option<Arc<Task>> {
-    // SAFETY: `turn` holds an `Arc` of the task while it is set; this makes another.
-    with_task(|task| unsafe {
-        Arc::increment_strong_count(task);
-        Arc::from_raw(task)
-    })
-}
-
-/// Calls `f` with the task whose turn it is.
-#[inline]
-pub(crate) fn with_task<R>(f: impl FnOnce(&Task) -> R) -> Option<R> {
-    // SAFETY: `turn` holds an `Arc` of the task while it is set, and `f` is a part of that turn.
-    unsafe { running_task().as_ref() }.map(f)
-}
-
-/// Whether a task has its turn on this thread, so that there is something to suspend.
-#[inline]
-pub(crate) fn in_task() -> bool {
-    !running_task().is_null()
-}
-
-/// The home part of the task whose turn it is.
-#[inline]
-pub(crate) fn with_local<R>(f: impl FnOnce(&Local) -> R) -> Option<R> {
-    // SAFETY: a task has its turn on its home thread only.
-    with_task(|task| f(unsafe { task.local() }))
-}
-
-/// The time, by the clock of this thread's scheduler.
-pub(crate) fn now() -> Instant {
-    Scheduler::with(|s| s.map_or_else(Instant::now, |s| s.clock.now()))
-}
-
-/// Operations that may complete in one turn without waiting. Without a bound, a task whose peer is fast enough,
-/// or whose channel is never empty, never waits, and all others starve.
-pub(crate) const BUDGET: u32 = 64;
 
 const COPIED: &str = "this process was forked off (fork(2)) while a scheduler was running, and shares its \
     event queue with the parent: the copy must not go on. Call exec, or `_exit`, in the child";
@@ -204,14 +117,14 @@ impl Scheduler {
             run: NEXT.fetch_add(1, Relaxed),
             inbox: Inbox::new(),
             orders: Inbox::new(),
-            shared: reactor.shared().clone(),
+            reactor: reactor.handle().clone(),
             wakers: AtomicUsize::new(0),
             outside: AtomicUsize::new(0),
         });
         Ok(Scheduler {
             home,
-            asked: Cell::new(Instant::now()),
-            looked: Cell::new(0),
+            pace: Pace::new(Instant::now()),
+            polled: Cell::new(0),
             clock,
             stack_size,
             seed: seed.unwrap_or(0),
@@ -230,53 +143,7 @@ impl Scheduler {
             outer: Cell::new(ptr::null()),
             left: Cell::new(0),
             patience: Cell::new(Some(PATIENCE)),
-            stride: Cell::new(1),
-            countdown: Cell::new(1),
-            given: Cell::new(0),
-            refused: RefCell::default(),
         })
-    }
-
-    /// Calls `f` with the scheduler of this thread, if one is running.
-    #[inline]
-    pub(crate) fn with<R>(f: impl FnOnce(Option<&Scheduler>) -> R) -> R {
-        let scheduler = here().scheduler.get();
-        // SAFETY: `enter` sets the pointer to a scheduler that outlives the time it is set.
-        f(unsafe { scheduler.as_ref() })
-    }
-
-    /// Calls `f` with the scheduler of this thread, if that is its home.
-    #[inline]
-    pub(crate) fn at<R>(home: *const Home, f: impl FnOnce(Option<&Scheduler>) -> R) -> R {
-        Scheduler::with(|here| f(here.filter(|here| Arc::as_ptr(&here.home) == home)))
-    }
-
-    /// Calls `f` with the scheduler of that run, if the thread has entered it: also where a runtime is dropped inside of
-    /// the run, and is the scheduler of the thread meanwhile.
-    pub(crate) fn of_run<R>(run: u32, f: impl FnOnce(&Scheduler) -> R) -> Option<R> {
-        let mut at = here().scheduler.get();
-        // SAFETY: `enter` keeps a scheduler, and the one around it, in place while it is set.
-        while let Some(scheduler) = unsafe { at.as_ref() } {
-            if scheduler.home.run == run {
-                return Some(f(scheduler));
-            }
-            at = scheduler.outer.get();
-        }
-        None
-    }
-
-    /// Makes this the scheduler of the thread while `f` runs, outside of any task and fiber; then everything is as
-    /// it was, however `f` ends.
-    pub(crate) fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
-        struct Restore(*const Scheduler);
-        impl Drop for Restore {
-            fn drop(&mut self) {
-                here().scheduler.set(self.0);
-            }
-        }
-        self.outer.set(here().scheduler.replace(self));
-        let _restore = Restore(self.outer.get());
-        while_no_task_runs(|| as_root(f))
     }
 
     /// Every task that is not done, the oldest first.
@@ -311,52 +178,39 @@ impl Scheduler {
         task
     }
 
-    /// Gives turns, and sleeps when there are none to give, until `done`, or until nothing moves any more.
+    /// The loop: gives turns, and sleeps when no task is ready, until `done`, or until nothing can move any more.
     pub(crate) fn run_until(&self, done: impl Fn() -> bool) -> Progress {
-        match self.watch.is_on() {
-            false => self.run::<false>(done),
-            true => self.run::<true>(done),
-        }
-    }
-
-    fn run<const OBSERVED: bool>(&self, done: impl Fn() -> bool) -> Progress {
         while !done() {
-            if self.step::<OBSERVED>() {
+            if self.one_turn() {
                 continue;
             }
             match self.stalled() {
-                Progress::Done => drop(self.ask(self.nap(), true)),
-                Progress::Quiet if patience::wait(&self.patience, |time| self.ask(time, true)) => {}
+                Progress::Done => drop(self.poll(self.longest_sleep(), true)),
+                Progress::Quiet if patience::wait(&self.patience, |time| self.poll(time, true)) => {
+                }
                 stalled => return stalled,
             }
         }
         Progress::Done
     }
 
-    /// Gives one turn, if a task is ready.
-    pub(crate) fn one_turn(&self) -> bool {
-        match self.watch.is_on() {
-            false => self.step::<false>(),
-            true => self.step::<true>(),
-        }
-    }
-
+    /// Gives one turn to the task at the head of the run queue, and polls the operating system after it if a poll is
+    /// due. Returns `false` if no task is ready.
     #[inline(always)] // Into the loop: entering and leaving a function costs a tenth of a turn.
-    fn step<const OBSERVED: bool>(&self) -> bool {
+    pub(crate) fn one_turn(&self) -> bool {
         assert!(!self.original.is_copied(), "{COPIED}");
         here().pulse.answer();
         let Some(task) = self.queue.pop() else { return false };
-        self.turn::<OBSERVED>(task);
-        self.countdown.set(self.countdown.get() - 1);
-        if self.countdown.get() == 0 {
-            self.ask_in_time();
+        self.turn(task);
+        if self.pace.count_turn() && self.pace.is_due(Instant::now()) {
+            self.poll(Some(Duration::ZERO), false);
         }
         true
     }
 
     /// One turn of one task.
     #[inline(always)]
-    fn turn<const OBSERVED: bool>(&self, task: Arc<Task>) {
+    fn turn(&self, task: Arc<Task>) {
         /// However the turn ends, no task runs then.
         struct EndTurn;
         impl Drop for EndTurn {
@@ -366,32 +220,33 @@ impl Scheduler {
                 here().pulse.ends();
             }
         }
-        if OBSERVED {
+        if self.watch.is_on() {
             self.tell(&task, What::Turn);
         }
-        let here = here();
         // SAFETY: tasks in this queue were spawned on this thread.
         let local = unsafe { task.local() };
         local.state.set(State::Running);
         local.turns.set(local.turns.get().wrapping_add(1));
         let end = EndTurn;
         running().task.set((&raw const *task).cast());
-        here.pulse.begins(&task);
-        here.budget.set(BUDGET);
+        here().pulse.begins(&task);
+        let this = this_turn();
+        this.number.set(this.number.get().wrapping_add(1));
+        this.budget.set(BUDGET);
         // SAFETY: the loop gives one turn at a time, and no task runs the loop; a task in the queue is not done.
         let switch = unsafe { local.turn() };
         drop(end);
         if switch == Switch::Finished {
             self.finish(&task);
-        } else if here.wait.is_turn() || local.state.get() == State::Woken {
-            if OBSERVED {
+        } else if this.wait.is_turn() || local.state.get() == State::Woken {
+            if self.watch.is_on() {
                 self.tell(&task, What::Yields);
             }
             self.enqueue(task);
         } else if local.state.get() == State::Left {
-            self.left.set(self.left.get() + 1);
+            self.leave(&[task]);
         } else {
-            self.file(task, here.wait.get());
+            self.file(task, this.wait.get());
         }
     }
 
@@ -415,23 +270,23 @@ impl Scheduler {
     fn file(&self, task: Arc<Task>, wait: Wait) {
         // SAFETY: the task has just had its turn on this thread.
         let local = unsafe { task.local() };
-        local.waiting.set(wait.in_short());
-        local.since.set(self.looked.get());
+        local.waiting.set(wait.what);
+        local.since.set(self.polled.get());
         local.state.set(State::Waiting);
         if self.watch.is_on() {
-            self.tell(&task, waits(&wait));
+            self.tell(&task, waits(wait));
             if local.state.get() != State::Waiting {
                 return; // Who was told has woken it.
             }
         }
-        if let Some(tick) = wait.ends().and_then(|end| self.clock.tick_after(end)) {
+        if let Some(tick) = wait.deadline.and_then(|end| self.clock.tick_after(end)) {
             let key = self.timers.borrow_mut().insert(tick, Waiter::Task(task.clone()));
             local.timer.set(Some(key));
         }
-        match wait.kind {
-            WaitKind::Readable(id) => self.stand(task, id, Direction::Read),
-            WaitKind::Writable(id) => self.stand(task, id, Direction::Write),
-            WaitKind::Turn | WaitKind::Until(_) | WaitKind::Parked => {}
+        match wait.what {
+            WaitFor::Readable(id) => self.stand(task, id, Direction::Read),
+            WaitFor::Writable(id) => self.stand(task, id, Direction::Write),
+            _ => {}
         }
     }
 
@@ -486,9 +341,9 @@ impl Scheduler {
                 if let Some(key) = local.timer.take() {
                     drop(self.timers.borrow_mut().remove(key));
                 }
-                let stood = match local.waiting.replace(Waiting::No) {
-                    Waiting::Read(id) => Some((id, Direction::Read)),
-                    Waiting::Write(id) => Some((id, Direction::Write)),
+                let stood = match local.waiting.replace(WaitFor::Turn) {
+                    WaitFor::Readable(id) => Some((id, Direction::Read)),
+                    WaitFor::Writable(id) => Some((id, Direction::Write)),
                     _ => None,
                 };
                 if let (Some(ticket), Some((id, direction))) = (local.ticket.take(), stood) {
@@ -510,6 +365,96 @@ impl Scheduler {
         }
     }
 
+    /// Polls the operating system for events, sleeping up to `timeout` until one comes (`None`: without an end), and the
+    /// clock for due timers; wakes the tasks that these concern. With `idle`, a virtual clock moves to the next deadline
+    /// if no event came. Returns `false` if nothing has moved.
+    pub(crate) fn poll(&self, timeout: Option<Duration>, idle: bool) -> bool {
+        let begun = Instant::now();
+        let mut ready = Vec::new();
+        self.counters.polls.set(self.counters.polls.get() + 1);
+        let polled =
+            here().pulse.asleep(timeout, || self.reactor.borrow_mut().poll(timeout, &mut ready));
+        let mut any = polled.as_ref().is_ok_and(|rung| *rung) || !ready.is_empty();
+        let rung = polled.unwrap_or_else(|error| self.end_without_events(&error));
+        self.watch.on_behalf_of(By::Socket, || {
+            for waiter in ready {
+                if let Waiter::Task(task) = &waiter {
+                    // SAFETY: tasks in this reactor's lines were spawned on this thread.
+                    unsafe { task.local() }.ticket.set(None); // It has left the line.
+                }
+                self.wake_waiter(waiter);
+            }
+        });
+        if rung {
+            self.take_in();
+        }
+        any |= self.wake_sleepers(idle && !any);
+        let now = Instant::now();
+        self.pace.polled(begun, now);
+        self.polled.set(self.clock.tick(self.clock.at(|| now)) as u32);
+        any
+    }
+
+    /// Carries out what other threads have left: wakes of tasks, and orders.
+    fn take_in(&self) {
+        for task in self.home.inbox.drain() {
+            task.noted();
+            self.wake(task);
+        }
+        for order in self.home.orders.drain() {
+            let open = !self.is_closing();
+            aside(format_args!("an order of another thread, or its destructor,"), || order(open));
+        }
+        if !(self.home.inbox.is_empty() && self.home.orders.is_empty()) {
+            self.home.reactor.ring(); // The next poll takes in more.
+        }
+    }
+
+    /// Wakes all whose deadline has come. With `idle`, a virtual clock first moves to the next deadline if no task is
+    /// ready. Returns whether a deadline had come.
+    fn wake_sleepers(&self, idle: bool) -> bool {
+        let Some(next) = self.timers.borrow().next_tick() else { return false };
+        let idle = idle && !self.awaits_outside() && self.queue.is_empty();
+        if idle && self.clock.is_virtual() {
+            self.clock.jump(next);
+        }
+        let now = self.clock.tick(self.clock.now());
+        self.watch.on_behalf_of(By::Time, || {
+            loop {
+                let due = self.timers.borrow_mut().pop_due(now);
+                let Some(waiter) = due else { break };
+                self.wake_waiter(waiter);
+            }
+        });
+        next <= now
+    }
+
+    /// How long to sleep in a poll when no task is ready: until the next deadline.
+    fn longest_sleep(&self) -> Option<Duration> {
+        let tick = self.timers.borrow().next_tick()?;
+        match self.clock.is_virtual() {
+            true => (!self.awaits_outside()).then_some(Duration::ZERO),
+            false => Some(self.clock.until(tick, self.clock.now())),
+        }
+    }
+
+    /// With no task ready: `Done` if something can still end a wait, `Deadlock` if nothing can, `Quiet` if only code that
+    /// keeps a waker, on this thread or another, can.
+    fn stalled(&self) -> Progress {
+        let (in_line, pollers) = self.reactor.borrow().waiting();
+        // In this order: a waker that is gone has left its task in the inbox before, and a handle its orders.
+        let wakers = self.home.wakers.load(Acquire);
+        let certain = !self.timers.borrow().is_empty()
+            || in_line > 0
+            || pollers > 0 && wakers > 0
+            || self.awaits_outside();
+        match (certain, wakers, self.home.inbox.is_empty() && self.home.orders.is_empty()) {
+            (true, _, _) | (_, _, false) => Progress::Done,
+            (false, 0, true) => Progress::Deadlock,
+            (false, _, true) => Progress::Quiet,
+        }
+    }
+
     fn finish(&self, task: &Arc<Task>) {
         // SAFETY: the task has just had its turn on this thread.
         let local = unsafe { task.local() };
@@ -526,13 +471,7 @@ impl Scheduler {
         if self.watch.is_on() {
             self.tell(task, What::Ends(outcome));
         }
-        if let Some(joiner) = local.joiner.take() {
-            self.wake_waiter(joiner);
-        }
-        // One by one: a callback may add another.
-        while let Some(callback) = local.if_extras(|extras| extras.callbacks.pop_front()) {
-            aside(format_args!("a callback at the end of {task}"), callback);
-        }
+        self.report_end(task);
         self.watch.by.set(By::Outside);
     }
 }

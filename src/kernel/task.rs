@@ -13,201 +13,23 @@
 //! A wake of a `Ready` or `Done` task does nothing, so waking too often is only a waste. A task is `Ready` exactly
 //! while it is in the run queue, so that it is there once at most. One that never ends is `Left` when its run does.
 
-use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
-use std::collections::VecDeque;
 use std::fmt;
 use std::panic::Location;
 use std::ptr;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::task::Waker;
-use std::time::Instant;
 
 use super::coroutine::Switch;
+use super::edge::extras::ExtrasCell;
 use super::edge::foreign::ForeignWaker;
 use super::edge::inbox::{Flag, Inbox};
 use super::edge::observe::Era;
-use super::edge::trail::TrailKey;
-use super::reactor::{Shared, SourceId, Ticket};
+use super::edge::source::ReactorHandle;
+use super::reactor::Ticket;
 use super::timers::TimerKey;
-
-/// What a coroutine waits for: what a task leaves at the door, and what a [`Generator`] of the first era
-/// hands to whoever resumes it.
-///
-/// A `Wait` is itself an operation: waiting for it returns when what it says may have happened.
-///
-/// [`Generator`]: crate::generator::Generator
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Wait {
-    /// What must happen.
-    pub kind: WaitKind,
-    /// When to wake all the same.
-    pub deadline: Option<Instant>,
-    /// For whoever has to find out why nothing moves.
-    pub(crate) cause: Cause,
-    /// Which task said it, and how often that had been woken by then: a wake that came in between is not
-    /// missed. (0: no task.)
-    pub(crate) sayer: (u64, u32),
-}
-
-/// Who or what can end a wait that is neither for a socket nor for a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cause {
-    /// Whoever has a waker.
-    Waker,
-    /// The task with this id, by ending.
-    Task(u64),
-    /// Something that has a name.
-    Named(&'static &'static str),
-    /// Something on which a task has left its trail.
-    Trail(TrailKey),
-}
-
-/// What a waiting task waits for, in short: what is kept for reports.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Waiting {
-    /// It does not.
-    No,
-    Read(SourceId),
-    Write(SourceId),
-    Time,
-    /// Whoever has a waker.
-    Waker,
-    /// The end of a task.
-    Task(u64),
-    Named(&'static &'static str),
-    Trail(TrailKey),
-}
-
-/// What must happen before a coroutine should be resumed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum WaitKind {
-    /// Nothing: the coroutine only lets the others have a turn.
-    Turn,
-    /// A socket has bytes, a connection, an end or an error to read.
-    Readable(SourceId),
-    /// A socket takes bytes, has connected, or has failed.
-    Writable(SourceId),
-    /// The time has come.
-    Until(Instant),
-    /// Somebody wakes it.
-    Parked,
-}
-
-impl Wait {
-    pub(crate) const PARKED: Wait = Wait::new(WaitKind::Parked);
-    pub(crate) const TURN: Wait = Wait::new(WaitKind::Turn);
-
-    pub(crate) const fn new(kind: WaitKind) -> Wait {
-        Wait { kind, deadline: None, cause: Cause::Waker, sayer: (0, 0) }
-    }
-
-    /// Until something happens that has a name.
-    pub(crate) const fn named(what: &'static &'static str) -> Wait {
-        Wait { cause: Cause::Named(what), ..Wait::PARKED }
-    }
-
-    /// Until `task` ends.
-    pub(crate) fn join(task: &Task) -> Wait {
-        Wait { cause: Cause::Task(task.id), ..Wait::PARKED }
-    }
-
-    pub(crate) fn in_short(&self) -> Waiting {
-        match (self.kind, self.cause) {
-            (WaitKind::Turn, _) => Waiting::No,
-            (WaitKind::Readable(id), _) => Waiting::Read(id),
-            (WaitKind::Writable(id), _) => Waiting::Write(id),
-            (WaitKind::Until(_), _) => Waiting::Time,
-            (WaitKind::Parked, Cause::Waker) => Waiting::Waker,
-            (WaitKind::Parked, Cause::Task(id)) => Waiting::Task(id),
-            (WaitKind::Parked, Cause::Named(what)) => Waiting::Named(what),
-            (WaitKind::Parked, Cause::Trail(key)) => Waiting::Trail(key),
-        }
-    }
-
-    /// This wait, which ends at `deadline` at the latest.
-    pub(crate) fn until(self, deadline: Option<Instant>) -> Wait {
-        Wait { deadline: earliest(self.deadline, deadline), ..self }
-    }
-
-    /// When this wait ends at the latest.
-    pub(crate) fn ends(&self) -> Option<Instant> {
-        match self.kind {
-            WaitKind::Until(time) => earliest(Some(time), self.deadline),
-            _ => self.deadline,
-        }
-    }
-}
-
-/// Room for a `Wait`. Its parts are apart, so that the commonest ones cost one store.
-pub(crate) struct WaitCell {
-    pub(crate) kind: Cell<WaitKind>,
-    pub(crate) deadline: Cell<Option<Instant>>,
-    pub(crate) cause: Cell<Cause>,
-}
-
-impl WaitCell {
-    #[inline]
-    pub(crate) const fn parked() -> WaitCell {
-        WaitCell {
-            kind: Cell::new(WaitKind::Parked),
-            deadline: Cell::new(None),
-            cause: Cell::new(Cause::Waker),
-        }
-    }
-
-    #[inline]
-    pub(crate) fn set(&self, wait: Wait) {
-        self.kind.set(wait.kind);
-        self.deadline.set(wait.deadline);
-        self.cause.set(wait.cause);
-    }
-
-    #[inline]
-    pub(crate) fn get(&self) -> Wait {
-        let (kind, deadline, cause) = (self.kind.get(), self.deadline.get(), self.cause.get());
-        Wait { kind, deadline, cause, sayer: (0, 0) }
-    }
-
-    #[inline]
-    pub(crate) fn clear(&self) {
-        self.set(Wait::PARKED);
-    }
-
-    /// Takes over what `other` has.
-    #[inline]
-    pub(crate) fn copy(&self, other: &WaitCell) {
-        self.kind.set(other.kind.get());
-        if !other.is_turn() {
-            self.deadline.set(other.deadline.get());
-            self.cause.set(other.cause.get());
-        }
-    }
-
-    /// Ends the wait at `deadline` at the latest.
-    #[inline]
-    pub(crate) fn limit(&self, deadline: Option<Instant>) {
-        if deadline.is_some() {
-            self.deadline.set(earliest(self.deadline.get(), deadline));
-        }
-    }
-
-    #[inline]
-    pub(crate) fn is_turn(&self) -> bool {
-        matches!(self.kind.get(), WaitKind::Turn)
-    }
-}
-
-pub(crate) fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
-}
+use super::wait::WaitFor;
 
 /// What an era does in a turn: the kernel's whole idea of a task's code.
 pub(crate) trait Body {
@@ -238,6 +60,17 @@ impl Waiter {
     pub(crate) fn waker(waker: Waker) -> Waiter {
         Waiter::Waker(ForeignWaker::new(waker))
     }
+
+    /// Whether it is a task that will not run any more.
+    ///
+    /// # Safety
+    ///
+    /// The caller is on the home thread of the task, if it is one.
+    #[inline]
+    pub(crate) unsafe fn is_left(&self) -> bool {
+        // SAFETY: the caller's.
+        matches!(self, Waiter::Task(task) if unsafe { task.local() }.state.get() == State::Left)
+    }
 }
 
 /// What another thread wants done on the home thread: called there with `true`, or with `false` when the
@@ -250,7 +83,7 @@ pub(crate) struct Home {
     pub(crate) run: u32,
     pub(crate) inbox: Inbox<Arc<Task>>,
     pub(crate) orders: Inbox<Order>,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) reactor: Arc<ReactorHandle>,
     /// Wakers of tasks, and handles, that somebody keeps: while there are any, a task may yet be woken.
     pub(crate) wakers: AtomicUsize,
     /// How many operations are under way on other threads, and will wake somebody.
@@ -276,7 +109,7 @@ pub(crate) struct Task {
     pub(crate) stack_size: u32,
     pub(crate) era: Era,
     /// Lies in the inbox already.
-    notified: Flag,
+    pub(super) notified: Flag,
     local: Local,
 }
 
@@ -300,7 +133,8 @@ pub(crate) struct Local {
     pub(crate) raised: Cell<u16>,
     /// How often it has been woken, modulo 2^32.
     pub(crate) wakes: Cell<u32>,
-    pub(crate) waiting: Cell<Waiting>,
+    /// What it waits for; `Turn` if it does not.
+    pub(crate) waiting: Cell<WaitFor>,
     pub(crate) timer: Cell<Option<TimerKey>>,
     /// Its place in the line for the socket that it waits for.
     pub(crate) ticket: Cell<Option<Ticket>>,
@@ -311,36 +145,12 @@ pub(crate) struct Local {
     /// The lowest usable address of the stack it has now; 0: none.
     pub(crate) stack: Cell<usize>,
     /// What few tasks have.
-    extras: Cell<Option<Box<Extras>>>,
+    pub(crate) extras: ExtrasCell,
     /// Where the scheduler keeps it in its table.
     pub(crate) slot: Cell<u32>,
     /// The number of the task that spawned it, modulo 2^32; 0: no task.
     pub(crate) parent: u32,
 }
-
-/// What few tasks have: behind one pointer.
-#[derive(Default)]
-pub(crate) struct Extras {
-    /// Task-local values.
-    pub(crate) values: Vec<Value>,
-    /// What is called when the task is done, in this order.
-    pub(crate) callbacks: VecDeque<Callback>,
-}
-
-/// A value that the task has for itself.
-#[derive(Clone)]
-pub(crate) struct Value {
-    /// The address of the static that it is the value of.
-    pub(crate) key: usize,
-    pub(crate) value: Rc<dyn Any>,
-    /// How tasks that this one spawns get theirs, if they do.
-    pub(crate) copy: Option<CopyValue>,
-}
-
-pub(crate) type CopyValue = fn(&dyn Any) -> Rc<dyn Any>;
-
-/// It is called on the scheduler's own stack, and does not panic.
-pub(crate) type Callback = Box<dyn FnOnce()>;
 
 // SAFETY: every field outside of `local` is `Send` and `Sync`. `local` is reached through `Task::local`
 // only, whose caller is on the home thread. Dropping the last `Arc` on another thread drops `local` there: the
@@ -367,7 +177,7 @@ impl Task {
             turns: Cell::new(0),
             since: Cell::new(0),
             raised: Cell::new(0),
-            waiting: Cell::new(Waiting::No),
+            waiting: Cell::new(WaitFor::Turn),
             left: Cell::new(None),
             slot: Cell::new(u32::MAX),
             timer: Cell::new(None),
@@ -375,7 +185,7 @@ impl Task {
             joiner: Cell::new(None),
             limits: Cell::new(ptr::null()),
             stack: Cell::new(0),
-            extras: Cell::new(None),
+            extras: ExtrasCell::default(),
             body: UnsafeCell::new(Some(body)),
         };
         let notified = Flag::new();
@@ -391,24 +201,14 @@ impl Task {
     pub(crate) unsafe fn local(&self) -> &Local {
         &self.local
     }
-
-    /// From another thread: asks the home thread to wake the task.
-    pub(crate) fn notify(self: Arc<Task>) {
-        if self.notified.raise() {
-            let home = self.home.clone();
-            if home.inbox.push(self) {
-                home.shared.ring();
-            }
-        }
-    }
-
-    /// On the home thread: takes note that the task was taken out of the inbox.
-    pub(crate) fn noted(&self) {
-        self.notified.lower();
-    }
 }
 
 impl Local {
+    /// Whether the task is to stop at its next wait.
+    pub(crate) fn is_to_stop(&self) -> bool {
+        self.cancelled.get() && self.shields.get() == 0
+    }
+
     /// The task gives up its turn there.
     #[inline]
     pub(crate) fn leaves(&self, site: &'static Location<'static>) {
@@ -426,22 +226,6 @@ impl Local {
         // does, since both are called by the scheduler, for a task that is not in its turn.
         let body = unsafe { &mut *self.body.get() };
         body.as_mut().expect("a task that is not done has a body").turn()
-    }
-
-    /// Calls `f`, which runs no code of the user's, with the extras; makes them if there are none.
-    pub(crate) fn extras<R>(&self, f: impl FnOnce(&mut Extras) -> R) -> R {
-        let mut extras = self.extras.take().unwrap_or_default();
-        let result = f(&mut extras);
-        self.extras.set(Some(extras));
-        result
-    }
-
-    /// As [`extras`](Local::extras), but makes none.
-    pub(crate) fn if_extras<R: Default>(&self, f: impl FnOnce(&mut Extras) -> R) -> R {
-        let Some(mut extras) = self.extras.take() else { return R::default() };
-        let result = f(&mut extras);
-        self.extras.set(Some(extras));
-        result
     }
 
     /// Takes the body out, when it has finished.

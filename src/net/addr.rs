@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 
 use super::turn::can_suspend;
 use crate::kernel::door;
+use crate::kernel::wait;
 use crate::offload::{Offload, Pool, begin};
 
 /// More than the name servers of most networks answer at a time.
@@ -164,7 +165,7 @@ impl Future for Lookup {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            State::Known(result) => door::within_share(cx, |_| {
+            State::Known(result) => wait::within_share(cx, |_| {
                 Poll::Ready(result.take().expect("polled until it is ready"))
             }),
             State::Asking(offload) => Pin::new(offload).poll(cx),

@@ -19,6 +19,7 @@ use super::addr::{Lookup, all_failed, cannot};
 use super::inner::Inner;
 use crate::kernel::reactor::Direction;
 use crate::kernel::scheduler::Scheduler;
+use crate::kernel::wait;
 use crate::time::{Sleep, sleep};
 
 /// How long an attempt goes on alone: RFC 8305's "Connection Attempt Delay".
@@ -77,7 +78,13 @@ impl Future for Connect {
     type Output = io::Result<Inner<net::TcpStream>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
+        wait::within_share(cx, |cx| self.try_in_turn(cx))
+    }
+}
+
+impl Connect {
+    fn try_in_turn(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Inner<net::TcpStream>>> {
+        let this = self;
         if let Some(lookup) = &mut this.lookup {
             let found = ready!(Pin::new(lookup).poll(cx))?;
             this.lookup = None;

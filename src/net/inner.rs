@@ -16,9 +16,10 @@ use std::thread;
 use std::time::Duration;
 
 use super::socket::{Readiness, Socket};
-use super::turn::{can_suspend, spent};
+use super::turn::can_suspend;
 use crate::kernel::door;
 use crate::kernel::reactor::Direction;
+use crate::kernel::wait;
 use crate::time;
 
 /// A socket of std's in the kernel's non-blocking mode, with the modes of the green era.
@@ -132,7 +133,7 @@ impl<S: AsRawFd> Inner<S> {
                 Err(e) if would_block(&e) => {}
                 result => return result,
             }
-            if spent() {
+            if wait::is_spent() {
                 door::yield_now();
                 continue;
             }

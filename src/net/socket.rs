@@ -20,13 +20,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use super::turn::{can_suspend, share, spend, spent};
+use super::turn::can_suspend;
 use super::writers::Writers;
-use crate::kernel::cancel;
-use crate::kernel::door::{self, Registration};
-use crate::kernel::reactor::{Direction, EVENTS, News, Reactor, Source, SourceId, poll_one};
-use crate::kernel::scheduler::{Scheduler, now};
-use crate::kernel::task::{Wait, WaitKind, Waiter};
+use crate::kernel::door;
+use crate::kernel::edge::entered::now;
+use crate::kernel::edge::registration::Registration;
+use crate::kernel::edge::source::{News, Source};
+use crate::kernel::edge::unwinding;
+use crate::kernel::reactor::{Direction, EVENTS, Reactor, announce, poll_one};
+use crate::kernel::scheduler::Scheduler;
+use crate::kernel::task::Waiter;
+use crate::kernel::wait::{self, SourceId, Wait, WaitFor};
 use crate::time::Elapsed;
 
 /// A non-blocking socket of std's, and its registrations.
@@ -85,7 +89,7 @@ impl<S: AsRawFd> Socket<S> {
         direction: Direction,
         mut call: impl FnMut(&S) -> io::Result<R>,
     ) -> Attempt<R> {
-        if spent() {
+        if wait::is_spent() {
             return Attempt::Spent;
         }
         if direction == Direction::Read && self.drained.load(Ordering::Relaxed) {
@@ -104,7 +108,7 @@ impl<S: AsRawFd> Socket<S> {
                     return Attempt::WouldBlock;
                 }
                 result => {
-                    spend();
+                    wait::spend();
                     return Attempt::Done(result);
                 }
             }
@@ -122,7 +126,8 @@ impl<S: AsRawFd> Socket<S> {
 
     /// Whether the reactor of this thread would know if anything had come, and nothing has.
     pub(super) fn is_quiet(&self) -> bool {
-        let knows = Scheduler::with(|scheduler| scheduler.is_some_and(Scheduler::has_just_asked));
+        let knows =
+            Scheduler::with(|scheduler| scheduler.is_some_and(|s| s.pace.is_fresh(Instant::now())));
         knows && self.with_reactor(Reactor::is_quiet).unwrap_or(false)
     }
 
@@ -181,7 +186,7 @@ impl<S: AsRawFd> Socket<S> {
         // Libraries poll for whatever reason, and mostly nothing has come: the reactor knows.
         let id = match direction {
             // (While a stack unwinds, the reactor is not asked.)
-            Direction::Read if !cancel::unwinds() => {
+            Direction::Read if !unwinding::unwinds() => {
                 self.with_reactor(|r, id| (!r.is_ready(id, direction)).then_some(id))
             }
             _ => None,
@@ -192,7 +197,7 @@ impl<S: AsRawFd> Socket<S> {
                 id
             }
             None => loop {
-                ready!(share(cx));
+                ready!(wait::share(cx));
                 match self.attempt(direction, &mut call) {
                     Attempt::Done(result) => return Poll::Ready(result),
                     Attempt::Spent => continue,
@@ -207,7 +212,7 @@ impl<S: AsRawFd> Socket<S> {
                 }
             },
         };
-        if !door::leave(cx, wait_for(id, direction)) {
+        if !wait::record(cx, wait_for(id, direction)) {
             let waiter = Waiter::waker(cx.waker().clone());
             Scheduler::with(|scheduler| {
                 let scheduler = scheduler.expect("registered with it");
@@ -242,15 +247,14 @@ impl<S: AsRawFd> Socket<S> {
 
     fn deregister(&mut self) {
         self.writers.forget(self.source.fd());
-        wake_those(|here, woken| self.source.deregister(here, woken));
+        let registrations = self.source.take();
+        wake_those(|here, woken| announce(News::Closed, registrations, here, woken));
     }
 
     /// Wakes whoever waits to write, on this socket or a clone of it: they cannot any more.
     pub(super) fn end_writing(&self) {
-        let homes = self.writers.end();
-        wake_those(|mut here, woken| {
-            homes.iter().for_each(|home| home.tell(News::Ended, &mut here, woken));
-        });
+        let registrations = self.writers.end();
+        wake_those(|here, woken| announce(News::Ended, registrations, here, woken));
     }
 }
 
@@ -294,9 +298,9 @@ impl Future for Readiness<'_> {
     type Output = io::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(share(cx));
+        ready!(wait::share(cx));
         let (fd, direction) = (self.source.fd(), self.direction);
-        if cancel::unwinds() && is_ready_now(fd, direction) {
+        if unwinding::unwinds() && is_ready_now(fd, direction) {
             return Poll::Ready(Ok(())); // The reactor is not asked then.
         }
         let Some(looked) = look(self.source, self.writers, direction) else {
@@ -312,11 +316,11 @@ impl Future for Readiness<'_> {
             ready = direction == Direction::Write && self.writers.have_ended();
         }
         if ready {
-            spend();
+            wait::spend();
             return Poll::Ready(Ok(()));
         }
         let wait = wait_for(id, direction);
-        if !door::leave(cx, wait) {
+        if !wait::record(cx, wait) {
             self.registration.renew(cx, wait);
         }
         Poll::Pending
@@ -326,7 +330,7 @@ impl Future for Readiness<'_> {
 /// On a thread without a scheduler: leaves the wait for a generator to yield, for whoever resumes it has to watch
 /// the descriptor. An error, where there is no such generator.
 fn wait_by_hand(cx: &Context<'_>, fd: RawFd, direction: Direction) -> Poll<io::Error> {
-    match door::leave(cx, wait_for(SourceId::unregistered(fd), direction)) {
+    match wait::record(cx, wait_for(SourceId::unregistered(fd), direction)) {
         true => Poll::Pending,
         false => Poll::Ready(io::Error::new(io::ErrorKind::Unsupported, MOVED)),
     }
@@ -353,8 +357,8 @@ fn count_would_block() {
 
 fn wait_for(id: SourceId, direction: Direction) -> Wait {
     Wait::new(match direction {
-        Direction::Read => WaitKind::Readable(id),
-        Direction::Write => WaitKind::Writable(id),
+        Direction::Read => WaitFor::Readable(id),
+        Direction::Write => WaitFor::Writable(id),
     })
 }
 
@@ -372,7 +376,7 @@ fn look(
             Err(e) => return Some(Err(e)),
         };
         let ready = reactor.is_ready(id, direction)
-            || direction == Direction::Write && !writers.expect(reactor.home(id));
+            || direction == Direction::Write && !writers.expect(reactor.registered(id));
         Some(Ok((id, ready)))
     })
 }

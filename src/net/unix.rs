@@ -24,9 +24,10 @@ use super::inner::{Inner, Pauses, limits, pause, shutdown, socket, stds, three_e
 use super::listener::{AtLimit, listen_at, listener, unless_aborted};
 use super::socket::Readiness;
 use super::stream::{receive, send, send_vectored, stream, total};
-use super::turn::{can_suspend, share, spend};
+use super::turn::can_suspend;
 use crate::kernel::door;
 use crate::kernel::reactor::Direction;
+use crate::kernel::wait;
 use crate::time::{Sleep, sleep};
 
 /// A connection over a Unix socket: [`std::os::unix::net::UnixStream`] that suspends the task where that
@@ -181,8 +182,9 @@ impl Future for Connecting {
                 ready!(Pin::new(pause).poll(cx));
                 this.pause = None;
             }
-            ready!(share(cx));
-            let address = this.address.take().expect("polled until it is ready")?;
+            ready!(wait::share(cx));
+            let address = this.address.take().expect("polled until it is ready");
+            let address = address.inspect_err(|_| wait::spend())?;
             let connected = match this.attempt(&address) {
                 Err(e) if would_block(&e) => {
                     this.address = Some(Ok(address));
@@ -191,7 +193,7 @@ impl Future for Connecting {
                 }
                 connected => connected.map_err(|e| named("connect to", &address, e)),
             };
-            spend();
+            wait::spend();
             let socket = this.socket.take();
             return Poll::Ready(connected.map(|()| {
                 let socket = OwnedFd::from(socket.expect("it has connected"));
@@ -429,7 +431,7 @@ impl UnixDatagram {
     pub async fn sending_to_addr(&self, buf: &[u8], address: &SocketAddr) -> io::Result<usize> {
         let mut pauses = Pauses::new();
         loop {
-            poll_fn(|cx| share(cx)).await;
+            poll_fn(|cx| wait::share(cx)).await;
             match self.try_send_to_addr(buf, address) {
                 Err(e) if would_block(&e) => sleep(pauses.next()).await,
                 result => return result,

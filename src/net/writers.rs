@@ -7,7 +7,7 @@
 use std::os::fd::RawFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::kernel::reactor::Home;
+use crate::kernel::edge::source::Registered;
 
 #[derive(Debug, Default)]
 pub(super) struct Writers(Mutex<State>);
@@ -16,18 +16,18 @@ pub(super) struct Writers(Mutex<State>);
 struct State {
     ended: bool,
     /// Where somebody has waited.
-    homes: Vec<Home>,
+    registered: Vec<Registered>,
 }
 
 impl Writers {
-    /// Somebody is about to wait for room at `home`. False: nothing can be written any more, and nobody would
+    /// Somebody is about to wait for room at `at`. False: nothing can be written any more, and nobody would
     /// tell.
-    pub(super) fn expect(&self, home: Home) -> bool {
+    pub(super) fn expect(&self, at: Registered) -> bool {
         let mut state = self.lock();
-        let same = |other: &Home| other.id == home.id && other.shared.ptr_eq(&home.shared);
-        if !state.ended && !state.homes.iter().any(same) {
-            state.homes.retain(|home| home.shared.strong_count() > 0);
-            state.homes.push(home);
+        let same = |other: &Registered| other.id == at.id && other.reactor.ptr_eq(&at.reactor);
+        if !state.ended && !state.registered.iter().any(same) {
+            state.registered.retain(|at| at.reactor.strong_count() > 0);
+            state.registered.push(at);
         }
         !state.ended
     }
@@ -38,15 +38,15 @@ impl Writers {
     }
 
     /// Nothing can be written any more: gives those who are to be told.
-    pub(super) fn end(&self) -> Vec<Home> {
+    pub(super) fn end(&self) -> Vec<Registered> {
         let mut state = self.lock();
         state.ended = true;
-        std::mem::take(&mut state.homes)
+        std::mem::take(&mut state.registered)
     }
 
     /// A clone is closed: whoever waits for it learns of that.
     pub(super) fn forget(&self, fd: RawFd) {
-        self.lock().homes.retain(|home| home.id.fd() != fd);
+        self.lock().registered.retain(|at| at.id.fd() != fd);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -20,11 +20,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::thread;
 
-use crate::kernel::door;
 use crate::kernel::edge::foreign::ForeignWaker;
 use crate::kernel::edge::waker::Outside;
 use crate::kernel::scheduler::Scheduler;
-use crate::kernel::task::Wait;
+use crate::kernel::wait::{self, Wait};
 pub(crate) use pool::Pool;
 use pool::{Ticket, contained};
 
@@ -188,7 +187,7 @@ impl<T> Future for Offload<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        door::within_share(cx, |cx| {
+        wait::within_share(cx, |cx| {
             let site = self.site;
             let begun = match &mut self.begun {
                 Ok(begun) => begun,
@@ -203,7 +202,7 @@ impl<T> Future for Offload<T> {
                     Poll::Ready(result.unwrap_or_else(|payload| resume_unwind(payload)))
                 }
                 None => {
-                    door::leave(cx, Wait::named(&"work on another thread")); // for the reports
+                    wait::record(cx, Wait::named(&"work on another thread")); // for the reports
                     Poll::Pending
                 }
             }

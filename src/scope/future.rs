@@ -10,6 +10,8 @@ use std::future::{Future, pending, poll_fn};
 use std::marker::PhantomData;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{AcqRel, Release};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -17,6 +19,7 @@ use slab::Slab;
 
 use super::members::First;
 use crate::kernel::edge::foreign::ForeignWaker;
+use crate::kernel::wait;
 
 /// Where child futures are spawned that may borrow whatever outlives the [`scope`].
 pub struct Scope<'env> {
@@ -125,13 +128,13 @@ async fn drive<'env, T>(
     let mut result = None;
     let mut children = Slab::new();
     let ready = Arc::new(Ready::default());
-    poll_fn(|cx| {
+    let mut polled = |cx: &mut Context<'_>| {
         let waker = ForeignWaker::of(cx);
         // Dropped when the lock is free again: a waker may be code of the user's.
         let old = ready.lock().scope.replace(waker);
         drop(old);
-        // Those that are due now have one turn, and the body a second one if a child has ended: whoever is
-        // due again by then lets the other tasks of the thread go first.
+        // Each child that is due has one turn, and the body a second one if a child has ended: those that are due again
+        // by then let the other tasks of the thread go first.
         let mut due = std::mem::take(&mut ready.lock().children);
         for _ in 0..2 {
             if result.is_none()
@@ -142,11 +145,16 @@ async fn drive<'env, T>(
             if is_stopped() {
                 return Poll::Ready(None);
             }
-            due.extend(scope.new.take().into_iter().map(|child| children.insert(child)));
+            for child in scope.new.take() {
+                let index = children.vacant_key();
+                children.insert((child, Arc::new(ChildWaker::new(index, ready.clone()))));
+                due.push(index);
+            }
             let before = children.len();
             for index in due.drain(..) {
-                let Some(child) = children.get_mut(index) else { continue };
-                let waker = Waker::from(Arc::new(ChildWaker { index, ready: ready.clone() }));
+                let Some((child, waker)) = children.get_mut(index) else { continue };
+                waker.is_due.store(false, Release);
+                let waker = Waker::from(Arc::clone(waker));
                 if child.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
                     drop(children.remove(index));
                 }
@@ -161,13 +169,12 @@ async fn drive<'env, T>(
         if !ready.lock().children.is_empty() || !scope.new.borrow().is_empty() {
             cx.waker().wake_by_ref();
         }
-        match children.is_empty() {
-            true if result.is_some() => Poll::Ready(result.take()),
-            true => Poll::Pending,
+        match children.is_empty() && result.is_some() {
+            true => Poll::Ready(result.take()),
             false => Poll::Pending,
         }
-    })
-    .await
+    };
+    poll_fn(|cx| wait::within_share(cx, &mut polled)).await
 }
 
 impl<'env> Scope<'env> {
@@ -241,13 +248,13 @@ impl<T> Future for Scoped<T> {
     type Output = T;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        match self.slot.value.take() {
+        wait::within_share(cx, |cx| match self.slot.value.take() {
             Some(value) => Poll::Ready(value),
             None => {
                 self.slot.waiter.set(Some(ForeignWaker::of(cx)));
                 Poll::Pending
             }
-        }
+        })
     }
 }
 
@@ -275,11 +282,23 @@ impl Ready {
 
 struct ChildWaker {
     index: usize,
+    /// It is among those to be polled.
+    is_due: AtomicBool,
     ready: Arc<Ready>,
+}
+
+impl ChildWaker {
+    /// Of a child that is to be polled for the first time.
+    fn new(index: usize, ready: Arc<Ready>) -> ChildWaker {
+        ChildWaker { index, is_due: AtomicBool::new(true), ready }
+    }
 }
 
 impl Wake for ChildWaker {
     fn wake(self: Arc<Self>) {
+        if self.is_due.swap(true, AcqRel) {
+            return;
+        }
         let scope = {
             let mut due = self.ready.lock();
             due.children.push(self.index);

@@ -7,14 +7,14 @@ use std::cell::Cell;
 use std::fmt;
 use std::future::poll_fn;
 use std::marker::PhantomData;
-use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 
 use super::members::{First, Members};
 use crate::join::{JoinError, JoinHandle};
 use crate::kernel::cancel;
 use crate::kernel::door;
-use crate::kernel::scheduler::current;
+use crate::kernel::edge::unwinding;
+use crate::kernel::here::current;
 
 /// Where tasks are spawned that may borrow whatever outlives the call of [`scope`].
 pub struct Scope<'scope, 'env: 'scope> {
@@ -280,13 +280,13 @@ impl<T, F: FnOnce() -> T> Child<T, F> {
         let mut presence = presence;
         presence.begun = true;
         let value = value;
-        match panic::catch_unwind(AssertUnwindSafe(body)) {
+        match unwinding::catch(body) {
             Ok(result) => value.set(Some(result)),
             Err(payload) => {
                 if !cancel::is_to_root(&*payload) {
                     presence.fail(Failure::Panicked);
                 }
-                panic::resume_unwind(payload);
+                unwinding::unwind_with(payload);
             }
         }
     }

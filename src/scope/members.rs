@@ -3,18 +3,21 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use crate::join::Canceller;
-use crate::kernel::cancel::{self, Opened};
+use crate::kernel::cancel;
 use crate::kernel::door;
+use crate::kernel::edge::entered::now;
+use crate::kernel::edge::opened::Opened;
+use crate::kernel::edge::unwinding;
 use crate::kernel::edge::waker;
 use crate::kernel::edge::warn;
-use crate::kernel::scheduler::{in_task, now};
-use crate::kernel::task::{Task, Wait, Waiter};
+use crate::kernel::here::in_task;
+use crate::kernel::task::{Task, Waiter};
+use crate::kernel::wait::{self, Wait};
 
 pub(crate) struct Members {
     /// What reports call them.
@@ -118,7 +121,7 @@ impl Members {
     /// Has whoever polls woken when the last has left, or by [`wake`](Members::wake).
     pub(crate) fn watch(&self, cx: &Context<'_>) {
         self.waiter.set(Some(door::waiter(cx)));
-        door::leave(cx, Wait::named(self.what));
+        wait::record(cx, Wait::named(self.what));
     }
 
     /// Ready when none is left.
@@ -143,12 +146,12 @@ impl Members {
     /// Outside of a task.
     #[track_caller]
     pub(crate) fn enclose<T>(&self, body: impl FnOnce() -> T) -> T {
-        cancel::refuse_while_unwinding();
+        unwinding::refuse_while_unwinding();
         assert!(in_task(), "a scope outside of any task: call it inside `wouldblock::run(|| ..)`");
         let _open = Opened::one(|open| &open.scopes);
-        let result = panic::catch_unwind(AssertUnwindSafe(body));
+        let result = unwinding::catch(body);
         let waited = match &result {
-            Ok(_) => panic::catch_unwind(AssertUnwindSafe(|| self.wait())),
+            Ok(_) => unwinding::catch(|| self.wait()),
             Err(_) => Ok(()),
         };
         if result.is_err() || waited.is_err() {
@@ -161,9 +164,9 @@ impl Members {
         }
         if let Err(payload) = waited {
             drop(result); // Not before none is left: what `body` returned may unwind as well.
-            panic::resume_unwind(payload);
+            unwinding::unwind_with(payload);
         }
-        result.unwrap_or_else(|payload| panic::resume_unwind(payload))
+        result.unwrap_or_else(|payload| unwinding::unwind_with(payload))
     }
 
     /// As [`enclose`](Members::enclose), for a body that fails together with them: `fail`, which calls
@@ -179,7 +182,7 @@ impl Members {
         body: impl FnOnce() -> Result<T, E>,
         fail: impl FnOnce(E),
     ) -> Option<T> {
-        self.enclose(|| match cancel::Limit::hold(what, &self.stopped, body)? {
+        self.enclose(|| match door::with_limit(what, &self.stopped, body)? {
             Ok(value) => Some(value),
             Err(error) => {
                 fail(error);

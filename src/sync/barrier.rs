@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use super::line::Line;
 use super::wait_queue::Key;
 use crate::kernel::door;
-use crate::kernel::task::Wait;
+use crate::kernel::wait::{self, Wait};
 
 /// [`std::sync::Barrier`] for the tasks of one thread: opens when so many have come, and closes again behind
 /// them.
@@ -93,7 +93,7 @@ impl Future for BarrierWaiting<'_> {
     type Output = BarrierWaitResult;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<BarrierWaitResult> {
-        door::within_share(cx, |cx| {
+        wait::within_share(cx, |cx| {
             let Barrier { size, line } = self.barrier;
             let wait = || Wait::named(&"the others at a barrier");
             if self.place.is_some() {

@@ -28,6 +28,7 @@ use std::time::Duration;
 use super::line::Line;
 use super::wait_queue::Key;
 use crate::kernel::door;
+use crate::kernel::wait;
 use crate::may_wait::may_take;
 use crate::report::{Kind, Trail};
 use crate::time::timeout;
@@ -139,7 +140,7 @@ impl<T> Chan<T> {
         }
         match self.try_put(item) {
             Ok(()) => {
-                door::spend();
+                wait::spend();
                 Ok(())
             }
             Err(TrySendError::Disconnected(item)) => Err(SendError(item)),
@@ -166,7 +167,7 @@ impl<T> Chan<T> {
         }
         match self.try_get() {
             Ok(item) => {
-                door::spend();
+                wait::spend();
                 Ok(item)
             }
             Err(TryRecvError::Disconnected) => Err(RecvError),
@@ -291,7 +292,7 @@ impl<T> Future for Sending<'_, T> {
     type Output = Result<(), SendError<T>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        door::within_share(cx, |cx| {
+        wait::within_share(cx, |cx| {
             let chan = self.chan;
             if self.place.is_none() {
                 return match chan.try_put(self.item.take().expect("polled until it is ready")) {
@@ -346,7 +347,7 @@ impl<T> Future for Receiving<'_, T> {
     type Output = Result<T, RecvError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        door::within_share(cx, |cx| {
+        wait::within_share(cx, |cx| {
             let chan = self.chan;
             if self.place.is_none() {
                 return match chan.try_get() {

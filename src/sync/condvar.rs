@@ -11,7 +11,7 @@ use super::line::Line;
 use super::mutex::{Locking, MutexGuard};
 use super::wait_queue::Key;
 use crate::kernel::door;
-use crate::kernel::task::Wait;
+use crate::kernel::wait::{self, Wait};
 use crate::time::{now, timeout};
 
 /// [`std::sync::Condvar`] for the tasks of one thread: gives up a mutex until somebody says that what it guards
@@ -96,6 +96,7 @@ impl Condvar {
         while condition(&mut *guard) {
             guard = self.wait(guard);
         }
+        door::completed();
         guard
     }
 
@@ -142,13 +143,12 @@ impl Condvar {
     ) -> (MutexGuard<'a, T>, WaitTimeoutResult) {
         let begin = now();
         loop {
-            if !condition(&mut *guard) {
-                return (guard, WaitTimeoutResult(false));
+            let holds = condition(&mut *guard);
+            let left = limit.saturating_sub(now().saturating_duration_since(begin));
+            if !holds || left.is_zero() {
+                door::completed();
+                return (guard, WaitTimeoutResult(holds));
             }
-            let left = match limit.checked_sub(now().saturating_duration_since(begin)) {
-                Some(left) if !left.is_zero() => left,
-                _ => return (guard, WaitTimeoutResult(true)),
-            };
             guard = self.wait_timeout(guard, left).0;
         }
     }
@@ -201,7 +201,7 @@ impl<'c, T: ?Sized> Future for Notified<'c, '_, T> {
     type Output = Baton<'c>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Baton<'c>> {
-        door::within_share(cx, |cx| {
+        wait::within_share(cx, |cx| {
             let condvar = self.condvar;
             let wait = || Wait::named(&"a condition variable to be notified");
             if self.place.is_some() {

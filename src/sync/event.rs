@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::line::Line;
 use super::wait_queue::Key;
 use crate::kernel::door;
-use crate::kernel::task::Wait;
+use crate::kernel::wait::{self, Wait};
 use crate::may_wait::may_take;
 use crate::time::{Elapsed, timeout};
 
@@ -82,7 +82,7 @@ impl Event {
     #[track_caller]
     pub fn wait(&self) {
         match may_take() && self.is_set() {
-            true => door::spend(),
+            true => wait::spend(),
             false => door::wait(self.waiting()),
         }
     }
@@ -144,7 +144,7 @@ impl Future for EventWaiting<'_> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        door::within_share(cx, |cx| {
+        wait::within_share(cx, |cx| {
             let Event { what, is_set, line } = self.event;
             let wait = || Wait::named(what);
             if self.place.is_some() {

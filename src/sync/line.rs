@@ -12,7 +12,8 @@ use std::task::{Context, Poll};
 use super::wait_queue::{Key, WaitQueue};
 use crate::kernel::door;
 use crate::kernel::edge::waker::wake_waiter;
-use crate::kernel::task::{Wait, Waiter};
+use crate::kernel::task::Waiter;
+use crate::kernel::wait::{self, Wait};
 
 /// A line of those who wait, each of whom may bring something along: a message, the number of permits.
 ///
@@ -46,13 +47,32 @@ impl<X> Line<X> {
 
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len() == 0 || {
+            self.skip_left();
+            self.len() == 0
+        }
+    }
+
+    /// Takes tasks out of the head of the line that were left there when their run ended: what they were granted would be
+    /// lost to all others.
+    fn skip_left(&self) {
+        loop {
+            let mut queue = self.queue.borrow_mut();
+            // SAFETY: a line stays on its thread, and so do the tasks in it.
+            let is_left = |waiter: &Waiter| unsafe { waiter.is_left() };
+            if !queue.first().is_some_and(|first| first.waiter.as_ref().is_some_and(is_left)) {
+                return;
+            }
+            let left = queue.grant();
+            drop(queue);
+            drop(left);
+        }
     }
 
     /// Takes a place at the end, for an operation that then returns `Pending`.
     pub(crate) fn stand(&self, cx: &Context<'_>, wait: Wait, brought: X) -> Key {
         let waiter = Some(door::waiter(cx));
-        door::leave(cx, wait);
+        wait::record(cx, wait);
         self.queue.borrow_mut().push(Standing { waiter, brought })
     }
 
@@ -72,13 +92,14 @@ impl<X> Line<X> {
         let waiter = Some(door::waiter(cx));
         let _before =
             self.queue.borrow_mut().get_mut(key).map(|s| std::mem::replace(&mut s.waiter, waiter));
-        door::leave(cx, wait());
+        wait::record(cx, wait());
         Poll::Pending
     }
 
     /// Grants the first what it waits for: `take` gets what it brought, and then it is woken. False: nobody
     /// waits.
     pub(crate) fn grant(&self, take: impl FnOnce(X)) -> bool {
+        self.skip_left();
         let granted = self.queue.borrow_mut().grant();
         let Some(Standing { waiter, brought }) = granted else { return false };
         take(brought);
@@ -105,6 +126,7 @@ impl<X> Line<X> {
 impl<X: Copy> Line<X> {
     /// What the first has brought.
     pub(crate) fn first(&self) -> Option<X> {
+        self.skip_left();
         self.queue.borrow().first().map(|standing| standing.brought)
     }
 }

@@ -13,6 +13,7 @@ use super::line::Line;
 use super::wait_queue::Key;
 use crate::kernel::door;
 use crate::kernel::edge::trail::Step;
+use crate::kernel::wait;
 use crate::may_wait::may_take;
 use crate::report::{Kind, Trail};
 use crate::time::{Elapsed, timeout};
@@ -107,7 +108,7 @@ impl<T: ?Sized> Mutex<T> {
         if may_take()
             && let Some(guard) = self.lock_now(site)
         {
-            door::spend();
+            wait::spend();
             return guard;
         }
         door::wait(self.locking_at(site))
@@ -222,7 +223,7 @@ impl<'a, T: ?Sized> Future for Locking<'a, T> {
     type Output = MutexGuard<'a, T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<MutexGuard<'a, T>> {
-        door::within_share(cx, |cx| {
+        wait::within_share(cx, |cx| {
             let (mutex, site) = (self.mutex, self.site);
             let Lock { line, trail, .. } = &mutex.lock;
             if self.place.is_some() {

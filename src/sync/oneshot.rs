@@ -22,7 +22,8 @@ use std::time::Duration;
 
 use crate::kernel::door;
 use crate::kernel::edge::waker::wake_waiter;
-use crate::kernel::task::{Wait, Waiter};
+use crate::kernel::task::Waiter;
+use crate::kernel::wait::{self, Wait};
 use crate::may_wait::may_take;
 use crate::time::timeout;
 
@@ -115,7 +116,7 @@ impl<T> Receiver<T> {
         if may_take()
             && let Ok(value) = self.try_recv()
         {
-            door::spend();
+            wait::spend();
             return Ok(value);
         }
         door::wait(self)
@@ -161,12 +162,12 @@ impl<T> Future for Receiver<T> {
     type Output = Result<T, RecvError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        door::within_share(cx, |cx| match self.try_recv() {
+        wait::within_share(cx, |cx| match self.try_recv() {
             Ok(value) => Poll::Ready(Ok(value)),
             Err(TryRecvError::Disconnected) => Poll::Ready(Err(RecvError)),
             Err(TryRecvError::Empty) => {
                 self.0.waiter.set(Some(door::waiter(cx)));
-                door::leave(cx, Wait::named(&"the answer of a oneshot"));
+                wait::record(cx, Wait::named(&"the answer of a oneshot"));
                 Poll::Pending
             }
         })

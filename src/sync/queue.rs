@@ -13,7 +13,7 @@ use super::channel::{RecvError, RecvTimeoutError, SendError, TryRecvError, TrySe
 use super::line::Line;
 use super::wait_queue::Key;
 use crate::kernel::door;
-use crate::kernel::task::Wait;
+use crate::kernel::wait::{self, Wait};
 use crate::may_wait::may_take;
 use crate::report::Kind;
 
@@ -219,7 +219,7 @@ impl<T> Queue<T> {
     #[track_caller]
     pub fn join(&self) {
         match may_take() && self.unfinished() == 0 {
-            true => door::spend(),
+            true => wait::spend(),
             false => door::wait(self.joining()),
         }
     }
@@ -294,7 +294,7 @@ impl<T> Future for Joining<'_, T> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        door::within_share(cx, |cx| {
+        wait::within_share(cx, |cx| {
             let Queue { joiners, .. } = self.queue;
             let wait = || Wait::named(&"the items of a queue to be done");
             if self.place.is_some() {

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use crate::kernel::scheduler::Scheduler;
+use crate::kernel::wait;
 
 /// What came first of a [`select`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,17 +69,19 @@ impl<A: Future, B: Future> Future for Select<A, B> {
             let this = self.get_unchecked_mut();
             (Pin::new_unchecked(&mut this.first), Pin::new_unchecked(&mut this.second))
         };
-        let start = draw(2);
-        for n in start..start + 2 {
-            let polled = match n % 2 {
-                0 => first.as_mut().poll(cx).map(Either::First),
-                _ => second.as_mut().poll(cx).map(Either::Second),
-            };
-            if polled.is_ready() {
-                return polled;
+        wait::within_share(cx, |cx| {
+            let start = draw(2);
+            for n in start..start + 2 {
+                let polled = match n % 2 {
+                    0 => first.as_mut().poll(cx).map(Either::First),
+                    _ => second.as_mut().poll(cx).map(Either::Second),
+                };
+                if polled.is_ready() {
+                    return polled;
+                }
             }
-        }
-        Poll::Pending
+            Poll::Pending
+        })
     }
 }
 
@@ -125,12 +128,14 @@ impl<F: Future> Future for SelectAll<F> {
         let (before, after) = self.0.split_at_mut(draw(count));
         let start = before.len();
         let in_turn = after.iter_mut().zip(start..).chain(before.iter_mut().zip(0..));
-        for (operation, index) in in_turn {
-            if let Poll::Ready(output) = operation.as_mut().poll(cx) {
-                return Poll::Ready((index, output));
+        wait::within_share(cx, |cx| {
+            for (operation, index) in in_turn {
+                if let Poll::Ready(output) = operation.as_mut().poll(cx) {
+                    return Poll::Ready((index, output));
+                }
             }
-        }
-        Poll::Pending
+            Poll::Pending
+        })
     }
 }
 

@@ -13,6 +13,7 @@ use super::line::Line;
 use super::wait_queue::Key;
 use crate::kernel::door;
 use crate::kernel::edge::trail::Step;
+use crate::kernel::wait;
 use crate::may_wait::may_take;
 use crate::report::{Kind, Trail};
 use crate::time::{Elapsed, timeout};
@@ -108,7 +109,7 @@ impl Semaphore {
         if may_take()
             && let Some(permit) = self.try_acquire_many(permits)
         {
-            door::spend();
+            wait::spend();
             return permit;
         }
         door::wait(self.acquiring_many(permits))
@@ -253,7 +254,7 @@ impl<'a> Future for Acquiring<'a> {
     type Output = Permit<'a>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Permit<'a>> {
-        door::within_share(cx, |cx| {
+        wait::within_share(cx, |cx| {
             let Acquiring { semaphore, permits, site, .. } = *self;
             let Semaphore { line, trail, .. } = semaphore;
             if self.place.is_some() {

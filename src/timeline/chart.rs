@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::record::{Awaited, Course, Moment, Row, State};
+use super::record::{Course, Moment, Row, State};
 use crate::kernel::edge::observe::By;
+use crate::kernel::wait::WaitFor;
 
 /// What all pictures tell apart. In this order the legends name them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,12 +54,12 @@ impl Kind {
         match state {
             State::Running => Kind::Running,
             State::Ready => Kind::Ready,
-            State::Waiting { awaited, .. } => match awaited {
-                Awaited::Readable(_) | Awaited::Writable(_) => Kind::Io,
-                Awaited::Time => Kind::Time,
-                Awaited::Task(_) => Kind::Task,
-                Awaited::Named(_) => Kind::Named,
-                Awaited::Waker => Kind::Waker,
+            State::Waiting { what, .. } => match what {
+                WaitFor::Readable(_) | WaitFor::Writable(_) => Kind::Io,
+                WaitFor::Time => Kind::Time,
+                WaitFor::Task(_) => Kind::Task,
+                WaitFor::Thing(_) => Kind::Named,
+                _ => Kind::Waker,
             },
         }
     }

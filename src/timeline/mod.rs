@@ -37,7 +37,7 @@ mod svg;
 mod terminal;
 mod trace;
 
-pub use record::{Awaited, Moment, Row, Span, State};
+pub use record::{Moment, Row, Span, State};
 pub use terminal::Terminal;
 
 use std::cell::RefCell;

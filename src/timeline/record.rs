@@ -1,12 +1,13 @@
 //! What has happened, kept: the events, and what they say each task has done.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::kernel::edge::observe::{By, Era, Event, Outcome, Reason, What};
+use crate::kernel::edge::observe::{By, Era, Event, Outcome, What};
+use crate::kernel::wait::WaitFor;
 
 /// A moment of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,45 +33,22 @@ pub enum State {
     #[non_exhaustive]
     Waiting {
         /// For what.
-        awaited: Awaited,
+        what: WaitFor,
         /// Until when at most, as a [`Moment::time`].
         deadline: Option<Duration>,
     },
 }
 
-/// What a task waited for: a [`Reason`] that owns what it names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Awaited {
-    /// This descriptor, to read.
-    Readable(i32),
-    /// This descriptor, to write.
-    Writable(i32),
-    /// The time.
-    Time,
-    /// The end of this task.
-    Task(u64),
-    /// Something that has a name: a lock, a queue, work on another thread.
-    Named(Rc<str>),
-    /// Somebody who keeps its waker.
-    Waker,
-}
-
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (awaited, deadline) = match self {
+        let deadline = match self {
             State::Running => return f.write_str("running"),
             State::Ready => return f.write_str("ready"),
-            State::Waiting { awaited, deadline } => (awaited, deadline),
+            State::Waiting { what, deadline } => {
+                write!(f, "{what}")?;
+                deadline
+            }
         };
-        match awaited {
-            Awaited::Readable(fd) => write!(f, "waits to read from descriptor {fd}")?,
-            Awaited::Writable(fd) => write!(f, "waits to write to descriptor {fd}")?,
-            Awaited::Time => f.write_str("sleeps")?,
-            Awaited::Task(id) => write!(f, "waits for task {id}")?,
-            Awaited::Named(what) => write!(f, "waits for {what}")?,
-            Awaited::Waker => f.write_str("waits for somebody to wake it")?,
-        }
         deadline.map_or(Ok(()), |deadline| write!(f, ", until {deadline:.1?}"))
     }
 }
@@ -185,7 +163,6 @@ pub(super) struct Record {
     pub(super) title: String,
     pub(super) capacity: usize,
     start: Option<Instant>,
-    names: HashSet<Rc<str>>,
     events: VecDeque<Entry>,
     past: Course,
     pub(super) forgotten: u64,
@@ -197,7 +174,6 @@ impl Record {
             title,
             capacity,
             start: None,
-            names: HashSet::new(),
             events: VecDeque::new(),
             past: Course::default(),
             forgotten: 0,
@@ -228,9 +204,9 @@ impl Record {
             }
             What::Turn => Mark::Turn,
             What::Yields => Mark::Yields,
-            What::Waits { reason, deadline } => {
-                let awaited = self.awaited(reason);
-                Mark::Waits(State::Waiting { awaited, deadline: deadline.map(since) })
+            What::Waits(wait) => {
+                let (what, deadline) = (wait.what, wait.deadline.map(since));
+                Mark::Waits(State::Waiting { what, deadline })
             }
             What::Woken(by) => Mark::Woken(by),
             What::Cancelled(by) => Mark::Cancelled(by),
@@ -241,24 +217,6 @@ impl Record {
         }
         let time = since(event.at).as_nanos() as u64;
         self.events.push_back(Entry { time, task: event.task, mark });
-    }
-
-    fn awaited(&mut self, reason: Reason<'_>) -> Awaited {
-        match reason {
-            Reason::Readable(fd) => Awaited::Readable(fd),
-            Reason::Writable(fd) => Awaited::Writable(fd),
-            Reason::Time => Awaited::Time,
-            Reason::Task(id) => Awaited::Task(id),
-            Reason::Waker => Awaited::Waker,
-            Reason::Named(name) => Awaited::Named(match self.names.get(name) {
-                Some(name) => name.clone(),
-                None => {
-                    let name = Rc::from(name);
-                    self.names.insert(Rc::clone(&name));
-                    name
-                }
-            }),
-        }
     }
 
     /// Forgets the oldest event, but for what its task has been doing since.

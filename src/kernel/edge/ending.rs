@@ -1,30 +1,15 @@
 //! When nothing can go on, and how a run ends: what is left is cancelled, the newest task first.
 
-use std::sync::atomic::Ordering;
+use std::io;
+use std::sync::Arc;
 
 use super::foreign::aside;
 use super::observe::{By, Outcome, What};
-use crate::kernel::scheduler::{Progress, Scheduler};
+use super::warn;
+use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::{State, Task};
 
 impl Scheduler {
-    /// With no task ready: whether something can still end a wait (`Done`), nothing can (`Deadlock`), or
-    /// only somebody who keeps a waker, on this thread or another, can (`Quiet`).
-    pub(crate) fn stalled(&self) -> Progress {
-        let (in_line, pollers) = self.reactor.borrow().waiting();
-        // In this order: a waker that is gone has left its task in the inbox before, and a handle its orders.
-        let wakers = self.home.wakers.load(Ordering::Acquire);
-        let certain = !self.timers.borrow().is_empty()
-            || in_line > 0
-            || pollers > 0 && wakers > 0
-            || self.awaits_outside();
-        match (certain, wakers, self.home.inbox.is_empty() && self.home.orders.is_empty()) {
-            (true, _, _) | (_, _, false) => Progress::Done,
-            (false, 0, true) => Progress::Deadlock,
-            (false, _, true) => Progress::Quiet,
-        }
-    }
-
     /// A task of this scheduler is to stop where it waits, when it is next woken. Returns `false` if it was to stop
     /// already, or is done.
     pub(crate) fn cancel(&self, task: &Task) -> bool {
@@ -49,6 +34,29 @@ impl Scheduler {
         self.outcome.set(outcome);
     }
 
+    /// The operating system gives no events any more: the run cannot go on, and all its tasks are cancelled. Their cleanup
+    /// goes on; sockets are tried again and again meanwhile, and what other threads leave is looked at: returns `true`.
+    #[cold]
+    pub(crate) fn end_without_events(&self, error: &io::Error) -> bool {
+        if self.reactor.borrow().refused.is_some() {
+            return true;
+        }
+        let text =
+            format!("the system refuses to say which sockets are ready (epoll_wait): {error}");
+        warn::error(format_args!("{text}; all tasks of the run are cancelled"));
+        self.reactor.borrow_mut().refused = Some(text);
+        let left = self.tasks.borrow().by_age();
+        self.watch.on_behalf_of(By::End, || {
+            for task in left {
+                if self.cancel(&task) {
+                    self.tell_cancelled(&task);
+                    self.wake(task);
+                }
+            }
+        });
+        true
+    }
+
     /// Refuses new tasks and cancels all that are left, the newest first; returns when each is done, or its
     /// cleanup waits.
     pub(crate) fn cancel_all(&self) {
@@ -65,6 +73,27 @@ impl Scheduler {
             self.watch.on_behalf_of(By::End, || self.wake(task.clone()));
             self.run_until(|| matches!(state.get(), State::Done | State::Waiting | State::Left));
         }
+    }
+
+    /// Wakes the task that joins `task`, and calls what is to be called at its end.
+    pub(crate) fn report_end(&self, task: &Arc<Task>) {
+        // SAFETY: as in `wake`.
+        let local = unsafe { task.local() };
+        if let Some(joiner) = local.joiner.take() {
+            self.wake_waiter(joiner);
+        }
+        // One by one: a callback may add another.
+        while let Some(callback) = local.extras.if_any(|extras| extras.callbacks.pop_front()) {
+            aside(format_args!("a callback at the end of {task}"), callback);
+        }
+    }
+
+    /// Leaves `tasks`, which will not end, where they are: code that waits for the end of one is not to wait for ever.
+    pub(crate) fn leave(&self, tasks: &[Arc<Task>]) {
+        // SAFETY: as in `wake`. First all of them, so that none wakes another.
+        tasks.iter().for_each(|task| unsafe { task.local() }.state.set(State::Left));
+        self.left.set(self.left.get() + tasks.len());
+        tasks.iter().for_each(|task| self.report_end(task));
     }
 
     /// Whether no task is left but those that will never end.

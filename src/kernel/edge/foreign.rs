@@ -46,6 +46,8 @@ pub(crate) fn contain<R>(f: impl FnOnce() -> R) -> Option<R> {
 #[derive(Debug)]
 pub(crate) struct Unwind {
     pub(crate) boundary: Boundary,
+    /// Names this unwinding, where the thread was unwinding before: see `unwinding.rs`. Else 0.
+    pub(crate) serial: u64,
 }
 
 /// Where an unwinding ends. No two boundaries of a process are equal, at any time: a payload that is caught, kept

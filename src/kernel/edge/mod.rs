@@ -6,29 +6,43 @@
 //! | `signal.rs` | handlers of signals, and how they write |
 //! | `running.rs` | which task has its turn, and code that runs while none does |
 //! | `warn.rs` | the crate's own warnings and errors |
+//! | `idle.rs` | which idle fibers keep the memory of their stacks |
+//! | `opened.rs` | what a fiber has open |
 //! | `trail.rs` | which task holds what others wait for |
 //! | `fork.rs` | telling a process from its copy |
 //! | `patience.rs` | how long nothing may move |
 //! | `foreign.rs` | code of the user's that is no task's, and what becomes of panics |
 //! | `observe.rs` | what an observer of a run gets to know |
 //! | `board.rs` | what other threads and handlers of signals see of a turn |
+//! | `extras.rs` | what few tasks have |
 //! | `inbox.rs` | wakes from other threads |
+//! | `source.rs` | the registrations of a socket that threads share |
 //! | `pulse.rs` | the turns of a thread, counted and shown |
 //! | `watch.rs` | kernel state, turned into events for an observer |
-//! | `ending.rs` | when nothing can go on, and how a run ends |
+//! | `entered.rs` | the scheduler that a thread has entered |
+//! | `ending.rs` | how tasks are cancelled, and how a run ends |
 //! | `waker.rs` | how a task is woken, from any thread |
+//! | `unwinding.rs` | why a stack that unwinds is not suspended |
+//! | `registration.rs` | how an operation waits with a waker that is not the task's own |
 
 pub(crate) mod board;
 pub(crate) mod ending;
+pub(crate) mod entered;
+pub(crate) mod extras;
 pub(crate) mod foreign;
 pub(crate) mod fork;
+pub(crate) mod idle;
 pub(crate) mod inbox;
 pub(crate) mod observe;
+pub(crate) mod opened;
 pub(crate) mod patience;
 pub(crate) mod pulse;
+pub(crate) mod registration;
 pub(crate) mod running;
 pub(crate) mod signal;
+pub(crate) mod source;
 pub(crate) mod trail;
+pub(crate) mod unwinding;
 pub(crate) mod waker;
 pub(crate) mod warn;
 pub(crate) mod watch;

@@ -9,6 +9,8 @@ use std::fmt;
 use std::panic::Location;
 use std::time::Instant;
 
+use crate::kernel::wait::Wait;
+
 /// Which of Python's three eras a task is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Era {
@@ -102,13 +104,7 @@ pub enum What<'a> {
     /// Its turn is over, and it is ready for another: it lets the others run, or was woken in its turn.
     Yields,
     /// Its turn is over, and it waits.
-    #[non_exhaustive]
-    Waits {
-        /// For what.
-        reason: Reason<'a>,
-        /// Until when at most.
-        deadline: Option<Instant>,
-    },
+    Waits(Wait),
     /// Its wait is over: it is ready. Told in its own turn, of its next wait: that is over before it begins, so
     /// that the task [`Yields`](What::Yields) when it comes to it.
     Woken(By),
@@ -116,24 +112,6 @@ pub enum What<'a> {
     Cancelled(By),
     /// Its last turn is over.
     Ends(Outcome),
-}
-
-/// What a task waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Reason<'a> {
-    /// This descriptor, to read.
-    Readable(i32),
-    /// This descriptor, to write.
-    Writable(i32),
-    /// The time.
-    Time,
-    /// The end of this task.
-    Task(u64),
-    /// Something that has a name: a lock, a queue, work on another thread.
-    Named(&'a str),
-    /// Somebody who keeps its waker.
-    Waker,
 }
 
 /// Who did it.

@@ -5,13 +5,12 @@
 use std::cell::Cell;
 use std::sync::OnceLock;
 use std::thread::Thread;
+use std::time::Duration;
 
 use super::board::Board;
 use crate::kernel::task::Task;
 
 pub(crate) struct Pulse {
-    /// Counts the turns, to tell one from the next.
-    turn: Cell<u32>,
     board: Cell<Option<&'static Board>>,
     /// How many `Shown` there are.
     shown: Cell<u32>,
@@ -30,23 +29,12 @@ pub(crate) struct Shown {
 
 impl Pulse {
     pub(crate) const fn new() -> Pulse {
-        Pulse {
-            turn: Cell::new(0),
-            board: Cell::new(None),
-            shown: Cell::new(0),
-            answer: Cell::new(drop),
-        }
-    }
-
-    #[inline]
-    pub(crate) fn turn(&self) -> u32 {
-        self.turn.get()
+        Pulse { board: Cell::new(None), shown: Cell::new(0), answer: Cell::new(drop) }
     }
 
     /// The task's turn begins.
     #[inline]
     pub(crate) fn begins(&self, task: &Task) {
-        self.turn.set(self.turn.get().wrapping_add(1));
         if let Some(board) = self.board.get() {
             // SAFETY: a task has its turn on its home thread only.
             let left = unsafe { task.local() }.left.get();
@@ -63,18 +51,18 @@ impl Pulse {
         }
     }
 
-    /// The thread goes to sleep in the kernel.
-    pub(crate) fn sleeps(&self) {
-        if let Some(board) = self.board.get() {
-            board.sleeps();
-        }
-    }
-
-    /// The thread is up again. Wakes the watchdog, if that has stopped looking.
-    pub(crate) fn is_up(&self) {
-        if self.board.get().is_some_and(Board::is_up) {
+    /// Calls `poll`, which may sleep in the kernel for as long as `timeout` says. Wakes the watchdog afterwards, if that
+    /// has stopped looking.
+    pub(crate) fn asleep<T>(&self, timeout: Option<Duration>, poll: impl FnOnce() -> T) -> T {
+        let Some(board) = self.board.get().filter(|_| timeout != Some(Duration::ZERO)) else {
+            return poll();
+        };
+        board.sleeps();
+        let polled = poll();
+        if board.is_up() {
             WATCHDOG.get().inspect(|watchdog| watchdog.unpark());
         }
+        polled
     }
 
     /// Between two turns: answers the signal that has come, if one has.

@@ -26,7 +26,7 @@ pub(crate) struct Kind {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Step {
     pub(crate) task: u64,
-    /// The [`id`](crate::kernel::scheduler::Scheduler::id) of the run that the task belongs to. Tasks of two runs
+    /// The number of the run that the task belongs to. Tasks of two runs
     /// have the same numbers, and what tasks wait for may outlive a run.
     pub(crate) run: u32,
     pub(crate) site: Option<&'static Location<'static>>,
@@ -86,8 +86,8 @@ fn changing<R>(f: impl FnOnce(&mut Trails) -> R) -> Option<R> {
     TRAILS.try_with(|all| f(&mut all.borrow_mut())).ok()
 }
 
-/// What was told; `None` if it is gone.
-pub(crate) fn told(key: TrailKey) -> Option<(&'static Kind, Option<Step>)> {
+/// What is known of it; `None` if it is gone.
+pub(crate) fn find(key: TrailKey) -> Option<(&'static Kind, Option<Step>)> {
     changing(|all| {
         let told = all.told.get(key.index as usize).filter(|told| told.serial == key.serial)?;
         Some((told.kind, told.last))

@@ -44,7 +44,7 @@ pub(crate) fn give_up(home: &Home) {
     if home.wakers.fetch_sub(1, Ordering::Release) == 1
         && Scheduler::at(home, |here| here.is_none())
     {
-        home.shared.ring();
+        home.reactor.ring();
     }
 }
 
@@ -79,7 +79,24 @@ impl Drop for Outside {
     fn drop(&mut self) {
         self.0.outside.fetch_sub(1, Ordering::Release);
         if Scheduler::at(Arc::as_ptr(&self.0), |here| here.is_none()) {
-            self.0.shared.ring(); // It may be asleep because of us.
+            self.0.reactor.ring(); // It may be asleep because of us.
         }
+    }
+}
+
+impl Task {
+    /// From another thread: asks the home thread to wake the task.
+    pub(crate) fn notify(self: Arc<Task>) {
+        if self.notified.raise() {
+            let home = self.home.clone();
+            if home.inbox.push(self) {
+                home.reactor.ring();
+            }
+        }
+    }
+
+    /// On the home thread: takes note that the task was taken out of the inbox.
+    pub(crate) fn noted(&self) {
+        self.notified.lower();
     }
 }

@@ -5,9 +5,9 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::foreign::aside;
-use super::observe::{By, Event, Observer, Reason, What};
-use super::trail;
-use crate::kernel::task::{Cause, Task, Wait, WaitKind};
+use super::observe::{By, Event, Observer, What};
+use crate::kernel::task::Task;
+use crate::kernel::wait::{Wait, WaitFor};
 
 /// Whoever watches a run, if somebody does.
 pub(crate) struct Watch {
@@ -54,6 +54,13 @@ impl Watch {
     }
 }
 
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let observer = self.observer.take();
+        aside(format_args!("the destructor of an observer"), || drop(observer));
+    }
+}
+
 /// `parent` is 0 for a task that no task has spawned.
 pub(crate) fn spawned(task: &Task, parent: u64) -> What<'_> {
     What::Spawned {
@@ -64,17 +71,11 @@ pub(crate) fn spawned(task: &Task, parent: u64) -> What<'_> {
     }
 }
 
-pub(crate) fn waits(wait: &Wait) -> What<'static> {
-    let reason = match (wait.kind, wait.cause) {
-        (WaitKind::Readable(id), _) => Reason::Readable(id.fd()),
-        (WaitKind::Writable(id), _) => Reason::Writable(id.fd()),
-        (WaitKind::Until(_), Cause::Waker) => Reason::Time,
-        (_, Cause::Task(id)) => Reason::Task(id),
-        (_, Cause::Named(name)) => Reason::Named(name),
-        (_, Cause::Trail(key)) => {
-            trail::told(key).map_or(Reason::Waker, |t| Reason::Named(t.0.what))
-        }
-        (_, Cause::Waker) => Reason::Waker,
+/// What an observer may keep longer than the thing that is waited for lasts.
+pub(crate) fn waits(wait: Wait) -> What<'static> {
+    let what = match wait.what {
+        WaitFor::Thing(thing) => WaitFor::Thing(thing.kept()),
+        what => what,
     };
-    What::Waits { reason, deadline: wait.ends() }
+    What::Waits(Wait { what, ..wait })
 }

@@ -1,0 +1,51 @@
+//! What few tasks have: values of their own, and callbacks for their end.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+/// Behind one pointer, which is null in most tasks.
+#[derive(Default)]
+pub(crate) struct ExtrasCell(Cell<Option<Box<Extras>>>);
+
+#[derive(Default)]
+pub(crate) struct Extras {
+    /// Task-local values.
+    pub(crate) values: Vec<Value>,
+    /// What is called when the task is done, in this order.
+    pub(crate) callbacks: VecDeque<Callback>,
+}
+
+/// A value that the task has for itself.
+#[derive(Clone)]
+pub(crate) struct Value {
+    /// The address of the static that it is the value of.
+    pub(crate) key: usize,
+    pub(crate) value: Rc<dyn Any>,
+    /// How tasks that this one spawns get theirs, if they do.
+    pub(crate) copy: Option<CopyValue>,
+}
+
+pub(crate) type CopyValue = fn(&dyn Any) -> Rc<dyn Any>;
+
+/// It is called on the scheduler's own stack, and does not panic.
+pub(crate) type Callback = Box<dyn FnOnce()>;
+
+impl ExtrasCell {
+    /// Calls `f`, which runs no code of the user's, with the extras; makes them if there are none.
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Extras) -> R) -> R {
+        let mut extras = self.0.take().unwrap_or_default();
+        let result = f(&mut extras);
+        self.0.set(Some(extras));
+        result
+    }
+
+    /// As [`with`](ExtrasCell::with), but makes none.
+    pub(crate) fn if_any<R: Default>(&self, f: impl FnOnce(&mut Extras) -> R) -> R {
+        let Some(mut extras) = self.0.take() else { return R::default() };
+        let result = f(&mut extras);
+        self.0.set(Some(extras));
+        result
+    }
+}

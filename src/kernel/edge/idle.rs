@@ -1,0 +1,89 @@
+//! Which idle fibers keep the memory of their stacks.
+//!
+//! An idle fiber is *hot*: it keeps the memory that its stack has touched, and the next job finds it there. After a peak
+//! there are more of them than the program needs. A job takes the fiber that was used last, so that the program does
+//! without those at the bottom of the pile: as many as lay there when the pile was at its smallest. So many give their
+//! memory back, one at the end of each job, in the period after. A period is twice as many jobs as there are fibers: it
+//! covers the whole of a wave of tasks that needs all fibers, and waves find the fibers of the wave before. (The low-water
+//! mark is tcmalloc's, for the free lists of a thread.)
+
+/// Idle things, the last used on top.
+#[derive(Debug)]
+pub(crate) struct IdlePile<T> {
+    pile: Vec<T>,
+    /// So many of them, at the bottom, have not been used in this period.
+    unused: usize,
+    /// So many were not used in the period before, and are to go.
+    surplus: usize,
+    /// Jobs until the period ends.
+    left: usize,
+}
+
+/// Jobs in a period, if there are few things.
+const PERIOD: usize = 1024;
+
+impl<T> IdlePile<T> {
+    pub(crate) fn new() -> IdlePile<T> {
+        IdlePile { pile: Vec::new(), unused: 0, surplus: 0, left: PERIOD }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.pile.len()
+    }
+
+    /// Takes the one that was used last.
+    pub(crate) fn take(&mut self) -> Option<T> {
+        let last = self.pile.pop()?;
+        self.unused = self.unused.min(self.pile.len());
+        Some(last)
+    }
+
+    /// Puts one back, at the end of a job; `all` is how many there are, idle or not. Returns one that is to go.
+    pub(crate) fn put(&mut self, one: T, all: usize) -> Option<T> {
+        self.pile.push(one);
+        self.left -= 1;
+        if self.left == 0 {
+            (self.surplus, self.unused) = (self.unused, self.pile.len());
+            self.left = PERIOD.max(2 * all);
+        }
+        if self.surplus == 0 || self.unused == 0 {
+            return None;
+        }
+        self.surplus -= 1;
+        self.unused -= 1;
+        Some(self.pile.swap_remove(self.unused)) // The one just pushed takes its place.
+    }
+
+    /// Takes all.
+    pub(crate) fn take_all(&mut self) -> Vec<T> {
+        (self.unused, self.surplus) = (0, 0);
+        std::mem::take(&mut self.pile)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A wave of `width` jobs at once. Returns how many went.
+    fn wave(pile: &mut IdlePile<usize>, width: usize) -> usize {
+        let all = width.max(pile.len());
+        let taken: Vec<_> = (0..width).map(|n| pile.take().unwrap_or(n)).collect();
+        taken.into_iter().filter_map(|one| pile.put(one, all)).count()
+    }
+
+    #[test]
+    fn equal_waves_keep_all() {
+        let mut pile = IdlePile::new();
+        let gone: usize = (0..100).map(|_| wave(&mut pile, 5000)).sum();
+        assert_eq!((gone, pile.len()), (0, 5000));
+    }
+
+    #[test]
+    fn after_a_peak_as_many_are_kept_as_are_needed() {
+        let mut pile = IdlePile::new();
+        wave(&mut pile, 5000);
+        let gone: usize = (0..10_000).map(|_| wave(&mut pile, 10)).sum();
+        assert_eq!((gone, pile.len()), (4990, 10));
+    }
+}

@@ -1,0 +1,71 @@
+//! What this thread is doing at the moment: which scheduler it has entered, and which task has its turn.
+
+use std::cell::Cell;
+use std::ptr;
+use std::sync::Arc;
+
+use super::edge::foreign::running;
+use super::edge::pulse::Pulse;
+use super::task::{Local, Task};
+
+/// What this thread is doing.
+pub(crate) struct Here {
+    /// The `Scheduler` that has been entered; it is in its place while it is set.
+    pub(crate) scheduler: Cell<*const ()>,
+    /// What the watchdog sees.
+    pub(crate) pulse: Pulse,
+}
+
+thread_local! {
+    static HERE: Here = const {
+        Here {
+            scheduler: Cell::new(ptr::null()),
+            pulse: Pulse::new(),
+        }
+    };
+}
+
+/// What this thread is doing.
+#[inline]
+pub(crate) fn here() -> &'static Here {
+    let here = HERE.with(ptr::from_ref);
+    // SAFETY: without a destructor, it lives as long as the thread; and a reference to it does not leave
+    // the thread, since a `Here` is not `Sync`.
+    unsafe { &*here }
+}
+
+/// The address of the task whose turn it is; null if there is none, and while foreign code runs. The task lives
+/// while it is set.
+#[inline]
+pub(crate) fn running_task() -> *const Task {
+    running().task.get().cast()
+}
+
+/// The task whose turn it is, if one has its turn on this thread.
+pub(crate) fn current() -> Option<Arc<Task>> {
+    // SAFETY: `turn` holds an `Arc` of the task while it is set; this makes another.
+    with_task(|task| unsafe {
+        Arc::increment_strong_count(task);
+        Arc::from_raw(task)
+    })
+}
+
+/// Calls `f` with the task whose turn it is.
+#[inline]
+pub(crate) fn with_task<R>(f: impl FnOnce(&Task) -> R) -> Option<R> {
+    // SAFETY: `turn` holds an `Arc` of the task while it is set, and `f` is a part of that turn.
+    unsafe { running_task().as_ref() }.map(f)
+}
+
+/// Whether a task has its turn on this thread, so that there is something to suspend.
+#[inline]
+pub(crate) fn in_task() -> bool {
+    !running_task().is_null()
+}
+
+/// The home part of the task whose turn it is.
+#[inline]
+pub(crate) fn with_local<R>(f: impl FnOnce(&Local) -> R) -> Option<R> {
+    // SAFETY: a task has its turn on its home thread only.
+    with_task(|task| f(unsafe { task.local() }))
+}

@@ -1,0 +1,438 @@
+//! The life of a wait.
+//!
+//! A greenlet calls `stream.read(&mut buffer)`, and no byte has come yet:
+//!
+//! ```text
+//!   net/socket.rs   blocking_io   recv(2) fails with EAGAIN, which is `WouldBlock`: nothing to read yet
+//!   net/socket.rs   wait          registers the socket with the reactor; makes `Wait { what: Readable(id), .. }`
+//!   door.rs         suspend       copies the wait to `here().wait`, and switches to the scheduler's stack
+//!   scheduler.rs    turn          goes on after the switch: the turn is over, and the task is not done
+//!   scheduler.rs    file          registers the task as a waiter of the socket in the reactor
+//!   scheduler.rs    run_until     gives turns to others; when no task is ready, sleeps in `poll`
+//!   reactor.rs      poll          epoll_wait(2) reports the socket; removes the task from its waiters
+//!   scheduler.rs    wake          puts the task at the end of the run queue
+//!   scheduler.rs    turn          switches to the task's stack
+//!   door.rs         suspend       returns
+//!   net/socket.rs   blocking_io   recv(2) gives bytes, which `read` returns
+//! ```
+//!
+//! Every other wait goes the same way, and differs in two steps: which operation makes the [`Wait`], and what wakes the
+//! task. An *operation* is a future. When it is polled and not ready, it [`record`]s its wait and returns `Pending`; the
+//! code that polls it then gives up the turn, each era in its own way:
+//!
+//! ```text
+//!   green:      wait(op) ──poll──▶ op ──record──▶ Record ──▶ suspend ────────────▶ here().wait ──▶ scheduler
+//!   generator:  y.wait(op) ─poll─▶ op ──record──▶ Record ──▶ the Wait is yielded ▶ here().wait ──▶ scheduler
+//!   future:     poll ──────poll──▶ op ──record──▶ Record ──▶ Pending ────────────▶ here().wait ──▶ scheduler
+//! ```
+//!
+//! A combinator polls its operations with a waker of its own. Then there is no room to record anything ([`record`]
+//! returns `false`), and the operation keeps that waker, as it would in any other executor.
+//!
+//! A new kind of wait is a variant of [`WaitFor`], and whatever wakes its tasks.
+
+use std::cell::Cell;
+use std::fmt;
+use std::future::Future;
+use std::os::fd::RawFd;
+use std::pin::Pin;
+use std::ptr;
+use std::task::{Context, Poll, RawWakerVTable, Waker};
+use std::thread;
+use std::time::Instant;
+
+use super::coroutine::{Open, with_open};
+use super::edge::foreign::running;
+use super::edge::trail::{self, TrailKey};
+
+/// What a coroutine waits for, and until when at most: what a [`Generator`] of the first era yields to the code that
+/// resumes it.
+///
+/// A `Wait` is itself an operation: waiting for it returns when what it says may have happened.
+///
+/// [`Generator`]: crate::generator::Generator
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Wait {
+    /// What has to happen.
+    pub what: WaitFor,
+    /// When the wait ends in any case. `None`: never.
+    pub deadline: Option<Instant>,
+    /// The task that created this wait, and its wake count then. A different count later means that a wake has
+    /// already arrived. (0: no task.)
+    pub(crate) created_by: (u64, u32),
+}
+
+/// What has to happen before a coroutine goes on. Prints as what a task does meanwhile: `waits for task 3`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WaitFor {
+    /// Nothing: the coroutine gives each other ready one a turn.
+    Turn,
+    /// The socket has bytes, a connection, an end or an error to read.
+    Readable(SourceId),
+    /// The socket takes bytes, has connected, or has failed.
+    Writable(SourceId),
+    /// The [`deadline`](Wait::deadline).
+    Time,
+    /// The end of the task with this number.
+    Task(u64),
+    /// Something else that has a name, such as a lock, a queue, or work on another thread.
+    Thing(Thing),
+    /// A call of its waker, by code that has kept it.
+    Waker,
+}
+
+/// Something that tasks wait for until another task or thread acts on it. Prints as its name: `a mutex`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Thing(pub(crate) Name);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Name {
+    Fixed(&'static &'static str),
+    /// That of a thing on which tasks leave a trail, for reports.
+    Trail(TrailKey),
+}
+
+const GONE: &str = "something that is gone";
+
+impl Thing {
+    /// A thing with this name. A deadlock report shows the name after "waits for": `Thing::named(&"a permit")`.
+    pub const fn named(name: &'static &'static str) -> Thing {
+        Thing(Name::Fixed(name))
+    }
+
+    /// What prints the same when the thing is gone.
+    pub(crate) fn kept(self) -> Thing {
+        match self.0 {
+            Name::Trail(key) => {
+                Thing::named(trail::find(key).map_or(&GONE, |(kind, _)| &kind.what))
+            }
+            Name::Fixed(_) => self,
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        match self.kept().0 {
+            Name::Fixed(name) => name,
+            Name::Trail(_) => GONE,
+        }
+    }
+}
+
+impl fmt::Display for Thing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Debug for Thing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Thing({:?})", self.name())
+    }
+}
+
+/// Names a registered socket: its descriptor, its slot in the reactor, and the generation of the slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SourceId {
+    fd: RawFd,
+    pub(super) index: u32,
+    pub(super) generation: u32,
+}
+
+impl SourceId {
+    pub(super) const fn new(fd: RawFd, index: u32, generation: u32) -> SourceId {
+        SourceId { fd, index, generation }
+    }
+
+    /// One that no reactor knows.
+    pub(crate) const fn unregistered(fd: RawFd) -> SourceId {
+        SourceId::new(fd, u32::MAX, 0)
+    }
+
+    /// The socket's file descriptor.
+    pub fn fd(&self) -> RawFd {
+        self.fd
+    }
+}
+
+impl fmt::Display for WaitFor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WaitFor::Turn => f.write_str("is ready"),
+            WaitFor::Readable(id) => write!(f, "waits to read from descriptor {}", id.fd),
+            WaitFor::Writable(id) => write!(f, "waits to write to descriptor {}", id.fd),
+            WaitFor::Time => f.write_str("sleeps"),
+            WaitFor::Task(id) => write!(f, "waits for task {id}"),
+            WaitFor::Thing(thing) => write!(f, "waits for {thing}"),
+            WaitFor::Waker => f.write_str("waits to be woken"),
+        }
+    }
+}
+
+impl WaitFor {
+    /// Whether only a wake ends it, so that one that has come already must not be missed.
+    pub(crate) fn is_parked(self) -> bool {
+        matches!(self, WaitFor::Waker | WaitFor::Task(_) | WaitFor::Thing(_))
+    }
+
+    /// Of two waits in one poll, the one of the higher rank is recorded. Only sockets are registered by the scheduler, so that they come first;
+    /// a task or a thing says more in a report than a time, and a time more than a waker; a turn comes soonest of all.
+    const fn rank(self) -> u8 {
+        match self {
+            WaitFor::Waker => 0,
+            WaitFor::Time => 1,
+            WaitFor::Task(_) | WaitFor::Thing(_) => 2,
+            WaitFor::Readable(_) | WaitFor::Writable(_) => SOCKET,
+            WaitFor::Turn => 4,
+        }
+    }
+}
+
+/// The rank of a wait for a socket.
+const SOCKET: u8 = 3;
+
+impl Wait {
+    pub(crate) const PARKED: Wait = Wait::new(WaitFor::Waker);
+    pub(crate) const TURN: Wait = Wait::new(WaitFor::Turn);
+
+    pub(crate) const fn new(what: WaitFor) -> Wait {
+        Wait { what, deadline: None, created_by: (0, 0) }
+    }
+
+    /// Until something happens that has a name.
+    pub(crate) const fn named(what: &'static &'static str) -> Wait {
+        Wait::new(WaitFor::Thing(Thing::named(what)))
+    }
+
+    pub(crate) const fn until(deadline: Instant) -> Wait {
+        Wait { deadline: Some(deadline), ..Wait::new(WaitFor::Time) }
+    }
+}
+
+/// Room for a `Wait`. Its parts are apart, so that the commonest ones cost one store.
+pub(crate) struct WaitCell {
+    pub(crate) what: Cell<WaitFor>,
+    pub(crate) deadline: Cell<Option<Instant>>,
+}
+
+impl WaitCell {
+    #[inline]
+    pub(crate) const fn parked() -> WaitCell {
+        WaitCell { what: Cell::new(WaitFor::Waker), deadline: Cell::new(None) }
+    }
+
+    #[inline]
+    pub(crate) fn set(&self, wait: Wait) {
+        self.what.set(wait.what);
+        self.deadline.set(wait.deadline);
+    }
+
+    #[inline]
+    pub(crate) fn get(&self) -> Wait {
+        Wait { deadline: self.deadline.get(), ..Wait::new(self.what.get()) }
+    }
+
+    /// Takes over what `other` has.
+    #[inline]
+    pub(crate) fn copy(&self, other: &WaitCell) {
+        self.what.set(other.what.get());
+        if !other.is_turn() {
+            self.deadline.set(other.deadline.get());
+        }
+    }
+
+    /// Ends the wait at `deadline` at the latest.
+    #[inline]
+    pub(crate) fn limit(&self, deadline: Option<Instant>) {
+        if deadline.is_some() {
+            self.deadline.set(earliest(self.deadline.get(), deadline));
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_turn(&self) -> bool {
+        matches!(self.what.get(), WaitFor::Turn)
+    }
+}
+
+pub(crate) fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// The turn that a task of this thread has at the moment.
+pub(crate) struct Turn {
+    /// Tells one turn from the next.
+    pub(crate) number: Cell<u32>,
+    /// Operations that may still complete in it without waiting.
+    pub(crate) budget: Cell<u32>,
+    /// What the task waits for when it gives up its turn: written as the last thing before the switch, and read as the
+    /// first thing after it.
+    pub(crate) wait: WaitCell,
+}
+
+thread_local! {
+    static TURN: Turn = const {
+        Turn { number: Cell::new(0), budget: Cell::new(0), wait: WaitCell::parked() }
+    };
+}
+
+#[inline]
+pub(crate) fn this_turn() -> &'static Turn {
+    let turn = TURN.with(ptr::from_ref);
+    // SAFETY: without a destructor, it lives as long as the thread; and a reference to it does not leave the thread,
+    // since a `Turn` is not `Sync`.
+    unsafe { &*turn }
+}
+
+/// How many operations may complete in one turn without waiting. Without a bound, a task whose peer is fast enough, or
+/// whose channel is never empty, never waits, and keeps all others, timers and sockets from their turns. (The idea is
+/// that of tokio's cooperative budget.)
+pub(crate) const BUDGET: u32 = 64;
+
+/// Where an operation records what it waits for, during one poll.
+///
+/// Every poll by a task goes through [`Record::poll`], and each has a record of its own, in the frame of the code that
+/// polls; the innermost is open on the running fiber ([`Open`]). So code in the middle of a poll may itself poll.
+pub(crate) struct Record {
+    pub(crate) wait: WaitCell,
+    /// The vtable of the waker that is lent to this poll.
+    lent: Cell<*const RawWakerVTable>,
+}
+
+impl Record {
+    #[inline]
+    pub(crate) fn new() -> Record {
+        Record { wait: WaitCell::parked(), lent: Cell::new(ptr::null()) }
+    }
+
+    /// Polls `op` once for the code that is running, whose waker this is. If `op` is not ready, `self.wait` is what it
+    /// waits for.
+    #[inline]
+    pub(crate) fn poll<F: Future>(&self, waker: &Waker, op: Pin<&mut F>) -> Poll<F::Output> {
+        /// The poll is over, however it ends; the poll around it, if there is one, goes on.
+        struct Close<'a>(&'a Open, *const ());
+        impl Drop for Close<'_> {
+            #[inline]
+            fn drop(&mut self) {
+                self.0.poll.set(self.1);
+            }
+        }
+        let (number, budget) = (this_turn().number.get(), this_turn().budget.get());
+        self.wait.set(Wait::PARKED);
+        self.lent.set(waker.vtable());
+        let polled = with_open(|open| {
+            let _close = Close(open, open.poll.replace(ptr::from_ref(self).cast()));
+            op.poll(&mut Context::from_waker(waker))
+        });
+        let polled = polled.expect("operations are polled on a fiber");
+        if polled.is_ready() && this_turn().budget.get() == budget {
+            spend(); // A future of another crate does not do so itself.
+        }
+        if polled.is_pending() && this_turn().number.get() != number {
+            // The task was suspended in the middle of the poll: what the operation waits for may have come then, and
+            // been taken for what the code in the middle waited for. It is to be polled again.
+            self.wait.what.set(WaitFor::Turn);
+        }
+        polled
+    }
+}
+
+/// Calls `f` with the record of the innermost poll, if `waker` is what was lent to that poll, by the task that runs now.
+#[inline(always)]
+fn with_record<R>(waker: &Waker, f: impl FnOnce(&Record) -> R) -> Option<R> {
+    let is_own = |record: &Record| {
+        waker.data() == running().task.get() && ptr::eq(waker.vtable(), record.lent.get())
+    };
+    with_open(|open| {
+        // SAFETY: a record that is open is borrowed by a frame of `Record::poll` further down this stack, which closes it
+        // before it ends.
+        let record = unsafe { open.poll.get().cast::<Record>().as_ref() };
+        record.filter(|record| is_own(record)).map(f)
+    })?
+}
+
+/// Whether `waker` was lent to the innermost poll: what is recorded then wakes the task that runs.
+#[inline]
+pub(crate) fn is_own(waker: &Waker) -> bool {
+    with_record(waker, |_| ()).is_some()
+}
+
+/// Records what an operation waits for, before it returns `Pending`. Returns `false` if the operation has to keep
+/// `cx.waker()` and wake it: the waker is another's, or a second socket is waited for in this poll.
+#[inline(always)] // Where it is called, the wait is known, and little of this is left.
+pub(crate) fn record(cx: &Context<'_>, wait: Wait) -> bool {
+    with_record(cx.waker(), |record| {
+        let (recorded, new) = (record.wait.what.get().rank(), wait.what.rank());
+        if (recorded, new) == (SOCKET, SOCKET) {
+            return false;
+        }
+        if new >= recorded {
+            record.wait.what.set(wait.what);
+        }
+        record.wait.limit(wait.deadline);
+        true
+    }) == Some(true)
+}
+
+/// What an operation returns that only wants the others to have a turn first.
+pub(crate) fn another_turn<T>(cx: &Context<'_>) -> Poll<T> {
+    if !record(cx, Wait::TURN) {
+        cx.waker().wake_by_ref();
+    }
+    Poll::Pending
+}
+
+/// Polls an operation within the task's budget for this turn. Where that is used up, `poll` is not called, and each other
+/// ready task has a turn first. An operation that completes uses one of the budget, unless those inside of it have used
+/// some; one that waits uses nothing, so that a hundred of them may wait side by side.
+#[inline]
+pub(crate) fn within_share<T>(
+    cx: &mut Context<'_>,
+    poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+) -> Poll<T> {
+    if is_spent() {
+        return share_is_spent(cx);
+    }
+    let budget = this_turn().budget.get();
+    let polled = poll(cx);
+    if polled.is_ready() && this_turn().budget.get() == budget {
+        spend();
+    }
+    polled
+}
+
+/// How an operation that completes step by step begins: ready within the task's budget, else as [`share_is_spent`].
+#[inline]
+pub(crate) fn share(cx: &Context<'_>) -> Poll<()> {
+    match is_spent() {
+        true => share_is_spent(cx),
+        false => Poll::Ready(()),
+    }
+}
+
+/// What an operation returns without having been looked at: the budget of the task for this turn is used up.
+#[cold]
+pub(crate) fn share_is_spent<T>(cx: &Context<'_>) -> Poll<T> {
+    if !is_own(cx.waker()) {
+        this_turn().budget.set(BUDGET); // An executor inside of the task may poll on in this turn; it yields this once.
+    }
+    another_turn(cx)
+}
+
+/// Whether the budget of the running task for this turn is used up. (While a stack unwinds, nothing suspends.)
+#[inline]
+pub(crate) fn is_spent() -> bool {
+    this_turn().budget.get() == 0 && !running().task.get().is_null() && !thread::panicking()
+}
+
+/// An operation has completed.
+#[inline]
+pub(crate) fn spend() {
+    let budget = &this_turn().budget;
+    budget.set(budget.get().saturating_sub(1));
+}
