@@ -88,10 +88,7 @@ impl<T: 'static, F: FnOnce() -> T + 'static> Greenlet<T, F> {
         let Some(mut fiber) = fiber(promise) else { return Switch::Finished };
         let Greenlet::New(promise, body) = replace(self, Greenlet::Started) else { unreachable!() };
         let switch = fiber.start(move || {
-            promise.fulfil(|| {
-                cancel::check_cancelled();
-                body()
-            });
+            promise.begin(body);
         });
         *self = Greenlet::Running(fiber);
         switch
