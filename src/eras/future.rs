@@ -23,7 +23,8 @@
 //! Here the colour is no barrier. A future is polled on a pooled stack: if something that it calls waits
 //! the green way (`std::io::Read` on one of this crate's sockets, ureq, `green::sleep`), that stack stays
 //! with the task until the poll returns, and the other tasks run on meanwhile. The price is one switch there
-//! and back in each poll; `benches/README.md` has it measured.
+//! and back in each poll; `benches/README.md` has it measured. So code in a task that is no `async` waits for a future
+//! with [`green::wait`](crate::green::wait), and not with the `block_on` of another executor, which blocks the thread.
 
 use std::cell::{Cell, UnsafeCell};
 use std::future::Future;

@@ -110,6 +110,15 @@ impl<T: 'static, F: FnOnce() -> T + 'static> Greenlet<T, F> {
 /// });
 /// ```
 ///
+/// # Blocking
+///
+/// Suspends the task. This is what stands in place of the `block_on` of another executor (`futures`, `pollster`,
+/// tokio), which blocks the *thread*: no other task runs meanwhile, no timer ends, and no socket is looked at. Where the
+/// future waits for one of these, it waits for ever, and only the [watchdog](crate::Builder::watchdog) has a word on it.
+/// Code that cannot be changed to call `wait`, such as that of a library, belongs into
+/// [`offload`](crate::offload()), whose thread it may block; a future of this crate that waits for a time or a socket
+/// panics there, since that thread has no scheduler.
+///
 /// # Panics
 ///
 /// Outside of a task.
