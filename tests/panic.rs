@@ -396,7 +396,7 @@ fn a_wait_in_a_panic_hook_is_refused_with_a_text_that_is_true_for_it() {
     if let Ok(kind) = kind {
         panic::set_hook(Box::new(move |_| waits[kind.parse::<usize>().unwrap()]()));
         run(|| {
-            drop(task::Builder::new().name("hooked").spawn_green(|| panic!("the cause")).join())
+            drop(task::Builder::new().name("hooked").spawn_green(|| panic!("the cause")).join());
         });
         unreachable!("it has aborted");
     }
@@ -593,7 +593,7 @@ fn what_needs_a_run_says_so_at_the_callers_line() {
 fn what_is_given_wrong_values_says_so_at_the_callers_line() {
     panics_at_its_line(&["NUL", "a\\0"], || Pool::named("a\0", 1));
     panics_at_its_line(&["usize::MAX permits", "`release(1)`"], || {
-        Semaphore::new(usize::MAX).release(1)
+        Semaphore::new(usize::MAX).release(1);
     });
     panics_at_its_line(&["a race of no tasks"], || wouldblock::race::<()>([]));
 }

@@ -422,7 +422,7 @@ mod tests {
             assert_eq!(
                 fiber.start(move || {
                     out.borrow_mut().push((job, 'a'));
-                    y.suspend(|_| ());
+                    y.suspend(|_| Ok(()));
                     out.borrow_mut().push((job, 'b'));
                 }),
                 Switch::Suspended
@@ -445,7 +445,7 @@ mod tests {
                 deep.borrow_mut().push("inner, before");
                 suspend_base();
                 deep.borrow_mut().push("inner, after");
-                y.suspend(|_| ());
+                y.suspend(|_| Ok(()));
             });
             assert_eq!(switch, Switch::Suspended);
             out.borrow_mut().push("base");

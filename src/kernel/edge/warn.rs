@@ -77,9 +77,10 @@ fn report(level: Level, text: fmt::Arguments<'_>) {
         return;
     }
     if LOGGING.replace(true) {
-        return if level <= Level::Warn {
-            print(text)
-        };
+        if level <= Level::Warn {
+            print(text);
+        }
+        return;
     }
     let mut record = Record::builder();
     let record = record.level(level).target("wouldblock").module_path_static(Some("wouldblock"));
