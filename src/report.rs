@@ -248,8 +248,8 @@ impl Trail {
 
     /// What an operation that waits for it leaves at the door.
     pub(crate) fn wait(&self) -> Wait {
-        let key = self.key.get().or_else(|| self.tell());
-        Wait::new(key.map_or(WaitFor::Waker, |key| WaitFor::Thing(Thing(Name::Trail(key)))))
+        let thing = |key| WaitFor::Thing(Thing(Name::Trail(key)));
+        Wait::new(self.key.get().or_else(|| self.tell()).map_or(WaitFor::Waker, thing))
     }
 
     #[cold]

@@ -298,8 +298,9 @@ impl<T: 'static> TaskLocal<T> {
 
     #[track_caller]
     fn extras<R>(&'static self, f: impl FnOnce(&mut Extras) -> R) -> R {
-        with_local(|local| local.extras.with(f))
-            .expect("a task-local value was asked for outside of any task: do so inside `wouldblock::run(|| ..)`")
+        with_local(|local| local.extras.with(f)).expect(
+            "a task-local value was asked for outside of any task: do so inside `wouldblock::run(|| ..)`",
+        )
     }
 
     fn key(&'static self) -> usize {

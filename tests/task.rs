@@ -445,8 +445,10 @@ fn a_result_that_nobody_wants_still_sees_the_tasks_values_when_it_is_dropped() {
 #[test]
 fn outside_of_any_task_there_are_no_values() {
     let text = panic_text(|| NAME.with(String::clone));
-    let expected = "a task-local value was asked for outside of any task: do so inside `wouldblock::run(|| ..)`";
-    assert_eq!(text, expected);
+    assert_eq!(
+        text,
+        "a task-local value was asked for outside of any task: do so inside `wouldblock::run(|| ..)`"
+    );
     assert!(panic_text(|| NAME.set("ann".into())).contains("outside of any task"));
 }
 

@@ -55,8 +55,8 @@ pub(super) fn wait_for(file: &fs::File, operation: libc::c_int) -> io::Result<()
             Err(TryLockError::WouldBlock) => {}
             tried => return tried.map_err(io::Error::from),
         }
-        let deadline = Some(now() + pause);
-        door::pause(Wait { deadline, ..Wait::named(&"the lock of a file") });
+        let wait = Wait::named(&"the lock of a file");
+        door::pause(Wait { deadline: Some(now() + pause), ..wait });
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }

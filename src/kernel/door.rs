@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use super::cancel::{self, Limit};
 use super::coroutine;
-use super::edge::running::outside;
+use super::edge::running::running;
 use super::edge::unwinding;
 use super::edge::waker::{NOBODY, VTABLE};
 use super::here::{current, in_task, running_task, with_local, with_task};
@@ -77,7 +77,9 @@ pub(crate) fn creator() -> (u64, u32) {
 #[inline]
 #[track_caller]
 pub(crate) fn wait<O: IntoFuture>(op: O) -> O::Output {
-    assert!(in_task(), "{}", outside());
+    if !in_task() {
+        panic!("{}", outside());
+    }
     if is_spent() {
         give_turn();
     }
@@ -88,6 +90,17 @@ pub(crate) fn wait<O: IntoFuture>(op: O) -> O::Output {
             Poll::Pending => suspend(&record.wait),
         }
     }
+}
+
+const OUTSIDE: &str = "a wait outside of any task: there is nothing to suspend. \
+    Call it inside `wouldblock::run(|| ..)` or in a task spawned there";
+
+const ASIDE: &str = "a wait outside of any task, in code that the crate calls aside: a logger, an observer, a waker, a \
+    callback, a destructor. It may not wait; let it wake or spawn a task, inside `wouldblock::run(|| ..)`, that does";
+
+#[cold]
+fn outside() -> &'static str {
+    if running().host.get().is_null() { OUTSIDE } else { ASIDE }
 }
 
 /// Gives up the turn until what `wait` describes has happened, or something wakes the task.
@@ -111,7 +124,9 @@ fn suspend(wait: &WaitCell) {
 #[track_caller]
 fn before_suspending() -> Option<Instant> {
     let task = running_task();
-    assert!(!task.is_null(), "{}", outside());
+    if task.is_null() {
+        panic!("{}", outside());
+    }
     unwinding::refuse_while_unwinding();
     // SAFETY: the task is alive while it is set, and this is its home thread.
     let local = unsafe { (*task).local() };

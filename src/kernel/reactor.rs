@@ -60,8 +60,6 @@ pub(crate) struct Reactor<W> {
     next: NonZeroU32,
     waiting: usize,
     polling: usize,
-    /// That the kernel gives no events any more, and why.
-    pub(crate) refused: Option<String>,
 }
 
 #[derive(Debug)]
@@ -102,15 +100,9 @@ impl<W> Line<W> {
         self.listed |= list;
         list
     }
-
-    fn wake_all(&mut self, woken: &mut Vec<W>) {
-        self.ready = true;
-        woken.extend(self.waiters.drain(..).map(|(_, waiter)| waiter));
-        woken.extend(self.poller.take());
-    }
 }
 
-/// How long to sleep at most where the kernel gives no events.
+/// How long to sleep at most where the kernel refuses to.
 const BLIND: Duration = Duration::from_millis(10);
 
 impl<W> Reactor<W> {
@@ -128,7 +120,6 @@ impl<W> Reactor<W> {
             next: NonZeroU32::MIN,
             waiting: 0,
             polling: 0,
-            refused: None,
         })
     }
 
@@ -276,22 +267,31 @@ impl<W> Reactor<W> {
             News::Ended => &mut slot.lines[Direction::Write as usize..],
         };
         for line in lines {
+            line.ready = true;
             self.waiting -= line.waiters.len();
             self.polling -= usize::from(line.poller.is_some());
-            line.wake_all(woken);
+            woken.extend(line.waiters.drain(..).map(|(_, waiter)| waiter));
+            woken.extend(line.poller.take());
         }
         if let News::Closed = news {
             self.slots.remove(id.index as usize);
         }
     }
 
-    /// Where the kernel gives no events: sleeps for a moment, and wakes all who wait for a socket, to try.
+    /// Where the kernel refuses to say what is ready: sleeps for a moment, and wakes all who wait for a socket, to try.
     #[cold]
     fn do_without_events(&mut self, timeout: Option<Duration>, woken: &mut Vec<W>) {
         std::thread::sleep(timeout.unwrap_or(BLIND).min(BLIND));
-        let lines = self.slots.iter_mut().flat_map(|(_, slot)| &mut slot.lines);
-        lines.for_each(|line| line.wake_all(woken));
-        (self.waiting, self.polling) = (0, 0);
+        self.events.clear();
+        for (_, slot) in &mut self.slots {
+            for line in &mut slot.lines {
+                line.ready = true;
+                self.waiting -= line.waiters.len();
+                self.polling -= usize::from(line.poller.is_some());
+                woken.extend(line.waiters.drain(..).map(|(_, waiter)| waiter));
+                woken.extend(line.poller.take());
+            }
+        }
     }
 
     /// Asks the kernel what became ready, sleeping in it up to `timeout` (`None`: until something is).
@@ -299,7 +299,7 @@ impl<W> Reactor<W> {
     ///
     /// # Errors
     ///
-    /// The kernel's. To ask again is no spin: this has slept a little.
+    /// The kernel's, which is no reason to ask again at once: this has slept a little.
     pub(crate) fn poll(
         &mut self,
         timeout: Option<Duration>,

@@ -75,6 +75,8 @@ pub(crate) struct Scheduler {
     pub(crate) pace: Pace,
     /// The millisecond of the run at the last poll, modulo 2^32.
     polled: Cell<u32>,
+    /// Why the operating system gives no events any more.
+    pub(crate) refused: RefCell<Option<String>>,
 }
 
 /// How far a scheduler got.
@@ -143,6 +145,7 @@ impl Scheduler {
             outer: Cell::new(ptr::null()),
             left: Cell::new(0),
             patience: Cell::new(Some(PATIENCE)),
+            refused: RefCell::default(),
         })
     }
 
@@ -375,7 +378,12 @@ impl Scheduler {
         let polled =
             here().pulse.asleep(timeout, || self.reactor.borrow_mut().poll(timeout, &mut ready));
         let mut any = polled.as_ref().is_ok_and(|rung| *rung) || !ready.is_empty();
-        let rung = polled.unwrap_or_else(|error| self.end_without_events(&error));
+        // Where it refuses events, what other threads have left is looked at all the same. That is no event, so that a
+        // virtual clock goes on.
+        let rung = polled.unwrap_or_else(|refused| {
+            self.end_without_events(&refused);
+            true
+        });
         self.watch.on_behalf_of(By::Socket, || {
             for waiter in ready {
                 if let Waiter::Task(task) = &waiter {
@@ -406,7 +414,7 @@ impl Scheduler {
             aside(format_args!("an order of another thread, or its destructor,"), || order(open));
         }
         if !(self.home.inbox.is_empty() && self.home.orders.is_empty()) {
-            self.home.reactor.ring(); // The next poll takes in more.
+            self.home.reactor.ring(); // The next poll finds the rest.
         }
     }
 

@@ -34,27 +34,25 @@ impl Scheduler {
         self.outcome.set(outcome);
     }
 
-    /// The operating system gives no events any more: the run cannot go on, and all its tasks are cancelled. Their cleanup
-    /// goes on; sockets are tried again and again meanwhile, and what other threads leave is looked at: returns `true`.
+    /// The operating system refuses events: the run cannot go on, and all its tasks are cancelled. Their cleanup goes on
+    /// meanwhile, with sockets tried again and again.
     #[cold]
-    pub(crate) fn end_without_events(&self, error: &io::Error) -> bool {
-        if self.reactor.borrow().refused.is_some() {
-            return true;
+    pub(crate) fn end_without_events(&self, error: &io::Error) {
+        if self.refused.borrow().is_some() {
+            return;
         }
         let text =
             format!("the system refuses to say which sockets are ready (epoll_wait): {error}");
         warn::error(format_args!("{text}; all tasks of the run are cancelled"));
-        self.reactor.borrow_mut().refused = Some(text);
-        let left = self.tasks.borrow().by_age();
+        *self.refused.borrow_mut() = Some(text);
         self.watch.on_behalf_of(By::End, || {
-            for task in left {
+            for task in self.all_tasks() {
                 if self.cancel(&task) {
                     self.tell_cancelled(&task);
                     self.wake(task);
                 }
             }
         });
-        true
     }
 
     /// Refuses new tasks and cancels all that are left, the newest first; returns when each is done, or its

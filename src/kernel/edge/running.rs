@@ -44,15 +44,3 @@ pub(crate) fn while_no_task_runs<R>(f: impl FnOnce() -> R) -> R {
     host.set(task.replace(ptr::null()));
     f()
 }
-
-const OUTSIDE: &str = "a wait outside of any task: there is nothing to suspend. \
-    Call it inside `wouldblock::run(|| ..)` or in a task spawned there";
-
-const ASIDE: &str = "a wait outside of any task, in code that the crate calls aside: a logger, an observer, a waker, a \
-    callback, a destructor. It may not wait; let it wake or spawn a task, inside `wouldblock::run(|| ..)`, that does";
-
-/// Why nothing can wait here, where no task runs.
-#[cold]
-pub(crate) fn outside() -> &'static str {
-    if running().host.get().is_null() { OUTSIDE } else { ASIDE }
-}
