@@ -14,7 +14,7 @@ use std::sync::{Condvar, Mutex};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use util::{HOUR, MS, in_child, let_others_run};
-use wouldblock::{Builder, generator, green, task};
+use wouldblock::{Builder, future, generator, green, task};
 
 /// Makes standard error a pipe, and gives the other end of it.
 fn pipe_of_stderr() -> BufReader<File> {
@@ -154,6 +154,46 @@ fn what_a_logger_panics_at_goes_to_standard_error() {
         log::set_logger(&Panics).unwrap();
         log::set_max_level(LevelFilter::Warn);
         keep_the_thread_until_it_is_told_of();
+    });
+    ended.assert_fine();
+}
+
+/// No result says so, and no panic.
+#[test]
+fn a_detached_task_that_never_began_is_logged_for_those_who_debug() {
+    let ended = in_child(|| {
+        log::set_logger(&Recorder).unwrap();
+        log::set_max_level(LevelFilter::Debug);
+        wouldblock::run(|| {
+            let cancelled = green::spawn(|| ());
+            cancelled.cancel();
+            drop(cancelled);
+            let joined = green::spawn(|| ());
+            joined.cancel();
+            assert!(joined.join().is_err());
+            let began = green::spawn(|| green::sleep(HOUR));
+            green::yield_now();
+            drop(began);
+            drop(green::spawn(|| ()));
+            drop(generator::spawn(|_| ()));
+            drop(future::spawn(async {}));
+        });
+        let said: Vec<_> = RECORDS.0.lock().unwrap().drain(..).collect();
+        let is_said = |task: &str, when: &str| {
+            let mut said = said.iter().map(|(level, _, text)| (*level, text));
+            said.any(|(level, text)| {
+                level == Level::Debug && text.starts_with(task) && text.ends_with(when)
+            })
+        };
+        assert!(is_said(
+            "task 2 (green",
+            ", whose handle was dropped, was cancelled before it began"
+        ));
+        for (task, era) in [(5, "green"), (6, "generator"), (7, "future")] {
+            let when = ", whose handle was dropped, had not begun when its run ended";
+            assert!(is_said(&format!("task {task} ({era}"), when), "{said:?}");
+        }
+        assert_eq!(said.len(), 4, "{said:?}");
     });
     ended.assert_fine();
 }
@@ -333,27 +373,29 @@ fn forbid_asking_for_events() {
 #[test]
 fn a_run_that_the_system_refuses_to_give_events_ends_with_a_panic_after_its_cleanup() {
     let ended = in_child(|| {
-        let cleaned_up = std::cell::Cell::new(0);
-        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            wouldblock::run(|| {
-                forbid_asking_for_events();
-                let cleanup = || {
-                    green::sleep(MS); // Timers go on.
-                    cleaned_up.set(cleaned_up.get() + 1);
-                };
-                green::finally(|| green::sleep(HOUR), cleanup);
-            });
-        }));
-        let payload = ran.unwrap_err();
-        let text = payload.downcast_ref::<String>().unwrap();
-        assert!(
-            text.contains("which sockets are ready (epoll_wait): Operation not permitted"),
-            "{text}"
-        );
-        assert!(text.contains("the tasks of the run were cancelled"), "{text}");
-        assert_eq!(cleaned_up.get(), 1);
+        for builder in [Builder::new(), Builder::new().virtual_clock()] {
+            let cleaned_up = std::cell::Cell::new(0);
+            let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                builder.run(|| {
+                    forbid_asking_for_events();
+                    let cleanup = || {
+                        green::sleep(MS); // Timers go on.
+                        cleaned_up.set(cleaned_up.get() + 1);
+                    };
+                    green::finally(|| green::sleep(HOUR), cleanup);
+                });
+            }));
+            let payload = ran.unwrap_err();
+            let text = payload.downcast_ref::<String>().unwrap();
+            assert!(
+                text.contains("which sockets are ready (epoll_wait): Operation not permitted"),
+                "{text}"
+            );
+            assert!(text.contains("the tasks of the run were cancelled"), "{text}");
+            assert_eq!(cleaned_up.get(), 1);
+        }
     });
     ended.assert_fine();
     let error = "wouldblock: the system refuses to say which sockets are ready";
-    assert_eq!(ended.stderr.matches(error).count(), 1, "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches(error).count(), 2, "{}", ended.stderr);
 }

@@ -39,7 +39,7 @@ const READING_ORDER: &[&str] = &[
     "kernel/task.rs",
     "kernel/edge/pulse.rs",
     "kernel/edge/watch.rs",
-    "kernel/table.rs",
+    "kernel/edge/table.rs",
     "kernel/here.rs",
     "kernel/pace.rs",
     "kernel/scheduler.rs",
@@ -145,7 +145,7 @@ const LONGEST_FILE: usize = 400;
 
 /// Lines of kernel, without its edge, and the three eras together: with their documentation, without blank lines and
 /// tests.
-const AN_EVENING: usize = 3410;
+const AN_EVENING: usize = 3384;
 
 #[test]
 fn files_import_only_what_is_read_before_them() {

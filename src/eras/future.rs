@@ -23,7 +23,8 @@
 //! Here the colour is no barrier. A future is polled on a pooled stack: if something that it calls waits
 //! the green way (`std::io::Read` on one of this crate's sockets, ureq, `green::sleep`), that stack stays
 //! with the task until the poll returns, and the other tasks run on meanwhile. The price is one switch there
-//! and back in each poll; `benches/README.md` has it measured.
+//! and back in each poll; `benches/README.md` has it measured. So code in a task that is no `async` waits for a future
+//! with [`green::wait`](crate::green::wait), and not with the `block_on` of another executor, which blocks the thread.
 
 use std::cell::{Cell, UnsafeCell};
 use std::future::Future;
@@ -121,10 +122,7 @@ impl<F: Future<Output: 'static> + 'static> Body for Polled<F> {
 impl<F: Future<Output: 'static> + 'static> Polled<F> {
     #[cold]
     fn new_fiber(&self) -> Option<Fiber> {
-        let promise = self.code.promise.take().expect("a future is not polled once ready");
-        let fiber = fiber(&promise);
-        self.code.promise.set(Some(promise));
-        fiber
+        self.code.with_promise(fiber)
     }
 }
 
@@ -137,13 +135,24 @@ struct Code<F: Future> {
 }
 
 impl<F: Future> Code<F> {
+    #[cold]
+    fn with_promise<R>(&self, f: impl FnOnce(&Promise<F::Output>) -> R) -> R {
+        let promise = self.promise.take().expect("a future is not polled once ready");
+        let result = f(&promise);
+        self.promise.set(Some(promise));
+        result
+    }
+
     /// Polls once; when that was the last time, drops the future and fulfils the promise.
     fn poll(&self) {
         // SAFETY: the future stays where it is, in an `Rc`, until it is dropped there; and nobody else
         // looks at it: a task has one turn at a time, and only its turns come here.
         let mut future = unsafe { Pin::new_unchecked(&mut *self.future.get()) };
         let polled = match !self.begun.replace(true) && cancel::is_cancelled() {
-            true => None,
+            true => {
+                self.with_promise(Promise::never_begins);
+                None
+            }
             false => {
                 let now = future.as_mut().as_pin_mut().expect("polled until it is ready");
                 let record = Record::new();

@@ -106,10 +106,7 @@ impl<T: 'static, F: FnOnce(&Yielder<Wait>) -> T + 'static> Body for Trampoline<T
         let Some(fiber) = fiber(promise) else { return Switch::Finished };
         let (promise, body) = self.start.take().expect("as just seen");
         let generator = Generator::new(move |y: &Yielder<Wait>| {
-            promise.fulfil(|| {
-                cancel::check_cancelled();
-                body(y)
-            });
+            promise.begin(|| body(y));
         });
         let generator = self.generator.insert(generator);
         generator.is_task(fiber);

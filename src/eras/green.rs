@@ -88,10 +88,7 @@ impl<T: 'static, F: FnOnce() -> T + 'static> Greenlet<T, F> {
         let Some(mut fiber) = fiber(promise) else { return Switch::Finished };
         let Greenlet::New(promise, body) = replace(self, Greenlet::Started) else { unreachable!() };
         let switch = fiber.start(move || {
-            promise.fulfil(|| {
-                cancel::check_cancelled();
-                body()
-            });
+            promise.begin(body);
         });
         *self = Greenlet::Running(fiber);
         switch
@@ -112,6 +109,15 @@ impl<T: 'static, F: FnOnce() -> T + 'static> Greenlet<T, F> {
 ///     assert_eq!(green::wait(async { 42 }), 42);
 /// });
 /// ```
+///
+/// # Blocking
+///
+/// Suspends the task. This is what stands in place of the `block_on` of another executor (`futures`, `pollster`,
+/// tokio), which blocks the *thread*: no other task runs meanwhile, no timer ends, and no socket is looked at. Where the
+/// future waits for one of these, it waits for ever, and only the [watchdog](crate::Builder::watchdog) has a word on it.
+/// Code that cannot be changed to call `wait`, such as that of a library, belongs into
+/// [`offload`](crate::offload()), whose thread it may block; a future of this crate that waits for a time or a socket
+/// panics there, since that thread has no scheduler.
 ///
 /// # Panics
 ///

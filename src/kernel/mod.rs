@@ -14,7 +14,6 @@
 //! | `timers.rs` | deadlines and the clock |
 //! | `reactor.rs` | sockets and the operating system's readiness |
 //! | `task.rs` | what a task is, its states, its result, what it waits for |
-//! | `table.rs` | all tasks that are not done |
 //! | `here.rs` | what this thread is doing at the moment |
 //! | `pace.rs` | when to poll the operating system |
 //! | `scheduler.rs` | the loop: spawning, turns, waits, wakes, polling, and when nothing moves |
@@ -31,7 +30,6 @@ pub(crate) mod queue;
 pub(crate) mod reactor;
 pub(crate) mod scheduler;
 pub(crate) mod stack;
-pub(crate) mod table;
 pub(crate) mod task;
 pub(crate) mod timers;
 pub(crate) mod wait;

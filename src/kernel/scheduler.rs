@@ -34,12 +34,12 @@ use super::edge::fork::Original;
 use super::edge::inbox::Inbox;
 use super::edge::observe::{By, Observer, Outcome, What};
 use super::edge::patience::{self, PATIENCE};
+use super::edge::table::Table;
 use super::edge::watch::{Watch, spawned, waits};
 use super::here::{here, with_task};
 use super::pace::Pace;
 use super::queue::Queue;
 use super::reactor::{Direction, Reactor};
-use super::table::Table;
 use super::task::{Body, Home, Setup, State, Task, Waiter};
 use super::timers::{Clock, Timers};
 use super::wait::{BUDGET, SourceId, Wait, WaitFor, this_turn};
@@ -377,12 +377,13 @@ impl Scheduler {
         self.counters.polls.set(self.counters.polls.get() + 1);
         let polled =
             here().pulse.asleep(timeout, || self.reactor.borrow_mut().poll(timeout, &mut ready));
-        // Where it refuses events, what other threads have left is looked at all the same.
+        let mut any = polled.as_ref().is_ok_and(|rung| *rung) || !ready.is_empty();
+        // Where it refuses events, what other threads have left is looked at all the same. That is no event, so that a
+        // virtual clock goes on.
         let rung = polled.unwrap_or_else(|refused| {
             self.end_without_events(&refused);
             true
         });
-        let mut any = rung || !ready.is_empty();
         self.watch.on_behalf_of(By::Socket, || {
             for waiter in ready {
                 if let Waiter::Task(task) = &waiter {

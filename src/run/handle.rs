@@ -219,7 +219,10 @@ impl<T> RemoteHandle<T> {
             return door::wait(self);
         }
         let at_home = Scheduler::at(Arc::as_ptr(&self.home), |here| here.is_some());
-        assert!(!at_home, "a join that blocks the thread on which the task would run");
+        assert!(
+            !at_home,
+            "a join that blocks the thread on which the task would run: join it in a task, or on another thread"
+        );
         block_on(self)
     }
 

@@ -395,6 +395,32 @@ impl<T> Promise<T> {
         note(Outcome::Panicked);
     }
 
+    /// Runs the task's code from its beginning, as [`fulfil`](Promise::fulfil), unless the task is to stop already.
+    pub(crate) fn begin(self, code: impl FnOnce() -> T) {
+        if cancel::is_cancelled() {
+            self.never_begins();
+        }
+        self.fulfil(|| {
+            cancel::check_cancelled();
+            code()
+        });
+    }
+
+    /// The running task is to stop, and has not begun. Where its handle was dropped, no result says so.
+    #[cold]
+    pub(crate) fn never_begins(&self) {
+        if Rc::strong_count(&self.0) == 1 {
+            let is_over = Scheduler::with(|scheduler| scheduler.is_some_and(Scheduler::is_closing));
+            let when = if is_over {
+                "had not begun when its run ended"
+            } else {
+                "was cancelled before it began"
+            };
+            let task = current().expect("a body is called in its task's turn");
+            warn::debug(format_args!("{task}, whose handle was dropped, {when}"));
+        }
+    }
+
     /// Runs the task's code and keeps what becomes of it: a value, a panic, a cancellation.
     ///
     /// This runs on the task's own stack, and so does the destructor of a result nobody asked for.

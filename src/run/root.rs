@@ -6,12 +6,13 @@ use std::sync::Arc;
 use crate::eras::green::Greenlet;
 use crate::inspect::deadlock::{Deadlock, Does};
 use crate::inspect::{on_signal, watchdog};
+use crate::kernel::edge::entered::refuse_nesting;
 use crate::kernel::edge::observe::Era;
 use crate::kernel::edge::{unwinding, warn};
 use crate::kernel::task::{State, Task};
 use crate::run::builder::Builder;
 use crate::run::join::Promise;
-use crate::run::runtime::{close, drive, refuse_nesting};
+use crate::run::runtime::{close, drive};
 use crate::task;
 
 /// Runs `root` as the first task of a new scheduler on this thread, until it returns.
@@ -129,15 +130,12 @@ impl Builder {
         if let Some(deadlock) = stalled {
             return Err(deadlock);
         }
-        match packet.result.take().expect("a task that is done has a result") {
-            Ok(()) => Ok(()),
-            Err(error) => match error.into_panic() {
-                Ok(payload) => std::panic::resume_unwind(payload),
-                Err(error) => match runtime.scheduler.refused.take() {
-                    Some(refused) => panic!("{refused}; the tasks of the run were cancelled"),
-                    None => panic!("{error}"),
-                },
-            },
+        let result = packet.result.take().expect("a task that is done has a result");
+        let Err(error) = result else { return Ok(()) };
+        match (error.into_panic(), scheduler.refused.take()) {
+            (Ok(payload), _) => std::panic::resume_unwind(payload),
+            (Err(_), Some(refused)) => panic!("{refused}; the tasks of the run were cancelled"),
+            (Err(error), None) => panic!("{error}"),
         }
     }
 }

@@ -6,17 +6,10 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use crate::inspect::deadlock::Deadlock;
+use crate::kernel::edge::entered::refuse_nesting;
 use crate::kernel::edge::warn;
 use crate::kernel::scheduler::{Progress, Scheduler};
 use crate::run::stack_size;
-
-#[track_caller]
-pub(crate) fn refuse_nesting(what: &str) {
-    assert!(
-        Scheduler::with(|here| here.is_none()),
-        "{what}: this thread has a scheduler already; spawn a task instead"
-    );
-}
 
 /// A scheduler that is driven by hand.
 ///

@@ -4,8 +4,8 @@ use std::io;
 use std::panic::{self, AssertUnwindSafe, Location};
 
 use crate::inspect::timeline::Timeline;
+use crate::kernel::edge::entered::refuse_nesting;
 use crate::run::builder::{Builder, seed_of_environment};
-use crate::run::runtime::refuse_nesting;
 
 /// Events of each run that are kept: enough to find its end, behind which all that is left is cancelled.
 const KEPT: usize = 1 << 16;

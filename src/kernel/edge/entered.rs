@@ -60,3 +60,12 @@ impl Scheduler {
         while_no_task_runs(|| as_root(f))
     }
 }
+
+/// Panics where the thread has entered a scheduler already.
+#[track_caller]
+pub(crate) fn refuse_nesting(what: &str) {
+    assert!(
+        Scheduler::with(|here| here.is_none()),
+        "{what}: this thread has a scheduler already; spawn a task instead"
+    );
+}

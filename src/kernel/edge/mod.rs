@@ -19,6 +19,7 @@
 //! | `source.rs` | the registrations of a socket that threads share |
 //! | `pulse.rs` | the turns of a thread, counted and shown |
 //! | `watch.rs` | kernel state, turned into events for an observer |
+//! | `table.rs` | all tasks that are not done |
 //! | `entered.rs` | the scheduler that a thread has entered |
 //! | `ending.rs` | how tasks are cancelled, and how a run ends |
 //! | `waker.rs` | how a task is woken, from any thread |
@@ -41,6 +42,7 @@ pub(crate) mod registration;
 pub(crate) mod running;
 pub(crate) mod signal;
 pub(crate) mod source;
+pub(crate) mod table;
 pub(crate) mod trail;
 pub(crate) mod unwinding;
 pub(crate) mod waker;

@@ -6,6 +6,8 @@
 //! | takes errors only (`env_logger` without `RUST_LOG`) | to the logger | to the logger, as an error | dropped |
 //! | takes warnings | to the logger | to the logger, as a warning | to the logger |
 //!
+//! A debug line is for a logger that takes those, and for nothing else.
+//!
 //! An alarm is a warning that the program may hang: a task has kept the thread for a second, or nothing has moved for
 //! ten. The target of all of them is `wouldblock`, so that a logger that filters by target finds them under one name.
 //!
@@ -46,6 +48,14 @@ pub(crate) fn alarm(text: fmt::Arguments<'_>) {
     report(if only_errors { Level::Error } else { Level::Warn }, text);
 }
 
+/// Logs what is as it should be, and may surprise all the same. Never goes to standard error.
+#[cold]
+pub(crate) fn debug(text: fmt::Arguments<'_>) {
+    if log::max_level() >= LevelFilter::Debug {
+        report(Level::Debug, text);
+    }
+}
+
 /// Drops the payload of a panic. Its destructor may panic in turn, with a payload of its own; one that does so a
 /// hundred times over is leaked.
 pub(crate) fn discard(mut payload: Box<dyn Any + Send>) {
@@ -67,7 +77,10 @@ fn report(level: Level, text: fmt::Arguments<'_>) {
         return;
     }
     if LOGGING.replace(true) {
-        return print(text);
+        if level <= Level::Warn {
+            print(text);
+        }
+        return;
     }
     let mut record = Record::builder();
     let record = record.level(level).target("wouldblock").module_path_static(Some("wouldblock"));

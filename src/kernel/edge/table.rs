@@ -3,7 +3,7 @@
 use std::mem;
 use std::sync::Arc;
 
-use super::task::Task;
+use crate::kernel::task::Task;
 
 /// The tasks that are not done, each in a slot that it knows. (A `Slab` would take twice the room.)
 ///
