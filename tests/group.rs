@@ -9,15 +9,18 @@ use std::fmt;
 use std::future::pending;
 use std::io;
 use std::panic::{panic_any, resume_unwind};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Waker};
 
 use util::{
     Defer, ERAS, HOUR, SECOND, Trace, assert_contains, let_others_run, logged, panic_text, run,
     run_in_order, spawn_running, spawn_waiting, text,
 };
+use wouldblock::generator::{Generator, GeneratorState, Yielder};
 use wouldblock::{
-    Builder, Era, Failures, Group, JoinError, JoinHandle, as_completed, explore, future, gather,
-    generator, green, race, time, try_gather,
+    Builder, Era, Failures, Group, JoinError, JoinHandle, Wait, as_completed, explore, future,
+    gather, generator, green, race, stats, tasks, time, try_gather,
 };
 
 type Fallible = Result<u32, JoinError>;
@@ -1119,5 +1122,72 @@ fn a_task_whose_handle_is_dropped_belongs_to_the_group_still() {
         })
         .unwrap();
         assert!(ended.get());
+    });
+}
+
+/// The future of a group, where a task of that group can take it out to drop it.
+type Place = Rc<RefCell<Option<Pin<Box<dyn Future<Output = Result<(), Failures<JoinError>>>>>>>>;
+
+#[test]
+fn a_task_that_drops_the_future_of_its_own_group_waits_for_the_others_only() {
+    for era in ERAS {
+        run(move || {
+            let (place, trace) = (Place::default(), Trace::new());
+            let (taken, dropped, other) = (place.clone(), trace.clone(), trace.clone());
+            let mut group = Box::pin(Group::running(async move |group| {
+                let drops = move || {
+                    green::sleep(SECOND);
+                    drop(taken.take());
+                    dropped.say("dropped");
+                    Ok(())
+                };
+                match era {
+                    Era::Green => drop(group.spawn_green(drops)),
+                    Era::Generator => drop(group.spawn_generator(move |_| drops())),
+                    Era::Future => drop(group.spawn_future(async move { drops() })),
+                }
+                group.spawn_green(move || {
+                    let ends = move || {
+                        green::sleep(SECOND);
+                        other.say("the other has ended");
+                    };
+                    green::finally(|| green::sleep(HOUR), ends);
+                    Ok(())
+                });
+                Ok(())
+            }));
+            assert!(group.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            *place.borrow_mut() = Some(group);
+            green::sleep(3 * SECOND);
+            assert_eq!(trace.take(), ["the other has ended", "dropped"], "{era}: {}", tasks());
+            assert_eq!(stats().alive, 1, "{era}: {}", tasks());
+        });
+    }
+}
+
+#[test]
+fn a_time_limit_around_a_group_ends_where_a_task_of_the_group_polls_it() {
+    run(|| {
+        let place = Rc::new(RefCell::new(None::<Generator<Wait, (), bool>>));
+        let mut generator = Generator::new({
+            let place = place.clone();
+            move |y: &Yielder<Wait>| {
+                let group = Group::<JoinError>::running(async move |group| {
+                    group.spawn_green(move || {
+                        green::sleep(SECOND);
+                        let mut generator = place.take().expect("it waits");
+                        let complete = matches!(generator.resume(), GeneratorState::Complete(true));
+                        assert!(complete, "its time limit has passed");
+                        Ok(())
+                    });
+                    Ok(())
+                });
+                y.wait(time::timeout(SECOND, group)).is_err()
+            }
+        });
+        assert!(matches!(generator.resume(), GeneratorState::Yielded(_)));
+        *place.borrow_mut() = Some(generator);
+        green::sleep(3 * SECOND);
+        assert_eq!(stats().alive, 1, "{}", tasks());
     });
 }

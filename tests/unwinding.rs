@@ -906,6 +906,32 @@ fn a_task_that_swallows_its_cancellation_is_left_where_its_runtime_is_dropped_by
 }
 
 #[test]
+fn a_panic_that_a_scope_lets_out_and_that_is_caught_ends_nothing_where_a_thread_unwinds() {
+    let trace = Trace::new();
+    let _ = panic::catch_unwind(AssertUnwindSafe(|| {
+        let runtime = Builder::new().build().unwrap();
+        let said = trace.clone();
+        let task = move || {
+            let _ended = said.at_drop("ended");
+            // The scope waits for its task, while the runtime is dropped, before it lets the panic out.
+            let caught = panic::catch_unwind(|| {
+                green::scope(|s| {
+                    s.spawn(|| ());
+                    panic_any(6);
+                });
+            });
+            said.say(if caught.unwrap_err().is::<i32>() { "caught" } else { "something else" });
+            green::sleep(HOUR);
+        };
+        runtime.enter(|| drop(green::spawn(task)));
+        runtime.turn();
+        assert!(trace.take().is_empty());
+        panic!("on purpose");
+    }));
+    assert_eq!(trace.take(), ["caught", "ended"]);
+}
+
+#[test]
 fn a_runtime_dropped_inside_of_a_run_ends_its_tasks_and_the_run_goes_on() {
     let trace = Trace::new();
     let lock = Rc::new(sync::Mutex::new(0));

@@ -33,7 +33,7 @@ pub(crate) struct Ctx<'a> {
     pub(crate) y: Option<&'a Yielder<Wait>>,
     /// A generator that is resumed by hand, and not a task.
     pub(crate) by_hand: bool,
-    /// In cleanup, in which each wait has a limit.
+    /// In cleanup, or in a generator, which cleanup may resume: each wait has a limit.
     pub(crate) cleanup: bool,
     /// In a destructor.
     pub(crate) dropping: bool,
@@ -82,12 +82,15 @@ fn has_fuel(world: &World) -> bool {
 
 /// Adds to the program's course which task executes an operation, and when.
 fn note(world: &World) {
-    let now = time::now();
-    let start = world.start.get().unwrap_or(now);
-    world.start.set(Some(start));
     let task = task::current().map_or(0, |task| task.id());
-    let since = now.saturating_duration_since(start).as_millis() as u64;
-    for part in [task, if task == 0 { 0 } else { since }] {
+    let mut since = 0;
+    if task != 0 {
+        let now = time::now();
+        let start = world.start.get().unwrap_or(now);
+        world.start.set(Some(start));
+        since = now.saturating_duration_since(start).as_millis() as u64;
+    }
+    for part in [task, since] {
         let course = (world.course.get() ^ part).wrapping_mul(0x0100_0000_01b3);
         world.course.set(course.rotate_left(5));
     }
@@ -113,7 +116,7 @@ fn step(ctx: Ctx<'_>, op: &'static Op) {
         Op::Wait(what @ What::Sleep(duration)) if !ctx.by_hand => {
             sleep(ctx, &world, what, *duration);
         }
-        Op::Wait(what) => ctx.wait(operation(ctx, what)),
+        Op::Wait(what) => ctx.wait(waited_for(ctx, what)),
         Op::Spawn(task) => spawned(ctx, &world, task),
         Op::Join(number) => join(ctx, &world, *number),
         Op::Cancel(number) => cancel(*number),
@@ -137,12 +140,12 @@ fn step(ctx: Ctx<'_>, op: &'static Op) {
             }
         }
         Op::Scope { children, handles, body } => scope(ctx, children, *handles, body),
-        Op::AsyncScope { children, body } => ctx.wait(async_scope(children, body)),
+        Op::AsyncScope { children, body } => ctx.wait(async_scope(ctx.cleanup, children, body)),
         Op::Group { children, fails, body } => group(ctx, children, *fails, body),
         Op::Pool { size, children, cancel, join } => {
             pool(ctx, &world, *size, children, *cancel, *join);
         }
-        Op::Switch(body) => ctx.wait(run_async(body)),
+        Op::Switch(body) => ctx.wait(run_async(ctx.cleanup, body)),
         Op::Local(drops) => LOCAL.set(RefCell::new(Some(Guard::new(Ctx::green(), drops)))),
         Op::SetEvent(true) => world.event.set(),
         Op::SetEvent(false) => world.event.clear(),
@@ -169,11 +172,12 @@ fn step(ctx: Ctx<'_>, op: &'static Op) {
         Op::Remote { era, body, cancel, join } => remote(&world, *era, body, *cancel, *join),
         Op::DropRuntime(number) => {
             let runtime = take(&world.runtimes, *number);
-            drop(runtime);
+            world.apart(|| drop(runtime));
         }
         Op::TurnRuntime(number) => {
             if let Some(runtime) = take(&world.runtimes, *number) {
-                let turned = panic::catch_unwind(AssertUnwindSafe(|| runtime.turn()));
+                let turned =
+                    panic::catch_unwind(AssertUnwindSafe(|| world.apart(|| runtime.turn())));
                 world.runtimes.borrow_mut().push(runtime);
                 turned.unwrap_or_else(|payload| panic::resume_unwind(payload));
             }
@@ -196,29 +200,29 @@ fn sleep(ctx: Ctx<'_>, world: &World, what: &'static What, duration: u8) {
 }
 
 /// In a poll of a future: its own ways to wait, and the green way for the rest.
-pub(crate) fn run_async(block: &'static [Op]) -> Pin<Box<dyn Future<Output = ()>>> {
+pub(crate) fn run_async(cleanup: bool, block: &'static [Op]) -> Pin<Box<dyn Future<Output = ()>>> {
     Box::pin(async move {
         let frame = Token::new(Kind::AsyncFrame);
         for op in block {
-            step_async(op).await;
+            step_async(cleanup, op).await;
         }
         frame.check();
     })
 }
 
-async fn step_async(op: &'static Op) {
+async fn step_async(cleanup: bool, op: &'static Op) {
     let Some(world) = World::here() else { return };
-    let ctx = Ctx::green();
+    let ctx = Ctx { cleanup, ..Ctx::green() };
     match op {
         Op::Yield if has_fuel(&world) => future::yield_now().await,
-        Op::Wait(what) if has_fuel(&world) => operation(ctx, what).await,
+        Op::Wait(what) if has_fuel(&world) => waited_for(ctx, what).await,
         Op::Timeout(limit, body) if has_fuel(&world) => {
             let end = time::now() + ms(*limit);
-            let result = time::timeout(ms(*limit), run_async(body)).await;
+            let result = time::timeout(ms(*limit), run_async(cleanup, body)).await;
             check_limit(result.is_ok(), end);
         }
         Op::Catch { resume, body } if has_fuel(&world) => {
-            let mut inner = run_async(body);
+            let mut inner = run_async(cleanup, body);
             let result = poll_fn(|cx| {
                 let polled = panic::catch_unwind(AssertUnwindSafe(|| inner.as_mut().poll(cx)));
                 match polled {
@@ -234,11 +238,13 @@ async fn step_async(op: &'static Op) {
         }
         Op::Guard { drops, body } if has_fuel(&world) => {
             let _guard = Guard::new(ctx, drops);
-            run_async(body).await;
+            run_async(cleanup, body).await;
         }
-        Op::AsyncScope { children, body } if has_fuel(&world) => async_scope(children, body).await,
+        Op::AsyncScope { children, body } if has_fuel(&world) => {
+            async_scope(cleanup, children, body).await
+        }
         Op::Group { children, fails, body } if has_fuel(&world) => {
-            group_async(children, *fails, body).await;
+            group_async(cleanup, children, *fails, body).await;
         }
         Op::Switch(body) if has_fuel(&world) => run(ctx, body),
         op => step(ctx, op),
@@ -293,7 +299,7 @@ fn spawn(builder: task::Builder, task: &'static Spawn) -> JoinHandle<Value> {
         }),
         Era::Future => builder.spawn_future(async move {
             let captured = captured;
-            run_async(&task.body).await;
+            run_async(false, &task.body).await;
             captured.0.check();
             drop(captured); // First: a result is leaked by rustc where a destructor behind it panics.
             Value::new(&task.result)
@@ -419,7 +425,7 @@ fn scope(ctx: Ctx<'_>, children: &'static [Block], handles: program::Handle, bod
     });
 }
 
-async fn async_scope(children: &'static [Block], body: &'static [Op]) {
+async fn async_scope(cleanup: bool, children: &'static [Block], body: &'static [Op]) {
     let data = [Token::new(Kind::Borrowed), Token::new(Kind::Borrowed)];
     future::scope(async |s: &future::Scope<'_>| {
         let mut kept = Vec::new();
@@ -427,12 +433,12 @@ async fn async_scope(children: &'static [Block], body: &'static [Op]) {
             let data = &data;
             kept.push(s.spawn(async move {
                 data[0].check();
-                run_async(child).await;
+                run_async(cleanup, child).await;
                 data[1].check();
                 Token::new(Kind::Result)
             }));
         }
-        run_async(body).await;
+        run_async(cleanup, body).await;
         for child in kept {
             drop(child.await);
         }
@@ -440,10 +446,11 @@ async fn async_scope(children: &'static [Block], body: &'static [Op]) {
     .await;
 }
 
-fn of_group(group: &Group<Failure>, task: &'static Spawn) -> JoinHandle<Value> {
+fn of_group(cleanup: bool, group: &Group<Failure>, task: &'static Spawn) -> JoinHandle<Value> {
     let token = Token::new(Kind::Captured);
     let guard = (!task.captured.is_empty()).then(|| Guard::new(Ctx::green(), &task.captured));
     let captured = (token, guard);
+    let ctx = Ctx { cleanup, ..Ctx::green() };
     let result = move || match task.name {
         true => Err(Failure(Token::new(Kind::Payload))),
         false => Ok(Value::new(&task.result)),
@@ -451,19 +458,19 @@ fn of_group(group: &Group<Failure>, task: &'static Spawn) -> JoinHandle<Value> {
     match task.era {
         Era::Green => group.spawn_green(move || {
             let captured = captured;
-            run(Ctx::green(), &task.body);
+            run(ctx, &task.body);
             drop(captured);
             result()
         }),
         Era::Generator => group.spawn_generator(move |y| {
             let captured = captured;
-            run(Ctx { y: Some(y), ..Ctx::green() }, &task.body);
+            run(Ctx { y: Some(y), ..ctx }, &task.body);
             drop(captured);
             result()
         }),
         Era::Future => group.spawn_future(async move {
             let captured = captured;
-            run_async(&task.body).await;
+            run_async(cleanup, &task.body).await;
             drop(captured);
             result()
         }),
@@ -481,7 +488,7 @@ fn group(ctx: Ctx<'_>, children: &'static [Spawn], fails: bool, body: &'static [
     let result = Group::<Failure>::run(|group| {
         let mut kept = Vec::new();
         for child in children {
-            kept.push(of_group(group, child));
+            kept.push(of_group(ctx.cleanup, group, child));
         }
         run(ctx, body);
         drop(kept);
@@ -490,13 +497,13 @@ fn group(ctx: Ctx<'_>, children: &'static [Spawn], fails: bool, body: &'static [
     drop(result.map_err(|failures| failures.into_errors().count()));
 }
 
-async fn group_async(children: &'static [Spawn], fails: bool, body: &'static [Op]) {
+async fn group_async(cleanup: bool, children: &'static [Spawn], fails: bool, body: &'static [Op]) {
     let result = Group::<Failure>::running(async |group: &Group<Failure>| {
         let mut kept = Vec::new();
         for child in children {
-            kept.push(of_group(group, child));
+            kept.push(of_group(cleanup, group, child));
         }
-        run_async(body).await;
+        run_async(cleanup, body).await;
         drop(kept);
         outcome(fails)
     });
@@ -604,7 +611,7 @@ fn remote(world: &World, era: Era, body: &'static [Op], cancel: bool, join: bool
                 Token::new(Kind::Result)
             })),
             Era::Future => drop_code(handle.spawn_future(move || async move {
-                run_async(body).await;
+                run_async(false, body).await;
                 token.check();
                 Token::new(Kind::Result)
             })),
@@ -653,7 +660,7 @@ fn look() {
 fn new_generator(world: &World, body: &'static [Op]) {
     let token = Token::new(Kind::Generator);
     let generator = Generator::with_stack_size(STACK / 2, move |y: &Yielder<Wait>| {
-        run(Ctx { y: Some(y), by_hand: true, cleanup: false, dropping: false }, body);
+        run(Ctx { y: Some(y), by_hand: true, cleanup: true, dropping: false }, body);
         token.check();
         Value::new(&[])
     });
@@ -687,7 +694,17 @@ fn poll_by_hand(world: &World, what: &'static What, waker: program::Waker, keep:
     }
 }
 
-/// What is waited for.
+/// What is waited for: in cleanup never for ever, wherever the program's making smaller has put it.
+fn waited_for<'a>(ctx: Ctx<'a>, what: &'static What) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
+    let whole = operation(ctx, what);
+    match ctx.cleanup && what.is_endless() {
+        true => Box::pin(async {
+            let _ = time::timeout(ms(LONG), whole).await;
+        }),
+        false => whole,
+    }
+}
+
 fn operation<'a>(ctx: Ctx<'a>, what: &'static What) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
     let Some(world) = World::here() else { return Box::pin(async {}) };
     let token = Token::new(Kind::Operation);
@@ -702,22 +719,28 @@ fn operation<'a>(ctx: Ctx<'a>, what: &'static What) -> Pin<Box<dyn Future<Output
         })),
         What::Stuck { root } => {
             /// A wait that is unwound (a generator may not yield there) does not last for ever.
-            struct Unstick(bool);
-            impl Drop for Unstick {
+            struct Stuck(bool);
+            impl Stuck {
+                fn begins(&self) {
+                    report::shared().any_is_stuck.store(true, Relaxed);
+                    if self.0 {
+                        report::shared().root_is_stuck.store(true, Relaxed);
+                    }
+                }
+            }
+            impl Drop for Stuck {
                 fn drop(&mut self) {
                     if self.0 {
                         report::shared().root_is_stuck.store(false, Relaxed);
                     }
                 }
             }
-            let stuck = Unstick(*root);
+            // By a method, so that the closure has the whole of it, and not a copy of its field.
+            let stuck = Stuck(*root);
             Box::pin(poll_fn(move |_| {
                 token.check();
                 world.stuck.set(true);
-                report::shared().any_is_stuck.store(true, Relaxed);
-                if stuck.0 {
-                    report::shared().root_is_stuck.store(true, Relaxed);
-                }
+                stuck.begins();
                 Poll::Pending
             }))
         }

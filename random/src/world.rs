@@ -42,6 +42,7 @@ pub(crate) struct World {
     pub(crate) barrier: Rc<Barrier>,
     /// Of what was executed, in which order and when.
     pub(crate) course: Cell<u64>,
+    /// When the first operation was executed by the clock of the runtime that runs.
     pub(crate) start: Cell<Option<Instant>>,
     pub(crate) sockets: RefCell<Vec<Rc<UnixStream>>>,
     pub(crate) runtimes: RefCell<Vec<Runtime>>,
@@ -99,6 +100,18 @@ impl World {
     /// `None` on another thread than the program's.
     pub(crate) fn here() -> Option<Rc<World>> {
         WORLD.try_with(|world| world.borrow().clone()).ok().flatten()
+    }
+
+    /// Runs `f`, in which another runtime runs, by a clock of its own.
+    pub(crate) fn apart<T>(&self, f: impl FnOnce() -> T) -> T {
+        struct Restore<'a>(&'a World, Option<Instant>);
+        impl Drop for Restore<'_> {
+            fn drop(&mut self) {
+                self.0.start.set(self.1);
+            }
+        }
+        let _restore = Restore(self, self.start.take());
+        f()
     }
 
     pub(crate) fn close() {

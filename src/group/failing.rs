@@ -131,9 +131,9 @@ impl<E: From<JoinError> + Display + 'static> Group<E> {
     /// # Cancellation
     ///
     /// `body` is dropped, and the tasks are cancelled; where this is dropped, by an async task that is
-    /// cancelled or by a `select`, it waits until they have ended. Where it is dropped because a stack unwinds,
-    /// which must not wait, they end in their next turns: greenlets and generators that may be cancelled
-    /// use [`run`](Group::run).
+    /// cancelled or by a `select`, it waits until they have ended; where one of them drops it, until the others
+    /// have. Where it is dropped because a stack unwinds, which must not wait, they end in their next turns:
+    /// greenlets and generators that may be cancelled use [`run`](Group::run).
     pub async fn running<T>(
         body: impl AsyncFnOnce(&Group<E>) -> Result<T, E>,
     ) -> Result<T, Failures<E>> {
@@ -310,9 +310,9 @@ struct Closing<'a>(&'a Members);
 
 impl Drop for Closing<'_> {
     fn drop(&mut self) {
-        self.0.cancel();
-        if in_task() && !std::thread::panicking() && !self.0.is_empty() {
-            cancel::shield(|| self.0.wait());
+        match in_task() && !std::thread::panicking() && !self.0.is_empty() {
+            true => self.0.cancel_and_await_others(),
+            false => self.0.cancel(),
         }
     }
 }

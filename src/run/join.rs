@@ -9,6 +9,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::Pin;
+use std::ptr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -20,7 +21,7 @@ use crate::kernel::edge::observe::Outcome;
 use crate::kernel::edge::unwinding;
 use crate::kernel::edge::waker;
 use crate::kernel::edge::warn;
-use crate::kernel::here::current;
+use crate::kernel::here::{current, running_task};
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::{State, Task};
 use crate::kernel::wait::{self, Wait, WaitFor};
@@ -183,6 +184,11 @@ impl Canceller {
             return local.extras.with(|extras| extras.callbacks.push_back(Box::new(call)));
         }
         aside(format_args!("a callback at the end of {}", self.task), call);
+    }
+
+    /// Whether it is the running task.
+    pub(crate) fn is_current(&self) -> bool {
+        ptr::eq(running_task(), Arc::as_ptr(&self.task))
     }
 
     /// See [`JoinHandle::is_finished`].

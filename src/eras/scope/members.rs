@@ -23,6 +23,8 @@ pub(crate) struct Members {
     /// What reports call them.
     what: &'static &'static str,
     running: Cell<usize>,
+    /// With how many of them left `waiter` is woken: one where it is a member itself.
+    rest: Cell<usize>,
     cancelled: Cell<bool>,
     /// When the first of them failed, where they fail together.
     stopped: Cell<Option<Instant>>,
@@ -38,6 +40,7 @@ impl Members {
         Members {
             what,
             running: Cell::new(0),
+            rest: Cell::new(0),
             cancelled: Cell::new(false),
             stopped: Cell::new(None),
             owner: None,
@@ -66,7 +69,7 @@ impl Members {
 
     pub(crate) fn leave(&self) {
         self.running.set(self.running.get() - 1);
-        if self.is_empty() {
+        if self.running.get() <= self.rest.get() {
             self.wake();
         }
     }
@@ -136,6 +139,23 @@ impl Members {
     /// Waits until none is left.
     pub(crate) fn wait(&self) {
         door::wait(poll_fn(|cx| self.poll_empty(cx)));
+    }
+
+    /// Cancels all, and waits, shielded, until none is left but the running task, if that is one of them: it would
+    /// wait for its own end.
+    pub(crate) fn cancel_and_await_others(&self) {
+        self.cancel();
+        let tasks = self.tasks.take();
+        self.rest.set(tasks.iter().any(Canceller::is_current).into());
+        self.tasks.set(tasks);
+        let others_ended = |cx: &mut Context<'_>| {
+            if self.running.get() <= self.rest.get() {
+                return Poll::Ready(());
+            }
+            self.watch(cx);
+            Poll::Pending
+        };
+        cancel::shield(|| door::wait(poll_fn(others_ended)));
     }
 
     /// Calls `body`, and returns or unwinds when none is left: they are cancelled if it unwinds, or if whoever

@@ -6,7 +6,7 @@
 //!
 //! A thread that unwinds already may drop a runtime, or use and drop generators: their stacks do not unwind for that, and
 //! are resumed. That a cancellation unwinds one of *these* is kept with its fiber ([`Open`]), until the code that has
-//! caught the payload drops it. (A panic of a generator's own code on such a thread does not show.)
+//! caught the payload drops it. (A panic of these stacks' own code on such a thread does not show.)
 //!
 //! [`Open`]: crate::kernel::coroutine::Open
 
@@ -31,11 +31,13 @@ pub(crate) const MOST_RAISED: u16 = 1000;
 
 /// Unwinds the stack that runs, with what has unwound another.
 pub(crate) fn unwind_with(mut payload: Box<dyn Any + Send>) -> ! {
-    // Where the thread does not unwind already, that it does from now on shows that this stack does.
-    if thread::panicking() {
-        let serial = Boundary::serial();
-        payload.downcast_mut().into_iter().for_each(|unwind: &mut Unwind| unwind.serial = serial);
-        with_open(|open| open.unwinds.set(serial));
+    // Where the thread does not unwind already, that it does from now on shows that this stack does. (When a payload that
+    // is not this crate's is caught does not show.)
+    if thread::panicking()
+        && let Some(unwind) = payload.downcast_mut::<Unwind>()
+    {
+        unwind.serial = Boundary::serial();
+        with_open(|open| open.unwinds.set(unwind.serial));
     }
     panic::resume_unwind(payload)
 }
