@@ -241,7 +241,7 @@ async fn step_async(cleanup: bool, op: &'static Op) {
             run_async(cleanup, body).await;
         }
         Op::AsyncScope { children, body } if has_fuel(&world) => {
-            async_scope(cleanup, children, body).await
+            async_scope(cleanup, children, body).await;
         }
         Op::Group { children, fails, body } if has_fuel(&world) => {
             group_async(cleanup, children, *fails, body).await;
