@@ -164,7 +164,7 @@
 //!         assert_eq!(wait(select(receiver.receiving(), sleep(MS))), Either::Second(()));
 //!         let tasks = (0..3).map(|n| green::spawn(move || n));
 //!         assert!(wait(race(tasks)).unwrap() < 3);
-//!         let group = Group::run(|g| Ok::<_, JoinError>(g.spawn_green(|| Ok(1))));
+//!         let group = Group::run(|g| Ok::<_, JoinError>(g.spawn(|| Ok(1))));
 //!         assert_eq!(group.unwrap().join().unwrap(), 1);
 //!         let text = String::from("borrowed");
 //!         let scope = green::try_scope(|s| Ok::<_, JoinError>(s.spawn(|| Ok(text.len())).join()?));
@@ -392,13 +392,13 @@ pub mod observe {
     //! What happens to each task, told to an [`Observer`] that is set by
     //! [`Builder::observe`](crate::Builder::observe).
 
-    pub use crate::kernel::edge::observe::{By, Event, Observer, Outcome, What};
+    pub use crate::kernel::edge::observe::{Actor, EventKind, Observer, Outcome, TaskEvent};
 }
 mod offload;
 mod run;
 pub mod sync;
 pub mod task;
-mod testing;
+pub mod testing;
 pub mod thread;
 pub mod time;
 
@@ -415,13 +415,11 @@ pub use kernel::edge::observe::Era;
 pub use kernel::wait::{SourceId, Thing, Wait, WaitFor};
 pub use offload::{Offload, offload};
 pub use run::builder::Builder;
-pub use run::handle::{Handle, RemoteHandle, RunEnded};
+pub use run::handle::{RemoteJoinHandle, RunEnded, Spawner};
 pub use run::join::{JoinError, JoinHandle};
 pub use run::root::run;
 pub use run::runtime::Runtime;
 pub use run::stats::{Stats, stats};
-pub use testing::explore::explore;
-pub use testing::turns::{assert_turns, assert_turns_async};
 
 /// The README's programs are compiled and run too.
 #[cfg(all(doctest, feature = "ureq"))]

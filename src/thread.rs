@@ -85,7 +85,7 @@ where
 fn begin<T: 'static>(builder: task::Builder, body: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
     let parker = Arc::new(Parker::default());
     let own = Own::of(&parker);
-    let task = builder.spawn_green(move || {
+    let task = builder.spawn(move || {
         OWN.set(own);
         body()
     });

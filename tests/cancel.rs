@@ -51,7 +51,7 @@ fn no_time_passes() {
 #[test]
 fn the_error_names_the_task() {
     run(|| {
-        let task = task::Builder::new().name("fetch").spawn_green(|| green::sleep(HOUR));
+        let task = task::Builder::new().name("fetch").spawn(|| green::sleep(HOUR));
         task.cancel();
         let text = task.join().unwrap_err().to_string();
         util::assert_contains(
@@ -456,7 +456,7 @@ fn swallow_for_ever(era: Era) {
                 let wait = || y.wait(time::sleep(HOUR));
                 while panic::catch_unwind(AssertUnwindSafe(wait)).is_err() {}
             }),
-            Era::Green => stubborn.spawn_green(swallow),
+            Era::Green => stubborn.spawn(swallow),
             Era::Future => stubborn.spawn_future(async move { swallow() }),
         };
         let_others_run();
@@ -901,7 +901,7 @@ fn nested_cleanups_run_from_the_inside_out() {
 fn waiting_in_a_destructor_while_unwinding_aborts_with_the_tasks_name() {
     let ended = in_child(|| {
         run(|| {
-            let task = task::Builder::new().name("careless").spawn_green(|| {
+            let task = task::Builder::new().name("careless").spawn(|| {
                 let _guard = Defer(|| green::sleep(SECOND));
                 green::sleep(HOUR);
             });
@@ -939,7 +939,7 @@ fn waiting_in_a_destructor_of_a_closing_generator_aborts_with_the_tasks_name() {
 fn waiting_in_a_destructor_during_a_panic_aborts_with_the_tasks_name() {
     let ended = in_child(|| {
         run(|| {
-            let task = task::Builder::new().name("careless").spawn_green(|| {
+            let task = task::Builder::new().name("careless").spawn(|| {
                 let _guard = Defer(green::yield_now);
                 panic!("the cause");
             });

@@ -61,8 +61,8 @@ fn a_cycle_of_joins_is_drawn() {
     let line = line!();
     let deadlock = Builder::new().round_robin().try_run(|| {
         let (first, second) = (Rc::default(), Rc::default());
-        let a = task::Builder::new().name("a").spawn_green(join_later(&second));
-        let b = task::Builder::new().name("b").spawn_green(join_later(&first));
+        let a = task::Builder::new().name("a").spawn(join_later(&second));
+        let b = task::Builder::new().name("b").spawn(join_later(&first));
         first.set(Some(a));
         second.set(Some(b));
         green::wait(pending::<()>());
@@ -83,7 +83,7 @@ fn tasks_of_three_eras_are_reported_alike() {
     let deadlock = Builder::new().round_robin().try_run(|| {
         let stuck = generator::spawn(|y| y.wait(pending::<()>()));
         let joins = future::spawn(async { stuck.await.unwrap() });
-        let root = task::Builder::new().name("scoped").spawn_green(|| joins.join().unwrap());
+        let root = task::Builder::new().name("scoped").spawn(|| joins.join().unwrap());
         root.join().unwrap();
     });
     assert_eq!(
@@ -271,7 +271,7 @@ fn a_holder_of_a_runtime_that_gives_no_turns_any_more_is_named_as_such() {
     let runtime = Builder::new().build().unwrap();
     let same = mutex.clone();
     runtime.enter(|| {
-        let holds = task::Builder::new().name("holder").spawn_green(move || {
+        let holds = task::Builder::new().name("holder").spawn(move || {
             let _guard = same.lock();
             green::wait(pending::<()>());
         });
@@ -380,7 +380,7 @@ fn a_task_that_a_lock_was_handed_to_is_its_holder_before_it_goes_on() {
         let text = deadlock(|| {
             let both = Rc::new((Mutex::new(()), Semaphore::new(1)));
             let same = both.clone();
-            drop(task::Builder::new().name("forgets").spawn_green(move || {
+            drop(task::Builder::new().name("forgets").spawn(move || {
                 let mut asked: Vec<Pin<Box<dyn Future<Output = ()>>>> = vec![
                     Box::pin(async { drop(same.0.locking().await) }),
                     Box::pin(async { drop(same.1.acquiring().await) }),

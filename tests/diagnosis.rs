@@ -44,7 +44,7 @@ fn await_line(said: &mut impl BufRead, part: &str) -> String {
 fn keep_the_thread_until_it_is_told_of() {
     let mut said = pipe_of_stderr();
     Builder::new().watchdog(Some(20 * MS)).run(move || {
-        let greedy = task::Builder::new().name("greedy").spawn_green(move || {
+        let greedy = task::Builder::new().name("greedy").spawn(move || {
             let line = await_line(&mut said, "has kept the thread for 0.");
             let start = "wouldblock: task 2 \"greedy\" (green, spawned at tests/diagnosis.rs:";
             assert!(line.starts_with(start), "{line}");

@@ -19,8 +19,8 @@ use util::{
 };
 use wouldblock::generator::{Generator, GeneratorState, Yielder};
 use wouldblock::{
-    Builder, Era, Failures, Group, JoinError, JoinHandle, Wait, as_completed, explore, future,
-    gather, generator, green, race, stats, tasks, time, try_gather,
+    Builder, Era, Failures, Group, JoinError, JoinHandle, Wait, as_completed, future, gather,
+    generator, green, race, stats, tasks, testing::explore, time, try_gather,
 };
 
 type Fallible = Result<u32, JoinError>;
@@ -532,7 +532,7 @@ fn add_waiting(group: &Group<JoinError>, trace: &Trace) {
         let _held = a;
         y.wait(pending::<Result<(), _>>())
     }));
-    drop(group.spawn_green(move || -> Result<(), _> {
+    drop(group.spawn(move || -> Result<(), _> {
         let _held = b;
         green::wait(pending())
     }));
@@ -595,7 +595,7 @@ fn the_first_failure_cancels_the_siblings_and_all_have_ended() {
         let siblings = trace.clone();
         let body = move |group: &Group<JoinError>| {
             add_waiting(group, &siblings);
-            drop(group.spawn_green(|| -> Result<(), _> {
+            drop(group.spawn(|| -> Result<(), _> {
                 green::sleep(SECOND);
                 panic!("first")
             }));
@@ -615,7 +615,7 @@ fn the_body_is_stopped_where_it_waits() {
     run(|| {
         let trace = Trace::new();
         let fail = |group: &Group<io::Error>| {
-            drop(group.spawn_green(|| -> io::Result<()> {
+            drop(group.spawn(|| -> io::Result<()> {
                 green::sleep(SECOND);
                 Err(io::ErrorKind::BrokenPipe.into())
             }));
@@ -650,7 +650,7 @@ fn all_errors_are_kept_in_the_order_in_which_they_came() {
     run(|| {
         let failures = Group::run(|group: &Group<io::Error>| {
             for s in [2, 1, 3] {
-                drop(group.spawn_green(move || -> io::Result<()> {
+                drop(group.spawn(move || -> io::Result<()> {
                     let nap = || green::sleep(s * SECOND);
                     // The later ones fail as they clean up.
                     let failed = std::panic::catch_unwind(nap).is_err();
@@ -701,7 +701,7 @@ fn a_handle_gives_the_value_and_of_a_failed_task_only_that_it_has_none() {
         let mut failed = None;
         let failures = Group::run(|group: &Group<JoinError>| {
             assert_eq!(group.spawn_generator(|_| Ok(5)).join().unwrap(), 5);
-            failed = Some(group.spawn_green(|| -> Result<(), _> { panic!("told once") }));
+            failed = Some(group.spawn(|| -> Result<(), _> { panic!("told once") }));
             Ok(())
         });
         assert_contains(&failures.unwrap_err().to_string(), &["task 3", "told once"]);
@@ -714,7 +714,7 @@ fn a_task_that_is_cancelled_alone_is_no_failure() {
     run(|| {
         let result = Group::run(|group: &Group<JoinError>| {
             let stops = group.spawn_future(pending::<Result<(), _>>());
-            let stays = group.spawn_green(|| {
+            let stays = group.spawn(|| {
                 green::sleep(SECOND);
                 Ok(7)
             });
@@ -735,9 +735,9 @@ fn tasks_spawn_beside_themselves_until_the_group_is_over() {
         Group::run(|group: &Group<JoinError>| {
             kept = Some(group.clone());
             let same = group.clone();
-            drop(group.spawn_green(move || {
+            drop(group.spawn(move || {
                 green::sleep(SECOND);
-                drop(same.spawn_green(move || {
+                drop(same.spawn(move || {
                     green::sleep(SECOND);
                     say.say("grandchild");
                     Ok(())
@@ -748,7 +748,7 @@ fn tasks_spawn_beside_themselves_until_the_group_is_over() {
         })
         .unwrap();
         assert_eq!(trace.take(), ["grandchild"]);
-        let late = panic_text(|| drop(kept.unwrap().spawn_green(|| Ok(()))));
+        let late = panic_text(|| drop(kept.unwrap().spawn(|| Ok(()))));
         assert_contains(&late, &["a group that is over"]);
     });
 }
@@ -757,13 +757,13 @@ fn tasks_spawn_beside_themselves_until_the_group_is_over() {
 fn a_task_that_is_added_after_a_failure_does_not_begin() {
     run(|| {
         let failures = Group::run(|group: &Group<JoinError>| {
-            group.spawn_green(|| -> Result<(), _> { panic!("early") });
+            group.spawn(|| -> Result<(), _> { panic!("early") });
             green::finally(
                 || green::sleep(HOUR),
                 || {
                     let begun = Rc::new(Cell::new(false));
                     let begin = begun.clone();
-                    let late = group.spawn_green(move || {
+                    let late = group.spawn(move || {
                         begin.set(true);
                         Ok(())
                     });
@@ -841,7 +841,7 @@ fn a_panic_of_the_body_comes_out_when_its_tasks_have_ended_and_their_failures_ar
             let opened = green::spawn(move || {
                 Group::run(|group: &Group<JoinError>| -> Result<(), _> {
                     add_waiting(group, &members);
-                    drop(group.spawn_green(|| -> Result<(), _> {
+                    drop(group.spawn(|| -> Result<(), _> {
                         green::finally(|| green::sleep(HOUR), || panic!("in cleanup"));
                         Ok(())
                     }));
@@ -935,7 +935,7 @@ impl Members {
     fn join_in(self, n: u32, group: &Group<Numbered>) -> JoinHandle<()> {
         let inner = group.clone();
         match n % 3 {
-            0 => group.spawn_green(move || self.act(n, &inner)),
+            0 => group.spawn(move || self.act(n, &inner)),
             1 => group.spawn_generator(move |_| self.act(n, &inner)),
             _ => group.spawn_future(async move { self.act(n, &inner) }),
         }
@@ -1008,7 +1008,7 @@ fn a_panic_of_which_no_error_can_be_made_comes_out_when_all_have_ended() {
             green::finally(|| green::wait(pending::<()>()), || panic!("as it is cancelled"));
             Ok(())
         }));
-        group.spawn_green(|| Err::<(), _>(Fragile));
+        group.spawn(|| Err::<(), _>(Fragile));
         Ok(())
     };
     let logs = logged(|| {
@@ -1038,7 +1038,7 @@ fn a_panic_of_which_no_error_can_be_made_stops_the_body() {
         let start = time::now();
         let group = || {
             Group::<Fragile>::run(|group| {
-                group.spawn_green(|| -> Result<(), _> { panic!("first") });
+                group.spawn(|| -> Result<(), _> { panic!("first") });
                 green::sleep(HOUR);
                 Ok(())
             })
@@ -1052,7 +1052,7 @@ fn a_panic_of_which_no_error_can_be_made_stops_the_body() {
 fn a_deadlock_within_a_group_is_reported() {
     let stuck = || {
         Group::run(|group: &Group<JoinError>| {
-            group.spawn_green(|| green::wait(pending::<Result<(), _>>()));
+            group.spawn(|| green::wait(pending::<Result<(), _>>()));
             Ok(())
         })
         .unwrap();
@@ -1068,12 +1068,12 @@ fn nested_groups_fail_from_the_inside_out() {
         let outer = trace.clone();
         let failures = Group::run(|group: &Group<Box<dyn std::error::Error>>| {
             let held = outer.at_drop("sibling");
-            drop(group.spawn_green(move || {
+            drop(group.spawn(move || {
                 let _held = held;
                 green::wait(pending::<Result<(), _>>())
             }));
             Group::run(|inner: &Group<io::Error>| {
-                drop(inner.spawn_green(|| -> io::Result<()> {
+                drop(inner.spawn(|| -> io::Result<()> {
                     green::sleep(SECOND);
                     Err(io::Error::other("innermost"))
                 }));
@@ -1113,7 +1113,7 @@ fn a_task_whose_handle_is_dropped_belongs_to_the_group_still() {
     let ends = ended.clone();
     run(move || {
         Group::<JoinError>::run(|group| {
-            group.spawn_green(move || {
+            group.spawn(move || {
                 green::sleep(SECOND);
                 ends.set(true);
                 Ok(())
@@ -1142,11 +1142,11 @@ fn a_task_that_drops_the_future_of_its_own_group_waits_for_the_others_only() {
                     Ok(())
                 };
                 match era {
-                    Era::Green => drop(group.spawn_green(drops)),
+                    Era::Green => drop(group.spawn(drops)),
                     Era::Generator => drop(group.spawn_generator(move |_| drops())),
                     Era::Future => drop(group.spawn_future(async move { drops() })),
                 }
-                group.spawn_green(move || {
+                group.spawn(move || {
                     let ends = move || {
                         green::sleep(SECOND);
                         other.say("the other has ended");
@@ -1173,7 +1173,7 @@ fn a_time_limit_around_a_group_ends_where_a_task_of_the_group_polls_it() {
             let place = place.clone();
             move |y: &Yielder<Wait>| {
                 let group = Group::<JoinError>::running(async move |group| {
-                    group.spawn_green(move || {
+                    group.spawn(move || {
                         green::sleep(SECOND);
                         let mut generator = place.take().expect("it waits");
                         let complete = matches!(generator.resume(), GeneratorState::Complete(true));

@@ -1,4 +1,4 @@
-//! Spawning from other threads: what a `Handle` starts, how its result is waited for, and what becomes of it
+//! Spawning from other threads: what a `Spawner` starts, how its result is waited for, and what becomes of it
 //! at the end of the run.
 
 mod basics;
@@ -12,14 +12,14 @@ use std::thread::{self, ThreadId};
 
 use util::{assert_contains, logged, panic_text, text};
 use wouldblock::{
-    Builder, Era, Handle, JoinError, RemoteHandle, gather, green, offload, stats, task,
+    Builder, Era, JoinError, RemoteJoinHandle, Spawner, gather, green, offload, stats, task,
 };
 
 /// Runs `elsewhere` on another thread, with a handle of a run on this one, and returns what it does. The run
 /// goes on until then.
-fn beside_a_run<T: Send + 'static>(elsewhere: impl FnOnce(Handle) -> T + Send + 'static) -> T {
+fn beside_a_run<T: Send + 'static>(elsewhere: impl FnOnce(Spawner) -> T + Send + 'static) -> T {
     wouldblock::run(|| {
-        let handle = Handle::current();
+        let handle = Spawner::current();
         green::wait(offload(move || elsewhere(handle)))
     })
 }
@@ -41,8 +41,8 @@ impl Drop for Where {
 fn a_handle_and_what_it_gives_can_be_sent_and_shared() {
     fn send_and_sync<T: Send + Sync + Clone>() {}
     fn send<T: Send>() {}
-    send_and_sync::<Handle>();
-    send::<RemoteHandle<u8>>();
+    send_and_sync::<Spawner>();
+    send::<RemoteJoinHandle<u8>>();
     send::<wouldblock::RunEnded<u8>>();
 }
 
@@ -181,7 +181,7 @@ fn tasks_of_one_thread_begin_in_the_order_in_which_they_were_spawned() {
     let seen = order.clone();
     // In strict turns, whatever the seed.
     Builder::new().round_robin().run(|| {
-        let handle = Handle::current();
+        let handle = Spawner::current();
         green::wait(offload(move || {
             let tasks: Vec<_> = (0..50)
                 .map(|n| {
@@ -200,11 +200,11 @@ fn it_wakes_a_run_that_sleeps_and_one_that_would_be_deadlocked_but_for_the_handl
     let (sender, receiver) = async_channel::bounded(1);
     let (announce, announced) = mpsc::channel();
     let thread = thread::spawn(move || {
-        let handle: Handle = announced.recv().unwrap();
+        let handle: Spawner = announced.recv().unwrap();
         handle.spawn(move || sender.send_blocking("woken").unwrap()).unwrap().join().unwrap();
     });
     let got = wouldblock::run(|| {
-        announce.send(Handle::current()).unwrap();
+        announce.send(Spawner::current()).unwrap();
         green::wait(receiver.recv()).unwrap()
     });
     assert_eq!(got, "woken");
@@ -213,10 +213,10 @@ fn it_wakes_a_run_that_sleeps_and_one_that_would_be_deadlocked_but_for_the_handl
 
 #[test]
 fn when_the_last_handle_is_gone_a_deadlock_is_certain() {
-    let (announce, announced) = mpsc::channel::<(Handle, Handle)>();
+    let (announce, announced) = mpsc::channel::<(Spawner, Spawner)>();
     let thread = thread::spawn(move || drop(announced.recv().unwrap()));
     let deadlock = Builder::new().try_run(|| {
-        let handle = Handle::current();
+        let handle = Spawner::current();
         announce.send((handle.clone(), handle)).unwrap();
         green::wait(pending::<()>());
     });
@@ -227,14 +227,14 @@ fn when_the_last_handle_is_gone_a_deadlock_is_certain() {
 #[test]
 fn a_task_that_is_ordered_with_the_last_handle_still_runs() {
     for _ in 0..200 {
-        let (announce, announced) = mpsc::channel::<Handle>();
+        let (announce, announced) = mpsc::channel::<Spawner>();
         let (sender, receiver) = async_channel::bounded::<()>(1);
         let thread = thread::spawn(move || {
             let handle = announced.recv().unwrap();
             drop(handle.spawn(move || drop(sender)).unwrap());
         });
         let end = Builder::new().try_run(|| {
-            announce.send(Handle::current()).unwrap();
+            announce.send(Spawner::current()).unwrap();
             green::wait(receiver.recv()).unwrap_err();
         });
         assert!(end.is_ok(), "{end:?}");
@@ -244,7 +244,7 @@ fn a_task_that_is_ordered_with_the_last_handle_still_runs() {
 
 #[test]
 fn after_the_run_it_is_refused_and_the_code_given_back() {
-    let handle = wouldblock::run(Handle::current);
+    let handle = wouldblock::run(Spawner::current);
     let (sender, receiver) = mpsc::channel();
     let held = Where(sender);
     let refused = handle.spawn(move || held.0.send(here()).unwrap()).unwrap_err();
@@ -260,7 +260,7 @@ fn after_the_run_it_is_refused_and_the_code_given_back() {
 fn what_has_not_begun_when_the_run_ends_is_dropped_on_its_thread() {
     let (sender, dropped) = mpsc::channel();
     let runtime = Builder::new().build().unwrap();
-    let (handle, held) = (runtime.handle(), Where(sender));
+    let (handle, held) = (runtime.spawner(), Where(sender));
     let order = move || handle.spawn(move || drop(held)).unwrap();
     let task = thread::spawn(order).join().unwrap();
     drop(runtime);
@@ -283,7 +283,7 @@ fn what_has_begun_when_the_run_ends_is_cancelled() {
             let _held = held;
             green::wait(pending::<()>());
         };
-        let task = Handle::current().spawn(body).unwrap();
+        let task = Spawner::current().spawn(body).unwrap();
         green::wait(offload(|| ())); // Comes after it, in the same box or a later one.
         green::yield_now();
         task
@@ -329,7 +329,7 @@ fn each_era_is_cancelled_from_another_thread_where_it_waits() {
 fn what_is_cancelled_before_it_has_begun_never_does() {
     let (sender, dropped) = mpsc::channel();
     let runtime = Builder::new().build().unwrap();
-    let (handle, held) = (runtime.handle(), Where(sender));
+    let (handle, held) = (runtime.spawner(), Where(sender));
     let order = move || {
         let body = move || -> () {
             let _held = held;
@@ -366,7 +366,7 @@ fn cancelling_what_is_done_does_nothing() {
 fn cancelling_races_with_everything() {
     for n in 0..200 {
         let runtime = Builder::new().build().unwrap();
-        let handle = runtime.handle();
+        let handle = runtime.spawner();
         let thread = thread::spawn(move || {
             let Ok(task) = handle.spawn(green::yield_now) else { return };
             task.cancel();
@@ -382,7 +382,7 @@ fn cancelling_races_with_everything() {
 
 #[test]
 fn a_deadlock_ends_the_wait_of_the_other_thread() {
-    let (announce, announced) = mpsc::channel::<Handle>();
+    let (announce, announced) = mpsc::channel::<Spawner>();
     let thread = thread::spawn(move || {
         let handle = announced.recv().unwrap();
         let task = handle.spawn(|| green::wait(pending::<()>())).unwrap();
@@ -390,7 +390,7 @@ fn a_deadlock_ends_the_wait_of_the_other_thread() {
         task.join().unwrap_err()
     });
     let deadlock = Builder::new().try_run(|| {
-        announce.send(Handle::current()).unwrap();
+        announce.send(Spawner::current()).unwrap();
         green::wait(pending::<()>());
     });
     assert_contains(&deadlock.unwrap_err().to_string(), &["deadlock: 2 tasks wait"]);
@@ -400,14 +400,14 @@ fn a_deadlock_ends_the_wait_of_the_other_thread() {
 #[test]
 fn a_runtime_driven_by_hand_has_one_too() {
     let runtime = Builder::new().build().unwrap();
-    let handle = runtime.handle();
+    let handle = runtime.spawner();
     let task = thread::spawn(move || handle.spawn(|| 42).unwrap()).join().unwrap();
     assert!(!task.is_finished());
     assert!(runtime.turn(), "the bell was rung");
     assert!(task.is_finished());
     assert_eq!(task.join().unwrap(), 42);
 
-    let handle = runtime.handle();
+    let handle = runtime.spawner();
     let late = handle.spawn(|| ()).unwrap();
     let text = panic_text(|| runtime.enter(|| late.join().unwrap()));
     assert_contains(&text, &["blocks the thread on which the task would run"]);
@@ -422,7 +422,7 @@ fn a_runtime_that_is_dropped_while_its_thread_unwinds_leaves_nobody_waiting() {
     let (announce, announced) = mpsc::channel();
     let thread = thread::spawn(move || {
         let runtime = Builder::new().build().unwrap();
-        announce.send(runtime.handle().spawn(|| ()).unwrap()).unwrap();
+        announce.send(runtime.spawner().spawn(|| ()).unwrap()).unwrap();
         panic!("with a runtime");
     });
     assert!(announced.recv().unwrap().join().unwrap_err().is_cancelled());
@@ -432,7 +432,7 @@ fn a_runtime_that_is_dropped_while_its_thread_unwinds_leaves_nobody_waiting() {
 #[test]
 fn a_task_joins_what_it_has_ordered_itself() {
     let sum = wouldblock::run(|| {
-        let handle = Handle::current();
+        let handle = Spawner::current();
         let task = handle.spawn(|| 5).unwrap();
         drop(handle);
         task.join().unwrap()
@@ -442,7 +442,7 @@ fn a_task_joins_what_it_has_ordered_itself() {
 
 #[test]
 fn outside_of_a_run_there_is_none() {
-    assert_contains(&panic_text(Handle::current), &["a handle outside of a run"]);
+    assert_contains(&panic_text(Spawner::current), &["a handle outside of a run"]);
 }
 
 #[test]
@@ -465,7 +465,7 @@ fn whoever_waits_for_one_may_be_cancelled_and_wait_again() {
 #[test]
 fn orders_are_carried_out_a_thousand_at_a_time() {
     Builder::new().round_robin().run(|| {
-        let handle = Handle::current();
+        let handle = Spawner::current();
         let orders = thread::spawn(move || {
             (0..5000).map(|_| handle.spawn(|| ()).unwrap()).collect::<Vec<_>>()
         });

@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::future::{pending, poll_fn};
 use std::io;
 use std::os::fd::AsRawFd;
+use std::panic::Location;
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::task::{Poll, Waker};
@@ -17,9 +18,12 @@ use futures::channel::oneshot;
 use log::Level;
 use support::{Log, half_pair, join, send};
 use util::{ERAS, HOUR, MS, SECOND, logged, panic_text, spawn_running, spawn_waiting};
-use wouldblock::observe::{By, Event, Observer, Outcome, What};
+use wouldblock::observe::{Actor, EventKind, Observer, Outcome, TaskEvent};
 use wouldblock::time::{sleep, timeout};
-use wouldblock::{Builder, Group, WaitFor, future, gather, green, offload, task, try_gather};
+use wouldblock::timeline::Timeline;
+use wouldblock::{
+    Builder, Era, Group, SourceId, Wait, WaitFor, future, gather, green, offload, task, try_gather,
+};
 
 /// Writes down in words what it is told.
 #[derive(Clone)]
@@ -29,26 +33,26 @@ struct Recorder {
 }
 
 impl Observer for Recorder {
-    fn observe(&self, event: &Event<'_>) {
+    fn observe(&self, event: &TaskEvent<'_>) {
         let start = self.start.get().unwrap_or(event.at);
         self.start.set(Some(start));
-        let by = |by: By| match by {
-            By::Task(id) => format!("by task {id}"),
-            By::Socket => "by a socket".into(),
-            By::Time => "by the clock".into(),
-            By::Outside => "from outside".into(),
-            By::End => "by the end of the run".into(),
+        let by = |by: Actor| match by {
+            Actor::Task(id) => format!("by task {id}"),
+            Actor::Socket => "by a socket".into(),
+            Actor::Time => "by the clock".into(),
+            Actor::Outside => "from outside".into(),
+            Actor::End => "by the end of the run".into(),
             other => panic!("{other:?} is new"),
         };
-        let what = match event.what {
-            What::Spawned { name, era, parent, .. } => {
+        let what = match event.kind {
+            EventKind::Spawned { name, era, parent, .. } => {
                 let name = name.map(|name| format!(" {name:?}")).unwrap_or_default();
                 let parent = parent.map(|id| format!(" by task {id}")).unwrap_or_default();
                 format!("spawned{name} ({era}){parent}")
             }
-            What::Turn => "turn".into(),
-            What::Yields => "yields".into(),
-            What::Waits(wait) => {
+            EventKind::Turn => "turn".into(),
+            EventKind::Yields => "yields".into(),
+            EventKind::Waits(wait) => {
                 let reason = match wait.what {
                     WaitFor::Readable(id) => format!("to read {}", id.fd()),
                     WaitFor::Writable(id) => format!("to write {}", id.fd()),
@@ -61,10 +65,10 @@ impl Observer for Recorder {
                 let until = wait.deadline.map(|at| format!(" until {:?}", at - start));
                 format!("waits {reason}{}", until.unwrap_or_default())
             }
-            What::Woken(who) => format!("woken {}", by(who)),
-            What::Cancelled(who) => format!("cancelled {}", by(who)),
-            What::Ends(Outcome::Returned) => "returns".into(),
-            What::Ends(outcome) => format!("ends: {outcome:?}").to_lowercase(),
+            EventKind::Woken(who) => format!("woken {}", by(who)),
+            EventKind::Cancelled(who) => format!("cancelled {}", by(who)),
+            EventKind::Ends(Outcome::Returned) => "returns".into(),
+            EventKind::Ends(outcome) => format!("ends: {outcome:?}").to_lowercase(),
             ref other => panic!("{other:?} is new"),
         };
         self.said.push(format!("{} {what}", event.task));
@@ -288,7 +292,7 @@ fn what_the_end_of_a_task_does_is_done_by_that_task() {
     let cancelled = told_of(2, || {
         let group = Group::run(|group| -> Result<(), io::Error> {
             drop(group.spawn_future(sleeps(3600)));
-            drop(group.spawn_green(|| Err::<(), _>(io::Error::other("on purpose"))));
+            drop(group.spawn(|| Err::<(), _>(io::Error::other("on purpose"))));
             Ok(())
         });
         group.unwrap_err();
@@ -394,7 +398,7 @@ fn a_panic_is_told_as_the_outcome() {
 fn a_runtime_driven_by_hand_is_watched_too() {
     let recorder = Recorder { said: Log::new(), start: Rc::default() };
     let runtime = Builder::new().round_robin().observe(recorder.clone()).build().unwrap();
-    runtime.enter(|| drop(task::Builder::new().name("ann").spawn_green(green::yield_now)));
+    runtime.enter(|| drop(task::Builder::new().name("ann").spawn(green::yield_now)));
     while runtime.turn() {}
     let expected = ["1 spawned \"ann\" (green)", "1 turn", "1 yields", "1 turn", "1 returns"];
     assert_eq!(recorder.said.take(), expected);
@@ -415,8 +419,8 @@ fn each_turn_is_told_under_load() {
 /// Calls a closure for each event.
 struct Calls<F>(F);
 
-impl<F: Fn(&Event<'_>)> Observer for Calls<F> {
-    fn observe(&self, event: &Event<'_>) {
+impl<F: Fn(&TaskEvent<'_>)> Observer for Calls<F> {
+    fn observe(&self, event: &TaskEvent<'_>) {
         self.0(event);
     }
 }
@@ -425,7 +429,7 @@ impl<F: Fn(&Event<'_>)> Observer for Calls<F> {
 fn an_observer_that_panics_is_told_nothing_more_and_the_run_goes_on() {
     let told = Rc::new(Cell::new(0));
     let count = told.clone();
-    let observer = Calls(move |_: &Event<'_>| {
+    let observer = Calls(move |_: &TaskEvent<'_>| {
         count.set(count.get() + 1);
         assert!(count.get() < 3, "on purpose");
     });
@@ -437,7 +441,7 @@ fn an_observer_that_panics_is_told_nothing_more_and_the_run_goes_on() {
         assert_eq!(value, 3);
     });
     assert_eq!(told.get(), 3);
-    let message = "the observer of this run, which gets no more events, panicked: on purpose";
+    let message = "an observer of this run, which gets no more events, panicked: on purpose";
     assert_eq!(logged, [(Level::Error, message.to_owned())]);
 }
 
@@ -445,7 +449,7 @@ fn an_observer_that_panics_is_told_nothing_more_and_the_run_goes_on() {
 fn an_observer_can_neither_spawn_nor_wait() {
     let said = Log::new();
     let log = said.clone();
-    let observer = Calls(move |_: &Event<'_>| {
+    let observer = Calls(move |_: &TaskEvent<'_>| {
         log.push(panic_text(|| green::spawn(|| ())));
         log.push(panic_text(|| green::sleep(MS)));
         log.push(panic_text(|| wouldblock::run(|| ())));
@@ -465,9 +469,9 @@ fn an_observer_may_wake_tasks_and_is_not_told_that_it_does() {
     let (sender, receiver) = async_channel::unbounded();
     let said = Log::new();
     let log = said.clone();
-    let observer = Calls(move |event: &Event<'_>| {
-        log.push(format!("{} {:?}", event.task, event.what));
-        if event.task == 2 && matches!(event.what, What::Ends(_)) {
+    let observer = Calls(move |event: &TaskEvent<'_>| {
+        log.push(format!("{} {:?}", event.task, event.kind));
+        if event.task == 2 && matches!(event.kind, EventKind::Ends(_)) {
             sender.try_send("task 2 has ended").expect("there is room");
         }
     });
@@ -485,7 +489,7 @@ fn an_observer_may_wake_tasks_and_is_not_told_that_it_does() {
 fn times_are_those_of_the_runs_clock() {
     let times = Log::new();
     let log = times.clone();
-    let observer = Calls(move |event: &Event<'_>| log.push(event.at));
+    let observer = Calls(move |event: &TaskEvent<'_>| log.push(event.at));
     Builder::new().virtual_clock().observe(observer).run(|| green::sleep(HOUR));
     let times = times.take();
     let passed =
@@ -502,11 +506,11 @@ struct Meddler {
 }
 
 impl Observer for Meddler {
-    fn observe(&self, event: &Event<'_>) {
-        let count = match event.what {
-            What::Turn => &self.turns,
-            What::Woken(_) => &self.woken,
-            What::Waits { .. } => &Cell::default(),
+    fn observe(&self, event: &TaskEvent<'_>) {
+        let count = match event.kind {
+            EventKind::Turn => &self.turns,
+            EventKind::Woken(_) => &self.woken,
+            EventKind::Waits { .. } => &Cell::default(),
             _ => return,
         };
         count.set(count.get() + 1);
@@ -532,4 +536,49 @@ fn a_watcher_that_wakes_who_is_woken_gives_it_one_turn() {
     assert_eq!(log.len(), 3);
     // Two turns of the root, three of the waiter. What it does itself is not told; the waiter's end wakes the root.
     assert_eq!((meddler.turns.get(), meddler.woken.get()), (5, 1));
+}
+
+#[test]
+fn two_observers_get_the_same_events_and_one_that_panics_takes_none_from_the_other() {
+    struct Counts(Rc<Cell<usize>>, usize);
+    impl Observer for Counts {
+        fn observe(&self, _: &TaskEvent<'_>) {
+            self.0.set(self.0.get() + 1);
+            assert!(self.0.get() < self.1, "on purpose");
+        }
+    }
+    let (first, second) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    let log = logged(|| {
+        let builder = Builder::new().observe(Counts(first.clone(), 2));
+        builder.observe(Counts(second.clone(), usize::MAX)).run(green::yield_now);
+    });
+    assert_eq!(log.len(), 1, "{log:?}");
+    assert_eq!((first.get(), second.get()), (2, 5), "spawned, turn, yields, turn, ends");
+}
+
+#[test]
+fn a_timeline_draws_the_events_of_a_scheduler_that_is_not_this_crates() {
+    let (timeline, start) = (Timeline::new(), Instant::now());
+    let site = Location::caller();
+    let mut sleep = Wait::new(WaitFor::Time);
+    sleep.deadline = Some(start + Duration::from_millis(5));
+    let events = [
+        (0, EventKind::spawned(Some("mine"), Era::Generator, site, None)),
+        (0, EventKind::Turn),
+        (1, EventKind::Waits(sleep)),
+        (5, EventKind::Woken(Actor::Time)),
+        (5, EventKind::Turn),
+        (6, EventKind::Waits(Wait::new(WaitFor::Readable(SourceId::unregistered(7))))),
+        (8, EventKind::Woken(Actor::Socket)),
+        (8, EventKind::Turn),
+        (9, EventKind::Ends(Outcome::Returned)),
+    ];
+    for (ms, kind) in events {
+        timeline.observe(&TaskEvent::new(start + Duration::from_millis(ms), 1, kind));
+    }
+    let rows = timeline.rows();
+    assert_eq!((rows.len(), rows[0].name.as_deref()), (1, Some("mine")));
+    let states: Vec<_> = rows[0].spans.iter().map(|span| span.state.to_string()).collect();
+    assert!(states.iter().any(|state| state.starts_with("sleeps, until 5.0ms")), "{states:?}");
+    assert!(states.iter().any(|state| state == "waits to read from descriptor 7"), "{states:?}");
 }

@@ -194,7 +194,7 @@ fn it_is_printed_while_all_tasks_wait() {
                 y.wait(time::sleep(HOUR));
             });
             green::yield_now();
-            let _parent = named("parent").spawn_green(move || {
+            let _parent = named("parent").spawn(move || {
                 let child = async move { drop(wanted.locking().await) };
                 let _child = named("child").spawn_future(child);
                 let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -257,7 +257,7 @@ fn who_keeps_the_thread_is_named_at_once_and_the_table_follows() {
     let program = start("who_keeps_the_thread_is_named_at_once_and_the_table_follows", || {
         let (end, input) = until_the_end_of_input();
         builder().watchdog(Some(20 * MS)).run(|| {
-            let spinner = named("spinner").spawn_green(move || {
+            let spinner = named("spinner").spawn(move || {
                 is_ready();
                 while !end.load(Ordering::Relaxed) {
                     hint::spin_loop();
@@ -360,7 +360,7 @@ fn the_handler_allocates_nothing_and_leaves_errno_alone_on_the_smallest_stack() 
     let ended = in_child(|| {
         builder().run(|| {
             sleepers(200);
-            let small = named("small").stack_size(32 << 10).spawn_green(|| {
+            let small = named("small").stack_size(32 << 10).spawn(|| {
                 let before = ALLOCATIONS.get();
                 raise(SIGUSR1);
                 let allocated = ALLOCATIONS.get() - before;
@@ -645,7 +645,7 @@ fn a_stack_overflow_is_explained_all_the_same() {
         }
         builder().run(|| {
             raise(SIGUSR1);
-            named("deep").spawn_green(|| endless(0)).join().unwrap()
+            named("deep").spawn(|| endless(0)).join().unwrap()
         });
     });
     assert!(!ended.status.success());

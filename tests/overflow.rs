@@ -7,7 +7,7 @@ use std::hint::black_box;
 
 use util::{Ended, in_child, run};
 use wouldblock::generator::{Generator, Yielder};
-use wouldblock::observe::{Event, Observer, What};
+use wouldblock::observe::{EventKind, Observer, TaskEvent};
 use wouldblock::{Builder, green, task};
 
 const SIZE: usize = 64 << 10;
@@ -43,7 +43,7 @@ fn assert_explained(ended: &Ended, era: &str) {
 
 #[test]
 fn of_a_greenlet() {
-    let ended = in_child(|| run(|| drop(builder().spawn_green(|| recurse(0)).join())));
+    let ended = in_child(|| run(|| drop(builder().spawn(|| recurse(0)).join())));
     assert_explained(&ended, "green");
 }
 
@@ -61,7 +61,7 @@ fn of_a_generator() {
 
 #[test]
 fn by_a_large_local() {
-    let ended = in_child(|| run(|| drop(builder().spawn_green(large_local).join())));
+    let ended = in_child(|| run(|| drop(builder().spawn(large_local).join())));
     assert_explained(&ended, "green");
 }
 
@@ -69,7 +69,7 @@ fn by_a_large_local() {
 fn after_the_task_has_waited() {
     let ended = in_child(|| {
         run(|| {
-            let task = builder().spawn_green(|| {
+            let task = builder().spawn(|| {
                 for _ in 0..10 {
                     green::yield_now();
                 }
@@ -116,8 +116,8 @@ fn of_a_stack_of_the_default_size_says_that_builds_differ() {
 struct Deep;
 
 impl Observer for Deep {
-    fn observe(&self, event: &Event<'_>) {
-        if matches!(event.what, What::Spawned { parent: Some(2), .. }) {
+    fn observe(&self, event: &TaskEvent<'_>) {
+        if matches!(event.kind, EventKind::Spawned { parent: Some(2), .. }) {
             black_box(recurse(0));
         }
     }
@@ -127,7 +127,7 @@ impl Observer for Deep {
 fn of_an_observer_says_in_whose_turn_it_was() {
     let ended = in_child(|| {
         Builder::new().observe(Deep).run(|| {
-            let task = builder().spawn_green(|| drop(green::spawn(|| ())));
+            let task = builder().spawn(|| drop(green::spawn(|| ())));
             drop(task.join());
         });
     });
@@ -178,7 +178,7 @@ fn of_a_generator_in_a_program_without_any_scheduler() {
 fn of_a_generator_that_a_task_drives_by_hand() {
     let ended = in_child(|| {
         run(|| {
-            let task = builder().spawn_green(|| {
+            let task = builder().spawn(|| {
                 let mut generator = Generator::new(|y: &Yielder<u64>| y.yield_(recurse(0)));
                 generator.resume();
             });
@@ -193,7 +193,7 @@ fn of_a_generator_that_a_task_drives_by_hand() {
 fn on_another_thread() {
     let ended = in_child(|| {
         let thread = std::thread::spawn(|| {
-            run(|| drop(builder().spawn_green(|| recurse(0)).join()));
+            run(|| drop(builder().spawn(|| recurse(0)).join()));
         });
         drop(thread.join());
     });
@@ -205,9 +205,9 @@ fn a_stack_that_is_used_again_is_still_guarded() {
     let ended = in_child(|| {
         run(|| {
             for _ in 0..100 {
-                builder().spawn_green(|| black_box([1_u8; 4 << 10])[5]).join().unwrap();
+                builder().spawn(|| black_box([1_u8; 4 << 10])[5]).join().unwrap();
             }
-            let deep = task::Builder::new().stack_size(SIZE).spawn_green(|| recurse(0));
+            let deep = task::Builder::new().stack_size(SIZE).spawn(|| recurse(0));
             drop(deep.join());
         });
     });
@@ -221,7 +221,7 @@ fn a_stack_that_is_used_again_is_still_guarded() {
 fn a_null_pointer_is_an_ordinary_fault() {
     let ended = in_child(|| {
         run(|| {
-            let task = builder().spawn_green(|| {
+            let task = builder().spawn(|| {
                 let nowhere: *mut u32 = black_box(std::ptr::null_mut());
                 // SAFETY: none: this is the fault to be tested, in a process of its own.
                 unsafe { nowhere.write_volatile(1) };
@@ -275,7 +275,7 @@ fn a_deep_recursion_that_fits_is_none() {
         if left == 0 { 0 } else { depth(left - 1) + black_box(frame)[0] / left }
     }
     run(|| {
-        let task = task::Builder::new().stack_size(16 << 20).spawn_green(|| depth(20_000));
+        let task = task::Builder::new().stack_size(16 << 20).spawn(|| depth(20_000));
         assert_eq!(task.join().unwrap(), 20_000);
     });
 }

@@ -136,7 +136,7 @@ fn error_of(task: wouldblock::JoinHandle<()>) -> JoinError {
 #[test]
 fn the_error_says_which_task_panicked_and_how() {
     run(|| {
-        let named = task::Builder::new().name("fetch").spawn_green(|| panic!("no route"));
+        let named = task::Builder::new().name("fetch").spawn(|| panic!("no route"));
         let message = error_of(named).to_string();
         let line = line!() - 2;
         assert!(
@@ -259,7 +259,7 @@ fn a_panic_that_nobody_joins_is_logged_once_with_name_and_site() {
                 let builder = task::Builder::new().name("lost");
                 let task = match era {
                     Era::Generator => builder.spawn_generator(|_| panic!("no route")),
-                    Era::Green => builder.spawn_green(|| panic!("no route")),
+                    Era::Green => builder.spawn(|| panic!("no route")),
                     Era::Future => builder.spawn_future(async { panic!("no route") }),
                 };
                 drop::<wouldblock::JoinHandle<()>>(task);
@@ -396,7 +396,7 @@ fn a_wait_in_a_panic_hook_is_refused_with_a_text_that_is_true_for_it() {
     if let Ok(kind) = kind {
         panic::set_hook(Box::new(move |_| waits[kind.parse::<usize>().unwrap()]()));
         run(|| {
-            drop(task::Builder::new().name("hooked").spawn_green(|| panic!("the cause")).join());
+            drop(task::Builder::new().name("hooked").spawn(|| panic!("the cause")).join());
         });
         unreachable!("it has aborted");
     }
@@ -604,7 +604,7 @@ fn a_run_inside_of_a_run_is_refused_at_the_callers_line() {
         let inside = &["inside of", "this thread has a scheduler already"];
         panics_at_its_line(inside, || wouldblock::run(|| ()));
         panics_at_its_line(inside, || Builder::new().try_run(|| ()));
-        panics_at_its_line(inside, || wouldblock::explore(1, || ()));
+        panics_at_its_line(inside, || wouldblock::testing::explore(1, || ()));
         panics_at_its_line(inside, || Builder::new().build().unwrap().enter(|| ()));
     });
 }

@@ -13,7 +13,9 @@ use util::{
     panic_text, run, run_in_order, spawn_running, spawn_waiting, text,
 };
 use wouldblock::sync::channel;
-use wouldblock::{Builder, Imap, JoinError, Pool, explore, future, generator, green, task, time};
+use wouldblock::{
+    Builder, Imap, JoinError, Pool, future, generator, green, task, testing::explore, time,
+};
 
 /// How many are in at once, and the most there have been.
 #[derive(Clone, Default)]
@@ -93,7 +95,7 @@ fn each_era_spawns_each_and_waits_for_room() {
                             y.wait(time::sleep(SECOND));
                             task::current().unwrap().era()
                         }),
-                        wouldblock::Era::Green => task.spawn_green(|| {
+                        wouldblock::Era::Green => task.spawn(|| {
                             green::sleep(SECOND);
                             task::current().unwrap().era()
                         }),
@@ -136,7 +138,7 @@ fn tasks_have_the_line_and_the_name_of_their_pool() {
         let a = a.join().unwrap();
         assert_eq!((a.name(), a.spawned_at().file()), (Some("fetch"), file!()));
         assert_eq!(a.spawned_at().line(), line);
-        let (b, line) = (green::wait(pool.spawning(|task| task.spawn_green(me))), line!());
+        let (b, line) = (green::wait(pool.spawning(|task| task.spawn(me))), line!());
         assert_eq!(b.join().unwrap().spawned_at().line(), line);
         let (mut imap, line) = (pool.imap([()], move |()| me()), line!());
         assert_eq!(imap.next().unwrap().unwrap().spawned_at().line(), line);
@@ -236,7 +238,7 @@ fn room_is_conserved_whoever_gives_up_at_whatever_point() {
                 let (pool, crowd) = (pool.clone(), crowd.clone());
                 let spawning = async move {
                     let task = pool.spawning(|task| {
-                        task.spawn_green(move || crowd.stay(u32::from(n % 3 != 0) * MS))
+                        task.spawn(move || crowd.stay(u32::from(n % 3 != 0) * MS))
                     });
                     task.await.await
                 };

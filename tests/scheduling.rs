@@ -16,7 +16,9 @@ use futures::channel::oneshot;
 use futures::stream::{FuturesUnordered, StreamExt};
 use support::*;
 use wouldblock::net::TcpStream;
-use wouldblock::{Builder, Runtime, Stats, explore, future, gather, generator, green, stats, time};
+use wouldblock::{
+    Builder, Runtime, Stats, future, gather, generator, green, stats, testing::explore, time,
+};
 
 // Round robin.
 

@@ -14,7 +14,7 @@ use util::{
     Defer, ERAS, HOUR, MS, SECOND, Trace, assert_contains, caught, in_child, let_others_run,
     logged, panic_text, run, run_in_order, spawn_running, text,
 };
-use wouldblock::{Builder, explore, future, generator, green, task, time};
+use wouldblock::{Builder, future, generator, green, task, testing::explore, time};
 
 // The green scope.
 

@@ -48,7 +48,7 @@ fn an_overflow_is_reported_where_madvise_does_nothing() {
         pretend_to_advise();
         util::run(|| {
             let deep = task::Builder::new().name("deep").stack_size(64 * KIB);
-            drop(deep.spawn_green(|| recurse(0)).join());
+            drop(deep.spawn(|| recurse(0)).join());
         });
     });
     ended.assert_killed_by(libc::SIGABRT);
@@ -254,7 +254,7 @@ fn a_panic_with_a_backtrace_fits_on_the_smallest_stack() {
     {
         return util::run(|| {
             let smallest = task::Builder::new().stack_size(32 * KIB);
-            let task = smallest.spawn_green(|| panic!("{} in the smallest", black_box("a panic")));
+            let task = smallest.spawn(|| panic!("{} in the smallest", black_box("a panic")));
             let error = task.join().unwrap_err();
             assert!(error.is_panic());
         });

@@ -23,7 +23,9 @@ use wouldblock::generator::{Generator, GeneratorState, Yielder};
 use wouldblock::sync::{
     Barrier, Condvar, Either, Event, Mutex, Queue, RwLock, Semaphore, oneshot, select,
 };
-use wouldblock::{Builder, Era, JoinHandle, Wait, explore, future, gather, green, task, time};
+use wouldblock::{
+    Builder, Era, JoinHandle, Wait, future, gather, green, task, testing::explore, time,
+};
 
 /// A task of `era` that is first in line for the mutex's lock, says `what` once it has it, and keeps it for a
 /// turn.
@@ -577,7 +579,7 @@ fn the_report_names_the_holder_and_draws_the_cycle_through_two_mutexes() {
     let text = deadlock_text(|| {
         let [a, b] = [(); 2].map(|()| Rc::new(Mutex::new(())));
         let tasks = [("A", a.clone(), b.clone()), ("B", b, a)].map(|(name, first, second)| {
-            task::Builder::new().name(name).spawn_green(move || {
+            task::Builder::new().name(name).spawn(move || {
                 let _first = first.lock();
                 green::yield_now();
                 let _second = second.lock();
@@ -626,7 +628,7 @@ fn the_report_tells_the_present_holder() {
         let mutex = Rc::new(Mutex::new(()));
         let tasks = ["first", "second", "third"].map(|name| {
             let mutex = mutex.clone();
-            task::Builder::new().name(name).spawn_green(move || {
+            task::Builder::new().name(name).spawn(move || {
                 let _guard = mutex.lock();
                 green::yield_now();
                 if name == "second" {
@@ -934,7 +936,7 @@ fn the_report_tells_who_has_last_acquired_a_permit() {
     let text = deadlock_text(|| {
         let semaphore = Rc::new(Semaphore::new(1));
         let takes = semaphore.clone();
-        let holder = task::Builder::new().name("holder").spawn_green(move || {
+        let holder = task::Builder::new().name("holder").spawn(move || {
             let _permit = takes.acquire();
             green::wait(std::future::pending::<()>());
         });

@@ -24,7 +24,7 @@ use wouldblock::sync::channel::{
 use wouldblock::sync::{
     Barrier, Condvar, Either, Event, Mutex, Queue, Semaphore, oneshot, select, select_all,
 };
-use wouldblock::{Era, JoinHandle, explore, future, gather, green, task, time};
+use wouldblock::{Era, JoinHandle, future, gather, green, task, testing::explore, time};
 
 /// A task of `era` that sends all of `items`.
 fn sender<T: 'static>(
@@ -1010,14 +1010,14 @@ fn the_cycle_is_drawn_through_a_mutex_and_a_queue() {
     let text = deadlock_text(|| {
         let (mutex, queue) = (Rc::new(Mutex::new(())), Rc::new(Queue::unbounded()));
         let (locks, puts) = (mutex.clone(), queue.clone());
-        let a = task::Builder::new().name("A").spawn_green(move || {
+        let a = task::Builder::new().name("A").spawn(move || {
             puts.put(1).unwrap();
             green::yield_now();
             green::yield_now();
             let _guard = locks.lock();
             puts.put(2).unwrap();
         });
-        let b = task::Builder::new().name("B").spawn_green(move || {
+        let b = task::Builder::new().name("B").spawn(move || {
             let _guard = mutex.lock();
             while queue.get().is_ok() {}
         });
@@ -1036,7 +1036,7 @@ fn the_cycle_is_drawn_through_a_mutex_and_a_queue() {
 fn the_report_tells_who_was_last_at_the_other_end() {
     let text = deadlock_text(|| {
         let (tx, rx) = channel::bounded(1);
-        let receives = task::Builder::new().name("slow").spawn_green(move || {
+        let receives = task::Builder::new().name("slow").spawn(move || {
             rx.recv().unwrap();
             green::wait(pending::<()>());
             drop(rx);

@@ -28,7 +28,7 @@ fn builder_in<T: 'static>(
 ) -> JoinHandle<T> {
     match era {
         Era::Generator => builder.spawn_generator(|_| body()),
-        Era::Green => builder.spawn_green(body),
+        Era::Green => builder.spawn(body),
         Era::Future => builder.spawn_future(async { body() }),
     }
 }
@@ -78,7 +78,7 @@ fn each_knows_its_name_era_and_number() {
 #[test]
 fn it_prints_as_the_documentation_says() {
     run(|| {
-        let task = task::Builder::new().name("fetch").spawn_green(me);
+        let task = task::Builder::new().name("fetch").spawn(me);
         let line = line!() - 1;
         let task = task.join().unwrap();
         let text = task.to_string();
@@ -98,7 +98,7 @@ fn each_spawn_notes_the_line_of_whoever_calls_it() {
             ("green", green::spawn(me), line!()),
             ("future", future::spawn(async { me() }), line!()),
             ("generator builder", task::Builder::new().spawn_generator(|_| me()), line!()),
-            ("green builder", task::Builder::new().spawn_green(me), line!()),
+            ("green builder", task::Builder::new().spawn(me), line!()),
             ("future builder", task::Builder::new().spawn_future(async { me() }), line!()),
         ];
         for (what, task, line) in sites {
@@ -124,7 +124,7 @@ fn a_function_that_tracks_its_caller_passes_the_site_on() {
 fn explore_says_the_line_of_whoever_calls_it() {
     let site = Cell::new(None);
     let line = line!() + 1;
-    wouldblock::explore(1, || site.set(Some(me().spawned_at())));
+    wouldblock::testing::explore(1, || site.set(Some(me().spawned_at())));
     let site = site.get().unwrap();
     assert_eq!((site.file(), site.line()), (file!(), line));
 }
@@ -177,7 +177,7 @@ fn a_task_may_be_told_of_on_another_thread() {
 #[test]
 fn a_handle_prints_its_task() {
     run(|| {
-        let handle = task::Builder::new().name("fetch").spawn_green(|| ());
+        let handle = task::Builder::new().name("fetch").spawn(|| ());
         assert_contains(&format!("{handle:?}"), &["JoinHandle(task 2 \"fetch\" (green"]);
     });
 }
@@ -556,7 +556,7 @@ fn a_stack_that_cannot_be_mapped_is_logged_if_nobody_joins() {
         let log = logged(|| {
             unwatched().run(|| {
                 limit_address_space();
-                drop(task::Builder::new().name("huge").stack_size(1 << 30).spawn_green(|| ()));
+                drop(task::Builder::new().name("huge").stack_size(1 << 30).spawn(|| ()));
                 let_others_run();
             });
         });

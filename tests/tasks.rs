@@ -11,7 +11,7 @@ use wouldblock::{Builder, future, gather, generator, green, stats, task, tasks};
 fn every_task_is_listed_with_what_it_does_and_since_when() {
     run_in_order(|| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let acceptor = task::Builder::new().name("acceptor").spawn_green(move || {
+        let acceptor = task::Builder::new().name("acceptor").spawn(move || {
             drop(listener.accept());
         });
         let parent = future::spawn(async {

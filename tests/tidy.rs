@@ -591,7 +591,7 @@ fn an_import_from_below_is_found() {
 #[test]
 fn an_import_of_the_kernel_from_outside_of_it_is_found() {
     let faults = |text| faults(imports_only_the_kernel, "src/kernel/edge/watch.rs", text);
-    assert_eq!(faults("use super::observe::By;\nuse crate::kernel::task::Task;"), [0; 0]);
+    assert_eq!(faults("use super::observe::Actor;\nuse crate::kernel::task::Task;"), [0; 0]);
     assert_eq!(faults("use crate::trail;\nuse super::super::super::warn;"), [1, 2]);
 }
 

@@ -17,13 +17,13 @@ use futures::channel::oneshot;
 use serde_json::Value;
 use support::{Log, half_pair, in_child, is_child, send, stderr};
 use util::{ERAS, HOUR, MS, SECOND, assert_contains, panic_text, spawn_running, spawn_waiting};
-use wouldblock::observe::{By, Outcome};
+use wouldblock::observe::{Actor, Outcome};
 use wouldblock::sync::Mutex;
 use wouldblock::time::sleep;
 use wouldblock::timeline::{self, Row, State, Timeline};
 use wouldblock::{
-    Builder, assert_turns, assert_turns_async, explore, future, gather, generator, green, offload,
-    task,
+    Builder, future, gather, generator, green, offload, task,
+    testing::{assert_turns, assert_turns_async, explore},
 };
 
 /// Records a run on a virtual clock.
@@ -48,9 +48,9 @@ fn of_everything() {
     });
     let sleeps = ERAS.map(|era| spawn_waiting(era, sleep(SECOND), ()));
     let spins = ERAS.map(|era| spawn_running(era, || (0..3).for_each(|_| green::yield_now())));
-    let dies = task::Builder::new().name("dies").spawn_green(|| -> () { panic!("on purpose") });
-    let stuck = task::Builder::new().name("stuck").spawn_green(|| green::sleep(HOUR));
-    drop(task::Builder::new().name("left").spawn_green(|| green::sleep(HOUR)));
+    let dies = task::Builder::new().name("dies").spawn(|| -> () { panic!("on purpose") });
+    let stuck = task::Builder::new().name("stuck").spawn(|| green::sleep(HOUR));
+    drop(task::Builder::new().name("left").spawn(|| green::sleep(HOUR)));
     let mut woken = false;
     let itself = future::spawn(poll_fn(move |cx| {
         cx.waker().wake_by_ref();
@@ -80,7 +80,7 @@ fn of_everything() {
 fn of_what_repeats() {
     let sleeps = ERAS.map(|era| spawn_waiting(era, sleep(SECOND), ()));
     let spins = ERAS.map(|era| spawn_running(era, || (0..3).for_each(|_| green::yield_now())));
-    let stuck = task::Builder::new().name("stuck").spawn_green(|| green::sleep(HOUR));
+    let stuck = task::Builder::new().name("stuck").spawn(|| green::sleep(HOUR));
     let (sender, receiver) = oneshot::channel();
     let receives = future::spawn(receiver);
     green::wait(gather(sleeps));
@@ -123,8 +123,8 @@ fn the_spans_of_a_task_are_what_it_did() {
         assert_eq!((rows[1].task, rows[1].era, rows[1].parent), (2, era, Some(1)));
         assert!(rows[1].site.file().ends_with("timeline.rs"), "{}", rows[1].site);
         assert_eq!((rows[1].turns().count(), rows[1].outcome), (2, Some(Outcome::Returned)));
-        assert_eq!(rows[1].spans[2].woken, Some(By::Time));
-        assert_eq!(rows[0].spans[2].woken, Some(By::Task(2)));
+        assert_eq!(rows[1].spans[2].woken, Some(Actor::Time));
+        assert_eq!(rows[0].spans[2].woken, Some(Actor::Task(2)));
     }
 }
 
@@ -136,9 +136,9 @@ fn cancellation_and_panic_are_in_the_rows() {
     let stuck = named("stuck");
     assert_eq!(stuck.outcome, Some(Outcome::Cancelled));
     let (at, by) = stuck.cancelled.unwrap();
-    assert_eq!((at.time, by), (SECOND, By::Task(1)));
+    assert_eq!((at.time, by), (SECOND, Actor::Task(1)));
     assert_eq!(named("left").outcome, Some(Outcome::Cancelled));
-    assert_eq!(named("left").cancelled.unwrap().1, By::End);
+    assert_eq!(named("left").cancelled.unwrap().1, Actor::End);
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn a_turn_says_who_has_woken_its_task_in_it() {
     let woken: Vec<_> = rows[1].spans.iter().map(|span| span.woken).collect();
     assert_eq!(
         woken,
-        [None, Some(By::Task(2)), None, None],
+        [None, Some(Actor::Task(2)), None, None],
         "a wake in the last turn is for nothing"
     );
 }
@@ -254,11 +254,11 @@ fn tasks_that_are_forgotten_take_no_room() {
 
 fn ann_and_bob() -> Timeline {
     recorded(|| {
-        let ann = task::Builder::new().name("ann").spawn_green(|| {
+        let ann = task::Builder::new().name("ann").spawn(|| {
             green::yield_now();
             green::sleep(SECOND);
         });
-        let bob = task::Builder::new().name("bob").spawn_green(move || ann.join());
+        let bob = task::Builder::new().name("bob").spawn(move || ann.join());
         bob.join().unwrap().unwrap();
     })
 }
@@ -323,7 +323,7 @@ fn deadlocked() -> Timeline {
             let forks = [(); 2].map(|()| Rc::new(Mutex::new(())));
             let eats = |name, first: usize| {
                 let (first, second) = (forks[first].clone(), forks[1 - first].clone());
-                task::Builder::new().name(name).spawn_green(move || {
+                task::Builder::new().name(name).spawn(move || {
                     let _first = first.lock();
                     green::yield_now();
                     drop(second.lock());
@@ -394,7 +394,7 @@ fn it_fits_into_the_columns() {
                 green::sleep(n as u32 % 7 * MS);
                 assert!(n % 50 != 0, "on purpose");
             };
-            task::Builder::new().name(name(n)).spawn_green(body)
+            task::Builder::new().name(name(n)).spawn(body)
         });
         green::wait(gather(tasks));
     });
@@ -429,7 +429,7 @@ fn of_many_tasks_the_busiest_have_rows_and_the_others_share_one() {
 #[test]
 fn names_cannot_break_the_picture() {
     let hostile = "a\nb\t\x1b[31m<&\">\u{7}";
-    let timeline = recorded(|| drop(task::Builder::new().name(hostile).spawn_green(|| ())));
+    let timeline = recorded(|| drop(task::Builder::new().name(hostile).spawn(|| ())));
     let text = timeline.to_string();
     assert!(!text.contains(['\x1b', '\t', '\u{7}']), "{text:?}");
     assert!(drawn(&text, 2).contains('×'), "{text}");
@@ -549,7 +549,7 @@ fn a_name_cannot_break_an_svg() {
     let timeline = Timeline::titled(hostile);
     record(&timeline, || {
         let name = hostile.replace('\0', "\u{1}"); // a task's name has no NUL
-        green::wait(gather([task::Builder::new().name(name).spawn_green(|| ())]));
+        green::wait(gather([task::Builder::new().name(name).spawn(|| ())]));
     });
     let svg = timeline.svg();
     assert!(!svg.contains("<script"));
@@ -691,7 +691,7 @@ fn a_trace_keeps_the_rules_of_its_format() {
         let events = events(&timeline.trace_json());
         let arrows = events.iter().filter(|event| event["ph"] == "s").count();
         let wakes = timeline.rows().into_iter().flat_map(|row| row.spans);
-        let wakes = wakes.filter(|span| matches!(span.woken, Some(By::Task(_)))).count();
+        let wakes = wakes.filter(|span| matches!(span.woken, Some(Actor::Task(_)))).count();
         assert_eq!(arrows, wakes);
         assert!(arrows > 3, "{arrows}");
         let ends = |phase| events.iter().filter(move |event| event["ph"] == phase);
@@ -725,7 +725,7 @@ fn on_a_virtual_clock_the_turns_of_a_trace_follow_one_another() {
 #[test]
 fn a_name_cannot_break_a_trace() {
     let hostile = "a\"b\\c\nd\u{1}e";
-    let timeline = recorded(|| drop(task::Builder::new().name(hostile).spawn_green(|| ())));
+    let timeline = recorded(|| drop(task::Builder::new().name(hostile).spawn(|| ())));
     let events = events(&timeline.trace_json());
     let name = |event: &Value| event["args"]["name"].as_str().map(str::to_owned);
     let names: Vec<_> =
@@ -743,7 +743,7 @@ fn explore_draws_the_seed_that_fails() {
             order.take();
             let tasks = ["ann", "bob"].map(|name| {
                 let order = order.clone();
-                task::Builder::new().name(name).spawn_green(move || order.push(name))
+                task::Builder::new().name(name).spawn(move || order.push(name))
             });
             drop(green::spawn(|| green::sleep(HOUR)));
             green::wait(gather(tasks));

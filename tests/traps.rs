@@ -41,7 +41,7 @@ impl<F: FnMut()> Drop for Finally<F> {
 fn waiting_while_unwinding_says_which_task_and_aborts() {
     if is_child() {
         return Builder::new().run(|| {
-            let task = wouldblock::task::Builder::new().name("untidy").spawn_green(|| {
+            let task = wouldblock::task::Builder::new().name("untidy").spawn(|| {
                 let _finally = Finally(|| green::sleep(MS));
                 panic!("the reason");
             });

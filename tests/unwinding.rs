@@ -20,9 +20,9 @@ use util::{
     HOUR, SECOND, Trace, assert_contains, in_child, let_others_run, logged, panic_text, run,
 };
 use wouldblock::generator::{self, Generator, GeneratorState, Yielder};
-use wouldblock::observe::{Event, Observer, What};
+use wouldblock::observe::{EventKind, Observer, TaskEvent};
 use wouldblock::{
-    Builder, Handle, JoinHandle, Wait, future, green, offload, stats, sync, task, time,
+    Builder, JoinHandle, Spawner, Wait, future, green, offload, stats, sync, task, time,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -208,7 +208,7 @@ fn captures_of_a_task_without_a_stack_may_panic_or_try_to_wait_when_they_are_dro
                     green::wait(pending::<()>());
                 };
                 match n % 2 {
-                    0 => drop(builder.spawn_green(code)),
+                    0 => drop(builder.spawn(code)),
                     _ => drop(builder.spawn_generator(move |_| code())),
                 }
             }
@@ -357,7 +357,7 @@ fn code_from_another_thread_whose_destructor_panics_harms_no_task() {
     let log = logged(|| {
         let trace = Trace::new();
         run(|| {
-            let handle = Handle::current();
+            let handle = Spawner::current();
             let (handle, begun) = (handle, trace.at_drop("innocent"));
             let innocent = green::spawn(move || {
                 let _begun = begun;
@@ -390,8 +390,8 @@ fn code_from_another_thread_whose_destructor_panics_harms_no_task() {
 struct WakesAll(Rc<RefCell<Vec<Waker>>>);
 
 impl Observer for WakesAll {
-    fn observe(&self, event: &Event<'_>) {
-        if matches!(event.what, What::Cancelled(_)) {
+    fn observe(&self, event: &TaskEvent<'_>) {
+        if matches!(event.kind, EventKind::Cancelled(_)) {
             self.0.borrow().iter().for_each(Waker::wake_by_ref);
         }
     }
@@ -498,7 +498,7 @@ fn a_task_that_swallows_everything_is_an_error_to_those_who_join_it() {
     };
     let log = logged(|| {
         run(move || {
-            let handle = Handle::current();
+            let handle = Spawner::current();
             let spawn = move || handle.spawn_future(async move || swallow()).unwrap();
             *out.borrow_mut() = Some(green::wait(offload(spawn)));
             let worker = green::spawn(swallow);
@@ -606,7 +606,7 @@ fn closing_a_thousand_generators_in_a_cancelled_task_ends_nothing() {
 fn an_observer_whose_destructor_panics_takes_no_result_away() {
     struct Hostile;
     impl Observer for Hostile {
-        fn observe(&self, _: &Event<'_>) {}
+        fn observe(&self, _: &TaskEvent<'_>) {}
     }
     impl Drop for Hostile {
         fn drop(&mut self) {
@@ -730,7 +730,7 @@ fn a_generator_may_yield_after_a_limit_in_which_green_code_waited() {
             });
             y.yield_from(inner);
             let group = wouldblock::Group::run(|g| {
-                drop(g.spawn_green(|| {
+                drop(g.spawn(|| {
                     green::sleep(MS);
                     Ok::<_, wouldblock::JoinError>(())
                 }));
@@ -1036,13 +1036,17 @@ fn what_is_always_ready_lets_the_others_run_in_each_era() {
 fn a_sleep_of_no_time_gives_one_turn_and_notices_a_cancellation_in_each_era() {
     run(|| {
         let zero = Duration::ZERO;
-        wouldblock::assert_turns(1, || green::sleep(zero));
-        generator::spawn(move |y| wouldblock::assert_turns(1, || y.wait(time::sleep(zero))))
-            .join()
-            .unwrap();
-        future::spawn(async move { wouldblock::assert_turns_async(1, time::sleep(zero)).await })
-            .join()
-            .unwrap();
+        wouldblock::testing::assert_turns(1, || green::sleep(zero));
+        generator::spawn(move |y| {
+            wouldblock::testing::assert_turns(1, || y.wait(time::sleep(zero)))
+        })
+        .join()
+        .unwrap();
+        future::spawn(async move {
+            wouldblock::testing::assert_turns_async(1, time::sleep(zero)).await
+        })
+        .join()
+        .unwrap();
         let tasks = [
             green::spawn(move || {
                 loop {

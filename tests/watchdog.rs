@@ -65,7 +65,7 @@ fn await_said(name: &str, count: usize) {
 
 /// A task of the name `name` that keeps the thread until it has been told of.
 fn greedy(name: &'static str) -> wouldblock::JoinHandle<()> {
-    task::Builder::new().name(name).spawn_green(move || await_said(name, 1))
+    task::Builder::new().name(name).spawn(move || await_said(name, 1))
 }
 
 /// Lets others have the thread until so much has been said.
@@ -78,7 +78,7 @@ fn let_it_be_said(name: &'static str, count: usize) {
 fn keeping(keep: impl FnOnce() + 'static) -> Vec<String> {
     let _alone = alone();
     Builder::new().watchdog(Some(LIMIT)).run(|| {
-        let spawned = task::Builder::new().name("greedy").spawn_green(|| {
+        let spawned = task::Builder::new().name("greedy").spawn(|| {
             green::yield_now();
             keep();
         });
@@ -173,7 +173,7 @@ fn a_task_that_spins_is_told_of() {
 fn a_stall_is_told_of_again_after_a_second() {
     let _alone = alone();
     Builder::new().watchdog(Some(LIMIT)).run(|| {
-        let task = task::Builder::new().name("long").spawn_green(|| await_said("long", 2));
+        let task = task::Builder::new().name("long").spawn(|| await_said("long", 2));
         task.join().unwrap();
         let_it_be_said("long", 3);
     });
@@ -195,7 +195,7 @@ fn a_long_name_is_cut() {
                 thread::yield_now();
             }
         };
-        task::Builder::new().name(&name).spawn_green(keep).join().unwrap();
+        task::Builder::new().name(&name).spawn(keep).join().unwrap();
     });
     let said = SAID.0.lock().unwrap();
     let of_it = format!("task 2 {start:?}.. (green, spawned at tests/watchdog.rs:");
@@ -249,7 +249,7 @@ fn runs_of_several_threads_are_watched_at_once() {
     let both = |name: &'static str, other: &'static str| {
         thread::spawn(move || {
             Builder::new().watchdog(Some(LIMIT)).run(|| {
-                let task = task::Builder::new().name(name).spawn_green(move || {
+                let task = task::Builder::new().name(name).spawn(move || {
                     await_said(name, 1);
                     await_said(other, 1);
                 });
@@ -265,7 +265,7 @@ fn runs_of_several_threads_are_watched_at_once() {
 fn waiting_is_not_keeping_the_thread() {
     let _alone = alone();
     Builder::new().watchdog(Some(LIMIT)).run(|| {
-        let waiting = task::Builder::new().name("waiting").spawn_green(|| {
+        let waiting = task::Builder::new().name("waiting").spawn(|| {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             // Longer than the limit, in the kernel's sleep, for a socket that nobody connects to.
             assert!(green::timeout(3 * LIMIT, || listener.accept()).is_err());
@@ -280,7 +280,7 @@ fn waiting_is_not_keeping_the_thread() {
 fn without_a_watchdog_nothing_is_said() {
     let _alone = alone();
     Builder::new().watchdog(None).run(|| {
-        let unwatched = task::Builder::new().name("unwatched").spawn_green(|| {
+        let unwatched = task::Builder::new().name("unwatched").spawn(|| {
             // Another run, which is watched, is told of before this turn is over.
             let run = || Builder::new().watchdog(Some(LIMIT)).run(|| greedy("watched").join());
             thread::spawn(run).join().unwrap().unwrap();

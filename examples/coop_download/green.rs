@@ -15,7 +15,7 @@ pub fn download_all(list: &Rc<List>) -> Stats {
         let agent = agent(list);
         let worker = |n| {
             let (list, agent) = (list.clone(), agent.clone());
-            list.worker(n).spawn_green(move || work(&agent, &list))
+            list.worker(n).spawn(move || work(&agent, &list))
         };
         green::wait(interrupt::or_done(gather((0..list.workers()).map(worker))));
         stats()

@@ -283,7 +283,7 @@ fn spawn(builder: task::Builder, task: &'static Spawn) -> JoinHandle<Value> {
     let guard = (!task.captured.is_empty()).then(|| Guard::new(Ctx::green(), &task.captured));
     let captured = (token, guard);
     match task.era {
-        Era::Green => builder.spawn_green(move || {
+        Era::Green => builder.spawn(move || {
             let captured = captured;
             run(Ctx::green(), &task.body);
             captured.0.check();
@@ -456,7 +456,7 @@ fn of_group(cleanup: bool, group: &Group<Failure>, task: &'static Spawn) -> Join
         false => Ok(Value::new(&task.result)),
     };
     match task.era {
-        Era::Green => group.spawn_green(move || {
+        Era::Green => group.spawn(move || {
             let captured = captured;
             run(ctx, &task.body);
             drop(captured);
@@ -596,7 +596,7 @@ fn wake(world: &World, number: u8, how: program::Wake, elsewhere: bool) {
 
 fn remote(world: &World, era: Era, body: &'static [Op], cancel: bool, join: bool) {
     world.threaded.set(true);
-    let handle = wouldblock::Handle::current();
+    let handle = wouldblock::Spawner::current();
     let token = Token::new(Kind::Captured);
     let act = move || {
         let spawned = match era {
@@ -633,14 +633,14 @@ fn remote(world: &World, era: Era, body: &'static [Op], cancel: bool, join: bool
 }
 
 fn drop_code<T, F>(
-    result: Result<wouldblock::RemoteHandle<T>, wouldblock::RunEnded<F>>,
-) -> Option<wouldblock::RemoteHandle<T>> {
+    result: Result<wouldblock::RemoteJoinHandle<T>, wouldblock::RunEnded<F>>,
+) -> Option<wouldblock::RemoteJoinHandle<T>> {
     result.ok()
 }
 
 fn spawn_in_runtime(world: &World, number: u8, body: &'static [Op]) {
     let Some(runtime) = take(&world.runtimes, number) else { return };
-    let (handle, token) = (runtime.handle(), Token::new(Kind::Captured));
+    let (handle, token) = (runtime.spawner(), Token::new(Kind::Captured));
     world.runtimes.borrow_mut().push(runtime);
     let task = handle.spawn(move || {
         run(Ctx::green(), body);

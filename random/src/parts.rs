@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 use std::{fs, panic, thread};
 
-use wouldblock::observe::{Event, Observer, What};
+use wouldblock::observe::{EventKind, Observer, TaskEvent};
 use wouldblock::timeline::Timeline;
 use wouldblock::{Builder, Runtime, Stats, green, stats, task};
 
@@ -158,13 +158,13 @@ struct Watcher {
 }
 
 impl Observer for Watcher {
-    fn observe(&self, event: &Event<'_>) {
+    fn observe(&self, event: &TaskEvent<'_>) {
         let events = self.events.replace(self.events.get() + 1);
         // Looks at all of it.
         drop(format!("{event:?}"));
         match self.watching {
             Watching::Nothing | Watching::Counts | Watching::Draws => {}
-            Watching::Wakes if matches!(event.what, What::Cancelled(_)) => wake_all_kept(),
+            Watching::Wakes if matches!(event.kind, EventKind::Cancelled(_)) => wake_all_kept(),
             // Not for ever: a wake leads to other events.
             Watching::WakesOften(every) if events < 2000 && events.is_multiple_of(every.into()) => {
                 wake_all_kept();

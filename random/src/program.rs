@@ -560,7 +560,7 @@ fn print(f: &mut fmt::Formatter<'_>, level: usize, op: &Op) -> fmt::Result {
             write!(f, ");")
         }
         Op::SpawnInRuntime(number, body) => {
-            write!(f, "runtime({number}).handle().spawn(|| ")?;
+            write!(f, "runtime({number}).spawner().spawn(|| ")?;
             braces(f, level, body)?;
             write!(f, ");")
         }

@@ -49,6 +49,10 @@ use crate::task;
 
 pub use crate::eras::pep342::{Generator, GeneratorState, Thrown, Yielder};
 
+/// A generator that yields what it waits for, as the code of a generator task does: a coroutine by PEP 342, for a
+/// trampoline to drive.
+pub type Coroutine<R = ()> = Generator<Wait, (), R>;
+
 /// Starts a task that drives the generator whose code is `body`.
 ///
 /// It is put at the end of the queue and first resumed when its turn comes.

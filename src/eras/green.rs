@@ -49,7 +49,7 @@ pub use crate::eras::scope::green::{Scope, ScopedJoinHandle, TryScope, scope, tr
 /// task is cancelled before it begins, and a warning says so.
 #[track_caller]
 pub fn spawn<T: 'static>(body: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
-    task::Builder::new().spawn_green(body)
+    task::Builder::new().spawn(body)
 }
 
 impl task::Builder {
@@ -59,7 +59,7 @@ impl task::Builder {
     ///
     /// As [`green::spawn`](spawn).
     #[track_caller]
-    pub fn spawn_green<T: 'static>(self, body: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
+    pub fn spawn<T: 'static>(self, body: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
         launch(self.setup(Era::Green), |promise| Greenlet::New(promise, body))
     }
 }

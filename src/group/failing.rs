@@ -43,7 +43,7 @@ use crate::run::join::{JoinError, JoinHandle};
 ///
 /// Builder::new().virtual_clock().run(|| {
 ///     let sum = Group::run(|group| {
-///         let a = group.spawn_green(|| Ok(1));
+///         let a = group.spawn(|| Ok(1));
 ///         let b = group.spawn_future(async { Ok(2) });
 ///         let c = group.spawn_generator(|y| { y.yield_now(); io::Result::Ok(3) });
 ///         Ok([a, b, c].map(|task| task.join().unwrap()).iter().sum::<i32>())
@@ -51,7 +51,7 @@ use crate::run::join::{JoinError, JoinHandle};
 ///     assert_eq!(sum.unwrap(), 6);
 ///
 ///     let failures = Group::<io::Error>::run(|group| {
-///         group.spawn_green(|| { green::sleep(Duration::from_secs(1)); Err::<(), _>(io::ErrorKind::NotFound.into()) });
+///         group.spawn(|| { green::sleep(Duration::from_secs(1)); Err::<(), _>(io::ErrorKind::NotFound.into()) });
 ///         group.spawn_future(async { Ok(time::sleep(Duration::from_secs(3600)).await) });
 ///         Ok(())
 ///     }).unwrap_err();
@@ -112,7 +112,7 @@ impl<E: From<JoinError> + Display + 'static> Group<E> {
     ///
     /// wouldblock::run(|| {
     ///     let task = generator::spawn(|y| y.wait(Group::running(async |group| {
-    ///         let task = group.spawn_green(|| io::Result::Ok("hello"));
+    ///         let task = group.spawn(|| io::Result::Ok("hello"));
     ///         Ok(task.await.unwrap())
     ///     })));
     ///     assert_eq!(task.join().unwrap().unwrap(), "hello");
@@ -183,7 +183,7 @@ impl<E: From<JoinError> + Display + 'static> Group<E> {
     ///
     /// When the group is over, and as [`green::spawn`].
     #[track_caller]
-    pub fn spawn_green<T: 'static>(
+    pub fn spawn<T: 'static>(
         &self,
         body: impl FnOnce() -> Result<T, E> + 'static,
     ) -> JoinHandle<T> {
@@ -191,11 +191,11 @@ impl<E: From<JoinError> + Display + 'static> Group<E> {
         self.enter(green::spawn(move || shared.value_of(body())))
     }
 
-    /// Starts a generator of the group: see [`spawn_green`](Group::spawn_green).
+    /// Starts a generator of the group: see [`spawn`](Group::spawn).
     ///
     /// # Panics
     ///
-    /// As [`spawn_green`](Group::spawn_green).
+    /// As [`spawn`](Group::spawn).
     #[track_caller]
     pub fn spawn_generator<T: 'static>(
         &self,
@@ -205,11 +205,11 @@ impl<E: From<JoinError> + Display + 'static> Group<E> {
         self.enter(generator::spawn(move |y| shared.value_of(body(y))))
     }
 
-    /// Starts a future of the group: see [`spawn_green`](Group::spawn_green).
+    /// Starts a future of the group: see [`spawn`](Group::spawn).
     ///
     /// # Panics
     ///
-    /// As [`spawn_green`](Group::spawn_green).
+    /// As [`spawn`](Group::spawn).
     #[track_caller]
     pub fn spawn_future<T: 'static>(
         &self,

@@ -145,7 +145,7 @@ impl<T: 'static> Imap<T> {
         let window = Rc::new(Semaphore::of(pool.size(), &WINDOW));
         let under_way = Rc::new(Members::of(&"the tasks of its imap"));
         let (may_pull, started) = (window.clone(), under_way.clone());
-        let feeder = task::Builder::new().name("imap").at(site).spawn_green(move || {
+        let feeder = task::Builder::new().name("imap").at(site).spawn(move || {
             let f = Rc::new(f);
             loop {
                 may_pull.acquire().forget();
@@ -154,7 +154,7 @@ impl<T: 'static> Imap<T> {
                 let Some(input) = inputs.next() else { return };
                 let (f, room) = (f.clone(), pool.room().acquire());
                 cancel::check_cancelled();
-                let handle = pool.start(room, site, |task| task.spawn_green(move || f(input)));
+                let handle = pool.start(room, site, |task| task.spawn(move || f(input)));
                 started.keep(handle.canceller());
                 if in_order {
                     drop(sender.try_send(handle));

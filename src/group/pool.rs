@@ -109,7 +109,7 @@ impl Pool {
         spawn::check_spawn();
         let site = Location::caller();
         let permit = self.room().acquire();
-        self.start(permit, site, |task| task.spawn_green(body))
+        self.start(permit, site, |task| task.spawn(body))
     }
 
     /// The operation behind [`spawn`](Pool::spawn): waits for room, and then calls `start` with the

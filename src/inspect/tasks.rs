@@ -27,7 +27,7 @@ use crate::task::Task;
 /// use wouldblock::{green, task, tasks};
 ///
 /// wouldblock::run(|| {
-///     let napper = task::Builder::new().name("napper").spawn_green(|| green::yield_now());
+///     let napper = task::Builder::new().name("napper").spawn(|| green::yield_now());
 ///     green::yield_now();
 ///     let table = tasks();
 ///     assert_eq!(table.tasks.len(), 2);

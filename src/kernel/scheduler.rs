@@ -32,7 +32,7 @@ use super::coroutine::{Fiber, Switch};
 use super::edge::foreign::{Running, aside, running};
 use super::edge::fork::Original;
 use super::edge::inbox::Inbox;
-use super::edge::observe::{By, Observer, Outcome, What};
+use super::edge::observe::{Actor, EventKind, Observer, Outcome};
 use super::edge::patience::{self, PATIENCE};
 use super::edge::table::Table;
 use super::edge::watch::{Watch, spawned, waits};
@@ -111,7 +111,7 @@ impl Scheduler {
         clock: Clock,
         stack_size: u32,
         seed: Option<u64>,
-        observer: Option<Rc<dyn Observer>>,
+        observers: Vec<Rc<dyn Observer>>,
     ) -> io::Result<Scheduler> {
         let reactor = Reactor::new()?;
         static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -137,7 +137,7 @@ impl Scheduler {
             timers: RefCell::new(Timers::new()),
             reactor: RefCell::new(reactor),
             original: Original::here(),
-            watch: Watch::new(observer),
+            watch: Watch::new(observers),
             outcome: Cell::new(Outcome::Returned),
             next_id: Cell::new(0),
             closing: Cell::new(false),
@@ -224,7 +224,7 @@ impl Scheduler {
             }
         }
         if self.watch.is_on() {
-            self.tell(&task, What::Turn);
+            self.tell(&task, EventKind::Turn);
         }
         // SAFETY: tasks in this queue were spawned on this thread.
         let local = unsafe { task.local() };
@@ -243,7 +243,7 @@ impl Scheduler {
             self.finish(&task);
         } else if this.wait.is_turn() || local.state.get() == State::Woken {
             if self.watch.is_on() {
-                self.tell(&task, What::Yields);
+                self.tell(&task, EventKind::Yields);
             }
             self.enqueue(task);
         } else if local.state.get() == State::Left {
@@ -305,23 +305,23 @@ impl Scheduler {
     }
 
     /// Who is at work now, if nobody says otherwise.
-    pub(super) fn who(&self) -> By {
+    pub(super) fn who(&self) -> Actor {
         let Running { task, host } = running();
         let at_work = if task.get().is_null() { host } else { task };
         // SAFETY: a task lives while it is set.
         let at_work = unsafe { at_work.get().cast::<Task>().as_ref() };
         let of_this_run = at_work.filter(|task| Arc::ptr_eq(&task.home, &self.home));
-        of_this_run.map_or_else(|| self.watch.by.get(), |task| By::Task(task.id))
+        of_this_run.map_or_else(|| self.watch.by.get(), |task| Actor::Task(task.id))
     }
 
     #[inline]
     fn tell_woken(&self, task: &Task) {
         if self.watch.is_on() {
-            self.tell(task, What::Woken(self.who()));
+            self.tell(task, EventKind::Woken(self.who()));
         }
     }
 
-    pub(super) fn tell(&self, task: &Task, what: What<'_>) {
+    pub(super) fn tell(&self, task: &Task, what: EventKind<'_>) {
         self.watch.tell(self.clock.now(), task.id, what);
     }
 
@@ -384,7 +384,7 @@ impl Scheduler {
             self.end_without_events(&refused);
             true
         });
-        self.watch.on_behalf_of(By::Socket, || {
+        self.watch.on_behalf_of(Actor::Socket, || {
             for waiter in ready {
                 if let Waiter::Task(task) = &waiter {
                     // SAFETY: tasks in this reactor's lines were spawned on this thread.
@@ -427,7 +427,7 @@ impl Scheduler {
             self.clock.jump(next);
         }
         let now = self.clock.tick(self.clock.now());
-        self.watch.on_behalf_of(By::Time, || {
+        self.watch.on_behalf_of(Actor::Time, || {
             loop {
                 let due = self.timers.borrow_mut().pop_due(now);
                 let Some(waiter) = due else { break };
@@ -470,16 +470,16 @@ impl Scheduler {
         local.stack.set(0);
         self.counters.finished.set(self.counters.finished.get() + 1);
         drop(self.tasks.borrow_mut().remove(local.slot.get()));
-        self.watch.by.set(By::Task(task.id)); // also in destructors and callbacks
+        self.watch.by.set(Actor::Task(task.id)); // also in destructors and callbacks
         // SAFETY: the turn is over.
         let body = unsafe { local.take_body() };
         // Of a task that had no stack, this has what its code has captured.
         aside(format_args!("a destructor of {task}"), || drop(body));
         let outcome = self.outcome.replace(Outcome::Returned);
         if self.watch.is_on() {
-            self.tell(task, What::Ends(outcome));
+            self.tell(task, EventKind::Ends(outcome));
         }
         self.report_end(task);
-        self.watch.by.set(By::Outside);
+        self.watch.by.set(Actor::Outside);
     }
 }

@@ -146,8 +146,8 @@ impl SourceId {
         SourceId { fd, index, generation }
     }
 
-    /// One that no reactor knows.
-    pub(crate) const fn unregistered(fd: RawFd) -> SourceId {
+    /// One that no reactor knows: for an event of another scheduler, or a wait that is driven by hand.
+    pub const fn unregistered(fd: RawFd) -> SourceId {
         SourceId::new(fd, u32::MAX, 0)
     }
 
@@ -197,7 +197,8 @@ impl Wait {
     pub(crate) const PARKED: Wait = Wait::new(WaitFor::Waker);
     pub(crate) const TURN: Wait = Wait::new(WaitFor::Turn);
 
-    pub(crate) const fn new(what: WaitFor) -> Wait {
+    /// A wait without a deadline.
+    pub const fn new(what: WaitFor) -> Wait {
         Wait { what, deadline: None, created_by: (0, 0) }
     }
 

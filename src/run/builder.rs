@@ -29,7 +29,7 @@ pub struct Builder {
     stack_size: u32,
     virtual_clock: bool,
     order: Order,
-    observer: Option<Rc<dyn Observer>>,
+    observers: Vec<Rc<dyn Observer>>,
     pub(crate) watchdog: Option<Duration>,
     patience: Option<Duration>,
     pub(crate) signal: Option<i32>,
@@ -57,7 +57,7 @@ impl Builder {
             stack_size: stack_size::DEFAULT,
             virtual_clock: false,
             order,
-            observer: None,
+            observers: Vec::new(),
             watchdog: Some(watchdog::LIMIT),
             patience: Some(PATIENCE),
             signal: None,
@@ -91,7 +91,7 @@ impl Builder {
     }
 
     /// Ready tasks have their turns in an order drawn from `seed`, anew in each round: the same for the same
-    /// seed, as long as no real I/O decides who is ready. For tests: see [`explore`](crate::explore()).
+    /// seed, as long as no real I/O decides who is ready. For tests: see [`explore`](crate::testing::explore()).
     pub fn seed(mut self, seed: u64) -> Builder {
         self.order = Order::Seeded(seed);
         self
@@ -104,9 +104,9 @@ impl Builder {
         self
     }
 
-    /// Tells `observer` what happens to each task. One at a time: the last one set.
+    /// Calls `observer` with each event of each task, after the observers that were added before it.
     pub fn observe(mut self, observer: impl Observer + 'static) -> Builder {
-        self.observer = Some(Rc::new(observer));
+        self.observers.push(Rc::new(observer));
         self
     }
 
@@ -127,7 +127,7 @@ impl Builder {
     /// report; `None`: no deadlock is suspected. At first, 10 s.
     ///
     /// It concerns a run in which no task is ready, asleep, or waiting for a socket or for
-    /// [`offload`](crate::offload())ed work, and the waker of a task, or a [`Handle`](crate::Handle), is kept: by
+    /// [`offload`](crate::offload())ed work, and the waker of a task, or a [`Spawner`](crate::Spawner), is kept: by
     /// a channel of another crate, by another thread. A service may be idle in this state for hours. A deadlock
     /// that is certain, because no waker is kept, is found at once, whatever is set here.
     ///
@@ -196,7 +196,7 @@ impl Builder {
             Order::Environment => seed_of_environment(),
         };
         overflow::install();
-        let scheduler = Scheduler::new(clock, self.stack_size, seed, self.observer)?;
+        let scheduler = Scheduler::new(clock, self.stack_size, seed, self.observers)?;
         let patience = self.patience;
         scheduler.patience.set(patience);
         Ok(Runtime::new(scheduler, patience))
@@ -209,7 +209,7 @@ impl fmt::Debug for Builder {
             .field("stack_size", &self.stack_size)
             .field("virtual_clock", &self.virtual_clock)
             .field("order", &self.order)
-            .field("observed", &self.observer.is_some())
+            .field("observers", &self.observers.len())
             .field("watchdog", &self.watchdog)
             .field("deadlock_warning", &self.patience)
             .field("tasks_on_signal", &self.signal)

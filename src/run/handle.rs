@@ -29,10 +29,10 @@ use crate::task;
 ///
 /// ```
 /// use std::thread;
-/// use wouldblock::{Handle, green, offload};
+/// use wouldblock::{Spawner, green, offload};
 ///
 /// wouldblock::run(|| {
-///     let handle = Handle::current();
+///     let handle = Spawner::current();
 ///     let sum = offload(move || {
 ///         // On another thread:
 ///         let ann = handle.spawn(|| { green::yield_now(); 1 }).unwrap();
@@ -50,25 +50,25 @@ use crate::task;
 ///
 /// What is sent from thread to thread, while both go on, a channel carries: any that wakes a
 /// [`Waker`](std::task::Waker) does, such as that of the crate `async-channel`.
-pub struct Handle(Arc<Home>);
+pub struct Spawner(Arc<Home>);
 
-impl Handle {
+impl Spawner {
     /// Of the run that this is called in.
     ///
     /// # Panics
     ///
     /// Outside of a run.
     #[track_caller]
-    pub fn current() -> Handle {
+    pub fn current() -> Spawner {
         let home = Scheduler::with(|scheduler| Some(scheduler?.home.clone()));
-        Handle::of(
+        Spawner::of(
             home.expect("a handle outside of a run: call it inside `wouldblock::run(|| ..)`"),
         )
     }
 
-    fn of(home: Arc<Home>) -> Handle {
+    fn of(home: Arc<Home>) -> Spawner {
         home.wakers.fetch_add(1, Ordering::Relaxed);
-        Handle(home)
+        Spawner(home)
     }
 
     /// Starts a greenlet in the run: see [`green::spawn`](crate::green::spawn). It begins there when the
@@ -79,23 +79,23 @@ impl Handle {
     /// [`RunEnded`], if the run is over; it gives `body` back. Should the run end after this and before the
     /// task begins, `body` is dropped on the run's thread, and joining says so.
     #[track_caller]
-    pub fn spawn<T: Send + 'static, F>(&self, body: F) -> Result<RemoteHandle<T>, RunEnded<F>>
+    pub fn spawn<T: Send + 'static, F>(&self, body: F) -> Result<RemoteJoinHandle<T>, RunEnded<F>>
     where
         F: FnOnce() -> T + Send + 'static,
     {
-        self.order(body, task::Builder::spawn_green)
+        self.order(body, task::Builder::spawn)
     }
 
     /// Starts a generator in the run: see [`generator::spawn`](crate::generator::spawn).
     ///
     /// # Errors
     ///
-    /// As [`spawn`](Handle::spawn).
+    /// As [`spawn`](Spawner::spawn).
     #[track_caller]
     pub fn spawn_generator<T: Send + 'static, F>(
         &self,
         body: F,
-    ) -> Result<RemoteHandle<T>, RunEnded<F>>
+    ) -> Result<RemoteJoinHandle<T>, RunEnded<F>>
     where
         F: FnOnce(&Yielder<Wait>) -> T + Send + 'static,
     {
@@ -107,12 +107,12 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// As [`spawn`](Handle::spawn).
+    /// As [`spawn`](Spawner::spawn).
     #[track_caller]
     pub fn spawn_future<T: Send + 'static, F, M>(
         &self,
         make: M,
-    ) -> Result<RemoteHandle<T>, RunEnded<M>>
+    ) -> Result<RemoteJoinHandle<T>, RunEnded<M>>
     where
         F: Future<Output = T> + 'static,
         M: FnOnce() -> F + Send + 'static,
@@ -125,7 +125,7 @@ impl Handle {
         &self,
         code: F,
         spawn: fn(task::Builder, F) -> JoinHandle<T>,
-    ) -> Result<RemoteHandle<T>, RunEnded<F>> {
+    ) -> Result<RemoteJoinHandle<T>, RunEnded<F>> {
         let builder = task::Builder::new().at(Location::caller());
         let there = Arc::new(Remote(Mutex::new(Slot::Running(None))));
         let (remote, task) = (there.clone(), Arc::new(OnceLock::new()));
@@ -146,7 +146,7 @@ impl Handle {
         });
         match code {
             Some(code) => Err(RunEnded(code)),
-            None => Ok(RemoteHandle { remote, task, home: self.0.clone() }),
+            None => Ok(RemoteJoinHandle { remote, task, home: self.0.clone() }),
         }
     }
 }
@@ -161,30 +161,30 @@ fn leave(home: &Home, make: impl FnOnce() -> Order) {
 impl Runtime {
     /// For other threads, to spawn tasks in this runtime. They wake whoever watches its
     /// [descriptor](Runtime::as_fd).
-    pub fn handle(&self) -> Handle {
-        Handle::of(self.scheduler.home.clone())
+    pub fn spawner(&self) -> Spawner {
+        Spawner::of(self.scheduler.home.clone())
     }
 }
 
-impl Clone for Handle {
-    fn clone(&self) -> Handle {
-        Handle::of(self.0.clone())
+impl Clone for Spawner {
+    fn clone(&self) -> Spawner {
+        Spawner::of(self.0.clone())
     }
 }
 
-impl Drop for Handle {
+impl Drop for Spawner {
     fn drop(&mut self) {
         waker::give_up(&self.0);
     }
 }
 
-impl fmt::Debug for Handle {
+impl fmt::Debug for Spawner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Handle")
+        f.write_str("Spawner")
     }
 }
 
-/// A task that was spawned from another thread through a [`Handle`]. It can be sent anywhere.
+/// A task that was spawned from another thread through a [`Spawner`]. It can be sent anywhere.
 ///
 /// It is an operation, and a future for any executor. Dropping it detaches the task, which runs on.
 ///
@@ -192,14 +192,14 @@ impl fmt::Debug for Handle {
 ///
 /// If you are cancelled while you wait for it, the task runs on, its result is lost. Keep the handle, and
 /// wait for `&mut handle`, where that matters.
-pub struct RemoteHandle<T> {
+pub struct RemoteJoinHandle<T> {
     remote: Arc<Remote<T>>,
     /// Once the order to spawn it has been carried out.
     task: Arc<OnceLock<Arc<Task>>>,
     home: Arc<Home>,
 }
 
-impl<T> RemoteHandle<T> {
+impl<T> RemoteJoinHandle<T> {
     /// Waits until the task is done.
     ///
     /// # Errors
@@ -230,15 +230,15 @@ impl<T> RemoteHandle<T> {
     /// never does. A task that is done stays done.
     ///
     /// This may be called on any thread, and does not wait for the task to have stopped; join it for that. Keep
-    /// a [`Handle`] as long as you may yet call it: without one, the run takes a task that waits for nothing else
+    /// a [`Spawner`] as long as you may yet call it: without one, the run takes a task that waits for nothing else
     /// for a deadlock.
     ///
     /// ```
     /// use std::future::pending;
-    /// use wouldblock::{Handle, green, offload};
+    /// use wouldblock::{Spawner, green, offload};
     ///
     /// wouldblock::run(|| {
-    ///     let handle = Handle::current();
+    ///     let handle = Spawner::current();
     ///     let error = offload(move || {
     ///         let endless = handle.spawn_future(pending::<()>).unwrap();
     ///         endless.cancel();
@@ -265,7 +265,7 @@ impl<T> RemoteHandle<T> {
     }
 }
 
-impl<T> Future for RemoteHandle<T> {
+impl<T> Future for RemoteJoinHandle<T> {
     type Output = Result<T, JoinError>;
 
     /// # Panics
@@ -290,9 +290,9 @@ impl<T> Future for RemoteHandle<T> {
     }
 }
 
-impl<T> fmt::Debug for RemoteHandle<T> {
+impl<T> fmt::Debug for RemoteJoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RemoteHandle")
+        f.write_str("RemoteJoinHandle")
     }
 }
 

@@ -71,6 +71,31 @@ impl Runtime {
         })
     }
 
+    /// Gives turns until `done`, and sleeps when no task is ready. `done` is asked before each turn. (asyncio's
+    /// `run_until_complete`, with `|| task.is_finished()`.)
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wouldblock::{Builder, green};
+    ///
+    /// let runtime = Builder::new().virtual_clock().build().unwrap();
+    /// let task = runtime.enter(|| green::spawn(|| green::sleep(Duration::from_secs(60))));
+    /// runtime.run_until(|| task.is_finished()).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Tasks wait, nothing can ever wake any of them, and it is not `done`: the [`Deadlock`] has the tasks and what each
+    /// waits for. They go on waiting.
+    ///
+    /// # Panics
+    ///
+    /// As [`enter`](Runtime::enter).
+    #[track_caller]
+    pub fn run_until(&self, done: impl Fn() -> bool) -> Result<(), Deadlock> {
+        self.enter(|| drive(self, "", done).map_or(Ok(()), Err))
+    }
+
     /// The descriptor to watch from another event loop: when it is readable, [`turn`](Runtime::turn) has
     /// something to do.
     pub fn as_fd(&self) -> BorrowedFd<'_> {

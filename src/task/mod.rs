@@ -7,7 +7,7 @@
 //! # use wouldblock::task_local;
 //!
 //! wouldblock::run(|| {
-//!     let handle = task::Builder::new().name("login").stack_size(64 << 10).spawn_green(|| {
+//!     let handle = task::Builder::new().name("login").stack_size(64 << 10).spawn(|| {
 //!         USER.set("ann".into());
 //!         wouldblock::green::yield_now();
 //!         let me = task::current().unwrap();

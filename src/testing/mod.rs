@@ -1,6 +1,9 @@
 //! Tests of programs: every order of turns, and code that gives up a known number of turns.
 //!
-//! It imports `run` and the timeline.
+//! Read `turns` first, then `explore`. They import `run` and the timeline.
 
-pub(crate) mod explore;
-pub(crate) mod turns;
+mod explore;
+mod turns;
+
+pub use explore::explore;
+pub use turns::{assert_turns, assert_turns_async};

@@ -11,7 +11,7 @@ use crate::kernel::here::with_local;
 /// [`assert_turns_async`].
 ///
 /// ```
-/// use wouldblock::{assert_turns, future, generator, green};
+/// use wouldblock::{future, generator, green, testing::assert_turns};
 ///
 /// wouldblock::run(|| {
 ///     assert_turns(0, || 6 * 7); // no other task can come in between
@@ -39,7 +39,7 @@ pub fn assert_turns<T>(turns: u32, code: impl FnOnce() -> T) -> T {
 /// As [`assert_turns`], for `async` code: an operation that gives what `code` gives.
 ///
 /// ```
-/// use wouldblock::{assert_turns_async, future};
+/// use wouldblock::{future, testing::assert_turns_async};
 ///
 /// wouldblock::run(|| {
 ///     let task = future::spawn(async {

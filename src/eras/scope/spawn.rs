@@ -17,7 +17,7 @@ impl<'scope> Scope<'scope, '_> {
         body: impl FnOnce() -> T + 'scope,
     ) -> ScopedJoinHandle<'scope, T> {
         let site = Location::caller();
-        self.adopt(body, |code| task::Builder::new().at(site).spawn_green(code))
+        self.adopt(body, |code| task::Builder::new().at(site).spawn(code))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::record::{Course, Moment, Row, State};
-use crate::kernel::edge::observe::By;
+use crate::kernel::edge::observe::Actor;
 use crate::kernel::wait::WaitFor;
 
 /// What all pictures tell apart. In this order the legends name them.
@@ -81,13 +81,13 @@ pub(super) fn label(row: &Row) -> String {
 }
 
 /// Who did it, in words.
-pub(super) fn describe(by: By) -> String {
+pub(super) fn describe(by: Actor) -> String {
     match by {
-        By::Task(id) => format!("task {id}"),
-        By::Socket => "its socket".into(),
-        By::Time => "the clock".into(),
-        By::Outside => "another thread, or code outside of any task".into(),
-        By::End => "the end of the run".into(),
+        Actor::Task(id) => format!("task {id}"),
+        Actor::Socket => "its socket".into(),
+        Actor::Time => "the clock".into(),
+        Actor::Outside => "another thread, or code outside of any task".into(),
+        Actor::End => "the end of the run".into(),
     }
 }
 

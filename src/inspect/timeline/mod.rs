@@ -9,11 +9,11 @@
 //!
 //! let timeline = Timeline::new();
 //! Builder::new().virtual_clock().observe(timeline.clone()).run(|| {
-//!     let ann = task::Builder::new().name("ann").spawn_green(|| {
+//!     let ann = task::Builder::new().name("ann").spawn(|| {
 //!         green::yield_now();
 //!         green::sleep(Duration::from_secs(1));
 //!     });
-//!     let bob = task::Builder::new().name("bob").spawn_green(move || ann.join());
+//!     let bob = task::Builder::new().name("bob").spawn(move || ann.join());
 //!     bob.join().unwrap().unwrap();
 //! });
 //! println!("{timeline}"); // or timeline.terminal(80).colour_on(&std::io::stdout())
@@ -44,7 +44,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 
-use crate::kernel::edge::observe::{Event, Observer};
+use crate::kernel::edge::observe::{Observer, TaskEvent};
 use record::{Course, Record};
 
 /// Records a run, and draws it. Its clones are the same timeline.
@@ -140,7 +140,7 @@ fn courses(timelines: &[Timeline]) -> Vec<Course> {
 }
 
 impl Observer for Timeline {
-    fn observe(&self, event: &Event<'_>) {
+    fn observe(&self, event: &TaskEvent<'_>) {
         self.record.borrow_mut().push(event);
     }
 }

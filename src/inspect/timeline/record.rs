@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::kernel::edge::observe::{By, Era, Event, Outcome, What};
+use crate::kernel::edge::observe::{Actor, Era, EventKind, Outcome, TaskEvent};
 use crate::kernel::wait::WaitFor;
 
 /// A moment of a run.
@@ -70,13 +70,13 @@ pub struct Row {
     /// What it was doing, each span beginning where the one before ends.
     pub spans: Vec<Span>,
     /// When it was told to stop, and by whom.
-    pub cancelled: Option<(Moment, By)>,
+    pub cancelled: Option<(Moment, Actor)>,
     /// How it has ended, if it has.
     pub outcome: Option<Outcome>,
     /// What it is doing, and since when; nothing when it has ended.
     doing: Option<(State, Moment)>,
     /// Who has woken it in this turn.
-    woken: Option<By>,
+    woken: Option<Actor>,
 }
 
 /// What a task was doing for a while.
@@ -91,7 +91,7 @@ pub struct Span {
     pub to: Moment,
     /// Who has ended it, if it was a wait. If it was a turn: who has woken the task in the midst of it, so that
     /// it was ready again at once.
-    pub woken: Option<By>,
+    pub woken: Option<Actor>,
 }
 
 impl Row {
@@ -152,8 +152,8 @@ enum Mark {
     Turn,
     Yields,
     Waits(State),
-    Woken(By),
-    Cancelled(By),
+    Woken(Actor),
+    Cancelled(Actor),
     Ends(Outcome),
 }
 
@@ -180,14 +180,14 @@ impl Record {
         }
     }
 
-    pub(super) fn push(&mut self, event: &Event<'_>) {
-        if event.task == 1 && matches!(event.what, What::Spawned { .. }) {
+    pub(super) fn push(&mut self, event: &TaskEvent<'_>) {
+        if event.task == 1 && matches!(event.kind, EventKind::Spawned { .. }) {
             *self = Record::new(std::mem::take(&mut self.title), self.capacity); // Another run begins.
         }
         let start = *self.start.get_or_insert(event.at);
         let since = |at: Instant| at.saturating_duration_since(start);
-        let mark = match event.what {
-            What::Spawned { name, era, site, parent } => {
+        let mark = match event.kind {
+            EventKind::Spawned { name, era, site, parent } => {
                 let name = name.map(Rc::from);
                 Mark::Spawned(Box::new(Row {
                     task: event.task,
@@ -202,15 +202,15 @@ impl Record {
                     woken: None,
                 }))
             }
-            What::Turn => Mark::Turn,
-            What::Yields => Mark::Yields,
-            What::Waits(wait) => {
+            EventKind::Turn => Mark::Turn,
+            EventKind::Yields => Mark::Yields,
+            EventKind::Waits(wait) => {
                 let (what, deadline) = (wait.what, wait.deadline.map(since));
                 Mark::Waits(State::Waiting { what, deadline })
             }
-            What::Woken(by) => Mark::Woken(by),
-            What::Cancelled(by) => Mark::Cancelled(by),
-            What::Ends(outcome) => Mark::Ends(outcome),
+            EventKind::Woken(by) => Mark::Woken(by),
+            EventKind::Cancelled(by) => Mark::Cancelled(by),
+            EventKind::Ends(outcome) => Mark::Ends(outcome),
         };
         if self.events.len() >= self.capacity {
             self.forget();
@@ -271,7 +271,7 @@ impl Course {
     fn moment(&mut self, entry: &Entry) -> Moment {
         let time = Duration::from_nanos(entry.time);
         let now = &mut self.now;
-        let ends = self.end.is_none() && matches!(entry.mark, Mark::Cancelled(By::End));
+        let ends = self.end.is_none() && matches!(entry.mark, Mark::Cancelled(Actor::End));
         if now.step.is_multiple_of(2) && (ends || time > now.time) {
             now.step += 2;
         }

@@ -9,7 +9,7 @@ use std::fmt::{self, Write};
 
 use super::chart::{END, Kind, LOOKS, Scale, count, cut, describe, heading, label, short};
 use super::record::{Course, Row, Span, State};
-use crate::kernel::edge::observe::{By, Era, Outcome};
+use crate::kernel::edge::observe::{Actor, Era, Outcome};
 
 const WIDTH: f64 = 960.0;
 const LEFT: f64 = 200.0;
@@ -304,7 +304,7 @@ fn summary(row: &Row) -> String {
 fn title(span: &Span) -> String {
     let Span { state, from, to, woken, .. } = span;
     let woken = match woken {
-        None | Some(By::Socket | By::Time) => String::new(), // as was to be expected
+        None | Some(Actor::Socket | Actor::Time) => String::new(), // as was to be expected
         Some(by) if *state == State::Running => format!(", woken in it by {}", describe(*by)),
         Some(by) => format!(", woken by {}", describe(*by)),
     };

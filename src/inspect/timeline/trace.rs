@@ -12,7 +12,7 @@ use std::fmt::{self, Write};
 
 use super::chart::{Scale, describe, label};
 use super::record::{Course, Moment, Row, Span, State};
-use crate::kernel::edge::observe::{By, Outcome};
+use crate::kernel::edge::observe::{Actor, Outcome};
 
 /// Processes are numbered from here on, and a main thread has its process's number, as is the custom: it should be
 /// no task's. (Nor 0: to Perfetto, that is no number.)
@@ -58,7 +58,7 @@ impl Trace {
         .flatten()
         {
             let by = match (what, row.parent, row.cancelled) {
-                ("spawned", Some(parent), _) => describe(By::Task(parent)),
+                ("spawned", Some(parent), _) => describe(Actor::Task(parent)),
                 ("cancelled", _, Some((_, by))) => describe(by),
                 _ => String::new(),
             };
@@ -81,13 +81,13 @@ impl Trace {
 
     fn arrows(&mut self, course: &Course, row: &Row) {
         for span in &row.spans {
-            if let Some(By::Task(waker)) = span.woken {
+            if let Some(Actor::Task(waker)) = span.woken {
                 self.arrow(course, waker, row.task, span.to);
             }
         }
     }
 
-    fn slice(&mut self, thread: u64, name: &dyn fmt::Display, span: &Span, woken: Option<By>) {
+    fn slice(&mut self, thread: u64, name: &dyn fmt::Display, span: &Span, woken: Option<Actor>) {
         let (from, to) = (self.nanos(span.from), self.nanos(span.to));
         let kind = match span.state {
             State::Running => "running",

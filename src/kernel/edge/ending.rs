@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::foreign::aside;
-use super::observe::{By, Outcome, What};
+use super::observe::{Actor, EventKind, Outcome};
 use super::warn;
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::{State, Task};
@@ -21,7 +21,7 @@ impl Scheduler {
     /// Tells the observer of a task that [`cancel`](Scheduler::cancel) has cancelled.
     pub(crate) fn tell_cancelled(&self, task: &Task) {
         if self.watch.is_on() {
-            self.tell(task, What::Cancelled(self.who()));
+            self.tell(task, EventKind::Cancelled(self.who()));
         }
     }
 
@@ -45,7 +45,7 @@ impl Scheduler {
             format!("the system refuses to say which sockets are ready (epoll_wait): {error}");
         warn::error(format_args!("{text}; all tasks of the run are cancelled"));
         *self.refused.borrow_mut() = Some(text);
-        self.watch.on_behalf_of(By::End, || {
+        self.watch.on_behalf_of(Actor::End, || {
             for task in self.all_tasks() {
                 if self.cancel(&task) {
                     self.tell_cancelled(&task);
@@ -63,12 +63,13 @@ impl Scheduler {
         // None begins or goes on before all are cancelled, and the observer, which may wake some, comes after that.
         self.clear_queue();
         let told: Vec<_> = left.iter().filter(|task| self.cancel(task)).collect();
-        self.watch.on_behalf_of(By::End, || told.iter().for_each(|task| self.tell_cancelled(task)));
+        self.watch
+            .on_behalf_of(Actor::End, || told.iter().for_each(|task| self.tell_cancelled(task)));
         // Then each is woken when the one before is gone, or its cleanup waits.
         for task in left.iter().rev() {
             // SAFETY: tasks in the table were spawned on this thread.
             let state = unsafe { &task.local().state };
-            self.watch.on_behalf_of(By::End, || self.wake(task.clone()));
+            self.watch.on_behalf_of(Actor::End, || self.wake(task.clone()));
             self.run_until(|| matches!(state.get(), State::Done | State::Waiting | State::Left));
         }
     }

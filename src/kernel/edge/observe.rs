@@ -1,7 +1,6 @@
-//! The hooks: what a run tells somebody who watches it.
+//! The hooks: the events of a run, for observers.
 //!
-//! Mostly nobody does. The scheduler's loop is compiled twice, with the hooks and without them, so that a
-//! run which nobody watches pays nothing for them in its turns.
+//! Most runs have no observer, and pay one comparison a turn for that.
 //!
 //! (The idea is trio's `Instrument`.)
 
@@ -36,14 +35,14 @@ impl fmt::Display for Era {
 ///
 /// ```
 /// use std::{cell::Cell, rc::Rc};
-/// use wouldblock::{Builder, green, observe::{Event, Observer, What}};
+/// use wouldblock::{Builder, green, observe::{TaskEvent, Observer, EventKind}};
 ///
 /// #[derive(Clone, Default)]
 /// struct Turns(Rc<Cell<u32>>);
 ///
 /// impl Observer for Turns {
-///     fn observe(&self, event: &Event<'_>) {
-///         self.0.set(self.0.get() + u32::from(matches!(event.what, What::Turn)));
+///     fn observe(&self, event: &TaskEvent<'_>) {
+///         self.0.set(self.0.get() + u32::from(matches!(event.kind, EventKind::Turn)));
 ///     }
 /// }
 ///
@@ -55,38 +54,39 @@ pub trait Observer {
     /// Something has happened. This is called in the middle of the scheduler's work, often: it should be
     /// quick.
     ///
-    /// It is called outside of any task, so that it can neither wait nor spawn: both panic. It may wake tasks,
-    /// but is not told what it does itself.
+    /// It is called outside of any task, so that it can neither wait nor spawn: both panic. It may wake tasks;
+    /// what it does itself is no event.
     ///
     /// # Panics
     ///
-    /// If this panics, the run goes on: that is logged as an error, and the observer is told nothing any
-    /// more.
-    fn observe(&self, event: &Event<'_>);
+    /// If this panics, the run goes on: the panic is logged as an error, and the observer gets no more events.
+    fn observe(&self, event: &TaskEvent<'_>);
 }
 
 /// What has happened to which task.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Event<'a> {
+pub struct TaskEvent<'a> {
     /// By the run's clock: a virtual one stands still while tasks run.
     pub at: Instant,
     /// The task's number in its run.
     pub task: u64,
     /// What has happened to it.
-    pub what: What<'a>,
+    pub kind: EventKind<'a>,
 }
 
-impl<'a> Event<'a> {
-    pub(crate) fn new(at: Instant, task: u64, what: What<'a>) -> Event<'a> {
-        Event { at, task, what }
+impl<'a> TaskEvent<'a> {
+    /// An event of task `task` of a scheduler that is not this crate's: a [`Timeline`](crate::Timeline) draws those
+    /// that it is given, whatever scheduler they are of.
+    pub fn new(at: Instant, task: u64, kind: EventKind<'a>) -> TaskEvent<'a> {
+        TaskEvent { at, task, kind }
     }
 }
 
 /// What can happen to a task.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum What<'a> {
+pub enum EventKind<'a> {
     /// It was spawned, and is ready.
     #[non_exhaustive]
     Spawned {
@@ -106,18 +106,30 @@ pub enum What<'a> {
     /// Its turn is over, and it waits.
     Waits(Wait),
     /// Its wait is over: it is ready. Told in its own turn, of its next wait: that is over before it begins, so
-    /// that the task [`Yields`](What::Yields) when it comes to it.
-    Woken(By),
+    /// that the task [`Yields`](EventKind::Yields) when it comes to it.
+    Woken(Actor),
     /// It is to stop where it waits.
-    Cancelled(By),
+    Cancelled(Actor),
     /// Its last turn is over.
     Ends(Outcome),
+}
+
+impl<'a> EventKind<'a> {
+    /// A task was spawned: its name, its era, where in the source, and by which task.
+    pub fn spawned(
+        name: Option<&'a str>,
+        era: Era,
+        site: &'static Location<'static>,
+        parent: Option<u64>,
+    ) -> EventKind<'a> {
+        EventKind::Spawned { name, era, site, parent }
+    }
 }
 
 /// Who did it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum By {
+pub enum Actor {
     /// This task, in its turn or by its end.
     Task(u64),
     /// The kernel: a socket is ready.

@@ -1,81 +1,80 @@
-//! The scheduler's end of the hooks: who watches, and how what happens is put for them.
+//! Holds the observers of a run, and turns kernel state into events for them.
 
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Instant;
 
 use super::foreign::aside;
-use super::observe::{By, Event, Observer, What};
+use super::observe::{Actor, EventKind, Observer, TaskEvent};
 use crate::kernel::task::Task;
 use crate::kernel::wait::{Wait, WaitFor};
 
-/// Whoever watches a run, if somebody does.
+/// The observers of a run.
 pub(crate) struct Watch {
-    observer: Option<Rc<dyn Observer>>,
-    /// It is being told something.
+    observers: Vec<Rc<dyn Observer>>,
+    /// For each of them: it has panicked, and gets no more events.
+    broken: Vec<Cell<bool>>,
+    /// An observer is being called.
     pub(crate) telling: Cell<bool>,
-    /// It has panicked, and is told nothing any more.
-    broken: Cell<bool>,
     /// Who is at work while no task has its turn.
-    pub(crate) by: Cell<By>,
+    pub(crate) by: Cell<Actor>,
 }
 
 impl Watch {
-    pub(crate) fn new(observer: Option<Rc<dyn Observer>>) -> Watch {
-        let by = Cell::new(By::Outside);
-        Watch { observer, telling: Cell::new(false), broken: Cell::new(false), by }
+    pub(crate) fn new(observers: Vec<Rc<dyn Observer>>) -> Watch {
+        let broken = vec![Cell::new(false); observers.len()];
+        Watch { observers, broken, telling: Cell::new(false), by: Cell::new(Actor::Outside) }
     }
 
     #[inline]
     pub(crate) fn is_on(&self) -> bool {
-        self.observer.is_some()
+        !self.observers.is_empty()
     }
 
     /// Calls `f`; whatever it does outside of any task is done by that one.
-    pub(crate) fn on_behalf_of(&self, by: By, f: impl FnOnce()) {
+    pub(crate) fn on_behalf_of(&self, by: Actor, f: impl FnOnce()) {
         let before = self.by.replace(by);
         f();
         self.by.set(before);
     }
 
-    /// What an observer does itself, while it is told something, it is not told. Its panic ends here: it would
-    /// unwind through the middle of the scheduler's work, or through whichever task is at work.
+    /// Calls each observer with an event. What an observer does itself meanwhile is no event. A panic of an observer ends
+    /// here: it would unwind through the middle of the scheduler's work, or through the task that runs.
     #[cold]
-    pub(crate) fn tell(&self, at: Instant, task: u64, what: What<'_>) {
-        let Some(observer) = &self.observer else { return };
-        if self.broken.get() || self.telling.replace(true) {
+    pub(crate) fn tell(&self, at: Instant, task: u64, kind: EventKind<'_>) {
+        if self.telling.replace(true) {
             return;
         }
-        let event = Event::new(at, task, what);
-        let subject = "the observer of this run, which gets no more events,";
-        let told = aside(format_args!("{subject}"), || observer.observe(&event));
+        let event = TaskEvent::new(at, task, kind);
+        let subject = "an observer of this run, which gets no more events,";
+        for (observer, broken) in self.observers.iter().zip(&self.broken) {
+            if !broken.get() {
+                broken.set(!aside(format_args!("{subject}"), || observer.observe(&event)));
+            }
+        }
         self.telling.set(false);
-        self.broken.set(!told);
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        let observer = self.observer.take();
-        aside(format_args!("the destructor of an observer"), || drop(observer));
+        for observer in self.observers.drain(..) {
+            aside(format_args!("the destructor of an observer"), || drop(observer));
+        }
     }
 }
 
 /// `parent` is 0 for a task that no task has spawned.
-pub(crate) fn spawned(task: &Task, parent: u64) -> What<'_> {
-    What::Spawned {
-        name: task.name.as_ref().map(|name| &***name),
-        era: task.era,
-        site: task.site,
-        parent: (parent != 0).then_some(parent),
-    }
+pub(crate) fn spawned(task: &Task, parent: u64) -> EventKind<'_> {
+    let name = task.name.as_ref().map(|name| &***name);
+    EventKind::spawned(name, task.era, task.site, (parent != 0).then_some(parent))
 }
 
 /// What an observer may keep longer than the thing that is waited for lasts.
-pub(crate) fn waits(wait: Wait) -> What<'static> {
+pub(crate) fn waits(wait: Wait) -> EventKind<'static> {
     let what = match wait.what {
         WaitFor::Thing(thing) => WaitFor::Thing(thing.kept()),
         what => what,
     };
-    What::Waits(Wait { what, ..wait })
+    EventKind::Waits(Wait { what, ..wait })
 }
