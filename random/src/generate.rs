@@ -54,7 +54,9 @@ pub(crate) fn program(seed: u64, allowed: Features) -> Program {
     let size = *random.choice(&[6, 12, 25, 50]).expect("not empty");
     let mut generator = Generator { random, features, limited, left: size };
     let parts = generator.parts();
-    let (on_thread, twice) = (features.has(OnThread), features.has(Twice));
+    // Wakes that come from one runtime to another come to it when it next polls, which goes by the machine's clock.
+    let keeps = parts.iter().any(|part| matches!(part, Part::Hand { end: HandEnd::Keep, .. }));
+    let (on_thread, twice) = (features.has(OnThread), features.has(Twice) && !keeps);
     let mut program = Program { limited, on_thread, twice, parts };
     program.tidy();
     program
