@@ -254,7 +254,7 @@
 //! 5. Whatever ends the wait puts the task at the back of the queue; when its turn comes, it goes on at 2.
 //!
 //! That is the whole of it. The source is meant to be read, in this order: `src/kernel/` (its `mod.rs` lists
-//! the files), `runtime.rs`, `time.rs`, then the three files of `eras/` side by side.
+//! the files), `run/`, then the three files of `eras/` side by side.
 //!
 //! # When something goes wrong
 //!
@@ -380,6 +380,7 @@ compile_error!(
     "wouldblock waits for sockets as Unix does (epoll, kqueue); Windows is not supported"
 );
 
+mod deadline;
 mod eras;
 pub mod fs;
 pub mod group;

@@ -676,7 +676,7 @@ fn other_tasks_run_while_one_connects() {
 #[test]
 fn whatever_std_takes_for_an_address_is_one() {
     fn addresses(what: impl ToSocketAddrs) -> Vec<SocketAddr> {
-        let found = green::wait(what.to_socket_addrs()).unwrap();
+        let found = what.to_socket_addrs().unwrap().collect::<Vec<_>>();
         assert_eq!(green::wait(lookup(what)).unwrap(), found);
         found
     }

@@ -68,6 +68,7 @@ const READING_ORDER: &[&str] = &[
     "task/mod.rs",
     "inspect/tasks.rs",
     "time.rs",
+    "deadline.rs",
     "eras/scope/members.rs",
     "eras/scope/green.rs",
     "eras/scope/future.rs",

@@ -92,7 +92,8 @@ struct Trampoline<T, F> {
 impl<T: 'static, F: FnOnce(&Yielder<Wait>) -> T + 'static> Body for Trampoline<T, F> {
     fn turn(&mut self) -> Switch {
         if let Some(generator) = &mut self.generator {
-            // Where it is to stop, what it waits for still has its chance to be there.
+            // A cancelled generator inside `y.wait` is resumed, so that its operation is polled once more before it is
+            // closed.
             let stop = cancel::is_cancelled() && !generator.is_in_wait();
             let sent = if stop { Sent::Close } else { Sent::Value(()) };
             let mut step = generator.step(Some(sent));

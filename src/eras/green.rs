@@ -37,6 +37,8 @@ use crate::run::spawn::{fiber, launch};
 use crate::task;
 use crate::time::{self, Elapsed};
 
+#[doc(inline)]
+pub use crate::deadline::deadline;
 pub use crate::eras::scope::green::{Scope, ScopedJoinHandle, TryScope, scope, try_scope};
 
 /// Starts a task that runs `body` on a stack of its own.
@@ -188,7 +190,12 @@ pub fn sleep(duration: Duration) {
 ///
 /// # Cancellation
 ///
-/// What `body` had done so far is lost but for what its destructors keep.
+/// What `body` had done so far is lost but for what its destructors keep. Around a read, that may be bytes which the
+/// reader has taken from the connection and keeps on its stack, in silence: the next read begins in the middle.
+/// std's `read_line`, `read_until`, `read_to_string`, `read_exact`, `lines`, `write_all` lose such bytes, and so do
+/// those who read a message in several steps and keep it in a local variable (tungstenite's `read`, many clients of
+/// databases). A single `read` loses none. Use [`deadline`] there, which fails instead; or close the connection when
+/// the time has passed.
 #[track_caller]
 pub fn timeout<T>(limit: Duration, body: impl FnOnce() -> T) -> Result<T, Elapsed> {
     assert!(in_task(), "a time limit outside of any task: call it inside `wouldblock::run(|| ..)`");

@@ -24,10 +24,10 @@ use std::cell::Cell;
 use std::ptr;
 use std::time::Instant;
 
-use super::coroutine::with_open;
 use super::edge::entered::now;
+use super::edge::extras::Deadline;
 use super::edge::foreign::{Boundary, Unwind};
-use super::edge::opened::Opened;
+use super::edge::opened::{Opened, OpenedLimit};
 use super::edge::unwinding::{catch, count, leave, unwind_with};
 use super::here::{running_task, with_local, with_task};
 use super::task::Local;
@@ -136,7 +136,7 @@ fn limits() -> *const () {
 
 /// A time limit on whatever the running task does in a closure.
 pub(crate) struct Limit<'a> {
-    /// Code that moves it nearer wakes the task. `None`: not yet known.
+    /// A scope may set an earlier one (`scope/members.rs`), and then wakes the task. `None`: none yet.
     deadline: &'a Cell<Option<Instant>>,
     outer: *const Limit<'a>,
     serial: u64,
@@ -155,11 +155,9 @@ impl Limit<'_> {
         let (serial, raised) = (Boundary::serial(), Cell::new(0));
         let limit = Limit { deadline, outer: outer.cast(), serial, raised };
         with_local(|local| local.limits.set((&raw const limit).cast()));
-        let around = with_open(|open| open.limit.replace(what));
-        let opened = Opened::one(|open| &open.limits);
+        let opened = OpenedLimit::new(what);
         let result = catch(body);
         drop(opened);
-        with_open(|open| open.limit.set(around.unwrap_or_default()));
         with_local(|local| local.limits.set(outer));
         match result {
             Ok(value) => Some(value),
@@ -174,20 +172,24 @@ impl Limit<'_> {
 /// Runs `cleanup` with cancellation, and the time limits around it, held off until it has returned.
 pub(crate) fn shield<T>(cleanup: impl FnOnce() -> T) -> T {
     /// The limits outside.
-    struct Unshield(*const ());
+    struct Unshield(*const (), Option<Deadline>);
     impl Drop for Unshield {
         fn drop(&mut self) {
             with_local(|local| {
                 local.shields.set(local.shields.get() - 1);
                 local.limits.set(self.0);
+                if self.1.is_some() {
+                    local.extras.with(|extras| extras.deadline = self.1);
+                }
             });
         }
     }
     // Outside of any task, there is none to shield. The cleanup of a generator may begin there and go on in a task.
     let limits = with_local(|local| {
         local.shields.set(local.shields.get() + 1);
-        local.limits.replace(ptr::null())
+        let deadline = local.extras.if_any(|extras| extras.deadline.take());
+        Unshield(local.limits.replace(ptr::null()), deadline)
     });
-    let _unshield = limits.map(|limits| (Unshield(limits), Opened::one(|open| &open.shields)));
+    let _unshield = limits.map(|limits| (limits, Opened::one(|open| &open.shields)));
     cleanup()
 }

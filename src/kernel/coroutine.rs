@@ -1,4 +1,4 @@
-//! Switching stacks: the only file that names corosensei, and the only `suspend`.
+//! Switching stacks: the only file that names corosensei, and the only one that calls its `suspend`.
 //!
 //! A [`Fiber`] is a coroutine that is used again: it runs one job, then waits for the next one, on the
 //! same warm stack. All three eras run on fibers; a job is the body of a greenlet, the body of a
@@ -6,8 +6,8 @@
 //!
 //! ```text
 //!                  start(job)            suspend            resume
-//!   whoever ──────────┐        ┌────────────┐      ┌───────────┐        ┌──────────── whoever
-//!   resumes           │        │ Suspended  └──────┘           │        │ Finished
+//!   resumer ──────────┐        ┌────────────┐      ┌───────────┐        ┌──────────── resumer
+//!                     │        │ Suspended  └──────┘           │        │ Finished
 //!                     ▼        │                               ▼        │
 //!   fiber    idle ────┴── job ─┘                               └── job ─┴── idle, in the pool
 //! ```
@@ -61,7 +61,7 @@ pub(crate) enum Switch {
     Finished,
 }
 
-/// The end of a fiber that lies on its own stack; lives as long as the fiber.
+/// The control block of a fiber, kept in its outermost frame; lives as long as the fiber.
 struct Link {
     bounds: Bounds,
     /// Which of the thread's pools it belongs to.
@@ -75,7 +75,7 @@ struct Link {
 /// What the code on one fiber has begun and not yet ended. It lies with the fiber, so that each switch between
 /// fibers switches this too, and a job begins with nothing open.
 pub(crate) struct Open {
-    /// The innermost poll of an operation: a `door::Record` in a frame of this fiber.
+    /// The innermost poll of an operation: a `wait::Record` in a frame of this fiber.
     pub(crate) poll: Cell<*const ()>,
     /// Time limits, and what the innermost is called.
     pub(crate) limits: Cell<u32>,
@@ -173,7 +173,7 @@ impl Fiber {
 
     /// Moves `job` to the fiber and runs it until it suspends or returns.
     ///
-    /// The process is aborted if `job` unwinds: whoever makes one catches what its user may throw.
+    /// The process is aborted if `job` unwinds: the caller wraps code of the user's in `catch_unwind`.
     pub(crate) fn start<F: FnOnce() + 'static>(&mut self, job: F) -> Switch {
         /// # Safety
         ///
@@ -219,7 +219,7 @@ impl Fiber {
 
     fn link(&self) -> &Link {
         // SAFETY: the link lies in the fiber's outermost frame, which `boot` entered and which does not
-        // end before the pool resets it; that takes the fiber by value.
+        // end before the pool resets it; `into_stack` takes the coroutine by value.
         unsafe { self.link.as_ref() }
     }
 }
@@ -249,7 +249,7 @@ impl std::fmt::Debug for Fiber {
 pub(crate) struct Suspender(NonNull<Link>);
 
 impl Suspender {
-    /// Calls `before`, gives control back to whoever resumed the fiber, and returns when it is resumed
+    /// Calls `before`, gives control back to the code that resumed the fiber, and returns when it is resumed
     /// again. `before` is passed what the fiber's code has begun and not ended; its error is why it cannot be suspended.
     ///
     /// # Panics

@@ -1,7 +1,8 @@
-//! The door: the one way by which a task gives up its turn.
+//! The door: how a task gives up its turn.
 //!
-//! [`suspend`] is the one function through which a task's stack is switched away from; each wait of each era comes to it,
-//! or, where an era returns to its driver instead, to [`put`].
+//! A task suspends through `coroutine::suspend_base`, which [`suspend`], [`yield_now`] and [`give_turn`] call here, and
+//! nothing else but `unwinding::leave`, for a task that is abandoned. A body that returns to the scheduler instead stores
+//! its wait with [`put`].
 //!
 //! Cancellation (`cancel.rs`) is raised here too: an operation is polled first, so that one that has completed wins; a
 //! task that would have to wait then is unwound instead, if it was cancelled.
@@ -17,7 +18,7 @@ use std::time::Instant;
 
 use super::cancel::{self, Limit};
 use super::coroutine;
-use super::edge::running::running;
+use super::edge::foreign::outside;
 use super::edge::unwinding;
 use super::edge::waker::{NOBODY, VTABLE};
 use super::here::{current, in_task, running_task, with_local, with_task};
@@ -92,21 +93,10 @@ pub(crate) fn wait<O: IntoFuture>(op: O) -> O::Output {
     }
 }
 
-const OUTSIDE: &str = "a wait outside of any task: there is nothing to suspend. \
-    Call it inside `wouldblock::run(|| ..)` or in a task spawned there";
-
-const ASIDE: &str = "a wait outside of any task, in code that the crate calls aside: a logger, an observer, a waker, a \
-    callback, a destructor. It may not wait; let it wake or spawn a task, inside `wouldblock::run(|| ..)`, that does";
-
-#[cold]
-fn outside() -> &'static str {
-    if running().host.get().is_null() { OUTSIDE } else { ASIDE }
-}
-
 /// Gives up the turn until what `wait` describes has happened, or something wakes the task.
 ///
-/// The one function through which a task suspends. It unwinds if the task was cancelled or is past a
-/// time limit, instead of suspending; so a caller polls again when it returns, and calls it again.
+/// It unwinds instead, if the task was cancelled or is past a time limit. The caller polls again when it returns, and
+/// calls it again.
 #[inline(always)] // See `suspend_base`.
 #[track_caller]
 fn suspend(wait: &WaitCell) {
@@ -144,7 +134,7 @@ pub(crate) fn pause(wait: Wait) {
     suspend(&cell);
 }
 
-/// The running task gives up its turn at the caller's, by returning to its era's driver.
+/// Records where the running task gives up its turn, for a body that returns to the scheduler.
 #[inline]
 #[track_caller]
 pub(crate) fn leaves() {
@@ -152,7 +142,7 @@ pub(crate) fn leaves() {
     with_local(|local| local.leaves(site));
 }
 
-/// Records what a task waits for that suspends by returning to its era's driver, as the last thing that it does.
+/// Stores the wait of a task whose body returns to the scheduler. Called last in the turn.
 pub(crate) fn put(wait: Wait) {
     this_turn().wait.set(wait);
 }
@@ -175,7 +165,7 @@ pub(crate) fn yield_now() {
 /// Gives the others a turn because the budget of this one is used up. A cancellation or time limit is not raised here: the
 /// operation that comes next may be ready.
 #[cold]
-fn give_turn() {
+pub(crate) fn give_turn() {
     unwinding::refuse_while_unwinding();
     this_turn().wait.what.set(WaitFor::Turn);
     coroutine::suspend_base();

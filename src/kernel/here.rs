@@ -10,7 +10,7 @@ use super::task::{Local, Task};
 
 /// What this thread is doing.
 pub(crate) struct Here {
-    /// The `Scheduler` that has been entered; it is in its place while it is set.
+    /// The `Scheduler` that has been entered; it does not move while the pointer is set.
     pub(crate) scheduler: Cell<*const ()>,
     /// What the watchdog sees.
     pub(crate) pulse: Pulse,

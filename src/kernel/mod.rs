@@ -1,5 +1,5 @@
 //! The kernel: switching, scheduling and waiting. Private, small, and below everything else: it imports nothing of the
-//! crate from outside of this folder. Read its files in this order; each one uses only those above it.
+//! crate from outside of this folder. Read its files in this order; apart from `edge/`, each one uses only those above it.
 //!
 //! What only a second reading needs lies in `edge/`: code of the user's that is no task's, wakes from other threads,
 //! observers, what a watchdog or a handler of signals sees, forked copies, reports, the end of a run. At first, read
@@ -13,7 +13,7 @@
 //! | `queue.rs` | which task is ready, in which order |
 //! | `timers.rs` | deadlines and the clock |
 //! | `reactor.rs` | sockets and the operating system's readiness |
-//! | `task.rs` | what a task is, its states, its result, what it waits for |
+//! | `task.rs` | what a task is, and its states |
 //! | `here.rs` | what this thread is doing at the moment |
 //! | `pace.rs` | when to poll the operating system |
 //! | `scheduler.rs` | the loop: spawning, turns, waits, wakes, polling, and when nothing moves |

@@ -25,7 +25,7 @@ pub(crate) struct Pace {
     left: Cell<u32>,
     /// Turns since the last poll, in the strides before this one.
     since_poll: Cell<u32>,
-    /// Turns before the last poll.
+    /// All turns up to the last poll.
     before_poll: Cell<u64>,
     /// When the last poll was done.
     polled: Cell<Instant>,

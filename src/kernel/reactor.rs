@@ -31,7 +31,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
-use super::edge::source::{BELL, News, ReactorHandle, Registered, Source};
+use super::edge::source::{BELL, EVENTS, News, ReactorHandle, Registered, Source, poll_one};
 use super::wait::SourceId;
 
 fn token(id: SourceId) -> Token {
@@ -200,7 +200,7 @@ impl<W> Reactor<W> {
             .is_some_and(|slot| !slot.tricky && !slot.lines[Direction::Read as usize].ready)
     }
 
-    /// Puts `waker` at the end of the line.
+    /// Puts `waiter` at the end of the line.
     ///
     /// # Errors
     ///
@@ -258,7 +258,7 @@ impl<W> Reactor<W> {
         Some(waiter)
     }
 
-    /// Whoever stands in a line that `news` ends is to be woken; the slot of a closed socket is forgotten.
+    /// Adds the waiters of each line that `news` ends to `woken`; forgets the slot of a closed socket.
     fn hear(&mut self, id: SourceId, news: News, woken: &mut Vec<W>) {
         let slot = self.slots.get_mut(id.index as usize);
         let Some(slot) = slot.filter(|slot| slot.generation == id.generation) else { return };
@@ -299,7 +299,7 @@ impl<W> Reactor<W> {
     ///
     /// # Errors
     ///
-    /// The kernel's, which is no reason to ask again at once: this has slept a little.
+    /// The kernel's error. This has slept up to 10 ms, so that the caller may call it again.
     pub(crate) fn poll(
         &mut self,
         timeout: Option<Duration>,
@@ -393,19 +393,5 @@ pub(crate) fn announce<W>(
         {
             here.hear(at.id, news, woken);
         }
-    }
-}
-
-/// What `poll(2)` calls each direction.
-pub(crate) const EVENTS: [libc::c_short; 2] = [libc::POLLIN, libc::POLLOUT];
-
-/// Waits for one of `events` of one descriptor with `poll(2)`, for so many milliseconds (negative: for ever). Returns
-/// `false` if the time has passed.
-pub(crate) fn poll_one(fd: RawFd, events: libc::c_short, ms: libc::c_int) -> io::Result<bool> {
-    let mut fds = [libc::pollfd { fd, events, revents: 0 }];
-    // SAFETY: one `pollfd`, in our own frame, for as long as the call lasts.
-    match unsafe { libc::poll(fds.as_mut_ptr(), 1, ms) } {
-        -1 => Err(io::Error::last_os_error()),
-        ready => Ok(ready > 0),
     }
 }

@@ -5,19 +5,20 @@
 //!             ▼                                                                 │
 //!   ┌─ queue ────────────┐  pop   ┌─ turn ─────────────┐  a Wait   ┌─ filed under it ───────────┐
 //!   │ ready, in order    │ ─────▶ │ resume until the   │ ────────▶ │ Readable, Writable: reactor│
-//!   └────────────────────┘        │ next wait          │           │ Until, deadlines: timers   │
-//!             ▲  ▲                └──┬──────────────┬──┘           │ Parked: whoever has a waker│
+//!   └────────────────────┘        │ next wait          │           │ a deadline: timers         │
+//!             ▲  ▲                └──┬──────────────┬──┘           │ else: kept by other code   │
 //!             │  └─── Wait::Turn ────┘              └─▶ done       └────────────────────────────┘
 //!             └────── spawn
 //! ```
 //!
-//! Round robin: first in, first out, so each ready task has one turn before any has a second. What
-//! becomes ready in the meantime joins at the back.
+//! Round robin: first in, first out, so each ready task has one turn before any has a second. A task that becomes ready
+//! in the meantime is put at the end of the queue.
 //!
-//! Between turns, `ask.rs` asks the operating system for events and the clock for due timers.
+//! Between turns, `Scheduler::poll` asks the operating system for events and the clock for due timers; `pace.rs` decides
+//! when.
 //!
 //! Nothing of the scheduler's is borrowed while a task, or other code of the user's (`foreign.rs`), runs: it may
-//! come back and spawn, wake or cancel.
+//! come back and spawn, wake or cancel. More methods of `Scheduler` are in `edge/entered.rs` and `edge/ending.rs`.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -60,11 +61,11 @@ pub(crate) struct Scheduler {
     pub(crate) reactor: RefCell<Reactor<Waiter>>,
     original: Original,
     pub(crate) watch: Watch,
-    /// How the task ends whose turn it is.
+    /// The outcome of the running task.
     pub(super) outcome: Cell<Outcome>,
     next_id: Cell<u64>,
     pub(crate) closing: Cell<bool>,
-    /// The thread was unwinding already when it came to close this.
+    /// The thread was panicking when it dropped the `Runtime`.
     pub(crate) unwinding: Cell<bool>,
     /// The scheduler of the thread in whose turn this one is entered.
     pub(super) outer: Cell<*const Scheduler>,
@@ -82,7 +83,7 @@ pub(crate) struct Scheduler {
 /// How far a scheduler got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
-    /// As far as it was asked to.
+    /// As far as it was asked to; of [`stalled`](Scheduler::stalled): a wait can still end.
     Done,
     /// Tasks wait, and nothing can wake any of them.
     Deadlock,
@@ -269,7 +270,7 @@ impl Scheduler {
         }
     }
 
-    /// Puts a task where whatever it waits for will find it.
+    /// Registers a suspended task with the reactor or the timers, according to its `Wait`.
     fn file(&self, task: Arc<Task>, wait: Wait) {
         // SAFETY: the task has just had its turn on this thread.
         let local = unsafe { task.local() };
@@ -279,7 +280,7 @@ impl Scheduler {
         if self.watch.is_on() {
             self.tell(&task, waits(wait));
             if local.state.get() != State::Waiting {
-                return; // Who was told has woken it.
+                return; // The observer has woken the task.
             }
         }
         if let Some(tick) = wait.deadline.and_then(|end| self.clock.tick_after(end)) {
@@ -298,13 +299,13 @@ impl Scheduler {
         let ticket = unsafe { &raw const task.local().ticket };
         let stood = self.reactor.borrow_mut().stand(id, direction, Waiter::Task(task));
         match stood {
-            // SAFETY: the line holds the waker, and with it the task.
+            // SAFETY: the reactor holds the waiter, and with it the task.
             Ok(stood) => unsafe { (*ticket).set(Some(stood)) },
             Err(waiter) => self.wake_waiter(waiter),
         }
     }
 
-    /// Who is at work now, if nobody says otherwise.
+    /// The cause that events name: the running task, else `watch.by`.
     pub(super) fn who(&self) -> Actor {
         let Running { task, host } = running();
         let at_work = if task.get().is_null() { host } else { task };
@@ -340,7 +341,7 @@ impl Scheduler {
             }
             State::Waiting => {
                 self.counters.wakes.set(self.counters.wakes.get() + 1);
-                // These are the task itself, so that dropping them runs no foreign code.
+                // Timer and reactor hold an `Arc` of this task: dropping it runs no code of the user's.
                 if let Some(key) = local.timer.take() {
                     drop(self.timers.borrow_mut().remove(key));
                 }
@@ -378,8 +379,8 @@ impl Scheduler {
         let polled =
             here().pulse.asleep(timeout, || self.reactor.borrow_mut().poll(timeout, &mut ready));
         let mut any = polled.as_ref().is_ok_and(|rung| *rung) || !ready.is_empty();
-        // Where it refuses events, what other threads have left is looked at all the same. That is no event, so that a
-        // virtual clock goes on.
+        // After an error, the inbox is drained too. This does not count as an event, so that a virtual clock still
+        // advances.
         let rung = polled.unwrap_or_else(|refused| {
             self.end_without_events(&refused);
             true
@@ -388,7 +389,7 @@ impl Scheduler {
             for waiter in ready {
                 if let Waiter::Task(task) = &waiter {
                     // SAFETY: tasks in this reactor's lines were spawned on this thread.
-                    unsafe { task.local() }.ticket.set(None); // It has left the line.
+                    unsafe { task.local() }.ticket.set(None); // The reactor has removed it.
                 }
                 self.wake_waiter(waiter);
             }
@@ -450,7 +451,8 @@ impl Scheduler {
     /// keeps a waker, on this thread or another, can.
     fn stalled(&self) -> Progress {
         let (in_line, pollers) = self.reactor.borrow().waiting();
-        // In this order: a waker that is gone has left its task in the inbox before, and a handle its orders.
+        // Read the count first: a waker pushes its task before the count falls, so that a count of 0 means that the push
+        // is visible; and so does a `Spawner` its orders.
         let wakers = self.home.wakers.load(Acquire);
         let certain = !self.timers.borrow().is_empty()
             || in_line > 0
@@ -473,7 +475,7 @@ impl Scheduler {
         self.watch.by.set(Actor::Task(task.id)); // also in destructors and callbacks
         // SAFETY: the turn is over.
         let body = unsafe { local.take_body() };
-        // Of a task that had no stack, this has what its code has captured.
+        // If the task had no stack, the body still owns the closure's captures.
         aside(format_args!("a destructor of {task}"), || drop(body));
         let outcome = self.outcome.replace(Outcome::Returned);
         if self.watch.is_on() {

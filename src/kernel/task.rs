@@ -1,4 +1,4 @@
-//! What a task is, the states it goes through, what it waits for, and how its result gets out.
+//! What a task is, the states it goes through, and who waits for its end.
 //!
 //! ```text
 //!               spawn                    its turn
@@ -10,7 +10,7 @@
 //!                 └────────── woken ───────── Waiting ◀───────────┘
 //! ```
 //!
-//! A wake of a `Ready` or `Done` task does nothing, so waking too often is only a waste. A task is `Ready` exactly
+//! A wake of a task that is `Ready`, `Woken`, `Done` or `Left` changes nothing but the wake count. A task is `Ready` exactly
 //! while it is in the run queue, so that it is there once at most. One that never ends is `Left` when its run does.
 
 use std::cell::{Cell, UnsafeCell};
@@ -45,8 +45,7 @@ pub(crate) enum State {
     Woken,
     Waiting,
     Done,
-    /// Its frames exist and are never resumed: neither is anything that they borrow from, or that is
-    /// dropped with them, touched again.
+    /// The crate never resumes or drops its frames, nor data that they borrow.
     Left,
 }
 
@@ -108,7 +107,7 @@ pub(crate) struct Task {
     /// Usable bytes of its stack.
     pub(crate) stack_size: u32,
     pub(crate) era: Era,
-    /// Lies in the inbox already.
+    /// It is in the inbox already.
     pub(super) notified: Flag,
     local: Local,
 }
@@ -140,7 +139,7 @@ pub(crate) struct Local {
     pub(crate) ticket: Cell<Option<Ticket>>,
     /// The millisecond of the run, modulo 2^32, in which it began to wait.
     pub(crate) since: Cell<u32>,
-    /// Whoever waits for the end of it.
+    /// The waiter that joins the task.
     pub(crate) joiner: Cell<Option<Waiter>>,
     /// The lowest usable address of the stack it has now; 0: none.
     pub(crate) stack: Cell<usize>,

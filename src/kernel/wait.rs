@@ -4,14 +4,15 @@
 //!
 //! ```text
 //!   net/socket.rs   blocking_io   recv(2) fails with EAGAIN, which is `WouldBlock`: nothing to read yet
-//!   net/socket.rs   wait          registers the socket with the reactor; makes `Wait { what: Readable(id), .. }`
-//!   door.rs         suspend       copies the wait to `here().wait`, and switches to the scheduler's stack
+//!   net/socket.rs   wait          registers the socket with the reactor; calls `door::pause` with a `Wait`
+//!   door.rs         suspend       copies the wait to `this_turn().wait`
+//!   coroutine.rs    suspend_base  switches to the scheduler's stack
 //!   scheduler.rs    turn          goes on after the switch: the turn is over, and the task is not done
 //!   scheduler.rs    file          registers the task as a waiter of the socket in the reactor
 //!   scheduler.rs    run_until     gives turns to others; when no task is ready, sleeps in `poll`
 //!   reactor.rs      poll          epoll_wait(2) reports the socket; removes the task from its waiters
 //!   scheduler.rs    wake          puts the task at the end of the run queue
-//!   scheduler.rs    turn          switches to the task's stack
+//!   scheduler.rs    turn          calls the task's body; `Fiber::resume` switches to the task's stack
 //!   door.rs         suspend       returns
 //!   net/socket.rs   blocking_io   recv(2) gives bytes, which `read` returns
 //! ```
@@ -21,15 +22,18 @@
 //! code that polls it then gives up the turn, each era in its own way:
 //!
 //! ```text
-//!   green:      wait(op) ──poll──▶ op ──record──▶ Record ──▶ suspend ────────────▶ here().wait ──▶ scheduler
-//!   generator:  y.wait(op) ─poll─▶ op ──record──▶ Record ──▶ the Wait is yielded ▶ here().wait ──▶ scheduler
-//!   future:     poll ──────poll──▶ op ──record──▶ Record ──▶ Pending ────────────▶ here().wait ──▶ scheduler
+//!   green:      wait(op) ──poll──▶ op ──record──▶ Record ──▶ suspend ────────────▶ this_turn().wait ─▶ scheduler
+//!   generator:  y.wait(op) ─poll─▶ op ──record──▶ Record ──▶ the Wait is yielded ▶ this_turn().wait ─▶ scheduler
+//!   future:     poll ──────poll──▶ op ──record──▶ Record ──▶ Pending ────────────▶ this_turn().wait ─▶ scheduler
 //! ```
 //!
-//! A combinator polls its operations with a waker of its own. Then there is no room to record anything ([`record`]
-//! returns `false`), and the operation keeps that waker, as it would in any other executor.
+//! Some combinators of other crates (`FuturesUnordered`) poll their operations with wakers of their own. Then [`record`]
+//! returns `false`, since the waker is not the running task's, and the operation keeps that waker, as it would in any
+//! other executor.
 //!
-//! A new kind of wait is a variant of [`WaitFor`], and whatever wakes its tasks.
+//! A new kind of wait that code of this crate ends needs nothing here: record [`Wait::named`], and keep `door::waiter(cx)`
+//! to wake. One that the scheduler has to register is a variant of [`WaitFor`], with `Display` and `rank` here, and an arm
+//! in `Scheduler::{file, wake, stalled}` and in `edge/registration.rs`.
 
 use std::cell::Cell;
 use std::fmt;
@@ -133,7 +137,7 @@ impl fmt::Debug for Thing {
     }
 }
 
-/// Names a registered socket: its descriptor, its slot in the reactor, and the generation of the slot.
+/// Identifies a registered socket: its descriptor, its slot in the reactor, and the generation of the slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SourceId {
     fd: RawFd,
@@ -235,7 +239,7 @@ impl WaitCell {
         Wait { deadline: self.deadline.get(), ..Wait::new(self.what.get()) }
     }
 
-    /// Takes over what `other` has.
+    /// Takes over what `other` has. The deadline of a wait for a turn is not read.
     #[inline]
     pub(crate) fn copy(&self, other: &WaitCell) {
         self.what.set(other.what.get());
@@ -335,8 +339,8 @@ impl Record {
             spend(); // A future of another crate does not do so itself.
         }
         if polled.is_pending() && this_turn().number.get() != number {
-            // The task was suspended in the middle of the poll: what the operation waits for may have come then, and
-            // been taken for what the code in the middle waited for. It is to be polled again.
+            // The task was suspended in the middle of the poll. A wake then may have been meant for this operation, but
+            // ended the inner wait: the operation is polled again in the next turn.
             self.wait.what.set(WaitFor::Turn);
         }
         polled
@@ -420,7 +424,8 @@ pub(crate) fn share(cx: &Context<'_>) -> Poll<()> {
 #[cold]
 pub(crate) fn share_is_spent<T>(cx: &Context<'_>) -> Poll<T> {
     if !is_own(cx.waker()) {
-        this_turn().budget.set(BUDGET); // An executor inside of the task may poll on in this turn; it yields this once.
+        // The waker is an inner executor's: with a new budget, its next poll in this turn can make progress.
+        this_turn().budget.set(BUDGET);
     }
     another_turn(cx)
 }

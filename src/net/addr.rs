@@ -6,9 +6,10 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::vec;
 
 use super::turn::can_suspend;
-use crate::kernel::door;
+use crate::deadline;
 use crate::kernel::wait;
 use crate::offload::{Offload, Pool, begin};
 
@@ -23,8 +24,39 @@ static NAMES: Pool = Pool::new(
 /// What can be made into socket addresses: std's trait of the same name, for the same types, except that
 /// a name is looked up on another thread (by the system's `getaddrinfo`) while the task waits.
 pub trait ToSocketAddrs {
-    /// An operation that gives the addresses.
-    fn to_socket_addrs(&self) -> Lookup;
+    /// What goes through the addresses.
+    type Iter: Iterator<Item = SocketAddr>;
+
+    /// The addresses.
+    ///
+    /// ```
+    /// use wouldblock::net::ToSocketAddrs;
+    ///
+    /// # fn main() -> std::io::Result<()> { wouldblock::run(|| {
+    /// let address = "localhost:80".to_socket_addrs()?.next().unwrap();
+    /// assert!(address.ip().is_loopback());
+    /// # Ok(()) }) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`lookup`]; `TimedOut`, if a [`green::deadline`](crate::green::deadline) around this passes first.
+    ///
+    /// # Blocking
+    ///
+    /// A name suspends the task while it is looked up; outside of one, and [while a stack unwinds](super#blocking),
+    /// it blocks the thread.
+    ///
+    /// # Cancellation
+    ///
+    /// The look-up's result is dropped.
+    fn to_socket_addrs(&self) -> io::Result<Self::Iter>;
+
+    /// The operation of [`to_socket_addrs`](Self::to_socket_addrs), which [`lookup`] gives. For a type that does not
+    /// have its own, this calls `to_socket_addrs` at once.
+    fn looking_up(&self) -> Lookup {
+        Lookup(State::Known(Some(self.to_socket_addrs().map(Iterator::collect))))
+    }
 }
 
 /// Looks up the addresses of, say, `"example.org:80"`.
@@ -59,15 +91,15 @@ pub trait ToSocketAddrs {
 ///
 /// Polled again after it was ready.
 pub fn lookup(address: impl ToSocketAddrs) -> Lookup {
-    address.to_socket_addrs()
+    address.looking_up()
 }
 
 /// The green way to look up: suspends the task; where there is none to suspend, blocks the thread.
 pub(crate) fn resolve(address: impl ToSocketAddrs) -> io::Result<Vec<SocketAddr>> {
-    let mut lookup = address.to_socket_addrs();
+    let mut lookup = address.looking_up();
     match lookup.known() {
         Some(result) => result,
-        None if can_suspend() => door::wait(lookup),
+        None if can_suspend() => deadline::wait(lookup),
         None => futures_lite::future::block_on(lookup),
     }
 }
@@ -179,10 +211,23 @@ impl fmt::Debug for Lookup {
     }
 }
 
+/// The green call, by way of the operation.
+macro_rules! std_shape {
+    () => {
+        type Iter = vec::IntoIter<SocketAddr>;
+
+        fn to_socket_addrs(&self) -> io::Result<vec::IntoIter<SocketAddr>> {
+            Ok(resolve(self)?.into_iter())
+        }
+    };
+}
+
 macro_rules! already_an_address {
     ($($type:ty),*) => {$(
         impl ToSocketAddrs for $type {
-            fn to_socket_addrs(&self) -> Lookup {
+            std_shape!();
+
+            fn looking_up(&self) -> Lookup {
                 Lookup::of(vec![SocketAddr::from(*self)])
             }
         }
@@ -193,25 +238,33 @@ already_an_address!(SocketAddr, SocketAddrV4, SocketAddrV6);
 already_an_address!((IpAddr, u16), (Ipv4Addr, u16), (Ipv6Addr, u16));
 
 impl ToSocketAddrs for [SocketAddr] {
-    fn to_socket_addrs(&self) -> Lookup {
+    std_shape!();
+
+    fn looking_up(&self) -> Lookup {
         Lookup::of(self.to_vec())
     }
 }
 
 impl ToSocketAddrs for (&str, u16) {
-    fn to_socket_addrs(&self) -> Lookup {
+    std_shape!();
+
+    fn looking_up(&self) -> Lookup {
         Lookup::name(self.0, self.1)
     }
 }
 
 impl ToSocketAddrs for (String, u16) {
-    fn to_socket_addrs(&self) -> Lookup {
+    std_shape!();
+
+    fn looking_up(&self) -> Lookup {
         Lookup::name(&self.0, self.1)
     }
 }
 
 impl ToSocketAddrs for str {
-    fn to_socket_addrs(&self) -> Lookup {
+    std_shape!();
+
+    fn looking_up(&self) -> Lookup {
         if let Ok(address) = self.parse() {
             return Lookup::of(vec![address]);
         }
@@ -224,13 +277,17 @@ impl ToSocketAddrs for str {
 }
 
 impl ToSocketAddrs for String {
-    fn to_socket_addrs(&self) -> Lookup {
-        (**self).to_socket_addrs()
+    std_shape!();
+
+    fn looking_up(&self) -> Lookup {
+        (**self).looking_up()
     }
 }
 
 impl<A: ToSocketAddrs + ?Sized> ToSocketAddrs for &A {
-    fn to_socket_addrs(&self) -> Lookup {
-        (**self).to_socket_addrs()
+    std_shape!();
+
+    fn looking_up(&self) -> Lookup {
+        (**self).looking_up()
     }
 }

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use super::socket::{Readiness, Socket};
 use super::turn::can_suspend;
+use crate::deadline;
 use crate::kernel::door;
 use crate::kernel::reactor::Direction;
 use crate::kernel::wait;
@@ -104,6 +105,7 @@ impl<S: AsRawFd> Inner<S> {
         direction: Direction,
         mut call: impl FnMut(&S) -> io::Result<R>,
     ) -> io::Result<R> {
+        deadline::check()?;
         if !self.is_nonblocking() {
             return self.socket.blocking_io(direction, self.limit(direction).get(), call);
         }
@@ -125,6 +127,7 @@ impl<S: AsRawFd> Inner<S> {
         if self.is_nonblocking() {
             return self.green(direction, call);
         }
+        deadline::check()?;
         let limit = self.limit(direction).get();
         let mut left = limit.unwrap_or(Duration::MAX);
         let mut pauses = Pauses::new();
@@ -141,7 +144,7 @@ impl<S: AsRawFd> Inner<S> {
                 return Err(time::Elapsed::new(limit).into());
             }
             let next = pauses.next().min(left);
-            pause(next);
+            pause(next)?;
             left -= next;
         }
     }
@@ -246,11 +249,31 @@ impl Pauses {
 }
 
 /// The green way to pause: suspends the task; where there is none to suspend, blocks the thread.
-pub(super) fn pause(duration: Duration) {
+///
+/// # Errors
+///
+/// As [`pausing`].
+pub(super) fn pause(duration: Duration) -> io::Result<()> {
+    let duration = within_limit(duration)?;
     match can_suspend() {
         true => door::wait(time::sleep(duration)),
         false => thread::sleep(duration),
     }
+    Ok(())
+}
+
+/// The operation of pausing, until the time limit in force ends at the latest.
+///
+/// # Errors
+///
+/// That limit has passed.
+pub(super) fn pausing(duration: Duration) -> io::Result<time::Sleep> {
+    Ok(time::sleep(within_limit(duration)?))
+}
+
+fn within_limit(pause: Duration) -> io::Result<Duration> {
+    deadline::check()?;
+    Ok(deadline::left().map_or(pause, |(left, _)| pause.min(left)))
 }
 
 /// What every socket has: clones, modes, and conversions. (Macros, since each of our types is to have
@@ -434,7 +457,8 @@ macro_rules! three_eras {
         ///
         /// # Errors
         ///
-        /// The socket's; the kind is `TimedOut` if its time limit passes first.
+        /// The socket's; the kind is `TimedOut` if its time limit, or a
+        /// [`green::deadline`](crate::green::deadline) around this, passes first.
         ///
         /// # Blocking
         ///

@@ -107,7 +107,7 @@ macro_rules! listener {
                             return Ok(accepted);
                         }
                         Err(e) if !self.inner.is_nonblocking() => {
-                            pause(limit.pause_after(e, self)?);
+                            pause(limit.pause_after(e, self)?)?;
                         }
                         Err(e) => return Err(e),
                     }
@@ -187,7 +187,7 @@ macro_rules! listener {
                         }
                         Err(e) => {
                             let listener = self.listener;
-                            self.pause = Some(sleep(self.limit.pause_after(e, listener)?));
+                            self.pause = Some(pausing(self.limit.pause_after(e, listener)?)?);
                         }
                     }
                 }

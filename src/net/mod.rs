@@ -21,7 +21,7 @@
 //! While a task's stack unwinds, and in its panic hook, nothing suspends: the thread would stay panicking for all
 //! other tasks. What has to wait for a socket then (a `BufWriter` that flushes when it is dropped, a hook that sends
 //! the panic to a server) blocks the thread, as std's does: no other task has a turn meanwhile, and no `green::timeout`
-//! ends it; the socket's own time limits hold.
+//! ends it; the socket's own time limits hold, and so does a [`green::deadline`](crate::green::deadline).
 //!
 //! # Threads
 //!
@@ -39,7 +39,7 @@
 //!   non-blocking; one that is made std's again is as it was set.
 //! * Errors of binding and connecting name the address. Their `kind` is the kernel's; `raw_os_error` is `None`.
 //! * A listener's backlog is 4096 (std's is 128), or the kernel's limit if that is lower.
-//! * [`ToSocketAddrs`] is a trait of our own: std's would look names up on the scheduler's thread.
+//! * [`ToSocketAddrs`] is a trait of our own, of std's shape: std's would look names up on the scheduler's thread.
 //! * What std deprecates (`only_v6`) or has not made stable is not there.
 
 pub(crate) mod addr;

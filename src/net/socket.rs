@@ -22,12 +22,14 @@ use std::time::{Duration, Instant};
 
 use super::turn::can_suspend;
 use super::writers::Writers;
+use crate::deadline;
 use crate::kernel::door;
 use crate::kernel::edge::entered::now;
+use crate::kernel::edge::extras::Deadline;
 use crate::kernel::edge::registration::Registration;
-use crate::kernel::edge::source::{News, Source};
+use crate::kernel::edge::source::{EVENTS, News, Source, poll_one};
 use crate::kernel::edge::unwinding;
-use crate::kernel::reactor::{Direction, EVENTS, Reactor, announce, poll_one};
+use crate::kernel::reactor::{Direction, Reactor, announce};
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::Waiter;
 use crate::kernel::wait::{self, SourceId, Wait, WaitFor};
@@ -160,16 +162,13 @@ impl<S: AsRawFd> Socket<S> {
         limit: Option<Duration>,
         mut call: impl FnMut(&S) -> io::Result<R>,
     ) -> io::Result<R> {
-        let mut deadline = None;
+        let mut until = None;
         loop {
             match self.attempt(direction, &mut call) {
                 Attempt::Done(result) => return result,
-                Attempt::Spent => door::yield_now(),
+                Attempt::Spent => door::give_turn(),
                 Attempt::WouldBlock => {
-                    if let (None, Some(limit)) = (deadline, limit) {
-                        let now = if can_suspend() { now() } else { Instant::now() };
-                        deadline = now.checked_add(limit).map(|deadline| (deadline, limit));
-                    }
+                    let deadline = *until.get_or_insert_with(|| nearest(limit));
                     self.wait(direction, deadline)?;
                 }
             }
@@ -212,7 +211,8 @@ impl<S: AsRawFd> Socket<S> {
                 }
             },
         };
-        if !wait::record(cx, wait_for(id, direction)) {
+        deadline::check()?;
+        if !record(cx, wait_for(id, direction)) {
             let waiter = Waiter::waker(cx.waker().clone());
             Scheduler::with(|scheduler| {
                 let scheduler = scheduler.expect("registered with it");
@@ -230,7 +230,7 @@ impl<S: AsRawFd> Socket<S> {
 
     /// Suspends the task, or blocks the thread, until the socket may be ready.
     #[inline]
-    fn wait(&self, direction: Direction, deadline: Option<(Instant, Duration)>) -> io::Result<()> {
+    fn wait(&self, direction: Direction, deadline: Option<Deadline>) -> io::Result<()> {
         if !can_suspend() {
             return block_thread(self.source.fd(), direction, deadline);
         }
@@ -319,8 +319,9 @@ impl Future for Readiness<'_> {
             wait::spend();
             return Poll::Ready(Ok(()));
         }
+        deadline::check()?;
         let wait = wait_for(id, direction);
-        if !wait::record(cx, wait) {
+        if !record(cx, wait) {
             self.registration.renew(cx, wait);
         }
         Poll::Pending
@@ -330,7 +331,10 @@ impl Future for Readiness<'_> {
 /// On a thread without a scheduler: leaves the wait for a generator to yield, for whoever resumes it has to watch
 /// the descriptor. An error, where there is no such generator.
 fn wait_by_hand(cx: &Context<'_>, fd: RawFd, direction: Direction) -> Poll<io::Error> {
-    match wait::record(cx, wait_for(SourceId::unregistered(fd), direction)) {
+    if let Err(e) = deadline::check() {
+        return Poll::Ready(e);
+    }
+    match record(cx, wait_for(SourceId::unregistered(fd), direction)) {
         true => Poll::Pending,
         false => Poll::Ready(io::Error::new(io::ErrorKind::Unsupported, MOVED)),
     }
@@ -360,6 +364,25 @@ fn wait_for(id: SourceId, direction: Direction) -> Wait {
         Direction::Read => WaitFor::Readable(id),
         Direction::Write => WaitFor::Writable(id),
     })
+}
+
+/// As [`wait::record`]; the wait ends with the [`green::deadline`](crate::green::deadline) in force, where there is one.
+fn record(cx: &Context<'_>, wait: Wait) -> bool {
+    let Some((at, _)) = deadline::current() else { return wait::record(cx, wait) };
+    // What has no room in the record still shortens the wait of what has.
+    wait::record(cx, Wait { deadline: Some(at), ..wait }) || {
+        wait::record(cx, Wait::until(at));
+        false
+    }
+}
+
+/// When a call that begins to wait now has to fail: after the socket's own `limit`, or with the limit in force. By
+/// the run's clock; where the thread is blocked, by the machine's.
+fn nearest(limit: Option<Duration>) -> Option<Deadline> {
+    let now = if can_suspend() { now() } else { Instant::now() };
+    let own = limit.map(|limit| (limit, limit));
+    let ends = own.into_iter().chain(deadline::left());
+    ends.filter_map(|(left, limit)| Some((now.checked_add(left)?, limit))).min_by_key(|end| end.0)
 }
 
 /// Registers the socket unless it is, and says whether it is worth a try already. `None`: this thread has no
@@ -398,17 +421,13 @@ fn wake_those(find: impl FnOnce(Option<&mut Reactor<Waiter>>, &mut Vec<Waiter>))
 const LONGEST_FOR_ROOM: i32 = 100;
 
 /// Waits for one descriptor, on a thread that has nothing else to do, until it is worth a try.
-fn block_thread(
-    fd: RawFd,
-    direction: Direction,
-    deadline: Option<(Instant, Duration)>,
-) -> io::Result<()> {
+fn block_thread(fd: RawFd, direction: Direction, deadline: Option<Deadline>) -> io::Result<()> {
     let longest = match direction {
         Direction::Read => i32::MAX,
         Direction::Write => LONGEST_FOR_ROOM,
     };
     loop {
-        let left = |(end, _): (Instant, _)| end.saturating_duration_since(Instant::now());
+        let left = |(end, _): Deadline| end.saturating_duration_since(Instant::now());
         let left = deadline.map_or(Duration::MAX, left);
         let ms = left.as_micros().div_ceil(1000).min(longest as u128) as i32;
         match (poll_one(fd, EVENTS[direction as usize], ms), deadline) {

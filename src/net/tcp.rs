@@ -14,14 +14,17 @@ use futures_io::{AsyncRead, AsyncWrite};
 
 use super::addr::{ToSocketAddrs, cannot, first_of, resolve};
 use super::connect::{self, Connect};
-use super::inner::{Inner, limits, pause, shutdown, socket, stds, three_eras, would_block};
+use super::inner::{
+    Inner, limits, pause, pausing, shutdown, socket, stds, three_eras, would_block,
+};
 use super::listener::{AtLimit, listen_at, listener, unless_aborted};
 use super::socket::Readiness;
 use super::stream::{receive, send, send_vectored, stream, total};
 use super::turn::can_suspend;
+use crate::deadline;
 use crate::kernel::door;
 use crate::kernel::reactor::Direction;
-use crate::time::{Sleep, sleep, timeout};
+use crate::time::{Sleep, timeout};
 
 /// A TCP connection: [`std::net::TcpStream`] that suspends the task where that one blocks the thread.
 ///
@@ -113,9 +116,15 @@ impl TcpStream {
     /// The attempts are given up.
     pub fn connect<A: ToSocketAddrs>(address: A) -> io::Result<TcpStream> {
         if can_suspend() {
-            return door::wait(TcpStream::connecting(address));
+            return deadline::wait(TcpStream::connecting(address));
         }
-        let connect = |address| TcpStream::from_std(net::TcpStream::connect(address)?);
+        let connect = |address: SocketAddr| {
+            deadline::check()?;
+            TcpStream::from_std(match deadline::left() {
+                Some((left, _)) => net::TcpStream::connect_timeout(&address, left)?,
+                None => net::TcpStream::connect(address)?,
+            })
+        };
         first_of(connect::WHAT, &resolve(address)?, connect)
     }
 
@@ -154,7 +163,7 @@ impl TcpStream {
     ///
     /// The attempts are given up.
     pub fn connecting<A: ToSocketAddrs>(address: A) -> Connecting {
-        Connecting(Connect::new(address.to_socket_addrs()))
+        Connecting(Connect::new(address.looking_up()))
     }
 
     three_eras! {

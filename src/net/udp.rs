@@ -119,7 +119,7 @@ impl UdpSocket {
         &self,
         address: A,
     ) -> impl Future<Output = io::Result<()>> + use<'_, A> {
-        let lookup = address.to_socket_addrs();
+        let lookup = address.looking_up();
         async { self.connect_to_first(&lookup.await?) }
     }
 
@@ -170,7 +170,7 @@ impl UdpSocket {
         buf: &'a [u8],
         address: A,
     ) -> impl Future<Output = io::Result<usize>> + use<'a, A> {
-        let mut lookup = address.to_socket_addrs();
+        let mut lookup = address.looking_up();
         async {
             let known = lookup.known(); // What costs no look-up is no operation of its own.
             let to = first(&match known {

@@ -20,7 +20,9 @@ pub use std::os::unix::net::SocketAddr;
 
 use super::addr::cannot;
 use super::datagram::datagram;
-use super::inner::{Inner, Pauses, limits, pause, shutdown, socket, stds, three_eras, would_block};
+use super::inner::{
+    Inner, Pauses, limits, pause, pausing, shutdown, socket, stds, three_eras, would_block,
+};
 use super::listener::{AtLimit, listen_at, listener, unless_aborted};
 use super::socket::Readiness;
 use super::stream::{receive, send, send_vectored, stream, total};
@@ -28,7 +30,7 @@ use super::turn::can_suspend;
 use crate::kernel::door;
 use crate::kernel::reactor::Direction;
 use crate::kernel::wait;
-use crate::time::{Sleep, sleep};
+use crate::time::Sleep;
 
 /// A connection over a Unix socket: [`std::os::unix::net::UnixStream`] that suspends the task where that
 /// one blocks the thread.
@@ -188,7 +190,7 @@ impl Future for Connecting {
             let connected = match this.attempt(&address) {
                 Err(e) if would_block(&e) => {
                     this.address = Some(Ok(address));
-                    this.pause = Some(sleep(this.pauses.next()));
+                    this.pause = Some(pausing(this.pauses.next())?);
                     continue;
                 }
                 connected => connected.map_err(|e| named("connect to", &address, e)),
@@ -433,7 +435,7 @@ impl UnixDatagram {
         loop {
             poll_fn(|cx| wait::share(cx)).await;
             match self.try_send_to_addr(buf, address) {
-                Err(e) if would_block(&e) => sleep(pauses.next()).await,
+                Err(e) if would_block(&e) => pausing(pauses.next())?.await,
                 result => return result,
             }
         }

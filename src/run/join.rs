@@ -209,7 +209,8 @@ impl<T> Future for JoinHandle<T> {
 impl<T> JoinHandle<T> {
     pub(crate) fn poll_shared(&self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
         match self.packet.result.take() {
-            // They are being cancelled together: that is no news to wake up for, but the end of the wait.
+            // Both tasks are cancelled. The result is put back and the poll is pending, so that the caller unwinds by its
+            // own cancellation and not with this error.
             Some(Err(error))
                 if error.is_cancelled() && cancel::is_cancelled() && wait::is_own(cx.waker()) =>
             {
@@ -370,7 +371,7 @@ impl From<JoinError> for io::Error {
     }
 }
 
-/// The end of a task that its body fills in; a `JoinHandle` holds the other.
+/// The side of a result that the task writes; a `JoinHandle` holds the other.
 pub(crate) struct Promise<T>(pub(crate) Rc<Packet<T>>);
 
 pub(crate) struct Packet<T> {

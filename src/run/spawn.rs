@@ -25,8 +25,8 @@ pub(crate) fn check_spawn() {
     }
 }
 
-/// Adds a task to the run of this thread: what the three `spawn`s share. A stack of no size is one of the
-/// run's.
+/// Adds a task to the run of this thread: what the three `spawn`s share. If `stack_size` is 0, the
+/// run's size is used.
 #[track_caller]
 pub(crate) fn launch<T: 'static, B: Body + 'static>(
     mut setup: Setup,

@@ -29,7 +29,7 @@ impl<X> UnwindSafe for Line<X> {}
 impl<X> RefUnwindSafe for Line<X> {}
 
 struct Standing<X> {
-    /// `None`: has been woken, and will look for itself.
+    /// `None`: `wake_all` has woken the waiter; it polls again, and keeps its place.
     waiter: Option<Waiter>,
     brought: X,
 }
@@ -96,7 +96,7 @@ impl<X> Line<X> {
         Poll::Pending
     }
 
-    /// Grants the first what it waits for: `take` gets what it brought, and then it is woken. False: nobody
+    /// Grants the first what it waits for: `take` gets what it brought, and then it is woken. Returns `false` if no task
     /// waits.
     pub(crate) fn grant(&self, take: impl FnOnce(X)) -> bool {
         self.skip_left();

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -79,7 +79,8 @@ fn handle_connection(mut stream: TcpStream, folder: &Path) {
 
 /// Serves so many connections.
 pub fn main(folder: PathBuf, connections: usize, ready: impl FnOnce(SocketAddr)) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = "localhost:0".to_socket_addrs().unwrap().find(SocketAddr::is_ipv4).unwrap();
+    let listener = TcpListener::bind(address).unwrap();
     ready(listener.local_addr().unwrap());
     let pool = ThreadPool::new(4);
     for stream in listener.incoming().take(connections) {

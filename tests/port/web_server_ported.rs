@@ -2,7 +2,7 @@
 
 use wouldblock::fs;
 use std::io::{BufRead, BufReader, Write};
-use wouldblock::net::{SocketAddr, TcpListener, TcpStream};
+use wouldblock::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use wouldblock::sync::{Arc, Mutex, mpsc};
 use wouldblock::thread;
@@ -80,7 +80,8 @@ fn handle_connection(mut stream: TcpStream, folder: &Path) {
 /// Serves so many connections.
 pub fn main(folder: PathBuf, connections: usize, ready: impl FnOnce(SocketAddr)) -> String {
     wouldblock::run(|| {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = "localhost:0".to_socket_addrs().unwrap().find(SocketAddr::is_ipv4).unwrap();
+        let listener = TcpListener::bind(address).unwrap();
         ready(listener.local_addr().unwrap());
         let pool = ThreadPool::new(4);
         for stream in listener.incoming().take(connections) {

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 /// Behind one pointer, which is null in most tasks.
 #[derive(Default)]
@@ -15,7 +16,12 @@ pub(crate) struct Extras {
     pub(crate) values: Vec<Value>,
     /// What is called when the task is done, in this order.
     pub(crate) callbacks: VecDeque<Callback>,
+    /// When its socket calls fail.
+    pub(crate) deadline: Option<Deadline>,
 }
+
+/// The end of a time limit, and how long that was when it was set.
+pub(crate) type Deadline = (Instant, Duration);
 
 /// A value that the task has for itself.
 #[derive(Clone)]

@@ -2,7 +2,7 @@
 //!
 //! Wakers of other executors, callbacks, observers, orders from other threads, and what is left of a task that had
 //! no stack: the scheduler calls them between two turns, or a task in the middle of an operation. Such code may
-//! panic, spawn, wake and cancel; it must not wait, since the stack that it runs on is not its own. All of it goes
+//! panic, spawn (but for observers), wake and cancel; it must not wait, since the stack that it runs on is not its own. All of it goes
 //! through [`aside`], during which no task runs: a wait there panics, and that panic ends there too.
 
 use std::any::Any;
@@ -28,6 +28,18 @@ pub(crate) fn aside(what: fmt::Arguments<'_>, f: impl FnOnce()) -> bool {
             false
         }
     })
+}
+
+const OUTSIDE: &str = "a wait outside of any task: there is nothing to suspend. \
+    Call it inside `wouldblock::run(|| ..)` or in a task spawned there";
+
+const ASIDE: &str = "a wait outside of any task, in code that the crate calls aside: a logger, an observer, a waker, a \
+    callback, a destructor. It may not wait; let it wake or spawn a task, inside `wouldblock::run(|| ..)`, that does";
+
+/// Why a wait is refused where no task runs.
+#[cold]
+pub(crate) fn outside() -> &'static str {
+    if running().host.get().is_null() { OUTSIDE } else { ASIDE }
 }
 
 #[cold]

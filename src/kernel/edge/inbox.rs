@@ -33,7 +33,7 @@ impl<T> Inbox<T> {
         Inbox(Mutex::new(State { items: VecDeque::new(), closed: false }))
     }
 
-    /// Leaves `item`; true: the bell must be rung. A closed box drops what it is given.
+    /// Leaves `item`. Returns `true` if the caller must ring the bell. A closed box drops what it is given.
     pub(crate) fn push(&self, item: T) -> bool {
         self.push_with(|| item) == Some(true)
     }

@@ -54,7 +54,7 @@ pub trait Observer {
     /// Something has happened. This is called in the middle of the scheduler's work, often: it should be
     /// quick.
     ///
-    /// It is called outside of any task, so that it can neither wait nor spawn: both panic. It may wake tasks;
+    /// It is called outside of any task, so that it can neither wait nor spawn: both panic. It may wake and cancel tasks;
     /// what it does itself is no event.
     ///
     /// # Panics

@@ -20,3 +20,22 @@ impl Drop for Opened {
         with_open(|open| (self.0)(open).set((self.0)(open).get() - 1));
     }
 }
+
+/// Counts a time limit that the running fiber has open, as [`Opened`] does, under the name of what has set it.
+pub(crate) struct OpenedLimit {
+    around: Option<&'static str>,
+    _opened: Opened,
+}
+
+impl OpenedLimit {
+    pub(crate) fn new(what: &'static str) -> OpenedLimit {
+        let around = with_open(|open| open.limit.replace(what));
+        OpenedLimit { around, _opened: Opened::one(|open| &open.limits) }
+    }
+}
+
+impl Drop for OpenedLimit {
+    fn drop(&mut self) {
+        with_open(|open| open.limit.set(self.around.unwrap_or_default()));
+    }
+}

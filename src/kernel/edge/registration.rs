@@ -13,13 +13,13 @@ use crate::kernel::wait::{SourceId, Wait, WaitFor};
 const ELSEWHERE: &str = "an operation that waits for a socket or a time is polled on a thread without a scheduler, which \
     would wake it: wait for it in a task, inside `wouldblock::run(|| ..)`";
 
-/// A waker left with a timer or in a socket's line, by an operation that could not leave its wait at the
-/// door. Dropping it takes it back.
+/// A waker left with a timer or in a socket's line, by an operation that could not record its
+/// wait. Dropping it takes it back.
 #[derive(Debug, Default)]
 pub(crate) enum Registration {
     #[default]
     None,
-    /// With the scheduler that it was left with.
+    /// A timer in the run with this number.
     Timer(u32, TimerKey),
     Place(u32, SourceId, Direction, Ticket),
 }
@@ -59,7 +59,7 @@ impl Registration {
 
     fn cancel(&mut self) {
         let old = ManuallyDrop::new(mem::take(self));
-        // On a thread that has not entered the run, the registration is left to it: a wake too many.
+        // On a thread that has not entered the run, the registration stays there, and causes a spurious wake.
         let waiter = match *old {
             Registration::Timer(run, key) => {
                 Scheduler::of_run(run, |s| s.timers.borrow_mut().remove(key))

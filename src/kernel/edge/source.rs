@@ -141,3 +141,17 @@ impl Source {
         first.into_iter().chain(others).collect()
     }
 }
+
+/// What `poll(2)` calls each direction.
+pub(crate) const EVENTS: [libc::c_short; 2] = [libc::POLLIN, libc::POLLOUT];
+
+/// Waits for one of `events` of one descriptor with `poll(2)`, for so many milliseconds (negative: for ever). Returns
+/// `false` if the time has passed.
+pub(crate) fn poll_one(fd: RawFd, events: libc::c_short, ms: libc::c_int) -> io::Result<bool> {
+    let mut fds = [libc::pollfd { fd, events, revents: 0 }];
+    // SAFETY: one `pollfd`, in our own frame, for as long as the call lasts.
+    match unsafe { libc::poll(fds.as_mut_ptr(), 1, ms) } {
+        -1 => Err(io::Error::last_os_error()),
+        ready => Ok(ready > 0),
+    }
+}

@@ -18,10 +18,11 @@ use std::thread;
 use std::time::Instant;
 
 use super::foreign::{Boundary, Unwind};
+use super::source::{EVENTS, poll_one};
 use super::warn;
 use crate::kernel::coroutine::{suspend_base, with_open};
 use crate::kernel::here::{current, running_task, with_local};
-use crate::kernel::reactor::{Direction, EVENTS, poll_one};
+use crate::kernel::reactor::Direction;
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::{Local, State};
 use crate::kernel::wait::{Wait, WaitCell, WaitFor, this_turn};
@@ -76,7 +77,7 @@ fn stack_unwinds(before: bool) -> bool {
     !before || with_open(|open| open.unwinds.get() != 0) == Some(true)
 }
 
-/// Ends here if the stack that runs is unwinding: for all that would suspend. (A task whose runtime is dropped by a
+/// Aborts the process, or leaves the task, if the stack that runs is unwinding: for all that would suspend. (A task whose runtime is dropped by a
 /// thread that unwinds is unwound first, and left when its cleanup would suspend.)
 #[inline]
 pub(crate) fn refuse_while_unwinding() {
