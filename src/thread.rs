@@ -57,6 +57,7 @@ use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::Task;
 use crate::kernel::wait::{self, Wait};
 use crate::run::join::{JoinError, JoinHandle as TaskHandle};
+use crate::run::spawn::check_spawn;
 use crate::run::stack_size;
 use crate::task::{self, TaskLocal};
 use crate::time::timeout;
@@ -304,6 +305,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         builder: task::Builder,
         body: impl FnOnce() -> T + 'scope,
     ) -> ScopedJoinHandle<'scope, T> {
+        check_spawn();
         let mut thread = None;
         let task = self.0.adopt(body, |code| {
             let begun = begin(builder, code);

@@ -7,6 +7,7 @@ use std::io::{self, BufRead, BufReader, ErrorKind, IoSlice, IoSliceMut, Read, Wr
 use std::net;
 use std::pin::pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 use futures::future::{Either, select};
 use support::*;
@@ -83,7 +84,7 @@ fn fails<T: std::fmt::Debug>(mut call: impl FnMut() -> io::Result<T>) {
         assert!(now() - start >= 5 * MS);
         assert_timed_out(call());
     });
-    green::deadline(0 * MS, || assert_timed_out(call()));
+    green::deadline(Duration::ZERO, || assert_timed_out(call()));
 }
 
 fn fill(mut stream: &UnixStream) {
@@ -176,7 +177,9 @@ fn a_unix_listener_whose_backlog_is_full_fails_when_the_time_has_passed() {
 
 #[test]
 fn the_look_up_of_a_name_fails_when_the_time_has_passed() {
-    bounded(|| green::deadline(0 * MS, || assert_timed_out("localhost:80".to_socket_addrs())));
+    bounded(|| {
+        green::deadline(Duration::ZERO, || assert_timed_out("localhost:80".to_socket_addrs()))
+    });
 }
 
 #[test]
@@ -304,7 +307,7 @@ fn of_deadlines_in_one_another_the_nearest_counts() {
         let late = green::timeout(HOUR, read);
         assert!(late.is_err());
         assert_eq!(
-            green::deadline(MS, || green::deadline(std::time::Duration::MAX, read)),
+            green::deadline(MS, || green::deadline(Duration::MAX, read)),
             "timed out after 1ms"
         );
     });
@@ -329,7 +332,7 @@ fn it_is_over_however_its_body_ends() {
         let mut read_late = move || {
             green::sleep(10 * MS);
             theirs.write_all(b"x").unwrap();
-            (&ours).read(&mut [0]).unwrap();
+            assert!((&ours).read(&mut [0]).is_ok());
         };
         panic_text(|| green::deadline(5 * MS, || panic!("on purpose")));
         read_late();
@@ -423,7 +426,7 @@ fn it_holds_for_blocking_calls_outside_of_any_task() {
         bounded(|| {
             let (ours, mut theirs) = UnixStream::pair().unwrap();
             theirs.write_all(b"x").unwrap();
-            (&ours).read(&mut [0]).unwrap();
+            assert!((&ours).read(&mut [0]).is_ok());
         });
         assert_timed_out(reader.read_line(&mut line));
     });

@@ -18,7 +18,8 @@ use wouldblock::sync::{
     Barrier, Condvar, Event, Mutex, Queue, RwLock, Semaphore, oneshot, select, select_all,
 };
 use wouldblock::{
-    Group, JoinError, JoinHandle, as_completed, future, gather, green, task, time, try_gather,
+    Builder, Group, JoinError, JoinHandle, as_completed, future, gather, generator, green, task,
+    time, try_gather,
 };
 
 /// Many times what a turn may have without waiting.
@@ -255,6 +256,61 @@ fn what_is_there_comes_before_a_limit_around_it_that_has_passed_however_often() 
                 drop(sender);
             };
             spawn_running(era, receives).join().unwrap();
+        });
+    }
+}
+
+/// The same rule the other way round: what never waits can be ended all the same.
+#[test]
+fn a_loop_of_green_calls_that_are_always_ready_ends_with_a_cancellation_and_with_a_time_limit() {
+    let calls: [fn(); 4] = [
+        || green::wait(ready(())),
+        || {
+            let (sender, receiver) = channel::unbounded();
+            sender.send(()).unwrap();
+            receiver.recv().unwrap();
+        },
+        || drop(Mutex::new(()).lock()),
+        || {
+            let (sender, receiver) = channel::unbounded::<()>();
+            drop(sender);
+            receiver.recv().unwrap_err();
+        },
+    ];
+    for era in ERAS {
+        for call in calls {
+            run_in_order(|| {
+                let task = spawn_running(era, move || {
+                    loop {
+                        call();
+                    }
+                });
+                green::yield_now();
+                task.cancel();
+                assert!(task.join().unwrap_err().is_cancelled());
+            });
+            // By the machine's clock: a virtual one stands still while a task is ready.
+            Builder::new().run(|| {
+                let limited = move || {
+                    green::timeout(Duration::from_millis(1), || {
+                        loop {
+                            call();
+                        }
+                    })
+                };
+                let ended = spawn_running(era, move || assert!(limited().is_err()));
+                ended.join().unwrap();
+            });
+        }
+        run_in_order(move || {
+            let task = generator::spawn(|y| {
+                loop {
+                    y.wait(ready(()));
+                }
+            });
+            green::yield_now();
+            task.cancel();
+            assert!(task.join().unwrap_err().is_cancelled());
         });
     }
 }

@@ -797,6 +797,32 @@ fn a_runtime_dropped_while_its_thread_unwinds_ends_its_tasks() {
     run(|| green::sleep(MS));
 }
 
+#[test]
+fn a_runtime_may_be_driven_by_a_destructor_while_its_thread_unwinds() {
+    struct Drives(wouldblock::Runtime, Trace);
+    impl Drop for Drives {
+        fn drop(&mut self) {
+            while self.0.turn() {}
+            self.1.say("driven");
+        }
+    }
+    let trace = Trace::new();
+    let goes_on = trace.at_drop("ended");
+    let caught = panic::catch_unwind(AssertUnwindSafe(|| {
+        let drives = Drives(Builder::new().build().unwrap(), trace.clone());
+        drives.0.enter(|| {
+            drop(green::spawn(move || {
+                let _goes_on = goes_on;
+                green::yield_now();
+                green::wait(future::yield_now());
+            }));
+        });
+        panic!("on purpose");
+    }));
+    assert!(caught.is_err());
+    assert_eq!(trace.take(), ["ended", "driven"]);
+}
+
 /// A task is spawned in a runtime, which this thread drops while it unwinds.
 fn drop_while_unwinding(spawn: fn()) {
     let runtime = Builder::new().build().unwrap();

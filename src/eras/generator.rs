@@ -145,8 +145,7 @@ impl<Y: From<Wait> + 'static, S: 'static> Yielder<Y, S> {
     #[track_caller]
     pub fn wait<O: IntoFuture>(&self, operation: O) -> O::Output {
         if wait::is_spent() {
-            door::leaves();
-            self.yield_wait(Wait::TURN.into());
+            self.yield_now();
         }
         let mut operation = pin!(operation.into_future());
         loop {

@@ -60,6 +60,7 @@ impl<T: 'static> Iterator for AsCompleted<T> {
     /// # Panics
     ///
     /// Outside of a task.
+    #[track_caller]
     fn next(&mut self) -> Option<Self::Item> {
         door::wait(self.next_result())
     }

@@ -209,6 +209,7 @@ impl<T: 'static> Iterator for Imap<T> {
     /// # Panics
     ///
     /// Outside of a task; and as [`next_result`](Imap::next_result).
+    #[track_caller]
     fn next(&mut self) -> Option<Self::Item> {
         door::wait(self.next_result())
     }

@@ -109,6 +109,7 @@ impl Pool {
         spawn::check_spawn();
         let site = Location::caller();
         let permit = self.room().acquire();
+        spawn::check_spawn(); // The run may be ending by now.
         self.start(permit, site, |task| task.spawn(body))
     }
 

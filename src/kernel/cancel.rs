@@ -45,19 +45,25 @@ pub(crate) fn check(local: &Local) -> Option<Instant> {
 #[cold]
 fn raise_or_limit() -> Option<Instant> {
     check_cancelled();
-    let now = now();
-    let (mut passed, mut first) = (None, None);
-    for limit in limits_in_force() {
-        let deadline = limit.deadline.get();
-        if deadline.is_some_and(|deadline| deadline <= now) {
-            passed = Some(limit); // The outermost that has passed is found last.
-        }
-        first = earliest(first, deadline);
-    }
-    if let Some(limit) = passed {
+    if let Some(limit) = passed() {
         raise(&limit.raised, Boundary::Limit(limit.serial));
     }
-    first
+    limits_in_force().fold(None, |first, limit| earliest(first, limit.deadline.get()))
+}
+
+/// The outermost time limit that has passed.
+fn passed<'a>() -> Option<&'a Limit<'a>> {
+    let now = now();
+    limits_in_force().filter(|limit| limit.deadline.get().is_some_and(|end| end <= now)).last()
+}
+
+/// As [`check`], where the turn is given up only because its budget is used up. A time limit is raised at the second time
+/// here: the operation that comes next may be ready, and wins then, but a loop of such operations is to end.
+pub(crate) fn check_between_operations() {
+    check_cancelled();
+    if let Some(limit) = passed().filter(|limit| limit.noticed.replace(true)) {
+        raise(&limit.raised, Boundary::Limit(limit.serial));
+    }
 }
 
 /// Whether the running task is to stop.
@@ -141,6 +147,7 @@ pub(crate) struct Limit<'a> {
     outer: *const Limit<'a>,
     serial: u64,
     raised: Cell<u16>,
+    noticed: Cell<bool>,
 }
 
 impl Limit<'_> {
@@ -152,8 +159,8 @@ impl Limit<'_> {
         body: impl FnOnce() -> T,
     ) -> Option<T> {
         let outer = limits();
-        let (serial, raised) = (Boundary::serial(), Cell::new(0));
-        let limit = Limit { deadline, outer: outer.cast(), serial, raised };
+        let (serial, raised, noticed) = (Boundary::serial(), Cell::new(0), Cell::new(false));
+        let limit = Limit { deadline, outer: outer.cast(), serial, raised, noticed };
         with_local(|local| local.limits.set((&raw const limit).cast()));
         let opened = OpenedLimit::new(what);
         let result = catch(body);

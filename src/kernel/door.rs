@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use super::cancel::{self, Limit};
 use super::coroutine;
-use super::edge::foreign::outside;
+use super::edge::entered::outside;
 use super::edge::unwinding;
 use super::edge::waker::{NOBODY, VTABLE};
 use super::here::{current, in_task, running_task, with_local, with_task};
@@ -162,11 +162,11 @@ pub(crate) fn yield_now() {
     coroutine::suspend_base();
 }
 
-/// Gives the others a turn because the budget of this one is used up. A cancellation or time limit is not raised here: the
-/// operation that comes next may be ready.
+/// Gives the others a turn because the budget of this one is used up.
 #[cold]
 pub(crate) fn give_turn() {
     unwinding::refuse_while_unwinding();
+    cancel::check_between_operations();
     this_turn().wait.what.set(WaitFor::Turn);
     coroutine::suspend_base();
 }

@@ -65,7 +65,7 @@ pub(crate) struct Scheduler {
     pub(super) outcome: Cell<Outcome>,
     next_id: Cell<u64>,
     pub(crate) closing: Cell<bool>,
-    /// The thread was panicking when it dropped the `Runtime`.
+    /// The thread was panicking when it entered this.
     pub(crate) unwinding: Cell<bool>,
     /// The scheduler of the thread in whose turn this one is entered.
     pub(super) outer: Cell<*const Scheduler>,

@@ -204,6 +204,7 @@ macro_rules! listener {
         impl Iterator for Incoming<'_> {
             type Item = io::Result<$Stream>;
 
+            #[track_caller]
             fn next(&mut self) -> Option<io::Result<$Stream>> {
                 Some(self.listener.accept().map(|(stream, _)| stream))
             }

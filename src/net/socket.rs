@@ -238,7 +238,10 @@ impl<S: AsRawFd> Socket<S> {
         let (id, ready) = looked.expect("a task has a scheduler")?;
         match deadline {
             _ if ready => return Ok(()),
-            Some((deadline, limit)) if now() >= deadline => return Err(Elapsed::new(limit).into()),
+            Some((deadline, limit)) if now() >= deadline => {
+                door::completed();
+                return Err(Elapsed::new(limit).into());
+            }
             _ => {}
         }
         door::pause(Wait { deadline: deadline.map(|(at, _)| at), ..wait_for(id, direction) });

@@ -115,7 +115,6 @@ impl Runtime {
 impl Drop for Runtime {
     fn drop(&mut self) {
         if !self.scheduler.is_closing() {
-            self.scheduler.unwinding.set(std::thread::panicking());
             self.scheduler.enter(|| close(self));
         }
     }

@@ -143,7 +143,10 @@ impl<T> Chan<T> {
                 wait::spend();
                 Ok(())
             }
-            Err(TrySendError::Disconnected(item)) => Err(SendError(item)),
+            Err(TrySendError::Disconnected(item)) => {
+                wait::spend();
+                Err(SendError(item))
+            }
             Err(TrySendError::Full(item)) => door::wait(self.sending(item)),
         }
     }
@@ -170,7 +173,10 @@ impl<T> Chan<T> {
                 wait::spend();
                 Ok(item)
             }
-            Err(TryRecvError::Disconnected) => Err(RecvError),
+            Err(TryRecvError::Disconnected) => {
+                wait::spend();
+                Err(RecvError)
+            }
             Err(TryRecvError::Empty) => door::wait(self.receiving()),
         }
     }

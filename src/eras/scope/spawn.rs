@@ -3,6 +3,7 @@
 use std::panic::Location;
 
 use super::green::{Scope, ScopedJoinHandle, TryScope};
+use crate::run::spawn::check_spawn;
 use crate::task;
 
 impl<'scope> Scope<'scope, '_> {
@@ -16,6 +17,7 @@ impl<'scope> Scope<'scope, '_> {
         &'scope self,
         body: impl FnOnce() -> T + 'scope,
     ) -> ScopedJoinHandle<'scope, T> {
+        check_spawn();
         let site = Location::caller();
         self.adopt(body, |code| task::Builder::new().at(site).spawn(code))
     }

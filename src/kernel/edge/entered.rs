@@ -3,6 +3,7 @@
 
 use std::ptr;
 use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 
 use super::foreign::while_no_task_runs;
@@ -57,6 +58,7 @@ impl Scheduler {
         let outer = here().scheduler.replace(ptr::from_ref(self).cast());
         let _restore = Restore(outer);
         self.outer.set(outer.cast());
+        self.unwinding.set(thread::panicking());
         while_no_task_runs(|| as_root(f))
     }
 }
@@ -68,4 +70,16 @@ pub(crate) fn refuse_nesting(what: &str) {
         Scheduler::with(|here| here.is_none()),
         "{what}: this thread has a scheduler already; spawn a task instead"
     );
+}
+
+const OUTSIDE: &str = "a wait outside of any task: there is nothing to suspend. \
+    Call it inside `wouldblock::run(|| ..)` or in a task spawned there";
+
+const ASIDE: &str = "a wait outside of any task, in code that the crate calls aside: a logger, an observer, a waker, a \
+    callback, a destructor. It may not wait; let it wake or spawn a task, inside `wouldblock::run(|| ..)`, that does";
+
+/// Why a wait is refused where no task runs.
+#[cold]
+pub(crate) fn outside() -> &'static str {
+    Scheduler::with(|entered| if entered.is_none() { OUTSIDE } else { ASIDE })
 }

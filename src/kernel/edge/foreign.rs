@@ -30,18 +30,6 @@ pub(crate) fn aside(what: fmt::Arguments<'_>, f: impl FnOnce()) -> bool {
     })
 }
 
-const OUTSIDE: &str = "a wait outside of any task: there is nothing to suspend. \
-    Call it inside `wouldblock::run(|| ..)` or in a task spawned there";
-
-const ASIDE: &str = "a wait outside of any task, in code that the crate calls aside: a logger, an observer, a waker, a \
-    callback, a destructor. It may not wait; let it wake or spawn a task, inside `wouldblock::run(|| ..)`, that does";
-
-/// Why a wait is refused where no task runs.
-#[cold]
-pub(crate) fn outside() -> &'static str {
-    if running().host.get().is_null() { OUTSIDE } else { ASIDE }
-}
-
 #[cold]
 fn has_panicked(what: fmt::Arguments<'_>, payload: Box<dyn Any + Send>) {
     let text = format!("{what} panicked: {}", message(&*payload));

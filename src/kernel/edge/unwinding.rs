@@ -102,6 +102,9 @@ fn refuse() {
         {
             return; // It is raised next.
         }
+        if !Scheduler::with(|s| s.is_some_and(Scheduler::is_closing)) {
+            return; // A runtime that is driven by a thread that unwinds: its tasks do not.
+        }
         let task = running();
         warn::error(format_args!(
             "{task} has to wait in its cleanup, where its runtime is dropped by a thread that unwinds: it is left \
