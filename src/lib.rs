@@ -247,9 +247,9 @@
 //!
 //! 1. The scheduler takes the first task of its queue and resumes it.
 //! 2. The task's code runs, on its own stack, until an operation is not ready. The operation leaves a
-//!    [`Wait`] at the door: a socket, a time, "a turn", "until somebody wakes me".
+//!    recorded [`Wait`]: a socket, a time, a turn, the end of a task, a wake.
 //! 3. The task suspends: its stack stays as it is, and the thread goes back to the scheduler.
-//! 4. The scheduler files the task under its `Wait`, with the kernel's event queue or among the timers,
+//! 4. The scheduler registers the task for its `Wait`, with the kernel's event queue or among the timers,
 //!    and takes the next task. When nothing is ready, the thread sleeps in the kernel.
 //! 5. Whatever ends the wait puts the task at the back of the queue; when its turn comes, it goes on at 2.
 //!
@@ -261,7 +261,7 @@
 //! An error is written for whoever reads it at two in the morning: what happened, to which task, what to do.
 //!
 //! * **A deadlock.** When no task is ready, asleep, or waiting for a socket or for [`offload()`]ed work, and
-//!   nobody keeps a waker, [`run`] panics with a report ([`Builder::try_run`] returns it):
+//!   no code keeps a waker, [`run()`] panics with a report ([`Builder::try_run`] returns it):
 //!
 //!   ```text
 //!   deadlock: 3 tasks wait, and nothing can wake any of them
@@ -270,6 +270,9 @@
 //!     task 3 "bob" (green, spawned at src/main.rs:10:49) waits for task 2
 //!     cycle: task 2 → task 3 → task 2
 //!   ```
+//!
+//!   A program that listens, or sleeps in a loop, can always go on, so that it gets no such report of the tasks that
+//!   cannot: ask it for its [table of tasks](Builder::tasks_on_signal), which names the holder of each lock.
 //!
 //! Where the program has no logger, the crate's warnings and errors go to standard error, each beginning with
 //! `wouldblock: `. A logger gets them under the target `wouldblock`. One that takes errors only (`env_logger` without
@@ -294,7 +297,7 @@
 //!
 //!   A local variable of 300 KiB thus overflows the default stack in a release build only.
 //!
-//! * **A panic** comes out of [`join`](JoinHandle::join). One that nobody joins is logged once, as an error:
+//! * **A panic** comes out of [`join`](JoinHandle::join). One whose handle is dropped is logged then, as an error:
 //!
 //!   ```text
 //!   task 2 "fetch" (green, spawned at src/main.rs:15:24) panicked: index out of bounds: the len is 0 but the
@@ -306,13 +309,14 @@
 //!
 //!   ```text
 //!   wouldblock: task 2 "saver" (green, spawned at src/main.rs:16:24) has to wait in a destructor while its
-//!   stack unwinds, which would leave the thread panicking for all other tasks; aborting. Do not wait in
-//!   `drop`; use `green::finally`.
+//!   stack unwinds, or in a panic hook, which would leave the thread panicking for all other tasks; aborting.
+//!   Do not wait in `drop`; use `green::finally`. In a panic hook, use std's locks and calls, which block the
+//!   thread.
 //!   ```
 //!
 //!   A wait for a socket blocks the thread instead, as std's does; so it does in a panic hook: see [`net`].
 //!
-//! * **A root that cannot end** keeps [`run`] from returning, since it may borrow from the caller: where its cleanup
+//! * **A root that cannot end** keeps [`run()`] from returning, since it may borrow from the caller: where its cleanup
 //!   waits for ever at the end of a run, or swallows each cancellation, the process aborts, after the report of what
 //!   still waits. Other tasks whose cleanup never ends are left behind with an error in the log, and their stacks are
 //!   leaked.

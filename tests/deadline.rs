@@ -178,7 +178,7 @@ fn a_unix_listener_whose_backlog_is_full_fails_when_the_time_has_passed() {
 #[test]
 fn the_look_up_of_a_name_fails_when_the_time_has_passed() {
     bounded(|| {
-        green::deadline(Duration::ZERO, || assert_timed_out("localhost:80".to_socket_addrs()))
+        green::deadline(Duration::ZERO, || assert_timed_out("localhost:80".to_socket_addrs()));
     });
 }
 

@@ -164,7 +164,7 @@ fn a_detached_task_that_never_began_is_logged_for_those_who_debug() {
     let ended = in_child(|| {
         log::set_logger(&Recorder).unwrap();
         log::set_max_level(LevelFilter::Debug);
-        wouldblock::run(|| {
+        Builder::new().round_robin().run(|| {
             let cancelled = green::spawn(|| ());
             cancelled.cancel();
             drop(cancelled);

@@ -13,7 +13,7 @@ use crate::kernel::timers::Clock;
 use crate::run::runtime::Runtime;
 use crate::run::stack_size;
 
-/// How a run is set up; [`run`](crate::run) is `Builder::new().run(..)`.
+/// How a run is set up; [`run()`](crate::run()) is `Builder::new().run(..)`.
 ///
 /// ```
 /// use std::time::{Duration, Instant};

@@ -45,11 +45,11 @@ pub fn run<T>(root: impl FnOnce() -> T) -> T {
 }
 
 impl Builder {
-    /// Runs `root` as the first task: see [`run`].
+    /// Runs `root` as the first task: see [`run()`].
     ///
     /// # Panics
     ///
-    /// As [`run`].
+    /// As [`run()`].
     #[track_caller]
     pub fn run<T>(self, root: impl FnOnce() -> T) -> T {
         match self.try_run(root) {
@@ -58,7 +58,7 @@ impl Builder {
         }
     }
 
-    /// As [`run`](Builder::run), for whoever wants to go on after a deadlock.
+    /// As [`run()`](Builder::run), for whoever wants to go on after a deadlock.
     ///
     /// ```
     /// use wouldblock::{Builder, green};
@@ -74,7 +74,7 @@ impl Builder {
     ///
     /// # Panics
     ///
-    /// As [`run`], but for the deadlock.
+    /// As [`run()`], but for the deadlock.
     #[track_caller]
     pub fn try_run<T>(self, root: impl FnOnce() -> T) -> Result<T, Deadlock> {
         self.try_run_at(Location::caller(), root)

@@ -35,7 +35,7 @@ use crate::run::stack_size;
 /// ```
 pub struct Runtime {
     pub(crate) scheduler: Scheduler,
-    /// See [`Builder::deadlock_warning`].
+    /// See [`Builder::deadlock_warning`](crate::Builder::deadlock_warning).
     patience: Option<Duration>,
     stays: PhantomData<*const ()>,
 }

@@ -73,7 +73,8 @@ pub(crate) fn refuse_nesting(what: &str) {
 }
 
 const OUTSIDE: &str = "a wait outside of any task: there is nothing to suspend. \
-    Call it inside `wouldblock::run(|| ..)` or in a task spawned there";
+    Call it inside `wouldblock::run(|| ..)` or in a task spawned there; on another thread, and in `offload`ed code, use \
+    std's call, which blocks the thread";
 
 const ASIDE: &str = "a wait outside of any task, in code that the crate calls aside: a logger, an observer, a waker, a \
     callback, a destructor. It may not wait; let it wake or spawn a task, inside `wouldblock::run(|| ..)`, that does";

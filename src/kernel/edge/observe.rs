@@ -76,7 +76,7 @@ pub struct TaskEvent<'a> {
 }
 
 impl<'a> TaskEvent<'a> {
-    /// An event of task `task` of a scheduler that is not this crate's: a [`Timeline`](crate::Timeline) draws those
+    /// An event of task `task` of a scheduler that is not this crate's: a [`Timeline`](crate::timeline::Timeline) draws those
     /// that it is given, whatever scheduler they are of.
     pub fn new(at: Instant, task: u64, kind: EventKind<'a>) -> TaskEvent<'a> {
         TaskEvent { at, task, kind }
