@@ -16,6 +16,9 @@ use crate::time::{Elapsed, timeout};
 
 thread_local! {
     static OUTSIDE: Cell<Option<Deadline>> = const { Cell::new(None) };
+    /// How many bodies of `green::deadline` have begun on this thread and not ended: mostly none, so that socket calls
+    /// look no further.
+    static OPEN: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Puts `deadline` in the place of the one in force, which is returned.
@@ -28,12 +31,19 @@ fn replace(deadline: Option<Deadline>) -> Option<Deadline> {
 }
 
 /// The one in force: when socket calls fail, and the limit that was set.
+#[inline]
 pub(crate) fn current() -> Option<Deadline> {
+    if OPEN.get() == 0 { None } else { nearest() }
+}
+
+#[cold]
+fn nearest() -> Option<Deadline> {
     with_local(|local| local.extras.if_any(|extras| extras.deadline))
         .unwrap_or_else(|| OUTSIDE.get())
 }
 
 /// How long it is until then, and the limit that was set.
+#[inline]
 pub(crate) fn left() -> Option<(Duration, Duration)> {
     current().map(|(at, limit)| (at.saturating_duration_since(now()), limit))
 }
@@ -41,6 +51,7 @@ pub(crate) fn left() -> Option<(Duration, Duration)> {
 /// # Errors
 ///
 /// `TimedOut`, once the limit in force has passed.
+#[inline]
 pub(crate) fn check() -> io::Result<()> {
     match left() {
         Some((Duration::ZERO, limit)) => Err(Elapsed::new(limit).into()),
@@ -126,6 +137,7 @@ pub fn deadline<T>(limit: Duration, body: impl FnOnce() -> T) -> T {
     struct Restore(Option<Deadline>);
     impl Drop for Restore {
         fn drop(&mut self) {
+            OPEN.set(OPEN.get() - 1);
             replace(self.0);
         }
     }
@@ -134,5 +146,6 @@ pub fn deadline<T>(limit: Duration, body: impl FnOnce() -> T) -> T {
     let _opened = OpenedLimit::new("`green::deadline`; use `y.wait(timeout(..))`");
     let nearest = around.into_iter().chain(new).min_by_key(|(at, _)| *at);
     let _restore = Restore(replace(nearest));
+    OPEN.set(OPEN.get() + 1);
     body()
 }

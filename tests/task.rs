@@ -601,14 +601,16 @@ fn a_generator_whose_stack_cannot_be_mapped_panics_clearly() {
 #[test]
 fn a_wait_outside_of_any_task_panics_clearly() {
     const TEXT: &str = "a wait outside of any task: there is nothing to suspend. \
-        Call it inside `wouldblock::run(|| ..)` or in a task spawned there";
+        Call it inside `wouldblock::run(|| ..)` or in a task spawned there; on another thread, and in `offload`ed code, use \
+        std's call, which blocks the thread";
     assert_eq!(panic_text(|| green::wait(pending::<()>())), TEXT);
     assert_eq!(panic_text(|| green::sleep(SECOND)), TEXT);
     assert_eq!(panic_text(green::yield_now), TEXT);
     let runtime = Builder::new().build().unwrap();
-    assert_eq!(panic_text(|| runtime.enter(green::yield_now)), TEXT);
+    let inside = panic_text(|| runtime.enter(green::yield_now));
+    assert_contains(&inside, &["in code of a run that belongs to none: in `Runtime::enter`"]);
     let handle = runtime.enter(|| green::spawn(|| ()));
-    assert_eq!(panic_text(|| runtime.enter(|| handle.join())), TEXT);
+    assert_eq!(panic_text(|| runtime.enter(|| handle.join())), inside);
 }
 
 #[test]

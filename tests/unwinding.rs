@@ -1064,12 +1064,12 @@ fn a_sleep_of_no_time_gives_one_turn_and_notices_a_cancellation_in_each_era() {
         let zero = Duration::ZERO;
         wouldblock::testing::assert_turns(1, || green::sleep(zero));
         generator::spawn(move |y| {
-            wouldblock::testing::assert_turns(1, || y.wait(time::sleep(zero)))
+            wouldblock::testing::assert_turns(1, || y.wait(time::sleep(zero)));
         })
         .join()
         .unwrap();
         future::spawn(async move {
-            wouldblock::testing::assert_turns_async(1, time::sleep(zero)).await
+            wouldblock::testing::assert_turns_async(1, time::sleep(zero)).await;
         })
         .join()
         .unwrap();

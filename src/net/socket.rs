@@ -382,6 +382,9 @@ fn record(cx: &Context<'_>, wait: Wait) -> bool {
 /// When a call that begins to wait now has to fail: after the socket's own `limit`, or with the limit in force. By
 /// the run's clock; where the thread is blocked, by the machine's.
 fn nearest(limit: Option<Duration>) -> Option<Deadline> {
+    if limit.is_none() && deadline::current().is_none() {
+        return None; // Mostly; and it takes a while to look at the clock.
+    }
     let now = if can_suspend() { now() } else { Instant::now() };
     let own = limit.map(|limit| (limit, limit));
     let ends = own.into_iter().chain(deadline::left());

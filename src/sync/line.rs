@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 
 use super::wait_queue::{Key, WaitQueue};
 use crate::kernel::door;
+use crate::kernel::edge::ending::has_left;
 use crate::kernel::edge::waker::wake_waiter;
 use crate::kernel::task::Waiter;
 use crate::kernel::wait::{self, Wait};
@@ -55,8 +56,9 @@ impl<X> Line<X> {
 
     /// Takes tasks out of the head of the line that were left there when their run ended: what they were granted would be
     /// lost to all others.
+    #[inline]
     fn skip_left(&self) {
-        loop {
+        while has_left() {
             let mut queue = self.queue.borrow_mut();
             // SAFETY: a line stays on its thread, and so do the tasks in it.
             let is_left = |waiter: &Waiter| unsafe { waiter.is_left() };

@@ -1,5 +1,6 @@
 //! When nothing can go on, and how a run ends: what is left is cancelled, the newest task first.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 
@@ -8,6 +9,17 @@ use super::observe::{Actor, EventKind, Outcome};
 use super::warn;
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::{State, Task};
+
+thread_local! {
+    /// A task of this thread was left.
+    static HAS_LEFT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a task of this thread was ever left, so that one may stand in a line.
+#[inline]
+pub(crate) fn has_left() -> bool {
+    HAS_LEFT.get()
+}
 
 impl Scheduler {
     /// A task of this scheduler is to stop where it waits, when it is next woken. Returns `false` if it was to stop
@@ -89,6 +101,7 @@ impl Scheduler {
 
     /// Leaves `tasks`, which will not end, where they are: code that waits for the end of one is not to wait for ever.
     pub(crate) fn leave(&self, tasks: &[Arc<Task>]) {
+        HAS_LEFT.set(HAS_LEFT.get() || !tasks.is_empty());
         // SAFETY: as in `wake`. First all of them, so that none wakes another.
         tasks.iter().for_each(|task| unsafe { task.local() }.state.set(State::Left));
         self.left.set(self.left.get() + tasks.len());

@@ -76,10 +76,10 @@ const OUTSIDE: &str = "a wait outside of any task: there is nothing to suspend. 
     Call it inside `wouldblock::run(|| ..)` or in a task spawned there; on another thread, and in `offload`ed code, use \
     std's call, which blocks the thread";
 
-const ASIDE: &str = "a wait outside of any task, in code that the crate calls aside: a logger, an observer, a waker, a \
-    callback, a destructor. It may not wait; let it wake or spawn a task, inside `wouldblock::run(|| ..)`, that does";
+const ASIDE: &str = "a wait outside of any task, in code of a run that belongs to none: in `Runtime::enter`, a logger, an \
+    observer, a waker, a callback, a destructor. It may not wait; let it wake or spawn a task that does \
+    (`wouldblock::run(|| ..)` runs its closure as one)";
 
-/// Why a wait is refused where no task runs.
 #[cold]
 pub(crate) fn outside() -> &'static str {
     Scheduler::with(|entered| if entered.is_none() { OUTSIDE } else { ASIDE })
