@@ -30,9 +30,10 @@ mod target;
 mod tls;
 mod urls;
 
+use std::fs::File;
 use std::io::{self, ErrorKind, Write};
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
+use std::process::{self, ExitCode};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -78,6 +79,7 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
     }
 
     let options = &arguments.options;
+    prepare(&options.out)?; // before anything that takes a while
     let mut trust = options.cacert.as_deref().map_or(Ok(Trust::mozilla()), Trust::file)?;
     let (addresses, pictures) = match named {
         Some(addresses) => (addresses, Vec::new()),
@@ -93,9 +95,6 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
             (addresses, pictures)
         }
     };
-    std::fs::create_dir_all(&options.out)
-        .map_err(|e| format!("cannot make the directory {}: {e}", options.out.display()))?;
-
     let mut ways = Vec::new();
     let mut timelines = Vec::new();
     for style in arguments.styles() {
@@ -110,6 +109,16 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
     print(&if arguments.json { report::json(&ways) } else { report::table(&ways) })?;
     draw(arguments, &timelines)?;
     Ok(ways.iter().flat_map(|way| &way.files).all(|file| file.outcome.is_ok()))
+}
+
+/// Makes the directory, unless it is there, and sees to it that files can be made in it.
+fn prepare(out: &Path) -> Result<(), String> {
+    std::fs::create_dir_all(out)
+        .map_err(|e| format!("cannot make the directory {}: {e}", out.display()))?;
+    let probe = out.join(format!(".coop_download.{}", process::id()));
+    File::create_new(&probe)
+        .and_then(|_| std::fs::remove_file(&probe))
+        .map_err(|e| format!("cannot make files in the directory {}: {e}", out.display()))
 }
 
 fn way(style: Style, list: List, pictures: &[Picture]) -> Way {

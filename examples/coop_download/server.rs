@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use log::debug;
+use log::{debug, warn};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use wouldblock::green;
 use wouldblock::net::{TcpListener, TcpStream};
@@ -78,6 +78,7 @@ impl Server {
 }
 
 fn accept(listener: &TcpListener, site: &Rc<Site>, config: Option<Arc<ServerConfig>>) {
+    let mut reported = None;
     for stream in listener.incoming() {
         match stream {
             Ok(stream) => {
@@ -93,7 +94,10 @@ fn accept(listener: &TcpListener, site: &Rc<Site>, config: Option<Arc<ServerConf
                 }));
             }
             Err(e) => {
-                debug!("a connection could not be accepted: {e}");
+                if reported != Some(e.kind()) {
+                    warn!("The server cannot accept connections: {e}; it tries again");
+                    reported = Some(e.kind());
+                }
                 green::sleep(Duration::from_millis(20)); // others give back the descriptors that are missing
             }
         }
