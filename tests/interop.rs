@@ -556,7 +556,7 @@ fn another_runtimes_block_on_may_wait_for_another_thread() {
     bounded(|| {
         let (tx, rx) = oneshot::channel();
         let thread = thread::spawn(move || tx.send(7));
-        // It keeps the thread, and all its tasks, until then: the trap that DESIGN.md speaks of.
+        // It keeps the thread, and all its tasks, until then: a trap of each executor in another.
         assert_eq!(futures::executor::block_on(rx), Ok(7));
         thread.join().unwrap().unwrap();
     });

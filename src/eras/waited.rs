@@ -2,7 +2,7 @@
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use crate::kernel::door;
 use crate::kernel::edge::registration::Registration;
@@ -44,19 +44,16 @@ impl Future for Waited {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        ready!(wait::share(cx));
-        let Some(wait) = self.wait.take() else {
-            wait::spend();
-            return Poll::Ready(());
-        };
-        if wait.what.is_parked() && wait.created_by != door::creator() {
-            // The wake came while the task did something else, or will come to another task.
-            wait::spend();
-            return Poll::Ready(());
-        }
-        if !wait::record(cx, wait) {
-            self.registration.renew(cx, wait);
-        }
-        Poll::Pending
+        wait::within_share(cx, |cx| {
+            let Some(wait) = self.wait.take() else { return Poll::Ready(()) };
+            if wait.what.is_parked() && wait.created_by != door::creator() {
+                // The wake came while the task did something else, or will come to another task.
+                return Poll::Ready(());
+            }
+            if !wait::record(cx, wait) {
+                self.registration.renew(cx, wait);
+            }
+            Poll::Pending
+        })
     }
 }

@@ -33,7 +33,7 @@ use crate::run::join::{JoinError, JoinHandle};
 /// the group returns what each of them failed with. (Being cancelled is not a failure.) This is asyncio's
 /// `TaskGroup`, with its `ExceptionGroup` (PEP 654), and trio's nursery.
 ///
-/// [`run()`](Group::run) opens one the green way; in the other eras [`running`](Group::running) is the
+/// [`run`](Group::run) opens one the green way; in the other eras [`running`](Group::running) is the
 /// operation. A panic becomes an `E` by way of `From<JoinError>`, which [`JoinError`] itself,
 /// [`std::io::Error`] and `Box<dyn Error>` have.
 ///
@@ -121,7 +121,7 @@ impl<E: From<JoinError> + Display + 'static> Group<E> {
     ///
     /// # Errors
     ///
-    /// As [`run()`](Group::run).
+    /// As [`run`](Group::run).
     ///
     /// # Panics
     ///
@@ -133,7 +133,7 @@ impl<E: From<JoinError> + Display + 'static> Group<E> {
     /// `body` is dropped, and the tasks are cancelled; where this is dropped, by an async task that is
     /// cancelled or by a `select`, it waits until they have ended; where one of them drops it, until the others
     /// have. Where it is dropped because a stack unwinds, which must not wait, they end in their next turns:
-    /// greenlets and generators that may be cancelled use [`run()`](Group::run).
+    /// greenlets and generators that may be cancelled use [`run`](Group::run).
     pub async fn running<T>(
         body: impl AsyncFnOnce(&Group<E>) -> Result<T, E>,
     ) -> Result<T, Failures<E>> {

@@ -181,8 +181,9 @@ impl WaitFor {
         matches!(self, WaitFor::Waker | WaitFor::Task(_) | WaitFor::Thing(_))
     }
 
-    /// Of two waits in one poll, the one of the higher rank is recorded. Only sockets are registered by the scheduler, so that they come first;
-    /// a task or a thing says more in a report than a time, and a time more than a waker; a turn comes soonest of all.
+    /// Of two waits in one poll, the one of the higher rank is recorded. Only sockets are registered by the scheduler, so
+    /// that they come first; a task or a thing says more in a report than a time, and a time more than a waker; a turn
+    /// comes soonest of all.
     const fn rank(self) -> u8 {
         match self {
             WaitFor::Waker => 0,

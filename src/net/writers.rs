@@ -20,8 +20,8 @@ struct State {
 }
 
 impl Writers {
-    /// Somebody is about to wait for room at `at`. False: nothing can be written any more, and nobody would
-    /// tell.
+    /// Call before waiting for room at `at`. Returns `false` if nothing can be written any more, so that no wake would
+    /// come.
     pub(super) fn expect(&self, at: Registered) -> bool {
         let mut state = self.lock();
         let same = |other: &Registered| other.id == at.id && other.reactor.ptr_eq(&at.reactor);

@@ -197,9 +197,7 @@ impl Builder {
         };
         overflow::install();
         let scheduler = Scheduler::new(clock, self.stack_size, seed, self.observers)?;
-        let patience = self.patience;
-        scheduler.patience.set(patience);
-        Ok(Runtime::new(scheduler, patience))
+        Ok(Runtime::new(scheduler, self.patience))
     }
 }
 

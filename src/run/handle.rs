@@ -32,21 +32,21 @@ use crate::task;
 /// use wouldblock::{Spawner, green, offload};
 ///
 /// wouldblock::run(|| {
-///     let handle = Spawner::current();
+///     let spawner = Spawner::current();
 ///     let sum = offload(move || {
 ///         // On another thread:
-///         let ann = handle.spawn(|| { green::yield_now(); 1 }).unwrap();
-///         let bob = handle.spawn_future(async || 2).unwrap();
+///         let ann = spawner.spawn(|| { green::yield_now(); 1 }).unwrap();
+///         let bob = spawner.spawn_future(async || 2).unwrap();
 ///         ann.join().unwrap() + bob.join().unwrap()
 ///     });
 ///     assert_eq!(green::wait(sum), 3);
 /// });
 /// ```
 ///
-/// While there is a handle, whoever has it may yet spawn a task that wakes another: a deadlock is only
+/// While there is a spawner, it may yet spawn a task that wakes another: a deadlock is only
 /// suspected then, and logged after ten seconds in which nothing moved
-/// ([`Builder::deadlock_warning`](crate::Builder::deadlock_warning)). So drop handles that are not needed.
-/// A handle does not keep the run going: that ends when its root has returned.
+/// ([`Builder::deadlock_warning`](crate::Builder::deadlock_warning)). So drop spawners that are not needed.
+/// A spawner does not keep the run going: that ends when its root has returned.
 ///
 /// What is sent from thread to thread, while both go on, a channel carries: any that wakes a
 /// [`Waker`](std::task::Waker) does, such as that of the crate `async-channel`.
@@ -159,8 +159,8 @@ fn leave(home: &Home, make: impl FnOnce() -> Order) {
 }
 
 impl Runtime {
-    /// For other threads, to spawn tasks in this runtime. They wake whoever watches its
-    /// [descriptor](Runtime::as_fd).
+    /// For other threads, to spawn tasks in this runtime. They make its
+    /// [descriptor](Runtime::as_fd) readable.
     pub fn spawner(&self) -> Spawner {
         Spawner::of(self.scheduler.home.clone())
     }
@@ -238,9 +238,9 @@ impl<T> RemoteJoinHandle<T> {
     /// use wouldblock::{Spawner, green, offload};
     ///
     /// wouldblock::run(|| {
-    ///     let handle = Spawner::current();
+    ///     let spawner = Spawner::current();
     ///     let error = offload(move || {
-    ///         let endless = handle.spawn_future(pending::<()>).unwrap();
+    ///         let endless = spawner.spawn_future(pending::<()>).unwrap();
     ///         endless.cancel();
     ///         endless.join().unwrap_err()
     ///     });

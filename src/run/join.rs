@@ -406,11 +406,12 @@ impl<T> Promise<T> {
     pub(crate) fn begin(self, code: impl FnOnce() -> T) {
         if cancel::is_cancelled() {
             self.never_begins();
+            return self.fulfil(|| {
+                let _dropped = code; // While its stack unwinds, as what a body has captured is.
+                cancel::raise_cancelled()
+            });
         }
-        self.fulfil(|| {
-            cancel::check_cancelled();
-            code()
-        });
+        self.fulfil(code);
     }
 
     /// The running task is to stop, and has not begun. Where its handle was dropped, no result says so.

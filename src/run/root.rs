@@ -1,4 +1,4 @@
-//! `run`: a scheduler and its root task, a greenlet that may borrow from whoever calls.
+//! `run`: a scheduler and its root task, a greenlet that may borrow from the caller.
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -58,7 +58,7 @@ impl Builder {
         }
     }
 
-    /// As [`run()`](Builder::run), for whoever wants to go on after a deadlock.
+    /// As [`run`](Builder::run), for a caller that goes on after a deadlock.
     ///
     /// ```
     /// use wouldblock::{Builder, green};

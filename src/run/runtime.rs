@@ -42,6 +42,7 @@ pub struct Runtime {
 
 impl Runtime {
     pub(crate) fn new(scheduler: Scheduler, patience: Option<Duration>) -> Runtime {
+        scheduler.patience.set(patience);
         Runtime { scheduler, patience, stays: PhantomData }
     }
 

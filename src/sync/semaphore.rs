@@ -280,7 +280,7 @@ impl Drop for Acquiring<'_> {
                 self.semaphore.trail.give_back(None);
                 self.semaphore.take_back(self.permits);
             }
-            Some(_) => self.semaphore.serve(), // Whoever wants less stood behind it.
+            Some(_) => self.semaphore.serve(), // Waiters that want less stood behind it.
         }
     }
 }

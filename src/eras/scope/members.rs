@@ -69,7 +69,7 @@ impl Members {
 
     pub(crate) fn leave(&self) {
         self.running.set(self.running.get() - 1);
-        if self.running.get() <= self.rest.get() {
+        if self.have_ended() {
             self.wake();
         }
     }
@@ -127,16 +127,21 @@ impl Members {
         wait::record(cx, Wait::named(self.what));
     }
 
-    /// Ready when none is left.
+    /// Whether none is left, or none but the member that waits for the others.
+    fn have_ended(&self) -> bool {
+        self.running.get() <= self.rest.get()
+    }
+
+    /// Ready when they [have ended](Members::have_ended).
     pub(crate) fn poll_empty(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.is_empty() {
+        if self.have_ended() {
             return Poll::Ready(());
         }
         self.watch(cx);
         Poll::Pending
     }
 
-    /// Waits until none is left.
+    /// Waits until they [have ended](Members::have_ended).
     pub(crate) fn wait(&self) {
         door::wait(poll_fn(|cx| self.poll_empty(cx)));
     }
@@ -148,14 +153,7 @@ impl Members {
         let tasks = self.tasks.take();
         self.rest.set(tasks.iter().any(Canceller::is_current).into());
         self.tasks.set(tasks);
-        let others_ended = |cx: &mut Context<'_>| {
-            if self.running.get() <= self.rest.get() {
-                return Poll::Ready(());
-            }
-            self.watch(cx);
-            Poll::Pending
-        };
-        cancel::shield(|| door::wait(poll_fn(others_ended)));
+        cancel::shield(|| self.wait());
     }
 
     /// Calls `body`, and returns or unwinds when none is left: they are cancelled if it unwinds, or if whoever

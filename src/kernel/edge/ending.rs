@@ -1,4 +1,4 @@
-//! When nothing can go on, and how a run ends: what is left is cancelled, the newest task first.
+//! How tasks are cancelled, and how a run ends: what is left is cancelled, the newest task first.
 
 use std::cell::Cell;
 use std::io;

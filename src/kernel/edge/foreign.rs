@@ -2,8 +2,8 @@
 //!
 //! Wakers of other executors, callbacks, observers, orders from other threads, and what is left of a task that had
 //! no stack: the scheduler calls them between two turns, or a task in the middle of an operation. Such code may
-//! panic, spawn (but for observers), wake and cancel; it must not wait, since the stack that it runs on is not its own. All of it goes
-//! through [`aside`], during which no task runs: a wait there panics, and that panic ends there too.
+//! panic, spawn (but for observers), wake and cancel; it must not wait, since the stack that it runs on is not its own.
+//! All of it goes through [`aside`], during which no task runs: a wait there panics, and that panic ends there too.
 
 use std::any::Any;
 use std::fmt;
@@ -72,12 +72,10 @@ impl Boundary {
 
 /// The text of a panic.
 pub(crate) fn message(payload: &(dyn Any + Send)) -> &str {
-    match payload.is::<Unwind>() {
-        true => {
-            "(the payload of a cancellation or time limit that was over, kept and raised again)"
-        }
-        false => warn::text_of(payload),
+    if payload.is::<Unwind>() {
+        return "(the payload of a cancellation or time limit that was over, kept and raised again)";
     }
+    warn::text_of(payload)
 }
 
 /// A waker that is no task's of this crate, kept until what it waits for has happened. It is woken and dropped

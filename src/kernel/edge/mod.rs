@@ -17,7 +17,7 @@
 //! | `extras.rs` | what few tasks have |
 //! | `inbox.rs` | wakes from other threads |
 //! | `source.rs` | the registrations of a socket that threads share |
-//! | `pulse.rs` | the turns of a thread, counted and shown |
+//! | `pulse.rs` | the turns of a thread, shown |
 //! | `watch.rs` | kernel state, turned into events for an observer |
 //! | `table.rs` | all tasks that are not done |
 //! | `entered.rs` | the scheduler that a thread has entered |

@@ -1,4 +1,4 @@
-//! The turns of this thread: counted, and shown on a [`Board`] where something outside of the thread looks at them.
+//! The turns of this thread, shown on a [`Board`] where something outside of the thread looks at them.
 //!
 //! A run that is watched, or that answers a signal, has a board; others show nothing.
 

@@ -77,8 +77,8 @@ fn stack_unwinds(before: bool) -> bool {
     !before || with_open(|open| open.unwinds.get() != 0) == Some(true)
 }
 
-/// Aborts the process, or leaves the task, if the stack that runs is unwinding: for all that would suspend. (A task whose runtime is dropped by a
-/// thread that unwinds is unwound first, and left when its cleanup would suspend.)
+/// Aborts the process, or leaves the task, if the stack that runs is unwinding: for all that would suspend. (A task whose
+/// runtime is dropped by a thread that unwinds is unwound first, and left when its cleanup would suspend.)
 #[inline]
 pub(crate) fn refuse_while_unwinding() {
     if thread::panicking() {
