@@ -196,7 +196,7 @@ fn what_is_never_empty_fails_too_when_the_time_has_passed() {
 
 #[test]
 fn what_is_there_when_the_time_passes_is_taken() {
-    virtually(|| {
+    virtually_strictly(|| {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let writer = green::spawn(move || {
             green::sleep(5 * MS);
