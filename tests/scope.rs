@@ -10,6 +10,8 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
 use util::{
     Defer, ERAS, HOUR, MS, SECOND, Trace, assert_contains, caught, in_child, let_others_run,
     logged, panic_text, run, run_in_order, spawn_running, text,
@@ -810,6 +812,98 @@ fn children_that_yield_take_turns() {
         }));
         assert_eq!(trace.take(), ["a1", "b1", "a2", "b2"]);
     });
+}
+
+#[test]
+fn a_child_is_polled_once_however_often_it_was_woken() {
+    run(|| {
+        let (polls, waker) = (Cell::new(0), RefCell::new(None::<Waker>));
+        let child = poll_fn(|cx| {
+            *waker.borrow_mut() = Some(cx.waker().clone());
+            polls.set(polls.get() + 1);
+            if polls.get() < 4 { Poll::Pending } else { Poll::Ready(()) }
+        });
+        green::wait(future::scope(async |s| {
+            let child = s.spawn(child);
+            future::yield_now().await;
+            for polled in 2..=4 {
+                let waker = waker.borrow().clone().unwrap();
+                (0..10).for_each(|_| waker.wake_by_ref());
+                future::yield_now().await;
+                future::yield_now().await;
+                assert_eq!(polls.get(), polled);
+            }
+            child.await;
+        }));
+    });
+}
+
+#[test]
+fn a_waker_of_a_child_that_is_done_wakes_no_other_child() {
+    run(|| {
+        let (polls, waker, own) = (Cell::new(0), RefCell::new(None::<Waker>), RefCell::default());
+        green::wait(future::scope(async |s| {
+            let first = poll_fn(|cx| {
+                *waker.borrow_mut() = Some(cx.waker().clone());
+                cx.waker().wake_by_ref(); // It is due once more when it is done.
+                Poll::Ready(())
+            });
+            s.spawn(first).await;
+            let second = s.spawn(poll_fn(|cx| {
+                *own.borrow_mut() = Some(cx.waker().clone());
+                polls.set(polls.get() + 1);
+                if polls.get() == 1 { Poll::Pending } else { Poll::Ready(()) }
+            }));
+            for _ in 0..5 {
+                future::yield_now().await;
+                waker.borrow().as_ref().unwrap().wake_by_ref();
+            }
+            assert_eq!(polls.get(), 1);
+            own.borrow_mut().take().unwrap().wake();
+            second.await;
+        }));
+    });
+}
+
+#[test]
+fn a_scope_is_polled_no_oftener_for_the_scopes_around_it() {
+    type Boxed<'a> = LocalBoxFuture<'a, ()>;
+    fn within(scopes: usize, future: Boxed<'_>) -> Boxed<'_> {
+        match scopes {
+            0 => future,
+            _ => within(scopes - 1, future::scope(async |s| s.spawn(future).await).boxed_local()),
+        }
+    }
+    let polls_within = |scopes| {
+        run_in_order(|| {
+            let (polls, over) = (Cell::new(0), Rc::new(Cell::new(false)));
+            let ends = over.clone();
+            let other = green::spawn(move || {
+                (0..5).for_each(|_| green::yield_now());
+                ends.set(true);
+            });
+            let mut inner = future::scope(async |s| {
+                s.spawn(async {
+                    while !over.get() {
+                        future::yield_now().await;
+                    }
+                });
+            })
+            .boxed_local();
+            let counted = poll_fn(|cx| {
+                polls.set(polls.get() + 1);
+                inner.as_mut().poll(cx)
+            });
+            green::wait(within(scopes, counted.boxed_local()));
+            other.join().unwrap();
+            polls.get()
+        })
+    };
+    let alone = polls_within(0);
+    for scopes in [1, 2, 4, 8] {
+        let polls = polls_within(scopes);
+        assert!(polls <= alone + 1, "{polls} polls within {scopes} scopes, {alone} within none");
+    }
 }
 
 #[test]

@@ -6,20 +6,25 @@ mod util;
 
 use std::cell::Cell;
 use std::future::{Future, pending, poll_fn, ready};
+use std::io::{self, Read, Write};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use futures::FutureExt;
 use futures::future::LocalBoxFuture;
+use futures::{AsyncWriteExt, FutureExt};
 use util::{ERAS, HOUR, Trace, run_in_order, spawn_running, spawn_waiting};
+use wouldblock::net::UdpSocket;
+use wouldblock::net::unix::{UnixDatagram, UnixStream};
 use wouldblock::sync::channel::{self, RecvTimeoutError};
 use wouldblock::sync::{
-    Barrier, Condvar, Event, Mutex, Queue, RwLock, Semaphore, oneshot, select, select_all,
+    Barrier, Condvar, Event, Mutex, MutexGuard, Queue, RwLock, Semaphore, oneshot, select,
+    select_all,
 };
+use wouldblock::testing::{assert_turns, assert_turns_async};
 use wouldblock::{
-    Builder, Group, JoinError, JoinHandle, as_completed, future, gather, generator, green, task,
-    time, try_gather,
+    Builder, Group, JoinError, JoinHandle, Spawner, as_completed, future, gather, generator, green,
+    task, time, try_gather,
 };
 
 /// Many times what a turn may have without waiting.
@@ -223,6 +228,287 @@ fn two_tasks_that_refill_a_channel_for_one_another_leave_the_others_their_turns(
         })
     });
     assert!(turns > 20, "{turns} turns");
+}
+
+#[test]
+fn operations_of_sockets_that_cannot_begin_leave_the_others_their_turns() {
+    type Spins = fn(Rc<(UdpSocket, UnixStream, UnixDatagram)>) -> LocalBoxFuture<'static, ()>;
+    const TOO_LONG: &str = match str::from_utf8(&[b'x'; 1000]) {
+        Ok(path) => path,
+        Err(_) => unreachable!(),
+    };
+    let operations: [(&str, Spins); 5] = [
+        ("no port", |s| {
+            async move {
+                s.0.sending_to(b"", "nowhere").await.unwrap_err();
+            }
+            .boxed_local()
+        }),
+        ("no address", |s| {
+            async move {
+                s.0.connecting("nowhere").await.unwrap_err();
+            }
+            .boxed_local()
+        }),
+        ("no path", |_| {
+            UnixStream::connecting(TOO_LONG).map(|to| drop(to.unwrap_err())).boxed_local()
+        }),
+        ("no path to send to", |s| {
+            async move { drop(s.2.sending_to(b"", TOO_LONG).await.unwrap_err()) }.boxed_local()
+        }),
+        ("flush", |s| async move { AsyncWriteExt::flush(&mut &s.1).await.unwrap() }.boxed_local()),
+    ];
+    for (name, operation) in operations {
+        let turns = turns_beside(|| {
+            let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let (stream, datagram) =
+                (UnixStream::pair().unwrap().0, UnixDatagram::unbound().unwrap());
+            let sockets = Rc::new((udp, stream, datagram));
+            future::spawn(async move {
+                for _ in 0..MANY {
+                    operation(sockets.clone()).await;
+                }
+            })
+        });
+        assert!((20..200).contains(&turns), "{name}: {turns} turns");
+    }
+}
+
+#[test]
+fn results_that_are_there_leave_the_others_their_turns() {
+    type Finished = fn() -> LocalBoxFuture<'static, ()>;
+    let awaits: [(&str, Finished); 4] = [
+        ("as_completed", || {
+            let mut all = as_completed((0..MANY).map(|_| green::spawn(|| ())));
+            async move { while all.next_result().await.is_some() {} }.boxed_local()
+        }),
+        ("gather", || gather((0..MANY).map(|_| green::spawn(|| ()))).map(drop).boxed_local()),
+        ("try_gather", || {
+            let tasks = (0..MANY).map(|_| green::spawn(|| Ok::<_, JoinError>(())));
+            try_gather(tasks).map(drop).boxed_local()
+        }),
+        ("remote handles", || {
+            let handle = Spawner::current();
+            let tasks: Vec<_> = (0..MANY).map(|_| handle.spawn(|| ()).unwrap()).collect();
+            async move {
+                for task in tasks {
+                    task.await.unwrap();
+                }
+            }
+            .boxed_local()
+        }),
+    ];
+    let mut wrong = Vec::new();
+    for era in ERAS {
+        for (name, awaits) in awaits {
+            let turns = turns_beside(|| {
+                let waits = awaits();
+                (0..10).for_each(|_| green::yield_now()); // They all have ended.
+                spawn_waiting(era, waits, ())
+            });
+            if !(30..200).contains(&turns) {
+                wrong.push(format!("{name} in {era}: {turns} turns"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn green_calls_with_nothing_to_wait_for_leave_the_others_their_turns() {
+    struct Shared {
+        value: Mutex<()>,
+        changed: Condvar,
+        to_nobody: channel::Sender<()>,
+        from_nobody: channel::Receiver<()>,
+    }
+    impl Shared {
+        /// Taken without a share, which only what is tested is to spend.
+        fn lock(&self) -> MutexGuard<'_, ()> {
+            self.value.try_lock().unwrap()
+        }
+    }
+    type Call = fn(&Shared);
+    const NO_TIME: Duration = Duration::ZERO;
+    let calls: [(&str, Call); 11] = [
+        ("timeout of what is ready", |_| green::timeout(HOUR, || ()).unwrap()),
+        ("timeout of no time", |_| {
+            green::timeout(NO_TIME, || green::sleep(HOUR)).unwrap_err();
+        }),
+        ("scope", |_| green::scope(|_| ())),
+        ("try_scope", |_| green::try_scope(|_| Err::<(), _>(())).unwrap_err()),
+        ("group", |_| {
+            let failed = || io::Error::other("on purpose");
+            Group::run(|_| Err::<(), _>(failed())).unwrap_err();
+        }),
+        ("wait_while", |s| drop(s.changed.wait_while(s.lock(), |()| false))),
+        ("wait_timeout_while", |s| {
+            drop(s.changed.wait_timeout_while(s.lock(), HOUR, |()| false));
+        }),
+        ("wait_timeout_while of no time", |s| {
+            drop(s.changed.wait_timeout_while(s.lock(), NO_TIME, |()| true));
+        }),
+        ("send to nobody", |s| assert!(s.to_nobody.send(()).is_err())),
+        ("receive from nobody", |s| assert!(s.from_nobody.recv().is_err())),
+        ("iter of nothing", |s| assert_eq!(s.from_nobody.iter().next(), None)),
+    ];
+    let mut wrong = Vec::new();
+    for era in ERAS {
+        for (name, call) in calls {
+            let turns = turns_beside(|| {
+                let shared = Shared {
+                    value: Mutex::new(()),
+                    changed: Condvar::new(),
+                    to_nobody: channel::unbounded().0,
+                    from_nobody: channel::unbounded().1,
+                };
+                spawn_running(era, move || (0..MANY).for_each(|_| call(&shared)))
+            });
+            if !(20..200).contains(&turns) {
+                wrong.push(format!("{name} in {era}: {turns} turns"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn green_limits_that_have_passed_let_through_what_is_ready_however_often() {
+    run_in_order(|| {
+        let (sender, receiver) = channel::unbounded();
+        for n in 0..MANY {
+            sender.send(n).unwrap();
+            assert_eq!(green::timeout(Duration::ZERO, || receiver.recv()), Ok(Ok(n)));
+            assert_eq!(green::timeout(Duration::ZERO, || green::wait(ready(n))), Ok(n));
+        }
+        let mut pair = UnixStream::pair().unwrap();
+        for n in 0..MANY {
+            Write::write_all(&mut pair.0, &[n as u8]).unwrap();
+            let read = || Read::read(&mut pair.1, &mut [0]);
+            assert_eq!(green::timeout(Duration::ZERO, read).unwrap().unwrap(), 1);
+        }
+    });
+}
+
+#[test]
+fn green_code_that_only_does_what_is_ready_can_be_cancelled() {
+    type Spins = fn(&Mutex<()>);
+    let spins: [Spins; 4] = [
+        |mutex| drop(mutex.lock()),
+        |_| green::wait(ready(())),
+        |_| green::scope(|_| ()),
+        |mutex| green::timeout(HOUR, || drop(mutex.lock())).unwrap(),
+    ];
+    for era in ERAS {
+        for spin in spins {
+            run_in_order(|| {
+                let done = Rc::new(Cell::new(0));
+                let counts = done.clone();
+                let task = spawn_running(era, move || {
+                    let mutex = Mutex::new(());
+                    for _ in 0..10 * MANY {
+                        spin(&mutex);
+                        counts.set(counts.get() + 1);
+                    }
+                });
+                green::yield_now();
+                task.cancel();
+                let error = task.join().expect_err("it is cancelled");
+                assert!(error.is_cancelled());
+                assert!((1..MANY).contains(&done.get()), "{done:?} in {era}");
+            });
+        }
+    }
+}
+
+#[test]
+fn what_is_there_comes_before_a_cancellation_however_much_of_the_turn_is_used_up() {
+    for used in 0..70 {
+        run_in_order(|| {
+            let own = Rc::new(Cell::new(None::<JoinHandle<()>>));
+            let (handle, received) = (own.clone(), Rc::new(Cell::new(false)));
+            let receives = received.clone();
+            let task = green::spawn(move || {
+                let (sender, receiver) = oneshot::channel();
+                sender.send(()).unwrap();
+                let mutex = Mutex::new(());
+                (0..used).for_each(|_| drop(mutex.lock()));
+                handle.take().unwrap().cancel();
+                receiver.recv().unwrap();
+                receives.set(true);
+                green::sleep(HOUR);
+            });
+            own.set(Some(task));
+            green::sleep(HOUR / 2);
+            assert!(received.get(), "with {used} used up");
+        });
+    }
+}
+
+#[test]
+fn a_sleep_of_no_time_gives_one_turn_also_where_the_share_is_spent() {
+    run_in_order(|| {
+        let mutex = Mutex::new(());
+        let spend = |all| (0..all).for_each(|_| drop(mutex.lock()));
+        assert_turns(1, || {
+            spend(64);
+            green::sleep(Duration::ZERO);
+        });
+        let in_a_future = assert_turns_async(2, async {
+            spend(64);
+            time::sleep(Duration::ZERO).await;
+            spend(63); // The sleep has spent one.
+            future::yield_now().await;
+        });
+        green::wait(in_a_future);
+    });
+}
+
+#[test]
+fn a_runtime_dropped_inside_of_a_task_leaves_the_task_its_share() {
+    let inner = |_| {
+        let inner = Builder::new().build().unwrap();
+        inner.enter(|| drop(green::spawn(|| ())));
+        inner
+    };
+    let all: Vec<_> = (0..50).map(inner).collect();
+    let turns = turns_beside(|| {
+        green::spawn(|| {
+            for inner in all {
+                drop(inner); // Its task has its one turn here.
+                (0..MANY / 50).for_each(|_| green::wait(ready(())));
+            }
+        })
+    });
+    assert!((20..200).contains(&turns), "{turns} turns");
+}
+
+/// Nothing can be suspended where a future is dropped since its task was cancelled.
+#[test]
+fn a_destructor_may_look_at_conditions_and_limits_while_its_task_is_torn_down() {
+    struct Busy(Trace);
+    impl Drop for Busy {
+        fn drop(&mut self) {
+            let (value, changed) = (Mutex::new(()), Condvar::new());
+            for _ in 0..MANY {
+                drop(changed.wait_while(value.try_lock().unwrap(), |()| false));
+                green::timeout(HOUR, || ()).unwrap();
+            }
+            self.0.say("dropped");
+        }
+    }
+    run_in_order(|| {
+        let trace = Trace::new();
+        let busy = Busy(trace.clone());
+        let task = future::spawn(async move {
+            let _busy = busy;
+            pending::<()>().await;
+        });
+        green::yield_now();
+        task.cancel();
+        assert!(task.join().unwrap_err().is_cancelled());
+        assert_eq!(trace.take(), ["dropped"]);
+    });
 }
 
 #[test]

@@ -198,10 +198,9 @@ impl Future for YieldNow {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if std::mem::replace(&mut self.yielded, true) {
-            return Poll::Ready(());
-        }
-        wait::another_turn(cx)
+        // Polled again after it was ready, it gives another turn: it never completes without one.
+        self.yielded = !self.yielded;
+        if self.yielded { wait::another_turn(cx) } else { Poll::Ready(()) }
     }
 }
 

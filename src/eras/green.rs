@@ -24,7 +24,7 @@ use std::future::IntoFuture;
 use std::mem::replace;
 use std::time::Duration;
 
-use crate::kernel::cancel;
+use crate::kernel::cancel::{self, Limit};
 use crate::kernel::coroutine::{Fiber, Switch};
 use crate::kernel::door;
 use crate::kernel::edge::entered::now;
@@ -33,6 +33,7 @@ use crate::kernel::edge::unwinding;
 use crate::kernel::here::in_task;
 use crate::kernel::task::Body;
 use crate::run::join::{JoinHandle, Promise};
+use crate::run::may_wait::within_budget;
 use crate::run::spawn::{fiber, launch};
 use crate::task;
 use crate::time::{self, Elapsed};
@@ -160,7 +161,7 @@ pub fn yield_now() {
 /// Nothing is lost.
 #[track_caller]
 pub fn sleep(duration: Duration) {
-    wait(time::sleep(duration));
+    if duration.is_zero() { yield_now() } else { wait(time::sleep(duration)) } // One turn, whatever the budget.
 }
 
 /// Sets a time limit for all that `body` does: when it passes, the stack is unwound from wherever `body`
@@ -199,14 +200,15 @@ pub fn sleep(duration: Duration) {
 #[track_caller]
 pub fn timeout<T>(limit: Duration, body: impl FnOnce() -> T) -> Result<T, Elapsed> {
     assert!(in_task(), "a time limit outside of any task: call it inside `wouldblock::run(|| ..)`");
-    match now().checked_add(limit) {
+    let deadline = now().checked_add(limit);
+    within_budget(|| match deadline {
         Some(deadline) => {
             let what = "`green::timeout`; use `y.wait(timeout(..))`";
             let deadline = Cell::new(Some(deadline));
-            door::with_limit(what, &deadline, body).ok_or_else(|| Elapsed::new(limit))
+            Limit::hold(what, &deadline, body).ok_or_else(|| Elapsed::new(limit))
         }
         None => Ok(body()),
-    }
+    })
 }
 
 /// Runs `body`, and then, whatever becomes of it, `cleanup`, which may wait.

@@ -21,6 +21,7 @@
 
 use std::any::Any;
 use std::cell::Cell;
+use std::mem::replace;
 use std::ptr;
 use std::time::Instant;
 
@@ -57,10 +58,14 @@ fn passed<'a>() -> Option<&'a Limit<'a>> {
     limits_in_force().filter(|limit| limit.deadline.get().is_some_and(|end| end <= now)).last()
 }
 
-/// As [`check`], where the turn is given up only because its budget is used up. A time limit is raised at the second time
-/// here: the operation that comes next may be ready, and wins then, but a loop of such operations is to end.
+/// As [`check`], where the turn is given up only because its budget is used up. A cancellation or time limit is raised at
+/// the second time here: the operation that comes next may be ready, and wins then, but a loop of such ones is to end.
 pub(crate) fn check_between_operations() {
-    check_cancelled();
+    let noticed =
+        || with_local(|local| local.extras.with(|extras| replace(&mut extras.noticed, true)));
+    if is_cancelled() && noticed() == Some(true) {
+        raise_cancelled();
+    }
     if let Some(limit) = passed().filter(|limit| limit.noticed.replace(true)) {
         raise(&limit.raised, Boundary::Limit(limit.serial));
     }

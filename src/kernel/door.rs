@@ -7,7 +7,6 @@
 //! Cancellation (`cancel.rs`) is raised here too: an operation is polled first, so that one that has completed wins; a
 //! task that would have to wait then is unwound instead, if it was cancelled.
 
-use std::cell::Cell;
 use std::future::{Future, IntoFuture};
 use std::mem::ManuallyDrop;
 use std::panic::Location;
@@ -16,7 +15,7 @@ use std::ptr;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use super::cancel::{self, Limit};
+use super::cancel;
 use super::coroutine;
 use super::edge::entered::outside;
 use super::edge::unwinding;
@@ -177,17 +176,4 @@ pub(crate) fn completed() {
     if is_spent() {
         give_turn();
     }
-}
-
-/// Runs `body` under a time limit: see [`Limit::hold`]. One that has passed at once completes without waiting.
-pub(crate) fn with_limit<T>(
-    what: &'static str,
-    deadline: &Cell<Option<Instant>>,
-    body: impl FnOnce() -> T,
-) -> Option<T> {
-    let result = Limit::hold(what, deadline, body);
-    if result.is_none() {
-        completed();
-    }
-    result
 }

@@ -210,12 +210,12 @@ macro_rules! stream {
                 self.inner.poll(cx, Direction::Write, |s| send_vectored(s, bufs))
             }
 
-            fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Poll::Ready(Ok(()))
+            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                wait::within_share(cx, |_| Poll::Ready(Ok(())))
             }
 
-            fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Poll::Ready(self.shutdown(Shutdown::Write))
+            fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                wait::within_share(cx, |_| Poll::Ready(self.shutdown(Shutdown::Write)))
             }
         }
     };

@@ -24,6 +24,7 @@ use super::turn::can_suspend;
 use crate::deadline;
 use crate::kernel::door;
 use crate::kernel::reactor::Direction;
+use crate::kernel::wait;
 use crate::time::{Sleep, timeout};
 
 /// A TCP connection: [`std::net::TcpStream`] that suspends the task where that one blocks the thread.

@@ -1,7 +1,19 @@
-//! Whether the caller can be suspended.
+//! Whether the caller can be suspended, and operations that cannot begin.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::Poll;
 
 use crate::kernel::edge::unwinding;
 use crate::kernel::here::in_task;
+use crate::kernel::wait;
+
+/// What an operation comes to that cannot begin: within the task's budget for this turn, like any other.
+pub(super) async fn failed<T>(error: io::Error) -> io::Result<T> {
+    let mut error = Some(error);
+    let fail = |error: &mut Option<_>| Poll::Ready(error.take().expect("polled until it is ready"));
+    Err(poll_fn(|cx| wait::within_share(cx, |_| fail(&mut error))).await)
+}
 
 /// Whether there is a task that can be suspended. None can while its stack unwinds or its panic hook runs, since
 /// the thread would stay panicking for all other tasks: what has to wait then blocks the thread, as std's calls do.

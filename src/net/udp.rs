@@ -11,6 +11,7 @@ use super::addr::{ToSocketAddrs, first_of, resolve};
 use super::datagram::datagram;
 use super::inner::{Inner, limits, socket, stds, three_eras};
 use super::socket::Readiness;
+use super::turn::failed;
 use crate::kernel::reactor::Direction;
 
 /// A UDP socket: [`std::net::UdpSocket`] that suspends the task where that one blocks the thread.
@@ -173,10 +174,14 @@ impl UdpSocket {
         let mut lookup = address.looking_up();
         async {
             let known = lookup.known(); // What costs no look-up is no operation of its own.
-            let to = first(&match known {
-                Some(addresses) => addresses?,
-                None => lookup.await?,
-            })?;
+            let to = match known {
+                Some(found) => found.and_then(|addresses| first(&addresses)),
+                None => first(&lookup.await?),
+            };
+            let to = match to {
+                Ok(to) => to,
+                Err(e) => return failed(e).await,
+            };
             self.inner.operation(Direction::Write, |s| s.send_to(buf, to)).await
         }
     }

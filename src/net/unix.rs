@@ -26,7 +26,7 @@ use super::inner::{
 use super::listener::{AtLimit, listen_at, listener, unless_aborted};
 use super::socket::Readiness;
 use super::stream::{receive, send, send_vectored, stream, total};
-use super::turn::can_suspend;
+use super::turn::{can_suspend, failed};
 use crate::kernel::door;
 use crate::kernel::reactor::Direction;
 use crate::kernel::wait;
@@ -418,7 +418,12 @@ impl UnixDatagram {
         path: P,
     ) -> impl Future<Output = io::Result<usize>> + use<'a, P> {
         let address = SocketAddr::from_pathname(path);
-        async { self.sending_to_addr(buf, &address?).await }
+        async {
+            match address {
+                Ok(address) => self.sending_to_addr(buf, &address).await,
+                Err(e) => failed(e).await,
+            }
+        }
     }
 
     /// The operation of [`send_to_addr`](UnixDatagram::send_to_addr): `y.wait(..)` or `.await` it.

@@ -2,9 +2,10 @@
 
 use crate::kernel::cancel;
 use crate::kernel::coroutine::with_open;
+use crate::kernel::door;
 use crate::kernel::edge::observe::Era;
 use crate::kernel::here::{current, in_task};
-use crate::kernel::wait;
+use crate::kernel::wait::{is_spent, spend, this_turn};
 
 /// Whether there is a running task, and it can be suspended here: it cannot while it is torn down, by unwinding or
 /// by dropping its future. A destructor that locks what is free, sends where there is room, or removes its
@@ -19,7 +20,22 @@ pub(crate) fn may_wait() -> bool {
 /// others run first.
 #[inline]
 pub(crate) fn may_take() -> bool {
-    !wait::is_spent() || !may_wait()
+    !is_spent() || !may_wait()
+}
+
+/// Calls the code of a green verb that may complete without any operation, within the task's budget for this turn: where
+/// that is used up, each other ready task has a turn first. It uses one of the budget, unless the code has used some.
+#[track_caller]
+pub(crate) fn within_budget<T>(verb: impl FnOnce() -> T) -> T {
+    if !may_take() {
+        door::give_turn();
+    }
+    let budget = this_turn().budget.get();
+    let value = verb();
+    if this_turn().budget.get() == budget {
+        spend();
+    }
+    value
 }
 
 /// Whether the running task's future has been cancelled, and is not polled but dropped.

@@ -9,6 +9,7 @@ use crate::inspect::deadlock::Deadlock;
 use crate::kernel::edge::entered::refuse_nesting;
 use crate::kernel::edge::warn;
 use crate::kernel::scheduler::{Progress, Scheduler};
+use crate::kernel::wait::this_turn;
 use crate::run::stack_size;
 
 /// A scheduler that is driven by hand.
@@ -116,7 +117,9 @@ impl Runtime {
 impl Drop for Runtime {
     fn drop(&mut self) {
         if !self.scheduler.is_closing() {
+            let budget = this_turn().budget.get(); // Of the task that drops this, if one does.
             self.scheduler.enter(|| close(self));
+            this_turn().budget.set(budget);
         }
     }
 }

@@ -12,6 +12,7 @@ use super::mutex::{Locking, MutexGuard};
 use super::wait_queue::Key;
 use crate::kernel::door;
 use crate::kernel::wait::{self, Wait};
+use crate::run::may_wait::within_budget;
 use crate::time::{now, timeout};
 
 /// [`std::sync::Condvar`] for the tasks of one thread: gives up a mutex until somebody says that what it guards
@@ -93,11 +94,12 @@ impl Condvar {
         mut guard: MutexGuard<'a, T>,
         mut condition: impl FnMut(&mut T) -> bool,
     ) -> MutexGuard<'a, T> {
-        while condition(&mut *guard) {
-            guard = self.wait(guard);
-        }
-        door::completed();
-        guard
+        within_budget(|| {
+            while condition(&mut *guard) {
+                guard = self.wait(guard);
+            }
+            guard
+        })
     }
 
     /// As [`wait`](Condvar::wait), but waits for a notification for `limit` at most. The lock is waited for
@@ -142,15 +144,16 @@ impl Condvar {
         mut condition: impl FnMut(&mut T) -> bool,
     ) -> (MutexGuard<'a, T>, WaitTimeoutResult) {
         let begin = now();
-        loop {
-            let holds = condition(&mut *guard);
-            let left = limit.saturating_sub(now().saturating_duration_since(begin));
-            if !holds || left.is_zero() {
-                door::completed();
-                return (guard, WaitTimeoutResult(holds));
+        within_budget(|| {
+            loop {
+                let holds = condition(&mut *guard);
+                let left = limit.saturating_sub(now().saturating_duration_since(begin));
+                if !holds || left.is_zero() {
+                    return (guard, WaitTimeoutResult(holds));
+                }
+                guard = self.wait_timeout(guard, left).0;
             }
-            guard = self.wait_timeout(guard, left).0;
-        }
+        })
     }
 
     /// The operation behind [`wait`](Condvar::wait): `y.wait(condvar.waiting(guard))`,

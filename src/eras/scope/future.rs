@@ -5,17 +5,16 @@
 //! wakes the scope.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::{Future, pending, poll_fn};
 use std::marker::PhantomData;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::{AcqRel, Release};
+use std::sync::atomic::Ordering::AcqRel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
-
-use slab::Slab;
 
 use super::members::First;
 use crate::kernel::edge::foreign::ForeignWaker;
@@ -126,7 +125,8 @@ async fn drive<'env, T>(
 ) -> Option<T> {
     let mut body = pin!(body);
     let mut result = None;
-    let mut children = Slab::new();
+    let mut children = BTreeMap::new();
+    let mut keys = 0..;
     let ready = Arc::new(Ready::default());
     let mut polled = |cx: &mut Context<'_>| {
         let waker = ForeignWaker::of(cx);
@@ -146,17 +146,17 @@ async fn drive<'env, T>(
                 return Poll::Ready(None);
             }
             for child in scope.new.take() {
-                let index = children.vacant_key();
-                children.insert((child, Arc::new(ChildWaker::new(index, ready.clone()))));
-                due.push(index);
+                let key = keys.next().expect("there are fewer than 2^64 children");
+                children.insert(key, (child, Arc::new(ChildWaker::new(key, ready.clone()))));
+                due.push(key);
             }
             let before = children.len();
-            for index in due.drain(..) {
-                let Some((child, waker)) = children.get_mut(index) else { continue };
-                waker.is_due.store(false, Release);
+            for key in due.drain(..) {
+                let Some((child, waker)) = children.get_mut(&key) else { continue };
+                waker.is_due.swap(false, AcqRel); // This poll sees what came before the wakes that it ends.
                 let waker = Waker::from(Arc::clone(waker));
                 if child.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
-                    drop(children.remove(index));
+                    drop(children.remove(&key));
                 }
                 if is_stopped() {
                     return Poll::Ready(None);
@@ -270,7 +270,7 @@ struct Ready(Mutex<Due>);
 
 #[derive(Default)]
 struct Due {
-    children: Vec<usize>,
+    children: Vec<u64>,
     scope: Option<ForeignWaker>,
 }
 
@@ -281,7 +281,8 @@ impl Ready {
 }
 
 struct ChildWaker {
-    index: usize,
+    /// No other child of the scope has it, also not later: a waker that outlives its child wakes no other.
+    key: u64,
     /// It is among those to be polled.
     is_due: AtomicBool,
     ready: Arc<Ready>,
@@ -289,19 +290,23 @@ struct ChildWaker {
 
 impl ChildWaker {
     /// Of a child that is to be polled for the first time.
-    fn new(index: usize, ready: Arc<Ready>) -> ChildWaker {
-        ChildWaker { index, is_due: AtomicBool::new(true), ready }
+    fn new(key: u64, ready: Arc<Ready>) -> ChildWaker {
+        ChildWaker { key, is_due: AtomicBool::new(true), ready }
     }
 }
 
 impl Wake for ChildWaker {
     fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
         if self.is_due.swap(true, AcqRel) {
             return;
         }
         let scope = {
             let mut due = self.ready.lock();
-            due.children.push(self.index);
+            due.children.push(self.key);
             due.scope.take() // One wake will do: the next poll leaves it again.
         };
         if let Some(scope) = scope {

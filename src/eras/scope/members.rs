@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use crate::kernel::cancel;
+use crate::kernel::cancel::{self, Limit};
 use crate::kernel::door;
 use crate::kernel::edge::entered::now;
 use crate::kernel::edge::opened::Opened;
@@ -200,7 +200,7 @@ impl Members {
         body: impl FnOnce() -> Result<T, E>,
         fail: impl FnOnce(E),
     ) -> Option<T> {
-        self.enclose(|| match door::with_limit(what, &self.stopped, body)? {
+        self.enclose(|| match Limit::hold(what, &self.stopped, body)? {
             Ok(value) => Some(value),
             Err(error) => {
                 fail(error);

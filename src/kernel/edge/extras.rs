@@ -16,6 +16,8 @@ pub(crate) struct Extras {
     pub(crate) values: Vec<Value>,
     /// What is called when the task is done, in this order.
     pub(crate) callbacks: VecDeque<Callback>,
+    /// It had been cancelled when the budget of a turn was used up, and was not unwound then.
+    pub(crate) noticed: bool,
     /// When its socket calls fail.
     pub(crate) deadline: Option<Deadline>,
 }
