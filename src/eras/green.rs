@@ -24,6 +24,7 @@ use std::future::IntoFuture;
 use std::mem::replace;
 use std::time::Duration;
 
+use crate::deadline;
 use crate::kernel::cancel::{self, Limit};
 use crate::kernel::coroutine::{Fiber, Switch};
 use crate::kernel::door;
@@ -191,12 +192,11 @@ pub fn sleep(duration: Duration) {
 ///
 /// # Cancellation
 ///
-/// What `body` had done so far is lost but for what its destructors keep. Around a read, that may be bytes which the
-/// reader has taken from the connection and keeps on its stack, in silence: the next read begins in the middle.
-/// std's `read_line`, `read_until`, `read_to_string`, `read_exact`, `lines`, `write_all` lose such bytes, and so do
-/// those who read a message in several steps and keep it in a local variable (tungstenite's `read`, many clients of
-/// databases). A single `read` loses none. Use [`deadline`] there, which fails instead; or close the connection when
-/// the time has passed.
+/// What `body` had done so far is lost but for what its destructors keep. Around a buffered read, these may be bytes that
+/// the reader has taken from the connection and keeps on its stack; the next read then begins in the middle, without
+/// an error. std's `read_line`, `read_until`, `read_to_string`, `read_exact`, `lines` and `write_all` lose such bytes, and
+/// so does code that reads a message in several steps (tungstenite's `read`, many clients of databases). A single
+/// `read` loses none. Use [`deadline`] there, which fails instead, or close the connection when the time has passed.
 #[track_caller]
 pub fn timeout<T>(limit: Duration, body: impl FnOnce() -> T) -> Result<T, Elapsed> {
     assert!(in_task(), "a time limit outside of any task: call it inside `wouldblock::run(|| ..)`");
@@ -242,7 +242,7 @@ pub fn timeout<T>(limit: Duration, body: impl FnOnce() -> T) -> Result<T, Elapse
 /// `cleanup` is not cancelled: put a time limit inside of `body`, not around this, and keep it short.
 pub fn finally<T>(body: impl FnOnce() -> T, cleanup: impl FnOnce()) -> T {
     let result = unwinding::catch(body);
-    cancel::shield(cleanup);
+    cancel::shield(|| deadline::without(cleanup));
     result.unwrap_or_else(|payload| unwinding::unwind_with(payload))
 }
 

@@ -26,7 +26,6 @@ use std::ptr;
 use std::time::Instant;
 
 use super::edge::entered::now;
-use super::edge::extras::Deadline;
 use super::edge::foreign::{Boundary, Unwind};
 use super::edge::opened::{Opened, OpenedLimit};
 use super::edge::unwinding::{catch, count, leave, unwind_with};
@@ -184,24 +183,20 @@ impl Limit<'_> {
 /// Runs `cleanup` with cancellation, and the time limits around it, held off until it has returned.
 pub(crate) fn shield<T>(cleanup: impl FnOnce() -> T) -> T {
     /// The limits outside.
-    struct Unshield(*const (), Option<Deadline>);
+    struct Unshield(*const ());
     impl Drop for Unshield {
         fn drop(&mut self) {
             with_local(|local| {
                 local.shields.set(local.shields.get() - 1);
                 local.limits.set(self.0);
-                if self.1.is_some() {
-                    local.extras.with(|extras| extras.deadline = self.1);
-                }
             });
         }
     }
     // Outside of any task, there is none to shield. The cleanup of a generator may begin there and go on in a task.
     let limits = with_local(|local| {
         local.shields.set(local.shields.get() + 1);
-        let deadline = local.extras.if_any(|extras| extras.deadline.take());
-        Unshield(local.limits.replace(ptr::null()), deadline)
+        local.limits.replace(ptr::null())
     });
-    let _unshield = limits.map(|limits| (limits, Opened::one(|open| &open.shields)));
+    let _unshield = limits.map(|limits| (Unshield(limits), Opened::one(|open| &open.shields)));
     cleanup()
 }

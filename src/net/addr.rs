@@ -10,6 +10,7 @@ use std::vec;
 
 use super::turn::can_suspend;
 use crate::deadline;
+use crate::kernel::door;
 use crate::kernel::wait;
 use crate::offload::{Offload, Pool, begin};
 
@@ -99,7 +100,7 @@ pub(crate) fn resolve(address: impl ToSocketAddrs) -> io::Result<Vec<SocketAddr>
     let mut lookup = address.looking_up();
     match lookup.known() {
         Some(result) => result,
-        None if can_suspend() => deadline::wait(lookup),
+        None if can_suspend() => door::wait(lookup),
         None => futures_lite::future::block_on(lookup),
     }
 }
@@ -200,7 +201,13 @@ impl Future for Lookup {
             State::Known(result) => wait::within_share(cx, |_| {
                 Poll::Ready(result.take().expect("polled until it is ready"))
             }),
-            State::Asking(offload) => Pin::new(offload).poll(cx),
+            State::Asking(offload) => match Pin::new(offload).poll(cx) {
+                Poll::Ready(found) => Poll::Ready(found),
+                Poll::Pending => {
+                    deadline::pending(cx)?;
+                    Poll::Pending
+                }
+            },
         }
     }
 }

@@ -105,7 +105,7 @@ impl<S: AsRawFd> Inner<S> {
         direction: Direction,
         mut call: impl FnMut(&S) -> io::Result<R>,
     ) -> io::Result<R> {
-        deadline::check()?;
+        begin()?;
         if !self.is_nonblocking() {
             return self.socket.blocking_io(direction, self.limit(direction).get(), call);
         }
@@ -127,7 +127,7 @@ impl<S: AsRawFd> Inner<S> {
         if self.is_nonblocking() {
             return self.green(direction, call);
         }
-        deadline::check()?;
+        begin()?;
         let limit = self.limit(direction).get();
         let mut left = limit.unwrap_or(Duration::MAX);
         let mut pauses = Pauses::new();
@@ -187,6 +187,7 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
         let this = &mut *self;
         loop {
+            deadline::begin()?; // Here, so that a socket which is ready for another call does not end in a loop.
             match this.inner.attempt(this.direction, &mut this.call) {
                 Err(e) if would_block(&e) => {}
                 result => return Poll::Ready(result),
@@ -248,13 +249,24 @@ impl Pauses {
     }
 }
 
+/// How a green call begins: see [`deadline::begin`]. One that fails is one of the turn's operations: code that makes it
+/// again and again starves no other task.
+#[inline]
+fn begin() -> io::Result<()> {
+    deadline::begin().map(drop).inspect_err(|_| {
+        if can_suspend() {
+            door::completed();
+        }
+    })
+}
+
 /// The green way to pause: suspends the task; where there is none to suspend, blocks the thread.
 ///
 /// # Errors
 ///
 /// As [`pausing`].
 pub(super) fn pause(duration: Duration) -> io::Result<()> {
-    let duration = within_limit(duration)?;
+    let duration = until_deadline(duration)?;
     match can_suspend() {
         true => door::wait(time::sleep(duration)),
         false => thread::sleep(duration),
@@ -262,16 +274,16 @@ pub(super) fn pause(duration: Duration) -> io::Result<()> {
     Ok(())
 }
 
-/// The operation of pausing, until the time limit in force ends at the latest.
+/// The operation of pausing, until the deadline in force at the latest.
 ///
 /// # Errors
 ///
-/// That limit has passed.
+/// The deadline has passed.
 pub(super) fn pausing(duration: Duration) -> io::Result<time::Sleep> {
-    Ok(time::sleep(within_limit(duration)?))
+    Ok(time::sleep(until_deadline(duration)?))
 }
 
-fn within_limit(pause: Duration) -> io::Result<Duration> {
+fn until_deadline(pause: Duration) -> io::Result<Duration> {
     deadline::check()?;
     Ok(deadline::left().map_or(pause, |(left, _)| pause.min(left)))
 }

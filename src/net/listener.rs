@@ -88,7 +88,7 @@ macro_rules! listener {
             ///
             /// The kernel's. At the limit on open descriptors it is none (std's fails): a warning is
             /// logged, and accepting is tried again after 1 ms, 2, 4, .. at most every 100 ms, until there
-            /// is a descriptor.
+            /// is a descriptor. `TimedOut` if a [`green::deadline`](crate::green::deadline) around this passes first.
             ///
             /// # Blocking
             ///

@@ -7,7 +7,7 @@
 //! after the read. Where no further event is to come, the guess is not made: after the end of the stream
 //! (bytes and end may come as one event), and once there were urgent data (a read stops at their mark). Nor
 //! is it made after a read of more than [`SHORT`]: in the middle of a large body, more has come meanwhile. Nor
-//! where nobody will wait for the event: outside of a task, and while a stack unwinds.
+//! where no call will wait for the event: outside of a task, while a stack unwinds, and past a `green::deadline`.
 
 use std::fmt;
 use std::future::Future;
@@ -22,10 +22,9 @@ use std::time::{Duration, Instant};
 
 use super::turn::can_suspend;
 use super::writers::Writers;
-use crate::deadline;
+use crate::deadline::{self, too_late};
 use crate::kernel::door;
 use crate::kernel::edge::entered::now;
-use crate::kernel::edge::extras::Deadline;
 use crate::kernel::edge::registration::Registration;
 use crate::kernel::edge::source::{EVENTS, News, Source, poll_one};
 use crate::kernel::edge::unwinding;
@@ -96,7 +95,7 @@ impl<S: AsRawFd> Socket<S> {
         }
         if direction == Direction::Read && self.drained.load(Ordering::Relaxed) {
             self.drained.store(false, Ordering::Relaxed);
-            if can_suspend() {
+            if can_suspend() && deadline::check().is_ok() {
                 count_would_block();
                 return Attempt::WouldBlock;
             }
@@ -162,14 +161,13 @@ impl<S: AsRawFd> Socket<S> {
         limit: Option<Duration>,
         mut call: impl FnMut(&S) -> io::Result<R>,
     ) -> io::Result<R> {
-        let mut until = None;
+        let mut end = None;
         loop {
             match self.attempt(direction, &mut call) {
                 Attempt::Done(result) => return result,
-                Attempt::Spent => door::give_turn(),
+                Attempt::Spent => door::yield_now(),
                 Attempt::WouldBlock => {
-                    let deadline = *until.get_or_insert_with(|| nearest(limit));
-                    self.wait(direction, deadline)?;
+                    self.wait(direction, *end.get_or_insert_with(|| nearest(limit)))?;
                 }
             }
         }
@@ -182,10 +180,11 @@ impl<S: AsRawFd> Socket<S> {
         direction: Direction,
         mut call: impl FnMut(&S) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
+        let late = deadline::begin()?;
         // Libraries poll for whatever reason, and mostly nothing has come: the reactor knows.
         let id = match direction {
             // (While a stack unwinds, the reactor is not asked.)
-            Direction::Read if !unwinding::unwinds() => {
+            Direction::Read if !late && !unwinding::unwinds() => {
                 self.with_reactor(|r, id| (!r.is_ready(id, direction)).then_some(id))
             }
             _ => None,
@@ -211,8 +210,8 @@ impl<S: AsRawFd> Socket<S> {
                 }
             },
         };
-        deadline::check()?;
-        if !record(cx, wait_for(id, direction)) {
+        deadline::pending(cx)?;
+        if !wait::record(cx, wait_for(id, direction)) {
             let waiter = Waiter::waker(cx.waker().clone());
             Scheduler::with(|scheduler| {
                 let scheduler = scheduler.expect("registered with it");
@@ -230,21 +229,21 @@ impl<S: AsRawFd> Socket<S> {
 
     /// Suspends the task, or blocks the thread, until the socket may be ready.
     #[inline]
-    fn wait(&self, direction: Direction, deadline: Option<Deadline>) -> io::Result<()> {
+    fn wait(&self, direction: Direction, end: Option<End>) -> io::Result<()> {
         if !can_suspend() {
-            return block_thread(self.source.fd(), direction, deadline);
+            return block_thread(self.source.fd(), direction, end);
         }
         let looked = look(&self.source, &self.writers, direction);
         let (id, ready) = looked.expect("a task has a scheduler")?;
-        match deadline {
+        match end {
             _ if ready => return Ok(()),
-            Some((deadline, limit)) if now() >= deadline => {
+            Some(end) if now() >= end.at => {
                 door::completed();
-                return Err(Elapsed::new(limit).into());
+                return Err(end.error());
             }
             _ => {}
         }
-        door::pause(Wait { deadline: deadline.map(|(at, _)| at), ..wait_for(id, direction) });
+        door::pause(Wait { deadline: end.map(|end| end.at), ..wait_for(id, direction) });
         Ok(())
     }
 
@@ -322,9 +321,12 @@ impl Future for Readiness<'_> {
             wait::spend();
             return Poll::Ready(Ok(()));
         }
-        deadline::check()?;
+        if let Err(e) = deadline::pending(cx) {
+            let ready = is_ready_now(fd, direction); // The reactor may not have heard of it yet.
+            return Poll::Ready(if ready { Ok(()) } else { Err(e) });
+        }
         let wait = wait_for(id, direction);
-        if !record(cx, wait) {
+        if !wait::record(cx, wait) {
             self.registration.renew(cx, wait);
         }
         Poll::Pending
@@ -334,10 +336,10 @@ impl Future for Readiness<'_> {
 /// On a thread without a scheduler: leaves the wait for a generator to yield, for whoever resumes it has to watch
 /// the descriptor. An error, where there is no such generator.
 fn wait_by_hand(cx: &Context<'_>, fd: RawFd, direction: Direction) -> Poll<io::Error> {
-    if let Err(e) = deadline::check() {
+    if let Err(e) = deadline::pending(cx) {
         return Poll::Ready(e);
     }
-    match record(cx, wait_for(SourceId::unregistered(fd), direction)) {
+    match wait::record(cx, wait_for(SourceId::unregistered(fd), direction)) {
         true => Poll::Pending,
         false => Poll::Ready(io::Error::new(io::ErrorKind::Unsupported, MOVED)),
     }
@@ -369,26 +371,31 @@ fn wait_for(id: SourceId, direction: Direction) -> Wait {
     })
 }
 
-/// As [`wait::record`]; the wait ends with the [`green::deadline`](crate::green::deadline) in force, where there is one.
-fn record(cx: &Context<'_>, wait: Wait) -> bool {
-    let Some((at, _)) = deadline::current() else { return wait::record(cx, wait) };
-    // What has no room in the record still shortens the wait of what has.
-    wait::record(cx, Wait { deadline: Some(at), ..wait }) || {
-        wait::record(cx, Wait::until(at));
-        false
+/// When a call fails, and of which limit.
+#[derive(Clone, Copy)]
+struct End {
+    at: Instant,
+    limit: Duration,
+    is_deadline: bool,
+}
+
+impl End {
+    fn error(self) -> io::Error {
+        match self.is_deadline {
+            true => too_late(self.limit),
+            false => Elapsed::new(self.limit).into(),
+        }
     }
 }
 
-/// When a call that begins to wait now has to fail: after the socket's own `limit`, or with the limit in force. By
-/// the run's clock; where the thread is blocked, by the machine's.
-fn nearest(limit: Option<Duration>) -> Option<Deadline> {
-    if limit.is_none() && deadline::current().is_none() {
-        return None; // Mostly; and it takes a while to look at the clock.
-    }
+/// When a call fails that begins to wait now: after the socket's own `limit`, or at the deadline in force. By the run's
+/// clock; where the thread is blocked, by the machine's.
+fn nearest(limit: Option<Duration>) -> Option<End> {
+    let own = limit.map(|limit| (limit, limit, false));
+    let deadline = deadline::left().map(|(left, limit)| (left, limit, true));
+    let (left, limit, is_deadline) = own.into_iter().chain(deadline).min()?; // Mostly none: no clock is looked at.
     let now = if can_suspend() { now() } else { Instant::now() };
-    let own = limit.map(|limit| (limit, limit));
-    let ends = own.into_iter().chain(deadline::left());
-    ends.filter_map(|(left, limit)| Some((now.checked_add(left)?, limit))).min_by_key(|end| end.0)
+    Some(End { at: now.checked_add(left)?, limit, is_deadline })
 }
 
 /// Registers the socket unless it is, and says whether it is worth a try already. `None`: this thread has no
@@ -427,20 +434,18 @@ fn wake_those(find: impl FnOnce(Option<&mut Reactor<Waiter>>, &mut Vec<Waiter>))
 const LONGEST_FOR_ROOM: i32 = 100;
 
 /// Waits for one descriptor, on a thread that has nothing else to do, until it is worth a try.
-fn block_thread(fd: RawFd, direction: Direction, deadline: Option<Deadline>) -> io::Result<()> {
+fn block_thread(fd: RawFd, direction: Direction, end: Option<End>) -> io::Result<()> {
     let longest = match direction {
         Direction::Read => i32::MAX,
         Direction::Write => LONGEST_FOR_ROOM,
     };
     loop {
-        let left = |(end, _): Deadline| end.saturating_duration_since(Instant::now());
-        let left = deadline.map_or(Duration::MAX, left);
+        let left = |end: End| end.at.saturating_duration_since(Instant::now());
+        let left = end.map_or(Duration::MAX, left);
         let ms = left.as_micros().div_ceil(1000).min(longest as u128) as i32;
-        match (poll_one(fd, EVENTS[direction as usize], ms), deadline) {
+        match (poll_one(fd, EVENTS[direction as usize], ms), end) {
             (Ok(true), _) => return Ok(()),
-            (Ok(false), Some((deadline, limit))) if Instant::now() >= deadline => {
-                return Err(Elapsed::new(limit).into());
-            }
+            (Ok(false), Some(end)) if Instant::now() >= end.at => return Err(end.error()),
             (Ok(false), _) if direction == Direction::Write => return Ok(()),
             (Ok(false), _) => {}
             (Err(e), _) if e.kind() == io::ErrorKind::Interrupted => {}

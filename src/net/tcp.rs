@@ -106,7 +106,8 @@ impl TcpStream {
     /// # Errors
     ///
     /// That of the look-up, or those of all addresses, each with its address: the text names them, and the kind is
-    /// that of the last. (`raw_os_error` is `None`.)
+    /// that of the last. (`raw_os_error` is `None`.) `TimedOut` if a [`green::deadline`](crate::green::deadline) around
+    /// this passes first.
     ///
     /// # Blocking
     ///
@@ -117,14 +118,21 @@ impl TcpStream {
     /// The attempts are given up.
     pub fn connect<A: ToSocketAddrs>(address: A) -> io::Result<TcpStream> {
         if can_suspend() {
-            return deadline::wait(TcpStream::connecting(address));
+            return door::wait(TcpStream::connecting(address));
         }
         let connect = |address: SocketAddr| {
-            deadline::check()?;
-            TcpStream::from_std(match deadline::left() {
-                Some((left, _)) => net::TcpStream::connect_timeout(&address, left)?,
-                None => net::TcpStream::connect(address)?,
-            })
+            let connected = match deadline::left() {
+                Some((left, limit)) => {
+                    let left = left.max(Duration::from_nanos(1)); // std refuses zero.
+                    let connected = net::TcpStream::connect_timeout(&address, left);
+                    connected.map_err(|e| match e.kind() {
+                        io::ErrorKind::TimedOut => deadline::too_late(limit),
+                        _ => e,
+                    })
+                }
+                None => net::TcpStream::connect(address),
+            };
+            TcpStream::from_std(connected?)
         };
         first_of(connect::WHAT, &resolve(address)?, connect)
     }

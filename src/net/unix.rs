@@ -73,7 +73,8 @@ impl UnixStream {
     ///
     /// # Errors
     ///
-    /// The kernel's: no such path, nobody listens there. The text names the address; `raw_os_error` is `None`.
+    /// The kernel's: no such path, nobody listens there. The text names the address; `raw_os_error` is `None`. In a task,
+    /// `TimedOut` if a [`green::deadline`](crate::green::deadline) around this passes first.
     ///
     /// # Blocking
     ///
@@ -189,8 +190,9 @@ impl Future for Connecting {
             let address = address.inspect_err(|_| wait::spend())?;
             let connected = match this.attempt(&address) {
                 Err(e) if would_block(&e) => {
+                    let pause = pausing(this.pauses.next());
+                    this.pause = Some(pause.map_err(|e| named("connect to", &address, e))?);
                     this.address = Some(Ok(address));
-                    this.pause = Some(pausing(this.pauses.next())?);
                     continue;
                 }
                 connected => connected.map_err(|e| named("connect to", &address, e)),

@@ -18,12 +18,19 @@ pub(crate) struct Extras {
     pub(crate) callbacks: VecDeque<Callback>,
     /// It had been cancelled when the budget of a turn was used up, and was not unwound then.
     pub(crate) noticed: bool,
-    /// When its socket calls fail.
+    /// The one in force.
     pub(crate) deadline: Option<Deadline>,
 }
 
-/// The end of a time limit, and how long that was when it was set.
-pub(crate) type Deadline = (Instant, Duration);
+/// When socket calls fail: see `green::deadline`.
+#[derive(Clone, Copy)]
+pub(crate) struct Deadline {
+    pub(crate) at: Instant,
+    /// What was set.
+    pub(crate) limit: Duration,
+    /// How many calls have begun since then.
+    pub(crate) late: u32,
+}
 
 /// A value that the task has for itself.
 #[derive(Clone)]
