@@ -58,7 +58,16 @@ pub(crate) struct Reactor<W> {
     /// Lines in which somebody still stood when the first was woken.
     unfinished: Vec<(SourceId, Direction)>,
     next: NonZeroU32,
+    wakes: Wakes<W>,
+}
+
+/// Where waiters go when they leave their lines for an event: the scheduler takes them from here, and wakes them.
+#[derive(Debug)]
+struct Wakes<W> {
+    woken: VecDeque<W>,
+    /// How many stand in line.
     waiting: usize,
+    /// How many have polled, and may have lost interest.
     polling: usize,
 }
 
@@ -92,13 +101,28 @@ impl<W> Line<W> {
         self.waiters.is_empty() && self.poller.is_none()
     }
 
-    /// Wakes the first in line; says whether the line is to be looked at again.
-    fn wake_first(&mut self, woken: &mut Vec<W>) -> bool {
+    /// Wakes the first in line. Returns whether the line is to be looked at again.
+    fn wake_first(&mut self, wakes: &mut Wakes<W>) -> bool {
         let Some((_, waiter)) = self.waiters.pop_front() else { return false };
-        woken.push(waiter);
+        wakes.waiting -= 1;
+        wakes.woken.push_back(waiter);
         let list = !self.waiters.is_empty() && !self.listed;
         self.listed |= list;
         list
+    }
+
+    fn wake_poller(&mut self, wakes: &mut Wakes<W>) {
+        let Some(poller) = self.poller.take() else { return };
+        wakes.polling -= 1;
+        wakes.woken.push_back(poller);
+    }
+
+    /// The socket is worth a try by each waiter.
+    fn wake_all(&mut self, wakes: &mut Wakes<W>) {
+        self.ready = true;
+        wakes.waiting -= self.waiters.len();
+        wakes.woken.extend(self.waiters.drain(..).map(|(_, waiter)| waiter));
+        self.wake_poller(wakes);
     }
 }
 
@@ -118,8 +142,7 @@ impl<W> Reactor<W> {
             handle,
             unfinished: Vec::new(),
             next: NonZeroU32::MIN,
-            waiting: 0,
-            polling: 0,
+            wakes: Wakes { woken: VecDeque::new(), waiting: 0, polling: 0 },
         })
     }
 
@@ -133,7 +156,17 @@ impl<W> Reactor<W> {
 
     /// How many stand in line, and how many have polled and may have lost interest.
     pub(crate) fn waiting(&self) -> (usize, usize) {
-        (self.waiting, self.polling)
+        (self.wakes.waiting, self.wakes.polling)
+    }
+
+    /// The next waiter to wake. Its waker may be code of the user's: the reactor must not be borrowed then.
+    #[inline]
+    pub(crate) fn next_woken(&mut self) -> Option<W> {
+        self.wakes.woken.pop_front()
+    }
+
+    pub(crate) fn has_woken(&self) -> bool {
+        !self.wakes.woken.is_empty()
     }
 
     /// The id under which `source` is registered here, if it is.
@@ -216,7 +249,7 @@ impl<W> Reactor<W> {
         match self.line(id, direction) {
             Some(line) if !line.ready => {
                 line.waiters.push_back((ticket, waiter));
-                self.waiting += 1;
+                self.wakes.waiting += 1;
                 Ok(ticket)
             }
             _ => Err(waiter),
@@ -237,7 +270,7 @@ impl<W> Reactor<W> {
         match self.line(id, direction) {
             Some(line) => {
                 let old = line.poller.replace(waiter);
-                self.polling += usize::from(old.is_none());
+                self.wakes.polling += usize::from(old.is_none());
                 Ok(old)
             }
             None => Err(waiter),
@@ -254,25 +287,19 @@ impl<W> Reactor<W> {
         let line = self.line(id, direction)?;
         let at = line.waiters.iter().position(|&(at, _)| at == ticket)?;
         let (_, waiter) = line.waiters.remove(at)?;
-        self.waiting -= 1;
+        self.wakes.waiting -= 1;
         Some(waiter)
     }
 
-    /// Adds the waiters of each line that `news` ends to `woken`; forgets the slot of a closed socket.
-    fn hear(&mut self, id: SourceId, news: News, woken: &mut Vec<W>) {
+    /// Wakes the waiters of each line that `news` ends; forgets the slot of a closed socket.
+    fn hear(&mut self, id: SourceId, news: News) {
         let slot = self.slots.get_mut(id.index as usize);
         let Some(slot) = slot.filter(|slot| slot.generation == id.generation) else { return };
         let lines = match news {
             News::Closed => &mut slot.lines[..],
             News::Ended => &mut slot.lines[Direction::Write as usize..],
         };
-        for line in lines {
-            line.ready = true;
-            self.waiting -= line.waiters.len();
-            self.polling -= usize::from(line.poller.is_some());
-            woken.extend(line.waiters.drain(..).map(|(_, waiter)| waiter));
-            woken.extend(line.poller.take());
-        }
+        lines.iter_mut().for_each(|line| line.wake_all(&mut self.wakes));
         if let News::Closed = news {
             self.slots.remove(id.index as usize);
         }
@@ -280,54 +307,44 @@ impl<W> Reactor<W> {
 
     /// Where the kernel refuses to say what is ready: sleeps for a moment, and wakes all who wait for a socket, to try.
     #[cold]
-    fn do_without_events(&mut self, timeout: Option<Duration>, woken: &mut Vec<W>) {
+    fn do_without_events(&mut self, timeout: Option<Duration>) {
         std::thread::sleep(timeout.unwrap_or(BLIND).min(BLIND));
         self.events.clear();
-        for (_, slot) in &mut self.slots {
-            for line in &mut slot.lines {
-                line.ready = true;
-                self.waiting -= line.waiters.len();
-                self.polling -= usize::from(line.poller.is_some());
-                woken.extend(line.waiters.drain(..).map(|(_, waiter)| waiter));
-                woken.extend(line.poller.take());
-            }
-        }
+        let lines = self.slots.iter_mut().flat_map(|(_, slot)| &mut slot.lines);
+        lines.for_each(|line| line.wake_all(&mut self.wakes));
     }
 
-    /// Asks the kernel what became ready, sleeping in it up to `timeout` (`None`: until something is).
-    /// Returns whether the bell was rung; whoever is to be woken is added to `woken`.
+    /// Asks the kernel what became ready, sleeping in it up to `timeout` (`None`: until something is). Returns whether the
+    /// bell was rung; [`next_woken`](Reactor::next_woken) gives the waiters of what is ready.
     ///
     /// # Errors
     ///
     /// The kernel's error. This has slept up to 10 ms, so that the caller may call it again.
-    pub(crate) fn poll(
-        &mut self,
-        timeout: Option<Duration>,
-        woken: &mut Vec<W>,
-    ) -> io::Result<bool> {
-        let before = woken.len();
+    pub(crate) fn poll(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         for (id, direction) in std::mem::take(&mut self.unfinished) {
-            let Some(line) = self.line(id, direction) else { continue };
+            let slot = self.slots.get_mut(id.index as usize);
+            let Some(slot) = slot.filter(|slot| slot.generation == id.generation) else { continue };
+            let line = &mut slot.lines[direction as usize];
             line.listed = false;
-            // Whoever was woken may have taken all there was, and met no `WouldBlock`: the kernel knows.
+            // The task that was woken may have taken all there was, and met no `WouldBlock`: the kernel knows.
             let events = EVENTS[direction as usize];
             line.ready = line.ready && poll_one(id.fd(), events, 0).unwrap_or(true);
-            if line.ready && line.wake_first(woken) {
+            if line.ready && line.wake_first(&mut self.wakes) {
                 self.unfinished.push((id, direction));
             }
         }
-        let mut timeout = if woken.len() > before { Some(Duration::ZERO) } else { timeout };
+        let mut timeout = if self.has_woken() { Some(Duration::ZERO) } else { timeout };
         let sleep = timeout.filter(|timeout| !timeout.is_zero());
         let end = sleep.and_then(|sleep| Instant::now().checked_add(sleep));
         while let Err(e) = self.poll.poll(&mut self.events, timeout) {
             if e.kind() != io::ErrorKind::Interrupted {
-                self.do_without_events(timeout, woken);
+                self.do_without_events(timeout);
                 return Err(e);
             }
             // A signal has come. Whoever sleeps its time out is to be sure that nothing has moved.
             timeout = end.map(|end| end.saturating_duration_since(Instant::now())).or(timeout);
         }
-        let (mut rung, mut polled) = (false, Vec::new());
+        let mut rung = false;
         for event in &self.events {
             let Token(token) = event.token();
             rung |= event.token() == BELL; // It has no slot.
@@ -345,20 +362,17 @@ impl<W> Reactor<W> {
                 if !ready || line.is_empty() {
                     continue;
                 }
-                polled.extend(line.poller.take());
-                if line.wake_first(woken) {
+                if line.wake_first(&mut self.wakes) {
                     let index = (token & 0xffff_ffff) as u32;
                     let id = SourceId::new(slot.fd, index, slot.generation);
                     self.unfinished.push((id, direction));
                 }
+                line.wake_poller(&mut self.wakes);
             }
         }
-        self.waiting -= woken.len() - before;
-        self.polling -= polled.len();
-        woken.append(&mut polled);
         if rung {
             let news = std::mem::take(&mut *self.handle.news());
-            news.into_iter().for_each(|(id, news)| self.hear(id, news, woken));
+            news.into_iter().for_each(|(id, news)| self.hear(id, news));
         }
         Ok(rung)
     }
@@ -379,19 +393,18 @@ impl<W> Reactor<W> {
     }
 }
 
-/// Sends `news` of a socket to the reactors where it is registered. Those who waited at `here`, the reactor of this thread,
-/// are added to `woken`.
+/// Sends `news` of a socket to the reactors where it is registered. The waiters at `here`, the reactor of this thread, are
+/// then to be woken.
 pub(crate) fn announce<W>(
     news: News,
     registrations: Vec<Registered>,
     mut here: Option<&mut Reactor<W>>,
-    woken: &mut Vec<W>,
 ) {
     for at in registrations {
         if at.send(news, here.as_ref().map(|here| &here.handle))
             && let Some(here) = &mut here
         {
-            here.hear(at.id, news, woken);
+            here.hear(at.id, news);
         }
     }
 }

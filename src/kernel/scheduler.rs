@@ -374,26 +374,16 @@ impl Scheduler {
     /// if no event came. Returns `false` if nothing has moved.
     pub(crate) fn poll(&self, timeout: Option<Duration>, idle: bool) -> bool {
         let begun = Instant::now();
-        let mut ready = Vec::new();
         self.counters.polls.set(self.counters.polls.get() + 1);
-        let polled =
-            here().pulse.asleep(timeout, || self.reactor.borrow_mut().poll(timeout, &mut ready));
-        let mut any = polled.as_ref().is_ok_and(|rung| *rung) || !ready.is_empty();
+        let polled = here().pulse.asleep(timeout, || self.reactor.borrow_mut().poll(timeout));
+        let mut any = polled.as_ref().is_ok_and(|rung| *rung) || self.reactor.borrow().has_woken();
         // After an error, the inbox is drained too. This does not count as an event, so that a virtual clock still
         // advances.
         let rung = polled.unwrap_or_else(|refused| {
             self.end_without_events(&refused);
             true
         });
-        self.watch.on_behalf_of(Actor::Socket, || {
-            for waiter in ready {
-                if let Waiter::Task(task) = &waiter {
-                    // SAFETY: tasks in this reactor's lines were spawned on this thread.
-                    unsafe { task.local() }.ticket.set(None); // The reactor has removed it.
-                }
-                self.wake_waiter(waiter);
-            }
-        });
+        self.watch.on_behalf_of(Actor::Socket, || self.wake_woken());
         if rung {
             self.take_in();
         }
@@ -402,6 +392,17 @@ impl Scheduler {
         self.pace.polled(begun, now);
         self.polled.set(self.clock.tick(self.clock.at(|| now)) as u32);
         any
+    }
+
+    /// Wakes the tasks, and calls the wakers, that the reactor has taken out of its lines.
+    pub(crate) fn wake_woken(&self) {
+        while let Some(waiter) = { self.reactor.borrow_mut().next_woken() } {
+            if let Waiter::Task(task) = &waiter {
+                // SAFETY: tasks in this reactor's lines were spawned on this thread.
+                unsafe { task.local() }.ticket.set(None); // The reactor has removed it.
+            }
+            self.wake_waiter(waiter);
+        }
     }
 
     /// Carries out what other threads have left: wakes of tasks, and orders.

@@ -26,7 +26,7 @@ use crate::deadline::{self, too_late};
 use crate::kernel::door;
 use crate::kernel::edge::entered::now;
 use crate::kernel::edge::registration::Registration;
-use crate::kernel::edge::source::{EVENTS, News, Source, poll_one};
+use crate::kernel::edge::source::{EVENTS, News, Registered, Source, poll_one};
 use crate::kernel::edge::unwinding;
 use crate::kernel::reactor::{Direction, Reactor, announce};
 use crate::kernel::scheduler::Scheduler;
@@ -250,13 +250,13 @@ impl<S: AsRawFd> Socket<S> {
     fn deregister(&mut self) {
         self.writers.forget(self.source.fd());
         let registrations = self.source.take();
-        wake_those(|here, woken| announce(News::Closed, registrations, here, woken));
+        announce_here(News::Closed, registrations);
     }
 
     /// Wakes whoever waits to write, on this socket or a clone of it: they cannot any more.
     pub(super) fn end_writing(&self) {
         let registrations = self.writers.end();
-        wake_those(|here, woken| announce(News::Ended, registrations, here, woken));
+        announce_here(News::Ended, registrations);
     }
 }
 
@@ -417,15 +417,14 @@ fn look(
     })
 }
 
-/// Wakes those whom `find`, given the reactor of this thread if there is one, has found.
-fn wake_those(find: impl FnOnce(Option<&mut Reactor<Waiter>>, &mut Vec<Waiter>)) {
-    let mut woken = Vec::new();
+/// Sends `news` of a socket to where it is registered, and wakes the waiters that the reactor of this thread has.
+fn announce_here(news: News, registrations: Vec<Registered>) {
     Scheduler::with(|scheduler| match scheduler {
-        Some(s) => {
-            find(Some(&mut s.reactor.borrow_mut()), &mut woken);
-            woken.into_iter().for_each(|waiter| s.wake_waiter(waiter));
+        Some(scheduler) => {
+            announce(news, registrations, Some(&mut scheduler.reactor.borrow_mut()));
+            scheduler.wake_woken();
         }
-        None => find(None, &mut woken),
+        None => announce::<Waiter>(news, registrations, None),
     });
 }
 

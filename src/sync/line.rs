@@ -58,7 +58,14 @@ impl<X> Line<X> {
     /// lost to all others.
     #[inline]
     fn skip_left(&self) {
-        while has_left() {
+        if has_left() {
+            self.take_left_out();
+        }
+    }
+
+    #[cold]
+    fn take_left_out(&self) {
+        loop {
             let mut queue = self.queue.borrow_mut();
             // SAFETY: a line stays on its thread, and so do the tasks in it.
             let is_left = |waiter: &Waiter| unsafe { waiter.is_left() };

@@ -26,7 +26,7 @@
 //!   wait: what was just handed to it goes to the next in line. Who has been handed something by the time its
 //!   limit passes has it: a completed operation wins.
 //! * **What is always ready starves no other task.** An operation that is ready goes on in the same turn; but
-//!   after 64 of them (locks, messages, permits, socket calls) the task gives each other ready task a turn before
+//!   after 128 of them (locks, messages, permits, socket calls) the task gives each other ready task a turn before
 //!   the next. So a `RefCell` borrow is not to be held across any of these calls. `try_lock`, `try_send` and the
 //!   like never give up the turn. (tokio's cooperative budget.)
 //! * **What wakes never waits**: unlocking, giving back a permit, `set`, `notify_one`, `try_send` may be called
