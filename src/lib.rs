@@ -258,7 +258,7 @@
 //!
 //! # When something goes wrong
 //!
-//! An error is written for whoever reads it at two in the morning: what happened, to which task, what to do.
+//! An error is written for a person who reads it at two in the morning: what happened, to which task, what to do.
 //!
 //! * **A deadlock.** When no task is ready, asleep, or waiting for a socket or for [`offload()`]ed work, and
 //!   no code keeps a waker, [`run()`] panics with a report ([`Builder::try_run`] returns it):
@@ -301,7 +301,7 @@
 //!
 //!   ```text
 //!   task 2 "fetch" (green, spawned at src/main.rs:15:24) panicked: index out of bounds: the len is 0 but the
-//!   index is 3, and nobody joined it to learn of it
+//!   index is 3, and no task joined it to get the error
 //!   ```
 //!
 //! * **A wait in a destructor while a stack unwinds** would leave the thread panicking for every other task.

@@ -1,6 +1,6 @@
 //! Sleeping, time limits, and the time as tasks see it.
 //!
-//! Times are rounded up to whole milliseconds: nobody is woken early.
+//! Times are rounded up to whole milliseconds: no task is woken early.
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
@@ -63,7 +63,7 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 #[derive(Debug)]
 #[must_use = "an operation does nothing until it is waited for"]
 pub struct Sleep {
-    /// `None`: so far in the future that no clock can say it.
+    /// `None`: so far in the future that the clock cannot represent it.
     deadline: Option<Instant>,
     /// It gives a turn first.
     gives_turn: bool,

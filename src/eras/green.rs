@@ -1,7 +1,7 @@
 //! The green era: stackful coroutines, in plain straight-line code.
 //!
-//! gevent's answer, and Stackless Python's and Lua's before it: give each task a stack of its own, and it
-//! can wait anywhere, at any depth, in functions that know nothing of it. Nobody sees the yield.
+//! gevent's answer, and Stackless Python's and Lua's before it: give each task a stack of its own, and it can wait
+//! anywhere, at any depth, in functions that know nothing of it. The yield is invisible in the code.
 //!
 //! ```
 //! use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Generators as Python 2.5 to 3.3 had them: PEP 342's `send`, `throw` and `close`, PEP 380's `yield from`.
 //!
-//! A [`Generator`] needs no scheduler and no task: whoever holds it resumes it by hand. The first era
-//! (`eras/generator.rs`) is a scheduler that does just that.
+//! A [`Generator`] needs no scheduler and no task: its owner resumes it by hand. The first era (`eras/generator.rs`)
+//! is a scheduler that does just that.
 //!
 //! ```text
 //!             resume, send(s), throw(p), close            yield_(y), yield_from(g)
@@ -22,7 +22,7 @@ use crate::kernel::edge::unwinding;
 use crate::kernel::edge::warn;
 use crate::run::stack_size;
 
-/// A coroutine that yields `Y`s to whoever resumes it, takes `S`s from there, and returns an `R`.
+/// A coroutine that yields `Y`s to its resumer, is sent `S`s by it, and returns an `R`.
 ///
 /// It runs on a stack of its own, so that it may yield from any depth that its [`Yielder`] is passed to.
 /// Nothing runs before it is first resumed. Dropping it closes it, again at each further `yield_` if the body swallows
@@ -128,7 +128,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         self.fiber = Some(fiber);
     }
 
-    /// Runs up to the first `yield_`, so that there is somebody to `send` to. (In Python: `next(g)`.)
+    /// Runs up to the first `yield_`, so that a `send` has where to arrive. (In Python: `next(g)`.)
     ///
     /// # Panics
     ///
@@ -350,15 +350,15 @@ pub enum Thrown {
 }
 
 impl<Y: 'static, S: 'static> Yielder<Y, S> {
-    /// Gives `value` to whoever resumed the generator, and returns what the next `send` sends.
+    /// Gives `value` to the resumer, and returns what the next `send` sends.
     ///
     /// Unwinds from here when the generator is closed or something is thrown into it.
     ///
     /// # Panics
     ///
-    /// With what is thrown; and where the generator cannot yield: outside of its own body (in a task that
-    /// it spawned), or inside of a [`green::timeout`](crate::green::timeout), whose limit would go on
-    /// for whoever resumed it (PEP 789).
+    /// With what is thrown; and where the generator cannot yield: outside of its own body (in a task that it
+    /// spawned), or inside of a [`green::timeout`](crate::green::timeout), whose limit would go on for its resumer
+    /// (PEP 789).
     #[inline]
     #[track_caller]
     pub fn yield_(&self, value: Y) -> S {
@@ -484,7 +484,7 @@ impl<Y, S> Line<Y, S> {
     }
 }
 
-/// The one value that says nothing, as an `S`.
+/// The unit value, as an `S`.
 #[track_caller]
 fn nothing<S: 'static>() -> S {
     let mut unit = Some(());

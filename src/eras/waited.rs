@@ -8,7 +8,7 @@ use crate::kernel::door;
 use crate::kernel::edge::registration::Registration;
 use crate::kernel::wait::{self, Wait};
 
-/// Waiting for a [`Wait`] is ready once, when what it says may have happened.
+/// A [`Wait`] is ready once, when what it describes may have happened.
 ///
 /// ```
 /// use wouldblock::{generator::{Generator, GeneratorState, Yielder}, Wait, green, time};

@@ -28,7 +28,7 @@ struct News {
 }
 
 impl News {
-    fn tell(&self, key: usize) {
+    fn announce(&self, key: usize) {
         self.ended.borrow_mut().push_back(key);
         if let Some(waiter) = self.waiter.take() {
             waker::wake_waiter(waiter);
@@ -48,8 +48,8 @@ impl<T: 'static> Tasks<T> {
         let (news, entry) = (self.news.clone(), self.handles.vacant_entry());
         let key = entry.key();
         match handle.is_elsewhere() {
-            true => news.tell(key), // Asked, it says so.
-            false => handle.canceller().at_end(move || news.tell(key)),
+            true => news.announce(key), // Asked, it says so.
+            false => handle.canceller().at_end(move || news.announce(key)),
         }
         entry.insert(handle);
     }

@@ -242,19 +242,19 @@ impl Trail {
     pub(crate) fn left_by(&self, step: Option<Step>) {
         self.last.set(step);
         if let Some(key) = self.key.get() {
-            trail::tell_again(key, step);
+            trail::update(key, step);
         }
     }
 
     /// What an operation that waits for it leaves at the door.
     pub(crate) fn wait(&self) -> Wait {
         let thing = |key| WaitFor::Thing(Thing(Name::Trail(key)));
-        Wait::new(self.key.get().or_else(|| self.tell()).map_or(WaitFor::Waker, thing))
+        Wait::new(self.key.get().or_else(|| self.register()).map_or(WaitFor::Waker, thing))
     }
 
     #[cold]
-    fn tell(&self) -> Option<TrailKey> {
-        self.key.set(trail::tell(self.kind, self.last.get()));
+    fn register(&self) -> Option<TrailKey> {
+        self.key.set(trail::register(self.kind, self.last.get()));
         self.key.get()
     }
 }

@@ -177,7 +177,7 @@ impl Fiber {
     pub(crate) fn start<F: FnOnce() + 'static>(&mut self, job: F) -> Switch {
         /// # Safety
         ///
-        /// `job` is a `ManuallyDrop<F>` that nobody else moves or drops.
+        /// `job` is a `ManuallyDrop<F>` that no other code moves or drops.
         unsafe fn run<F: FnOnce()>(job: *mut ()) {
             let bomb = AbortOnDrop;
             // SAFETY: the caller's; `start`, whose frame it lies in, waits for this to be done: it is the

@@ -19,7 +19,7 @@ use super::cancel;
 use super::coroutine;
 use super::edge::entered::outside;
 use super::edge::unwinding;
-use super::edge::waker::{NOBODY, VTABLE};
+use super::edge::waker::{NO_TASK, VTABLE};
 use super::here::{current, in_task, running_task, with_local, with_task};
 use super::task::Waiter;
 use super::wait::{Record, Wait, WaitCell, WaitFor, is_own, is_spent, spend, this_turn};
@@ -31,7 +31,7 @@ fn own_waker() -> ManuallyDrop<Waker> {
     let task = running_task();
     if task.is_null() {
         // SAFETY: the vtable does nothing with the data.
-        return ManuallyDrop::new(unsafe { Waker::new(ptr::null(), &NOBODY) });
+        return ManuallyDrop::new(unsafe { Waker::new(ptr::null(), &NO_TASK) });
     }
     // SAFETY: the waker is not dropped, so that its count, which was not taken, is not given back; clones of it
     // take their own. `Record::poll` lends it to one poll, whose frame lies on the task's own stack (a generator cannot
@@ -120,7 +120,7 @@ fn before_suspending() -> Option<Instant> {
     // SAFETY: the task is alive while it is set, and this is its home thread.
     let local = unsafe { (*task).local() };
     let limit = cancel::check(local);
-    local.leaves(Location::caller());
+    local.note_site(Location::caller());
     limit
 }
 
@@ -136,9 +136,9 @@ pub(crate) fn pause(wait: Wait) {
 /// Records where the running task gives up its turn, for a body that returns to the scheduler.
 #[inline]
 #[track_caller]
-pub(crate) fn leaves() {
+pub(crate) fn note_site() {
     let site = Location::caller();
-    with_local(|local| local.leaves(site));
+    with_local(|local| local.note_site(site));
 }
 
 /// Stores the wait of a task whose body returns to the scheduler. Called last in the turn.

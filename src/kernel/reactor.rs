@@ -1,8 +1,8 @@
-//! The reactor: which sockets the kernel says are ready.
+//! The reactor: which sockets are ready, according to the kernel.
 //!
-//! A socket is registered once, edge-triggered, for both directions, when a task first waits for it: the
-//! kernel then tells each *change* once, and the reactor remembers it as a flag. The flag stays up until
-//! a try meets `WouldBlock`, or `poll(2)` shows that foreign code has used up what there was:
+//! A socket is registered once, edge-triggered, for both directions, when a task first waits for it: the kernel then
+//! reports each *change* once, and the reactor keeps it as a flag. The flag stays up until a try meets `WouldBlock`,
+//! or `poll(2)` shows that foreign code has used up what there was:
 //!
 //! ```text
 //!            an event                        wait: the flag is up
@@ -10,13 +10,12 @@
 //!   └────────◀────────── ┘  a try met WouldBlock
 //! ```
 //!
-//! Waiters stand in line for each direction, first come, first served. An event wakes the first. As long as
-//! the flag is up, each further question to the kernel wakes the next: the first may have taken only a part
-//! of what there is, or have lost interest. (Woken at once, the second would find nothing, and have lost its
-//! place.)
+//! Waiters stand in line for each direction, first come, first served. An event wakes the first. As long as the flag
+//! is up, each further poll wakes the next: the first may have taken only a part of what there is, or have lost
+//! interest. (Woken at once, the second would find nothing, and lose its place in the line.)
 //!
-//! The reactor never calls the scheduler: it hands back whoever waited (a `W`), and the scheduler wakes
-//! them when nothing of the reactor's is borrowed any more, since a waker may be anybody's code.
+//! The reactor never calls the scheduler: the scheduler takes the waiters (each a `W`) that are to be woken, one by
+//! one, and wakes each when nothing of the reactor's is borrowed, since a waker may run code of the user's.
 //!
 //! A [`Source`] is the socket's end of all this (`edge/source.rs`).
 
@@ -55,7 +54,7 @@ pub(crate) struct Reactor<W> {
     events: Events,
     slots: Slab<Slot<W>>,
     handle: Arc<ReactorHandle>,
-    /// Lines in which somebody still stood when the first was woken.
+    /// Lines in which others still waited when the first was woken.
     unfinished: Vec<(SourceId, Direction)>,
     next: NonZeroU32,
     wakes: Wakes<W>,
@@ -75,8 +74,8 @@ struct Wakes<W> {
 struct Slot<W> {
     fd: RawFd,
     generation: u32,
-    /// The other side has sent its end, or urgent data: a read that takes little may have left something of
-    /// which the kernel has told already.
+    /// The other side has sent its end, or urgent data: after a read that takes little, there may be something left
+    /// that the kernel has reported already.
     tricky: bool,
     lines: [Line<W>; 2],
 }
@@ -87,8 +86,8 @@ struct Line<W> {
     /// It is listed in `Reactor::unfinished`.
     listed: bool,
     waiters: VecDeque<(Ticket, W)>,
-    /// Whoever polled the socket last with a waker of its own (`AsyncRead` inside of a combinator). It
-    /// has no place in the line, since nobody can tell when it has lost interest: each event wakes it.
+    /// The waker that last polled the socket, where that is not a task's own (`AsyncRead` inside of a combinator). It
+    /// has no place in the line, since it may have lost interest unnoticed: each event wakes it.
     poller: Option<W>,
 }
 
@@ -96,7 +95,7 @@ impl<W> Line<W> {
     const NEW: Line<W> =
         Line { ready: false, listed: false, waiters: VecDeque::new(), poller: None };
 
-    /// Whether nobody is to be woken.
+    /// Whether there is no waiter to wake.
     fn is_empty(&self) -> bool {
         self.waiters.is_empty() && self.poller.is_none()
     }
@@ -211,15 +210,15 @@ impl<W> Reactor<W> {
         self.line(id, direction).is_none_or(|line| line.ready)
     }
 
-    /// Somebody met `WouldBlock`: the flag goes down.
+    /// A try met `WouldBlock`: the flag goes down.
     pub(crate) fn clear(&mut self, id: SourceId, direction: Direction) {
         if let Some(line) = self.line(id, direction) {
             line.ready = false;
         }
     }
 
-    /// Somebody has read less than they asked for: the flag goes down if that was all there is. Whatever comes
-    /// later is an event of its own. Says whether it went down.
+    /// A read has filled less than its buffer: the flag goes down, if that shows that there is no more. What comes
+    /// later is an event of its own. Returns whether the flag went down.
     #[inline]
     pub(crate) fn drain(&mut self, id: SourceId) -> bool {
         let Some(slot) = self.slot(id).filter(|slot| !slot.tricky) else { return false };
@@ -227,7 +226,7 @@ impl<W> Reactor<W> {
         true
     }
 
-    /// Whether nothing has come that has not been read, as far as the kernel has told by now.
+    /// Whether all that has come has been read, as far as the kernel has reported by now.
     pub(crate) fn is_quiet(&mut self, id: SourceId) -> bool {
         self.slot(id)
             .is_some_and(|slot| !slot.tricky && !slot.lines[Direction::Read as usize].ready)
@@ -256,7 +255,7 @@ impl<W> Reactor<W> {
         }
     }
 
-    /// Keeps the waker of somebody who polls, in place of the one before, which is given back.
+    /// Keeps a waker that has polled, in place of the one before, which is returned.
     ///
     /// # Errors
     ///
@@ -292,7 +291,7 @@ impl<W> Reactor<W> {
     }
 
     /// Wakes the waiters of each line that `news` ends; forgets the slot of a closed socket.
-    fn hear(&mut self, id: SourceId, news: News) {
+    fn apply(&mut self, id: SourceId, news: News) {
         let slot = self.slots.get_mut(id.index as usize);
         let Some(slot) = slot.filter(|slot| slot.generation == id.generation) else { return };
         let lines = match news {
@@ -305,7 +304,8 @@ impl<W> Reactor<W> {
         }
     }
 
-    /// Where the kernel refuses to say what is ready: sleeps for a moment, and wakes all who wait for a socket, to try.
+    /// Where the kernel refuses to report what is ready: sleeps for a moment, and wakes all who wait for a socket, to
+    /// try.
     #[cold]
     fn do_without_events(&mut self, timeout: Option<Duration>) {
         std::thread::sleep(timeout.unwrap_or(BLIND).min(BLIND));
@@ -341,7 +341,7 @@ impl<W> Reactor<W> {
                 self.do_without_events(timeout);
                 return Err(e);
             }
-            // A signal has come. Whoever sleeps its time out is to be sure that nothing has moved.
+            // A signal has come. A caller that gets no error and no event may rely on the whole time having passed.
             timeout = end.map(|end| end.saturating_duration_since(Instant::now())).or(timeout);
         }
         let mut rung = false;
@@ -372,7 +372,7 @@ impl<W> Reactor<W> {
         }
         if rung {
             let news = std::mem::take(&mut *self.handle.news());
-            news.into_iter().for_each(|(id, news)| self.hear(id, news));
+            news.into_iter().for_each(|(id, news)| self.apply(id, news));
         }
         Ok(rung)
     }
@@ -404,7 +404,7 @@ pub(crate) fn announce<W>(
         if at.send(news, here.as_ref().map(|here| &here.handle))
             && let Some(here) = &mut here
         {
-            here.hear(at.id, news);
+            here.apply(at.id, news);
         }
     }
 }

@@ -155,7 +155,7 @@ impl Scheduler {
         self.tasks.borrow().by_age()
     }
 
-    /// Whether something is under way on another thread that will wake somebody here.
+    /// Whether an operation is under way on another thread that will wake a task here.
     pub(crate) fn awaits_outside(&self) -> bool {
         self.home.outside.load(Acquire) > 0
     }
@@ -172,7 +172,7 @@ impl Scheduler {
         let parent = with_task(|task| task.id).unwrap_or(0);
         let task = Arc::new(Task::new(id, setup, parent as u32, self.home.clone(), body));
         if self.watch.is_on() {
-            self.tell(&task, spawned(&task, parent));
+            self.observe(&task, spawned(&task, parent));
         }
         let slot = self.tasks.borrow_mut().insert(task.clone());
         // SAFETY: the task was just made here, for this thread.
@@ -225,7 +225,7 @@ impl Scheduler {
             }
         }
         if self.watch.is_on() {
-            self.tell(&task, EventKind::Turn);
+            self.observe(&task, EventKind::Turn);
         }
         // SAFETY: tasks in this queue were spawned on this thread.
         let local = unsafe { task.local() };
@@ -244,7 +244,7 @@ impl Scheduler {
             self.finish(&task);
         } else if this.wait.is_turn() || local.state.get() == State::Woken {
             if self.watch.is_on() {
-                self.tell(&task, EventKind::Yields);
+                self.observe(&task, EventKind::Yields);
             }
             self.enqueue(task);
         } else if local.state.get() == State::Left {
@@ -278,7 +278,7 @@ impl Scheduler {
         local.since.set(self.polled.get());
         local.state.set(State::Waiting);
         if self.watch.is_on() {
-            self.tell(&task, waits(wait));
+            self.observe(&task, waits(wait));
             if local.state.get() != State::Waiting {
                 return; // The observer has woken the task.
             }
@@ -316,14 +316,14 @@ impl Scheduler {
     }
 
     #[inline]
-    fn tell_woken(&self, task: &Task) {
+    fn observe_woken(&self, task: &Task) {
         if self.watch.is_on() {
-            self.tell(task, EventKind::Woken(self.who()));
+            self.observe(task, EventKind::Woken(self.who()));
         }
     }
 
-    pub(super) fn tell(&self, task: &Task, what: EventKind<'_>) {
-        self.watch.tell(self.clock.now(), task.id, what);
+    pub(super) fn observe(&self, task: &Task, what: EventKind<'_>) {
+        self.watch.emit(self.clock.now(), task.id, what);
     }
 
     /// Makes a waiting task ready. Only for tasks of this scheduler.
@@ -337,7 +337,7 @@ impl Scheduler {
             State::Ready | State::Woken | State::Done | State::Left => {}
             State::Running => {
                 local.state.set(State::Woken);
-                self.tell_woken(&task);
+                self.observe_woken(&task);
             }
             State::Waiting => {
                 self.counters.wakes.set(self.counters.wakes.get() + 1);
@@ -353,10 +353,10 @@ impl Scheduler {
                 if let (Some(ticket), Some((id, direction))) = (local.ticket.take(), stood) {
                     drop(self.reactor.borrow_mut().leave(id, direction, ticket));
                 }
-                let told = self.watch.is_on().then(|| task.clone());
+                let woken = self.watch.is_on().then(|| task.clone());
                 self.enqueue(task);
-                if let Some(task) = told {
-                    self.tell_woken(&task);
+                if let Some(task) = woken {
+                    self.observe_woken(&task);
                 }
             }
         }
@@ -408,7 +408,7 @@ impl Scheduler {
     /// Carries out what other threads have left: wakes of tasks, and orders.
     fn take_in(&self) {
         for task in self.home.inbox.drain() {
-            task.noted();
+            task.leave_inbox();
             self.wake(task);
         }
         for order in self.home.orders.drain() {
@@ -480,7 +480,7 @@ impl Scheduler {
         aside(format_args!("a destructor of {task}"), || drop(body));
         let outcome = self.outcome.replace(Outcome::Returned);
         if self.watch.is_on() {
-            self.tell(task, EventKind::Ends(outcome));
+            self.observe(task, EventKind::Ends(outcome));
         }
         self.report_end(task);
         self.watch.by.set(Actor::Outside);

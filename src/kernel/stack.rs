@@ -173,7 +173,7 @@ impl Arena {
 impl Drop for Arena {
     fn drop(&mut self) {
         if self.handed_out > 0 {
-            return; // Somebody's frames live in there: leaked rather than torn away.
+            return; // A stack that is in use has frames on it: leaked, not unmapped.
         }
         for mapping in &self.mappings {
             // SAFETY: the mapping is ours and none of its slots is handed out.

@@ -83,9 +83,9 @@ pub(crate) struct Home {
     pub(crate) inbox: Inbox<Arc<Task>>,
     pub(crate) orders: Inbox<Order>,
     pub(crate) reactor: Arc<ReactorHandle>,
-    /// Wakers of tasks, and handles, that somebody keeps: while there are any, a task may yet be woken.
+    /// Wakers of tasks, and handles, that other code keeps: while there are any, a task may yet be woken.
     pub(crate) wakers: AtomicUsize,
-    /// How many operations are under way on other threads, and will wake somebody.
+    /// How many operations are under way on other threads, each of which will wake a task.
     pub(crate) outside: AtomicUsize,
 }
 
@@ -97,7 +97,7 @@ pub(crate) struct Setup {
     pub(crate) stack_size: u32,
 }
 
-/// A task. Anybody may hold one, on any thread; only its home thread may look into `local`.
+/// A task. Any thread may hold one; only its home thread may look into `local`.
 pub(crate) struct Task {
     pub(crate) id: u64,
     pub(crate) site: &'static Location<'static>,
@@ -118,7 +118,7 @@ pub(crate) struct Task {
 pub(crate) struct Local {
     body: UnsafeCell<Option<Box<dyn Body>>>,
     /// Where in the source it last gave up its turn, if that was on a stack.
-    pub(crate) left: Cell<Option<&'static Location<'static>>>,
+    pub(crate) last_site: Cell<Option<&'static Location<'static>>>,
     /// The innermost of the time limits that are in force: a `cancel::Limit`.
     pub(crate) limits: Cell<*const ()>,
     pub(crate) state: Cell<State>,
@@ -177,7 +177,7 @@ impl Task {
             since: Cell::new(0),
             raised: Cell::new(0),
             waiting: Cell::new(WaitFor::Turn),
-            left: Cell::new(None),
+            last_site: Cell::new(None),
             slot: Cell::new(u32::MAX),
             timer: Cell::new(None),
             ticket: Cell::new(None),
@@ -210,8 +210,8 @@ impl Local {
 
     /// The task gives up its turn there.
     #[inline]
-    pub(crate) fn leaves(&self, site: &'static Location<'static>) {
-        self.left.set(Some(site));
+    pub(crate) fn note_site(&self, site: &'static Location<'static>) {
+        self.last_site.set(Some(site));
     }
 
     /// Gives the task its turn.

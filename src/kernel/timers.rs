@@ -143,7 +143,7 @@ impl Clock {
         self.at(Instant::now)
     }
 
-    /// The time when the machine's is what `machine` says.
+    /// The time of this clock, when `machine` returns that of the machine.
     pub(crate) fn at(&self, machine: impl FnOnce() -> Instant) -> Instant {
         self.ahead.as_ref().map_or_else(machine, |ahead| self.start + ahead.get())
     }

@@ -52,7 +52,7 @@ use super::edge::trail::{self, TrailKey};
 /// What a coroutine waits for, and until when at most: what a [`Generator`] of the first era yields to the code that
 /// resumes it.
 ///
-/// A `Wait` is itself an operation: waiting for it returns when what it says may have happened.
+/// A `Wait` is itself an operation: waiting for it returns when what it describes may have happened.
 ///
 /// [`Generator`]: crate::generator::Generator
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -272,7 +272,7 @@ pub(crate) fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant
 
 /// The turn that a task of this thread has at the moment.
 pub(crate) struct Turn {
-    /// Tells one turn from the next.
+    /// The number of the turn.
     pub(crate) number: Cell<u32>,
     /// Operations that may still complete in it without waiting.
     pub(crate) budget: Cell<u32>,

@@ -76,8 +76,8 @@ impl Spawner {
     ///
     /// # Errors
     ///
-    /// [`RunEnded`], if the run is over; it gives `body` back. Should the run end after this and before the
-    /// task begins, `body` is dropped on the run's thread, and joining says so.
+    /// [`RunEnded`], if the run is over; it gives `body` back. Should the run end after this and before the task
+    /// begins, `body` is dropped on the run's thread, and joining returns an error.
     #[track_caller]
     pub fn spawn<T: Send + 'static, F>(&self, body: F) -> Result<RemoteJoinHandle<T>, RunEnded<F>>
     where

@@ -73,7 +73,7 @@ impl Runtime {
         })
     }
 
-    /// Gives turns until `done`, and sleeps when no task is ready. `done` is asked before each turn. (asyncio's
+    /// Gives turns until `done`, and sleeps when no task is ready. `done` is called before each turn. (asyncio's
     /// `run_until_complete`, with `|| task.is_finished()`.)
     ///
     /// ```
@@ -144,7 +144,7 @@ pub(crate) fn drive(runtime: &Runtime, when: &str, done: impl Fn() -> bool) -> O
     }
 }
 
-/// Cancels what is left, and says so if it does not end.
+/// Cancels what is left, and logs a warning if it does not end.
 pub(crate) fn close(runtime: &Runtime) {
     let scheduler = &runtime.scheduler;
     scheduler.patience.set(runtime.patience);

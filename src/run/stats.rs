@@ -24,7 +24,7 @@ pub struct Stats {
     pub alive: u64,
     /// How often a waiting task was made ready.
     pub wakes: u64,
-    /// How often the operating system was asked what is ready.
+    /// How often the operating system was polled for what is ready.
     pub polls: u64,
     /// Deadlines that are waited for.
     pub timers: usize,

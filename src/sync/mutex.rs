@@ -175,7 +175,7 @@ impl Lock {
     /// Hands the lock to the first task in the line; without one, it is free.
     #[inline]
     fn unlock(&self) {
-        if self.line.len() == 0 {
+        if self.line.is_empty() {
             self.locked.set(false);
         } else {
             self.hand_over();

@@ -276,7 +276,7 @@ impl Drop for Presence {
 impl<T, F: FnOnce() -> T> Child<T, F> {
     fn run(self) {
         let Child { body, value, presence } = self;
-        // Dropped in reverse: the value, if nobody holds its handle, before the presence.
+        // Dropped in reverse: the value, if no handle to it is left, before the presence.
         let mut presence = presence;
         presence.begun = true;
         let value = value;

@@ -74,7 +74,7 @@ impl Members {
         }
     }
 
-    /// Wakes whoever waits for them.
+    /// Wakes the task that waits for their end.
     pub(crate) fn wake(&self) {
         if let Some(waiter) = self.waiter.take() {
             waker::wake_waiter(waiter);
@@ -121,7 +121,7 @@ impl Members {
         self.stopped.get().is_some()
     }
 
-    /// Has whoever polls woken when the last has left, or by [`wake`](Members::wake).
+    /// Registers the polling task, to be woken when the last member has left, or by [`wake`](Members::wake).
     pub(crate) fn watch(&self, cx: &Context<'_>) {
         self.waiter.set(Some(door::waiter(cx)));
         wait::record(cx, Wait::named(self.what));
@@ -156,8 +156,8 @@ impl Members {
         cancel::shield(|| self.wait());
     }
 
-    /// Calls `body`, and returns or unwinds when none is left: they are cancelled if it unwinds, or if whoever
-    /// waits here does.
+    /// Calls `body`, and returns or unwinds when none is left: they are cancelled if it unwinds, or if the task that
+    /// waits here is.
     ///
     /// # Panics
     ///

@@ -357,7 +357,8 @@ impl Board {
         self.signal.store(0, Release);
     }
 
-    /// In a handler: asks the run, if it answers that signal. Returns `false` if it does not, or is asked already.
+    /// In a handler: requests the table of tasks, if the run answers that signal. Returns `false` if it does not, or
+    /// if it has a request already.
     pub(crate) fn ask(&self, signal: i32) -> bool {
         let answers = self.signal.load(Acquire) == signal;
         if !answers || self.asked.swap(signal, AcqRel) == signal {

@@ -30,10 +30,10 @@ impl Scheduler {
         local.state.get() != State::Done && !local.cancelled.replace(true)
     }
 
-    /// Tells the observer of a task that [`cancel`](Scheduler::cancel) has cancelled.
-    pub(crate) fn tell_cancelled(&self, task: &Task) {
+    /// Emits the event of a task that [`cancel`](Scheduler::cancel) has cancelled.
+    pub(crate) fn observe_cancelled(&self, task: &Task) {
         if self.watch.is_on() {
-            self.tell(task, EventKind::Cancelled(self.who()));
+            self.observe(task, EventKind::Cancelled(self.who()));
         }
     }
 
@@ -60,7 +60,7 @@ impl Scheduler {
         self.watch.on_behalf_of(Actor::End, || {
             for task in self.all_tasks() {
                 if self.cancel(&task) {
-                    self.tell_cancelled(&task);
+                    self.observe_cancelled(&task);
                     self.wake(task);
                 }
             }
@@ -74,9 +74,10 @@ impl Scheduler {
         let left = self.tasks.borrow().by_age();
         // None begins or goes on before all are cancelled, and the observer, which may wake some, comes after that.
         self.clear_queue();
-        let told: Vec<_> = left.iter().filter(|task| self.cancel(task)).collect();
-        self.watch
-            .on_behalf_of(Actor::End, || told.iter().for_each(|task| self.tell_cancelled(task)));
+        let cancelled: Vec<_> = left.iter().filter(|task| self.cancel(task)).collect();
+        self.watch.on_behalf_of(Actor::End, || {
+            cancelled.iter().for_each(|task| self.observe_cancelled(task))
+        });
         // Then each is woken when the one before is gone, or its cleanup waits.
         for task in left.iter().rev() {
             // SAFETY: tasks in the table were spawned on this thread.
@@ -116,7 +117,7 @@ impl Scheduler {
     /// Refuses wakes and orders from other threads from now on: nothing will run here any more.
     pub(crate) fn close(&self) {
         for task in self.home.inbox.close() {
-            task.noted();
+            task.leave_inbox();
         }
         for order in self.home.orders.close() {
             aside(format_args!("an order of another thread, or its destructor,"), || order(false));

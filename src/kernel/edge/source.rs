@@ -22,7 +22,7 @@ pub(crate) struct ReactorHandle {
     original: Original,
 }
 
-/// What was done to a socket, of which the kernel does not tell those who wait for it.
+/// A change of a socket that ends waits for it, and that the kernel does not report.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum News {
     Closed,

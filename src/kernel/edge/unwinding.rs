@@ -1,8 +1,9 @@
 //! While a stack unwinds, nothing suspends.
 //!
-//! The thread counts as panicking for as long, for every task that would run meanwhile, and a panic in one of them could
-//! not be told from a second one in a destructor, which ends the process. Code that has to wait in a destructor then ends
-//! it here, with a text that says so; only a wait for a socket goes on, by blocking the thread.
+//! The thread counts as panicking for as long, for every task that would run meanwhile, and a panic in one of them
+//! could not be distinguished from a second one in a destructor, which ends the process. Code that has to wait in a
+//! destructor then aborts the process here, with a text that explains it; only a wait for a socket goes on, by
+//! blocking the thread.
 //!
 //! A thread that unwinds already may drop a runtime, or use and drop generators: their stacks do not unwind for that, and
 //! are resumed. That a cancellation unwinds one of *these* is kept with its fiber ([`Open`]), until the code that has
@@ -132,7 +133,7 @@ pub(crate) fn block_thread(wait: &WaitCell) -> bool {
     };
     let left = wait.deadline.get().map(|end| end.saturating_duration_since(Instant::now()));
     let ms = left.map_or(100, |left| left.as_millis().min(100) as i32);
-    let _ = poll_one(id.fd(), EVENTS[direction as usize], ms); // What it says, the next try shows.
+    let _ = poll_one(id.fd(), EVENTS[direction as usize], ms); // The next try shows the same.
     true
 }
 

@@ -41,7 +41,7 @@ impl Watch {
     /// Calls each observer with an event. What an observer does itself meanwhile is no event. A panic of an observer ends
     /// here: it would unwind through the middle of the scheduler's work, or through the task that runs.
     #[cold]
-    pub(crate) fn tell(&self, at: Instant, task: u64, kind: EventKind<'_>) {
+    pub(crate) fn emit(&self, at: Instant, task: u64, kind: EventKind<'_>) {
         if self.telling.replace(true) {
             return;
         }
