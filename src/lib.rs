@@ -1,9 +1,9 @@
 //! One thread. Many coroutines. Three eras of waiting, one API.
 //!
 //! `wouldblock` runs straight-line, blocking-style Rust by the thousand on one thread. A coroutine reads a
-//! non-blocking socket; when the kernel says `WouldBlock`, it says what it waits for and gives up its
-//! turn, with its stack as it is; a round-robin scheduler resumes it there when the socket is ready. Code
-//! that was written for blocking sockets, [`ureq`](mod@http) for one, needs no change and no `async`.
+//! non-blocking socket; when the kernel answers `WouldBlock`, it records what it waits for and gives up its turn,
+//! with its stack as it is; a round-robin scheduler resumes it there when the socket is ready. Code that was written
+//! for blocking sockets, [`ureq`](mod@http) for one, needs no change and no `async`.
 //!
 //! ```
 //! use wouldblock::green;
@@ -34,15 +34,15 @@
 //!
 //! # Three eras, side by side
 //!
-//! Python went from `yield` generators (2.5) to gevent's greenlets to async/await (3.5). Here, all three
-//! run on one scheduler, and differ in nothing but the verb that waits. What is waited for is an
-//! *operation*: a future that says what it needs, such as [`time::sleep`], a socket's
-//! [`readable`](net::TcpStream::readable), a [`JoinHandle`] or [`offload()`].
+//! Python went from `yield` generators (2.5) to gevent's greenlets to async/await (3.5). Here, all three run on one
+//! scheduler, and differ in nothing but the verb that waits. What is waited for is an *operation*: a future that
+//! describes it, such as [`time::sleep`], a socket's [`readable`](net::TcpStream::readable), a [`JoinHandle`] or
+//! [`offload()`].
 //!
 //! | | [`generator`] (Python 2) | [`green`] (gevent) | [`future`] (async/await) |
 //! |---|---|---|---|
 //! | the verb | `y.wait(op)` | `wait(op)` | `op.await` |
-//! | who sees the yield | the caller: `resume` returns a [`Wait`] | nobody | the `async` in each signature |
+//! | where the yield shows | in the caller: `resume` returns a [`Wait`] | nowhere | in the `async` in each signature |
 //! | call a function that waits | `y.yield_from(sub)` | call it | `.await` it |
 //! | start a task | `generator::spawn(\|y\| ..)` | `green::spawn(\|\| ..)` | `future::spawn(async { .. })` |
 //! | wait for a task | `y.wait(handle)` | `handle.join()` | `handle.await` |
@@ -394,7 +394,7 @@ mod inspect;
 mod kernel;
 pub mod net;
 pub mod observe {
-    //! What happens to each task, told to an [`Observer`] that is set by
+    //! What happens to each task, as events for an [`Observer`] that is set by
     //! [`Builder::observe`](crate::Builder::observe).
 
     pub use crate::kernel::edge::observe::{Actor, EventKind, Observer, Outcome, TaskEvent};

@@ -66,10 +66,9 @@ const MOST: usize = 1 << 20;
 ///
 /// # Cancellation
 ///
-/// A call that was under way goes on to its end on its thread, and its result is dropped: a read has
-/// moved the cursor and its bytes are lost; whether a write, or any other change, has happened is unknown.
-/// Whoever goes on with the file seeks first, or uses `read_at` and `write_at` of
-/// [`FileExt`], which have no cursor.
+/// A call that was under way goes on to its end on its thread, and its result is dropped: a read has moved the cursor
+/// and its bytes are lost; whether a write, or any other change, has happened is unknown. Code that goes on with the
+/// file seeks first, or uses `read_at` and `write_at` of [`FileExt`], which have no cursor.
 ///
 /// # Blocking
 ///
@@ -164,7 +163,7 @@ impl File {
     ///
     /// # Errors
     ///
-    /// std's: it belongs to somebody else.
+    /// std's: it belongs to another user.
     pub fn set_permissions(&self, permissions: Permissions) -> io::Result<()> {
         self.call(move |file| file.set_permissions(permissions))
     }
@@ -173,7 +172,7 @@ impl File {
     ///
     /// # Errors
     ///
-    /// std's: it belongs to somebody else.
+    /// std's: it belongs to another user.
     pub fn set_times(&self, times: FileTimes) -> io::Result<()> {
         self.call(move |file| file.set_times(times))
     }
@@ -182,16 +181,17 @@ impl File {
     ///
     /// # Errors
     ///
-    /// std's: it belongs to somebody else.
+    /// std's: it belongs to another user.
     pub fn set_modified(&self, time: SystemTime) -> io::Result<()> {
         self.call(move |file| file.set_modified(time))
     }
 
     /// Takes the file's lock for this handle alone, and waits while another one has it: `std::fs::File::lock`.
     ///
-    /// It is `flock(2)`: advisory, for whoever asks for it, in this process or another; it belongs to the open file,
-    /// of which a [`try_clone`](File::try_clone) is another handle. It is given back by [`unlock`](File::unlock), or
-    /// when the last handle is dropped. A handle that has a lock of the other kind gives that back first.
+    /// It is `flock(2)`: advisory, among all that lock the file in this way, in this process or another; it belongs
+    /// to the open file, of which a [`try_clone`](File::try_clone) is another handle. It is given back by
+    /// [`unlock`](File::unlock), or when the last handle is dropped. A handle that has a lock of the other kind gives
+    /// that back first.
     ///
     /// # Errors
     ///

@@ -117,7 +117,7 @@ pub fn create_dir_all<P: AsRef<Path>>(path: P) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// std's: it cannot be told, for a folder on the way may not be searched.
+/// std's: it cannot be known, since a folder on the way may not be searched.
 pub fn exists<P: AsRef<Path>>(path: P) -> io::Result<bool> {
     at(path, std::fs::exists)
 }
@@ -218,7 +218,7 @@ pub fn rename<P: AsRef<Path>, Q: AsRef<Path>>(from: P, to: Q) -> io::Result<()> 
 ///
 /// # Errors
 ///
-/// std's: it belongs to somebody else.
+/// std's: it belongs to another user.
 pub fn set_permissions<P: AsRef<Path>>(path: P, permissions: Permissions) -> io::Result<()> {
     at(path, move |path| std::fs::set_permissions(path, permissions))
 }

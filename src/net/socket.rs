@@ -253,7 +253,7 @@ impl<S: AsRawFd> Socket<S> {
         announce_here(News::Closed, registrations);
     }
 
-    /// Wakes whoever waits to write, on this socket or a clone of it: they cannot any more.
+    /// Wakes the tasks that wait to write, on this socket or a clone of it: they cannot any more.
     pub(super) fn end_writing(&self) {
         let registrations = self.writers.end();
         announce_here(News::Ended, registrations);
@@ -333,8 +333,8 @@ impl Future for Readiness<'_> {
     }
 }
 
-/// On a thread without a scheduler: leaves the wait for a generator to yield, for whoever resumes it has to watch
-/// the descriptor. An error, where there is no such generator.
+/// On a thread without a scheduler: leaves the wait for a generator to yield, since its resumer has to watch the
+/// descriptor. An error, where there is no such generator.
 fn wait_by_hand(cx: &Context<'_>, fd: RawFd, direction: Direction) -> Poll<io::Error> {
     if let Err(e) = deadline::pending(cx) {
         return Poll::Ready(e);

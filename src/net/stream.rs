@@ -6,11 +6,11 @@ use std::os::fd::AsFd;
 
 use socket2::SockRef;
 
-/// A write to somebody who has gone is an error and never the signal `SIGPIPE`, also in a program that
-/// has not told the kernel to ignore that one.
+/// A write to a peer that has gone is an error and never the signal `SIGPIPE`, also in a program that has not had the
+/// kernel ignore that one.
 #[cfg(not(target_vendor = "apple"))]
 const FLAGS: libc::c_int = libc::MSG_NOSIGNAL;
-/// Apple's sockets are told when std makes them.
+/// On Apple's systems, std sets this when it makes a socket.
 #[cfg(target_vendor = "apple")]
 const FLAGS: libc::c_int = 0;
 

@@ -73,8 +73,8 @@ impl UnixStream {
     ///
     /// # Errors
     ///
-    /// The kernel's: no such path, nobody listens there. The text names the address; `raw_os_error` is `None`. In a task,
-    /// `TimedOut` if a [`green::deadline`](crate::green::deadline) around this passes first.
+    /// The kernel's: no such path, no socket listens there. The text names the address; `raw_os_error` is `None`. In
+    /// a task, `TimedOut` if a [`green::deadline`](crate::green::deadline) around this passes first.
     ///
     /// # Blocking
     ///
@@ -333,7 +333,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// The kernel's: no such path, nobody receives there. The text names the address; `raw_os_error` is `None`.
+    /// The kernel's: no such path, no socket receives there. The text names the address; `raw_os_error` is `None`.
     pub fn connect<P: AsRef<Path>>(&self, path: P) -> io::Result<()> {
         self.connect_addr(&SocketAddr::from_pathname(path)?)
     }
@@ -355,7 +355,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// The socket's: no such path, nobody receives there; `TimedOut` if its time limit passes first.
+    /// The socket's: no such path, no socket receives there; `TimedOut` if its time limit passes first.
     ///
     /// # Blocking
     ///

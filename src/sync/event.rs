@@ -60,7 +60,7 @@ impl Event {
         self.is_set.set(false);
     }
 
-    /// Whether nobody needs to wait now.
+    /// Whether no task needs to wait now.
     pub fn is_set(&self) -> bool {
         self.is_set.get()
     }
@@ -69,8 +69,8 @@ impl Event {
     ///
     /// # Blocking
     ///
-    /// The task waits until somebody calls [`set`](Event::set). If it is set, it goes on, but
-    /// may give the other tasks a turn first.
+    /// The task waits until a call of [`set`](Event::set). If it is set, it goes on, but may give the other tasks a
+    /// turn first.
     ///
     /// # Panics
     ///

@@ -1,7 +1,7 @@
 //! A [`WaitQueue`] of tasks: how an operation stands in it, is woken, and leaves.
 //!
-//! Nothing is borrowed while somebody is woken, or a waker or what somebody brought along is dropped: each
-//! of these may be anybody's code, and may come back.
+//! Nothing is borrowed while a waiter is woken, or a waker or what a waiter brought along is dropped: each of these
+//! may run code of the user's, which may come back.
 
 use std::cell::RefCell;
 use std::fmt;

@@ -20,8 +20,8 @@
 //!
 //! What holds for each of them:
 //!
-//! * **First come, first served.** Whoever waits is served in the order of arrival, and nobody overtakes: a
-//!   lock, a permit or an item is handed to the first in line, in all eras alike.
+//! * **First come, first served.** Tasks are served in the order of their arrival, and none overtakes: a lock, a
+//!   permit or an item is handed to the first in line, in all eras alike.
 //! * **Nothing is lost or doubled** when a task is cancelled, or runs out of time, at whatever point of its
 //!   wait: what was just handed to it goes to the next in line. Who has been handed something by the time its
 //!   limit passes has it: a completed operation wins.

@@ -58,7 +58,7 @@ impl<T> Sender<T> {
         Ok(())
     }
 
-    /// Whether the receiver is gone, so that nobody wants the value.
+    /// Whether the receiver is gone, so that the value is not wanted.
     pub fn is_disconnected(&self) -> bool {
         Rc::strong_count(&self.0) == 1
     }

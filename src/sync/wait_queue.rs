@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!             push             grant              leave
-//!   (nobody) ──────▶ waiting ─────────▶ granted ─────────▶ (nobody): seen, or passed on
-//!                       └───────────────────────────────▶ (nobody): given up
+//!   (vacant) ──────▶ waiting ─────────▶ granted ─────────▶ (vacant): seen, or passed on
+//!                       └───────────────────────────────▶ (vacant): given up
 //!                                       leave
 //! ```
 //!
