@@ -156,7 +156,7 @@ impl<F: Future> Code<F> {
                 let now = future.as_mut().as_pin_mut().expect("polled until it is ready");
                 let record = Record::new();
                 match panic::catch_unwind(AssertUnwindSafe(|| door::poll(&record, now))) {
-                    Ok(Poll::Pending) if cancel::is_cancelled() => None, // It had its chance to be ready.
+                    Ok(Poll::Pending) if cancel::is_cancelled() => None, // An operation that had completed would have won.
                     Ok(Poll::Pending) => return door::put_record(&record),
                     Ok(Poll::Ready(value)) => Some(Ok(value)),
                     Err(payload) => Some(Err(payload)),

@@ -124,7 +124,7 @@ fn bounce(step: Option<GeneratorState<Wait, std::thread::Result<()>>>) -> Switch
     match step {
         Some(GeneratorState::Yielded(wait)) => door::put(wait),
         Some(GeneratorState::Complete(_)) => return Switch::Finished,
-        None => {} // It waited the green way: its wait is at the door already.
+        None => {} // It waited the green way: `door::suspend` has stored its wait.
     }
     Switch::Suspended
 }

@@ -68,7 +68,7 @@ impl task::Builder {
     }
 }
 
-/// Whatever is on the stack, the task knows nothing of it: it resumes it.
+/// The body of a green task. What is on its stack is not known to it; it only resumes it.
 pub(crate) enum Greenlet<T, F> {
     New(Promise<T>, F),
     Started,

@@ -69,7 +69,7 @@ struct Line<Y, S> {
     yielded: Cell<Option<Y>>,
     /// Names the generator as the boundary of the unwinding that closes it; 0: there is none.
     serial: Cell<u64>,
-    /// It is a task's, so that all its turns are the task's own.
+    /// A task drives it: no other code resumes it.
     is_task: Cell<bool>,
     /// The thread was unwinding where the generator was last resumed.
     unwinding: Cell<bool>,
@@ -232,7 +232,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         })
     }
 
-    /// One resume. `None`: it is suspended at the door, as the outermost coroutine of a task.
+    /// One resume. `None`: it did not yield, but waits the green way; only a task's own generator can.
     #[inline(always)] // See `Fiber::resume`.
     pub(crate) fn step(
         &mut self,
@@ -257,7 +257,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     }
 }
 
-const NOT_AT_THE_DOOR: &str = "only the outermost coroutine of a task is suspended at the door";
+const NOT_AT_THE_DOOR: &str = "only a task's own generator waits the green way without yielding";
 
 impl<Y: 'static, R: 'static> Generator<Y, (), R> {
     /// Runs to the next `yield_`, or to the end. (In Python: `next(g)`, with the value of the
@@ -440,8 +440,8 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
 }
 
 impl<Y, S> Line<Y, S> {
-    /// A generator that is suspended leaves the code that it is in the middle of in force: for the code that has
-    /// resumed it, and for that which will. So it is refused there.
+    /// Refuses to yield in the middle of a poll, a time limit, a cleanup or a scope: that would stay in force for the
+    /// code that resumes the generator.
     #[inline]
     fn may_suspend(&self, open: &Open) -> Result<(), String> {
         let inside = open.limits.get() + open.shields.get() + open.scopes.get();
@@ -477,7 +477,7 @@ impl<Y, S> Line<Y, S> {
         }))
     }
 
-    /// Whether it was closed, and has unwound for that.
+    /// Whether `payload` is the unwinding by which this generator is closed.
     fn is_closing(&self, payload: &(dyn Any + Send)) -> bool {
         let boundary = payload.downcast_ref::<Unwind>().map(|unwind| unwind.boundary);
         boundary == Some(Boundary::Generator(self.serial.get()))

@@ -1,4 +1,4 @@
-//! Tasks that are waited for together: who has ended is told in the order in which they did.
+//! Tasks that are waited for together; results come in the order in which they end.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

@@ -246,7 +246,7 @@ impl Trail {
         }
     }
 
-    /// What an operation that waits for it leaves at the door.
+    /// The [`Wait`] that an operation records when it waits for the thing.
     pub(crate) fn wait(&self) -> Wait {
         let thing = |key| WaitFor::Thing(Thing(Name::Trail(key)));
         Wait::new(self.key.get().or_else(|| self.register()).map_or(WaitFor::Waker, thing))

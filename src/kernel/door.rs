@@ -33,10 +33,10 @@ fn own_waker() -> ManuallyDrop<Waker> {
         // SAFETY: the vtable does nothing with the data.
         return ManuallyDrop::new(unsafe { Waker::new(ptr::null(), &NO_TASK) });
     }
-    // SAFETY: the waker is not dropped, so that its count, which was not taken, is not given back; clones of it
-    // take their own. `Record::poll` lends it to one poll, whose frame lies on the task's own stack (a generator cannot
-    // yield in the middle of it: `Yielder::exchange`); as long as that frame exists, the task is not done, and a
-    // task that is not done is kept, or leaked, by the table of its scheduler.
+    // SAFETY: the waker is not dropped, so that its count, which was not taken, is not given back; clones of it take
+    // their own. `Record::poll` lends it to one poll, whose frame lies on the task's own stack (a generator that
+    // tries to yield meanwhile panics: `Wire::may_suspend` in `eras/pep342.rs`); as long as that frame exists, the
+    // task is not done, and a task that is not done is kept, or leaked, by the table of its scheduler.
     ManuallyDrop::new(unsafe { Waker::new(task.cast(), &VTABLE) })
 }
 
@@ -94,8 +94,8 @@ pub(crate) fn wait<O: IntoFuture>(op: O) -> O::Output {
 
 /// Gives up the turn until what `wait` describes has happened, or something wakes the task.
 ///
-/// It unwinds instead, if the task was cancelled or is past a time limit. The caller polls again when it returns, and
-/// calls it again.
+/// It unwinds instead, if the task was cancelled or is past a time limit. When it returns, the caller polls its
+/// operation again, and, if that is still pending, calls this again.
 #[inline(always)] // See `suspend_base`.
 #[track_caller]
 fn suspend(wait: &WaitCell) {

@@ -7,7 +7,7 @@ use std::cell::{Cell, UnsafeCell};
 use std::mem;
 
 pub(crate) struct Queue<T> {
-    /// A `RefCell` would be checked twice in each turn, for nothing: see `with`.
+    /// Not a `RefCell`, which would cost two checks in each turn; `with` explains why it is sound.
     rounds: UnsafeCell<Rounds<T>>,
     random: Option<Cell<u64>>,
 }

@@ -87,7 +87,7 @@ struct Line<W> {
     listed: bool,
     waiters: VecDeque<(Ticket, W)>,
     /// The waker that last polled the socket, where that is not a task's own (`AsyncRead` inside of a combinator). It
-    /// has no place in the line, since it may have lost interest unnoticed: each event wakes it.
+    /// has no place in the line, since nothing shows whether its future still exists: each event wakes it.
     poller: Option<W>,
 }
 
@@ -116,7 +116,7 @@ impl<W> Line<W> {
         wakes.woken.push_back(poller);
     }
 
-    /// The socket is worth a try by each waiter.
+    /// Wakes all waiters: the socket is worth a try by each.
     fn wake_all(&mut self, wakes: &mut Wakes<W>) {
         self.ready = true;
         wakes.waiting -= self.waiters.len();
@@ -236,7 +236,7 @@ impl<W> Reactor<W> {
     ///
     /// # Errors
     ///
-    /// Gives the waker back if there is nothing to wait for: the flag is up, or the socket is gone.
+    /// Returns `waiter` if there is nothing to wait for: the flag is up, or the socket is gone.
     #[inline]
     pub(crate) fn stand(
         &mut self,
@@ -255,11 +255,11 @@ impl<W> Reactor<W> {
         }
     }
 
-    /// Keeps a waker that has polled, in place of the one before, which is returned.
+    /// Keeps the waker of the last poll, and returns the one before.
     ///
     /// # Errors
     ///
-    /// Gives the waker itself back if the socket is gone.
+    /// Returns `waiter` if the socket is gone.
     pub(crate) fn set_poller(
         &mut self,
         id: SourceId,
@@ -276,7 +276,7 @@ impl<W> Reactor<W> {
         }
     }
 
-    /// Leaves the line; `None` if the place is gone, having been woken.
+    /// Removes the waiter from the line and returns it; `None` if it has been woken already.
     pub(crate) fn leave(
         &mut self,
         id: SourceId,

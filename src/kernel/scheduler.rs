@@ -49,7 +49,7 @@ pub(crate) struct Scheduler {
     pub(crate) home: Arc<Home>,
     pub(crate) clock: Clock,
     pub(crate) stack_size: u32,
-    /// What all chance in this run comes from.
+    /// The seed of everything random in this run.
     pub(crate) seed: u64,
     pub(crate) counters: Counters,
     /// The stack that futures are polled on, one after the other, of the run's stack size.
@@ -67,7 +67,7 @@ pub(crate) struct Scheduler {
     pub(crate) closing: Cell<bool>,
     /// The thread was panicking when it entered this.
     pub(crate) unwinding: Cell<bool>,
-    /// The scheduler of the thread in whose turn this one is entered.
+    /// The scheduler that the thread had entered before this one; null: none.
     pub(super) outer: Cell<*const Scheduler>,
     /// How many tasks are `Left`.
     pub(crate) left: Cell<usize>,
@@ -87,11 +87,11 @@ pub(crate) enum Progress {
     Done,
     /// Tasks wait, and nothing can wake any of them.
     Deadlock,
-    /// Tasks have waited for as long as the run's patience lasts, and only a waker that is kept could wake them.
+    /// Nothing has moved for as long as the run's patience. Only code that keeps a waker could still wake a task.
     Quiet,
 }
 
-/// How often what happened, since the start of the `run`.
+/// Counts of events since the start of the run.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) would_block: Cell<u64>,
@@ -305,7 +305,7 @@ impl Scheduler {
         }
     }
 
-    /// The cause that events name: the running task, else `watch.by`.
+    /// The cause to be named in an event: the running task, or else `watch.by`.
     pub(super) fn who(&self) -> Actor {
         let Running { task, host } = running();
         let at_work = if task.get().is_null() { host } else { task };
@@ -452,8 +452,8 @@ impl Scheduler {
     /// keeps a waker, on this thread or another, can.
     fn stalled(&self) -> Progress {
         let (in_line, pollers) = self.reactor.borrow().waiting();
-        // Read the count first: a waker pushes its task before the count falls, so that a count of 0 means that the push
-        // is visible; and so does a `Spawner` its orders.
+        // Read the count first: a waker pushes its task before the count falls, so that a count of 0 means that the
+        // push is visible; a `Spawner` leaves its orders before it lowers the count, too.
         let wakers = self.home.wakers.load(Acquire);
         let certain = !self.timers.borrow().is_empty()
             || in_line > 0

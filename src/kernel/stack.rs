@@ -33,7 +33,7 @@ use std::sync::OnceLock;
 
 const GUARD_PAGES: usize = 16;
 
-/// In how many ways stacks begin, each a cache line further down.
+/// How many colours there are: offsets, a cache line apart, at which stacks begin.
 const COLOURS: usize = 16;
 const LINE: usize = 64;
 
@@ -90,8 +90,8 @@ struct Mapping {
 }
 
 impl Arena {
-    /// Stacks of `usable` bytes, rounded up to whole pages; of which their colour may leave up to a KiB unused.
-    /// Nothing is mapped yet.
+    /// Stacks of `usable` bytes, rounded up to whole pages. Up to a KiB of that stays unused, depending on the
+    /// colour. Nothing is mapped yet.
     pub(crate) fn new(usable: usize) -> Arena {
         let page = page_size();
         let usable = usable.max(page).next_multiple_of(page);
@@ -157,7 +157,7 @@ impl Arena {
         Ok(NonZeroUsize::new(limit).expect("the kernel never maps page zero"))
     }
 
-    /// As many new slots as are due, or as fit.
+    /// Maps the next batch of slots, or, if there is no room, a smaller one.
     fn map(&self) -> io::Result<Mapping> {
         let mut slots = self.mappings.last().map_or(FIRST_SLOTS, |m| (m.slots * 2).min(MOST_SLOTS));
         loop {

@@ -1,4 +1,4 @@
-//! What a task is, the states it goes through, and who waits for its end.
+//! What a task is, the states it goes through, and what waits for its end.
 //!
 //! ```text
 //!               spawn                    its turn
@@ -10,8 +10,9 @@
 //!                 └────────── woken ───────── Waiting ◀───────────┘
 //! ```
 //!
-//! A wake of a task that is `Ready`, `Woken`, `Done` or `Left` changes nothing but the wake count. A task is `Ready` exactly
-//! while it is in the run queue, so that it is there once at most. One that never ends is `Left` when its run does.
+//! A wake of a task that is `Ready`, `Woken`, `Done` or `Left` changes nothing but the wake count. A task is `Ready`
+//! exactly while it is in the run queue, so it is there at most once. A task that has not ended when its run does
+//! becomes `Left`.
 
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
@@ -31,7 +32,7 @@ use super::reactor::Ticket;
 use super::timers::TimerKey;
 use super::wait::WaitFor;
 
-/// What an era does in a turn: the kernel's whole idea of a task's code.
+/// The code of a task, as the scheduler sees it: each era implements it.
 pub(crate) trait Body {
     /// Runs until the next wait or to the end. A body is never called again after `Finished`.
     fn turn(&mut self) -> Switch;
@@ -45,7 +46,8 @@ pub(crate) enum State {
     Woken,
     Waiting,
     Done,
-    /// The crate never resumes or drops its frames, nor data that they borrow.
+    /// Abandoned: it had not ended when its run did. Its frames are never resumed or dropped, nor is what they
+    /// borrow.
     Left,
 }
 
@@ -72,8 +74,8 @@ impl Waiter {
     }
 }
 
-/// What another thread wants done on the home thread: called there with `true`, or with `false` when the
-/// run is ending.
+/// A closure that another thread leaves for the home thread. It is called there with `true`; with `false`, if the run
+/// ends first.
 pub(crate) type Order = Box<dyn FnOnce(bool) + Send>;
 
 /// The thread, more exactly the `run`, that owns a task.
@@ -128,7 +130,7 @@ pub(crate) struct Local {
     /// How many turns it has had, modulo 2^32.
     pub(crate) turns: Cell<u32>,
 
-    /// How often a wait has unwound to the task's root.
+    /// How often a cancellation was raised in it: see `cancel.rs`.
     pub(crate) raised: Cell<u16>,
     /// How often it has been woken, modulo 2^32.
     pub(crate) wakes: Cell<u32>,

@@ -17,9 +17,10 @@
 //!   net/socket.rs   blocking_io   recv(2) gives bytes, which `read` returns
 //! ```
 //!
-//! Every other wait goes the same way, and differs in two steps: which operation makes the [`Wait`], and what wakes the
-//! task. An *operation* is a future. When it is polled and not ready, it [`record`]s its wait and returns `Pending`; the
-//! code that polls it then gives up the turn, each era in its own way:
+//! Every other wait takes the same way from `suspend` on; what differs is what makes the [`Wait`] and what wakes the
+//! task. A socket call makes its own, as above; most waits are made by an *operation*, which is a future. When that
+//! is polled and not ready, it [`record`]s its wait and returns `Pending`; the code that polls it then gives up the
+//! turn, each era in its own way:
 //!
 //! ```text
 //!   green:      wait(op) ──poll──▶ op ──record──▶ Record ──▶ suspend ────────────▶ this_turn().wait ─▶ scheduler
@@ -31,9 +32,10 @@
 //! returns `false`, since the waker is not the running task's, and the operation keeps that waker, as it would in any
 //! other executor.
 //!
-//! A new kind of wait that code of this crate ends needs nothing here: record [`Wait::named`], and keep `door::waiter(cx)`
-//! to wake. One that the scheduler has to register is a variant of [`WaitFor`], with `Display` and `rank` here, and an arm
-//! in `Scheduler::{file, wake, stalled}` and in `edge/registration.rs`.
+//! A new kind of wait that other code of this crate ends, as unlocking ends that for a mutex, needs nothing here:
+//! record [`Wait::named`], keep `door::waiter(cx)`, and wake that. One that the scheduler has to register is a
+//! variant of [`WaitFor`], with `Display`, `is_parked` and `rank` here, an arm in `Scheduler::{file, wake}`, in
+//! `edge/registration.rs` and in `inspect/timeline/chart.rs`, and a count for `Scheduler::stalled`.
 
 use std::cell::Cell;
 use std::fmt;
@@ -94,7 +96,7 @@ pub struct Thing(pub(crate) Name);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Name {
     Fixed(&'static &'static str),
-    /// That of a thing on which tasks leave a trail, for reports.
+    /// Of a thing whose last user is known, for reports: see `edge/trail.rs`.
     Trail(TrailKey),
 }
 
@@ -106,7 +108,7 @@ impl Thing {
         Thing(Name::Fixed(name))
     }
 
-    /// What prints the same when the thing is gone.
+    /// A copy that prints the same name when the thing is gone.
     pub(crate) fn kept(self) -> Thing {
         match self.0 {
             Name::Trail(key) => {
@@ -150,7 +152,8 @@ impl SourceId {
         SourceId { fd, index, generation }
     }
 
-    /// One that no reactor knows: for an event of another scheduler, or a wait that is driven by hand.
+    /// The id of a socket that is in no reactor: for events of other schedulers, and for generators that are resumed
+    /// by hand.
     pub const fn unregistered(fd: RawFd) -> SourceId {
         SourceId::new(fd, u32::MAX, 0)
     }
@@ -181,9 +184,9 @@ impl WaitFor {
         matches!(self, WaitFor::Waker | WaitFor::Task(_) | WaitFor::Thing(_))
     }
 
-    /// Of two waits in one poll, the one of the higher rank is recorded. Only sockets are registered by the scheduler, so
-    /// that they come first; a task or a thing says more in a report than a time, and a time more than a waker; a turn
-    /// comes soonest of all.
+    /// Of two waits in one poll, the one of the higher rank is recorded; the earlier deadline holds in any case. A
+    /// turn ranks highest, since it ends first. Then comes a socket, whose wake depends on being recorded; then a
+    /// task or a thing, a time, and a waker: the more it shows in a report, the higher.
     const fn rank(self) -> u8 {
         match self {
             WaitFor::Waker => 0,
@@ -217,7 +220,7 @@ impl Wait {
     }
 }
 
-/// Room for a `Wait`. Its parts are apart, so that the commonest ones cost one store.
+/// A cell for a `Wait`, with a cell for each field: the most common waits then cost one store.
 pub(crate) struct WaitCell {
     pub(crate) what: Cell<WaitFor>,
     pub(crate) deadline: Cell<Option<Instant>>,
@@ -240,7 +243,7 @@ impl WaitCell {
         Wait { deadline: self.deadline.get(), ..Wait::new(self.what.get()) }
     }
 
-    /// Takes over what `other` has. The deadline of a wait for a turn is not read.
+    /// Copies `other`, without the deadline if that waits for a turn: it is not used then.
     #[inline]
     pub(crate) fn copy(&self, other: &WaitCell) {
         self.what.set(other.what.get());
@@ -341,15 +344,16 @@ impl Record {
             spend(); // A future of another crate does not do so itself.
         }
         if polled.is_pending() && this_turn().number.get() != number {
-            // The task was suspended in the middle of the poll. A wake then may have been meant for this operation, but
-            // ended the inner wait: the operation is polled again in the next turn.
+            // The task was suspended in the middle of the poll. A wake during that time may have been for this
+            // operation, though it ended the inner wait. So this waits for a turn: the operation is polled again.
             self.wait.what.set(WaitFor::Turn);
         }
         polled
     }
 }
 
-/// Calls `f` with the record of the innermost poll, if `waker` is what was lent to that poll, by the task that runs now.
+/// Calls `f` with the record of the innermost poll, if `waker` is the one that the running task has lent to that
+/// poll.
 #[inline(always)]
 fn with_record<R>(waker: &Waker, f: impl FnOnce(&Record) -> R) -> Option<R> {
     let is_own = |record: &Record| {
@@ -370,8 +374,8 @@ pub(crate) fn is_own(waker: &Waker) -> bool {
 }
 
 /// Records what an operation waits for, before it returns `Pending`. Returns `false` if the operation has to keep
-/// `cx.waker()` and wake it: the waker is another's, or a second socket is waited for in this poll.
-#[inline(always)] // Where it is called, the wait is known, and little of this is left.
+/// `cx.waker()` and wake it: the waker is not the running task's own, or this poll already waits for another socket.
+#[inline(always)] // The caller's wait is a constant, so that the compiler removes most of this.
 pub(crate) fn record(cx: &Context<'_>, wait: Wait) -> bool {
     with_record(cx.waker(), |record| {
         let (recorded, new) = (record.wait.what.get().rank(), wait.what.rank());
@@ -386,7 +390,7 @@ pub(crate) fn record(cx: &Context<'_>, wait: Wait) -> bool {
     }) == Some(true)
 }
 
-/// What an operation returns that only wants the others to have a turn first.
+/// Returns `Pending`, and makes the task ready again: for an operation that only gives the others a turn.
 pub(crate) fn another_turn<T>(cx: &Context<'_>) -> Poll<T> {
     if !record(cx, Wait::TURN) {
         cx.waker().wake_by_ref();
@@ -394,9 +398,9 @@ pub(crate) fn another_turn<T>(cx: &Context<'_>) -> Poll<T> {
     Poll::Pending
 }
 
-/// Polls an operation within the task's budget for this turn. Where that is used up, `poll` is not called, and each other
-/// ready task has a turn first. An operation that completes uses one of the budget, unless those inside of it have used
-/// some; one that waits uses nothing, so that a hundred of them may wait side by side.
+/// Polls an operation within the task's budget for this turn. Where that is used up, `poll` is not called, and each
+/// other ready task has a turn first. An operation that completes costs one, unless operations inside it have cost
+/// something already. One that waits costs nothing: a hundred may wait side by side.
 #[inline]
 pub(crate) fn within_share<T>(
     cx: &mut Context<'_>,
@@ -413,7 +417,8 @@ pub(crate) fn within_share<T>(
     polled
 }
 
-/// How an operation that completes step by step begins: ready within the task's budget, else as [`share_is_spent`].
+/// To be called first by an operation that does not use [`within_budget`]: ready while the task has a budget, else as
+/// [`budget_is_spent`].
 #[inline]
 pub(crate) fn share(cx: &Context<'_>) -> Poll<()> {
     match is_spent() {
@@ -422,11 +427,12 @@ pub(crate) fn share(cx: &Context<'_>) -> Poll<()> {
     }
 }
 
-/// What an operation returns without having been looked at: the budget of the task for this turn is used up.
+/// The result of an operation that is not polled, since the budget of the task for this turn is used up.
 #[cold]
 pub(crate) fn share_is_spent<T>(cx: &Context<'_>) -> Poll<T> {
     if !is_own(cx.waker()) {
-        // The waker is an inner executor's: with a new budget, its next poll in this turn can make progress.
+        // The poll is by an inner executor, which may poll again in the same turn: without a new budget it would spin
+        // for ever.
         this_turn().budget.set(BUDGET);
     }
     another_turn(cx)

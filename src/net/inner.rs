@@ -59,7 +59,7 @@ impl<S: AsRawFd> Inner<S> {
         self.socket.io()
     }
 
-    /// Says that a read of a TCP stream took `n` of the `asked` bytes.
+    /// Notes that a read of a TCP stream took `n` of the `asked` bytes.
     pub(super) fn took(&self, n: usize, asked: usize) {
         self.socket.took(n, asked);
     }

@@ -116,7 +116,7 @@ impl<S: AsRawFd> Socket<S> {
         }
     }
 
-    /// Says that a read of a TCP stream took `n` of the `asked` bytes.
+    /// Notes that a read of a TCP stream took `n` of the `asked` bytes.
     #[inline]
     pub(super) fn took(&self, n: usize, asked: usize) {
         if 0 < n && n < asked && n <= SHORT {

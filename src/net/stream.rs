@@ -75,8 +75,7 @@ macro_rules! stream {
                 self.note(read, total(bufs))
             }
 
-            /// Writes what there is room for from the beginning of `buf`, and says how many bytes that
-            /// was.
+            /// Writes what there is room for from the beginning of `buf`, and returns how many bytes that was.
             ///
             /// # Errors
             ///

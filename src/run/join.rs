@@ -246,7 +246,7 @@ impl<T> fmt::Debug for JoinHandle<T> {
 /// Why a task has no result.
 pub struct JoinError(Box<Failure>);
 
-/// Behind a pointer, so that a result has no room to keep for a failure that seldom comes.
+/// Boxed, so that a result is no larger for a failure, which is rare.
 struct Failure {
     /// `None`: there never was one.
     task: Option<Arc<Task>>,
@@ -274,7 +274,7 @@ impl JoinError {
         JoinError(Box::new(Failure { task: None, reason: Reason::Cancelled }))
     }
 
-    /// The task has no result, and is not to blame.
+    /// The task was cancelled.
     pub(crate) fn cancelled(task: Arc<Task>) -> JoinError {
         JoinError::new(task, Reason::Cancelled)
     }
@@ -414,7 +414,8 @@ impl<T> Promise<T> {
         self.fulfil(code);
     }
 
-    /// The running task is to stop, and has not begun. Where its handle was dropped, no result says so.
+    /// The running task is to stop, and has not begun. If its handle was dropped, no result reports that, and a debug
+    /// line does.
     #[cold]
     pub(crate) fn never_begins(&self) {
         if Rc::strong_count(&self.0) == 1 {

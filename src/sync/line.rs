@@ -16,9 +16,9 @@ use crate::kernel::edge::waker::wake_waiter;
 use crate::kernel::task::Waiter;
 use crate::kernel::wait::{self, Wait};
 
-/// A line of those who wait, each of whom may bring something along: a message, the number of permits.
+/// A line of waiters, each of which may bring something: a message, a number of permits.
 ///
-/// It stays on its thread, and so does all that has one: those who wait are woken without a lock.
+/// It stays on its thread, and so does all that has one: waiters are woken without a lock.
 pub(crate) struct Line<X> {
     queue: RefCell<WaitQueue<Standing<X>>>,
     stays: PhantomData<*const ()>,
@@ -141,7 +141,7 @@ impl<X: Copy> Line<X> {
 }
 
 impl Line<()> {
-    /// Grants all who wait now, and wakes them, the first first. Who comes while they are woken waits.
+    /// Grants all present waiters, and wakes them in order. One that comes meanwhile waits.
     pub(crate) fn grant_all(&self) {
         let mut waiters = Vec::new();
         while let Some(granted) = { self.queue.borrow_mut().grant() } {

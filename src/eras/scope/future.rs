@@ -216,8 +216,8 @@ impl<'env, E: 'env> TryScope<'env, E> {
     }
 }
 
-/// The value, if it is one. An error is kept, if it is the first, and this is never ready: it is dropped with the
-/// other futures of the scope.
+/// The value, if it is one. After an error this is never ready. The scope keeps the first error, and drops its
+/// futures.
 async fn value_of<T, E>(result: Result<T, E>, failure: &First<E>) -> T {
     match result {
         Ok(value) => value,

@@ -293,7 +293,7 @@ impl<T, F: FnOnce() -> T> Child<T, F> {
 }
 
 impl<'scope> Scope<'scope, '_> {
-    /// A task of the scope: `spawn` makes it of its code, which has a lifetime that it forgets.
+    /// Adds a task to the scope. `spawn` starts its code, whose lifetime has been erased.
     pub(crate) fn adopt<T: 'scope, F: FnOnce() -> T + 'scope>(
         &'scope self,
         body: F,

@@ -23,7 +23,7 @@ pub(crate) struct Members {
     /// What reports call them.
     what: &'static &'static str,
     running: Cell<usize>,
-    /// With how many of them left `waiter` is woken: one where it is a member itself.
+    /// `waiter` is woken when only so many are left: 1 if it is a member itself, else 0.
     rest: Cell<usize>,
     cancelled: Cell<bool>,
     /// When the first of them failed, where they fail together.
@@ -89,7 +89,7 @@ impl Members {
         let mut tasks = self.tasks.take();
         if tasks.len() == tasks.capacity() {
             tasks.retain(|task| !task.is_finished());
-            tasks.reserve(tasks.len() + 1); // The next time is as far off as there are tasks to look at.
+            tasks.reserve(tasks.len() + 1); // The next sweep comes when as many tasks have been added as are left now.
         }
         tasks.push(task);
         self.tasks.set(tasks);

@@ -1,18 +1,18 @@
 //! What other threads, and handlers of signals, may see of a thread that runs tasks: whose turn it is.
 //!
 //! The thread writes it down at the beginning of each turn, in plain atomics, which costs a few stores. A board is
-//! never freed, only used again by the next run: who looks at one needs no lock, and follows no pointer into another
-//! thread's memory.
+//! never freed, only used again by the next run: a reader needs no lock, and follows no pointer into another thread's
+//! memory.
 //!
 //! ```text
 //!   thread of a run            board                          watchdog, handler of a signal
 //!     begins ── stores ──▶ turn │ who, site, .. │ shown ◀── loads in the other direction ── read
 //! ```
 //!
-//! `turn` is stored before the rest, and `shown` after it: if a reader finds both to be the same, with all that it
-//! has read between its two looks, it has read of one turn. (A sequence lock, with one writer.)
+//! `turn` is stored before the rest, and `shown` after it: a reader loads `shown` first and `turn` last; if they are
+//! equal, all that it has read in between belongs to one turn. (A sequence lock, with one writer.)
 //!
-//! A copy of the process (`fork`) has the boards of its parent too, and not the threads: it does not look at them.
+//! A forked child inherits the boards but not the threads that write them, so it ignores them.
 
 use std::fmt;
 use std::io::{self, Read};

@@ -15,7 +15,7 @@ thread_local! {
     static HAS_LEFT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether a task of this thread was ever left, so that one may stand in a line.
+/// Whether a task of this thread was ever left: only then may a line contain one.
 #[inline]
 pub(crate) fn has_left() -> bool {
     HAS_LEFT.get()
@@ -72,7 +72,7 @@ impl Scheduler {
     pub(crate) fn cancel_all(&self) {
         self.closing.set(true);
         let left = self.tasks.borrow().by_age();
-        // None begins or goes on before all are cancelled, and the observer, which may wake some, comes after that.
+        // All are cancelled before any runs. Observers are called after that, since they may wake tasks.
         self.clear_queue();
         let cancelled: Vec<_> = left.iter().filter(|task| self.cancel(task)).collect();
         self.watch.on_behalf_of(Actor::End, || {
@@ -100,7 +100,7 @@ impl Scheduler {
         }
     }
 
-    /// Leaves `tasks`, which will not end, where they are: code that waits for the end of one is not to wait for ever.
+    /// Leaves `tasks`, which will not end, where they are: joiners and callbacks are served as if they had ended.
     pub(crate) fn leave(&self, tasks: &[Arc<Task>]) {
         HAS_LEFT.set(HAS_LEFT.get() || !tasks.is_empty());
         // SAFETY: as in `wake`. First all of them, so that none wakes another.

@@ -15,8 +15,8 @@ use loom::sync::{Mutex, MutexGuard, atomic::AtomicBool};
 #[cfg(not(wouldblock_loom))]
 use std::sync::{Mutex, MutexGuard, atomic::AtomicBool};
 
-/// How many items the scheduler takes at a time: those of threads that never stop pushing are no reason to look at no
-/// socket and no timer.
+/// How many items the scheduler takes at a time: without a limit, threads that push without end would keep it from
+/// sockets and timers.
 const MOST: usize = 1000;
 
 #[derive(Debug)]

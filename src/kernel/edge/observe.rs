@@ -126,7 +126,7 @@ impl<'a> EventKind<'a> {
     }
 }
 
-/// Who did it.
+/// The cause of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Actor {

@@ -57,7 +57,7 @@ impl ReactorHandle {
         self.registry.register(&mut SourceFd(&fd), BELL, Interest::READABLE)
     }
 
-    /// Takes `ring_by` back.
+    /// Undoes `ring_by`.
     pub(crate) fn ring_no_more_by(&self, fd: RawFd) {
         let _ = self.registry.deregister(&mut SourceFd(&fd)); // It fails only for one that does not ring.
     }

@@ -18,7 +18,7 @@ pub(crate) struct TrailKey {
 pub(crate) struct Kind {
     /// "a mutex"
     pub(crate) what: &'static str,
-    /// "held by": what the task that is named after it does with the thing.
+    /// The relation to the task that is named next: "held by".
     pub(crate) how: &'static str,
 }
 

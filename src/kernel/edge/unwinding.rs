@@ -1,9 +1,9 @@
 //! While a stack unwinds, nothing suspends.
 //!
-//! The thread counts as panicking for as long, for every task that would run meanwhile, and a panic in one of them
-//! could not be distinguished from a second one in a destructor, which ends the process. Code that has to wait in a
-//! destructor then aborts the process here, with a text that explains it; only a wait for a socket goes on, by
-//! blocking the thread.
+//! Until the unwinding ends, std counts the whole thread as panicking, and would do so for every task that ran
+//! meanwhile; and a panic in one of them could not be distinguished from a second one in a destructor, which ends the
+//! process. Code that has to wait in a destructor then aborts the process here, with a text that explains it; only a
+//! wait for a socket goes on, by blocking the thread.
 //!
 //! A thread that unwinds already may drop a runtime, or use and drop generators: their stacks do not unwind for that, and
 //! are resumed. That a cancellation unwinds one of *these* is kept with its fiber ([`Open`]), until the code that has
@@ -164,7 +164,7 @@ pub(crate) fn leave() -> ! {
     unreachable!("a task that is left is not resumed");
 }
 
-/// Has the running task left when it gives up its turn, which it does at once.
+/// Marks the running task as left. It must give up its turn right after this.
 pub(crate) fn mark_left() {
     with_local(|local| local.state.set(State::Left));
     this_turn().wait.set(Wait::PARKED);

@@ -39,8 +39,7 @@ pub(crate) static VTABLE: RawWakerVTable = RawWakerVTable::new(
 pub(crate) static NO_TASK: RawWakerVTable =
     RawWakerVTable::new(|data| RawWaker::new(data, &NO_TASK), |_| {}, |_| {}, |_| {});
 
-/// Counts one waker, or handle, less. Without the last one, a scheduler that sleeps may be in a deadlock, and has to
-/// look.
+/// Subtracts one waker or handle. When the last is gone, a sleeping scheduler is rung, to check for a deadlock.
 pub(crate) fn give_up(home: &Home) {
     if home.wakers.fetch_sub(1, Ordering::Release) == 1
         && Scheduler::at(home, |here| here.is_none())

@@ -16,7 +16,7 @@ pub(crate) struct Watch {
     broken: Vec<Cell<bool>>,
     /// An observer is being called.
     pub(crate) telling: Cell<bool>,
-    /// Who is at work while no task has its turn.
+    /// What acts while no task has its turn.
     pub(crate) by: Cell<Actor>,
 }
 
@@ -70,7 +70,7 @@ pub(crate) fn spawned(task: &Task, parent: u64) -> EventKind<'_> {
     EventKind::spawned(name, task.era, task.site, (parent != 0).then_some(parent))
 }
 
-/// What an observer may keep longer than the thing that is waited for lasts.
+/// The event of a wait. Its name stays valid when the thing is gone.
 pub(crate) fn waits(wait: Wait) -> EventKind<'static> {
     let what = match wait.what {
         WaitFor::Thing(thing) => WaitFor::Thing(thing.kept()),
