@@ -157,7 +157,7 @@ impl<F: Future> Code<F> {
                 let record = Record::new();
                 match panic::catch_unwind(AssertUnwindSafe(|| door::poll(&record, now))) {
                     Ok(Poll::Pending) if cancel::is_cancelled() => None, // An operation that had completed would have won.
-                    Ok(Poll::Pending) => return door::put_record(&record),
+                    Ok(Poll::Pending) => return door::store_record(&record),
                     Ok(Poll::Ready(value)) => Some(Ok(value)),
                     Err(payload) => Some(Err(payload)),
                 }

@@ -114,7 +114,7 @@ impl<T: 'static, F: FnOnce(&Yielder<Wait>) -> T + 'static> Body for Trampoline<T
             promise.begin(|| body(y));
         });
         let generator = self.generator.insert(generator);
-        generator.is_task(fiber);
+        generator.drive_by_task(fiber);
         bounce(generator.step(None))
     }
 }
@@ -122,7 +122,7 @@ impl<T: 'static, F: FnOnce(&Yielder<Wait>) -> T + 'static> Body for Trampoline<T
 /// What the generator has yielded is what its task waits for.
 fn bounce(step: Option<GeneratorState<Wait, std::thread::Result<()>>>) -> Switch {
     match step {
-        Some(GeneratorState::Yielded(wait)) => door::put(wait),
+        Some(GeneratorState::Yielded(wait)) => door::store_wait(wait),
         Some(GeneratorState::Complete(_)) => return Switch::Finished,
         None => {} // It waited the green way: `door::suspend` has stored its wait.
     }

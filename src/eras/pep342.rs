@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!             resume, send(s), throw(p), close            yield_(y), yield_from(g)
-//!   caller ──────────────── sent ───────────────▶ Line ─────────▶ body, on a fiber
+//!   caller ──────────────── sent ───────────────▶ Wire ─────────▶ body, on a fiber
 //!          ◀───────── Yielded(y), Complete(r) ──────────────────
 //! ```
 
@@ -48,7 +48,7 @@ pub struct Generator<Y: 'static, S: 'static = (), R: 'static = ()> {
     start: Option<Start<Y, S, R>>,
     fiber: Option<Fiber>,
     stack_size: u32,
-    line: Rc<Line<Y, S>>,
+    wire: Rc<Wire<Y, S>>,
     returned: Rc<Cell<Option<std::thread::Result<R>>>>,
 }
 
@@ -64,13 +64,13 @@ pub enum GeneratorState<Y, R> {
 }
 
 /// The wire between a generator and its caller.
-struct Line<Y, S> {
+struct Wire<Y, S> {
     sent: Cell<Option<Sent<S>>>,
     yielded: Cell<Option<Y>>,
     /// Names the generator as the boundary of the unwinding that closes it; 0: there is none.
     serial: Cell<u64>,
     /// A task drives it: no other code resumes it.
-    is_task: Cell<bool>,
+    of_task: Cell<bool>,
     /// The thread was unwinding where the generator was last resumed.
     unwinding: Cell<bool>,
     /// It is suspended in a `wait`, not in a `yield_` of its own.
@@ -88,17 +88,17 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     ///
     /// `body` must own what it uses. To give it a borrow, make and finish the generator inside a closure.
     pub fn new(body: impl FnOnce(&Yielder<Y, S>) -> R + 'static) -> Generator<Y, S, R> {
-        let line = Line {
+        let wire = Wire {
             sent: Cell::default(),
             yielded: Cell::default(),
             serial: Cell::new(0),
-            is_task: Cell::new(false),
+            of_task: Cell::new(false),
             unwinding: Cell::new(false),
             in_wait: Cell::new(false),
         };
         let start = Some(Box::new(body) as Start<Y, S, R>);
         let stack_size = stack_size::DEFAULT;
-        Generator { start, fiber: None, line: Rc::new(line), returned: Rc::default(), stack_size }
+        Generator { start, fiber: None, wire: Rc::new(wire), returned: Rc::default(), stack_size }
     }
 
     /// As [`new`](Generator::new), on a stack of at least `bytes` usable bytes; the default is 256 KiB, in a
@@ -119,12 +119,12 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
 
     /// Whether it waits for an operation, which may be ready by now.
     pub(crate) fn is_in_wait(&self) -> bool {
-        self.line.in_wait.get()
+        self.wire.in_wait.get()
     }
 
     /// It is driven by a task's own turns, on the task's stack.
-    pub(crate) fn is_task(&mut self, fiber: Fiber) {
-        self.line.is_task.set(true);
+    pub(crate) fn drive_by_task(&mut self, fiber: Fiber) {
+        self.wire.of_task.set(true);
         self.fiber = Some(fiber);
     }
 
@@ -185,7 +185,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         match self.step(Some(Sent::Close)).expect(NOT_AT_THE_DOOR) {
             GeneratorState::Yielded(_) => panic!("a generator yielded while it was being closed"),
             // The unwinding of a time limit, or of the task that closes it, goes on.
-            GeneratorState::Complete(Err(payload)) if !self.line.is_closing(&*payload) => {
+            GeneratorState::Complete(Err(payload)) if !self.wire.is_closing(&*payload) => {
                 unwinding::unwind_with(payload)
             }
             GeneratorState::Complete(_) => {}
@@ -224,7 +224,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         let fiber = self.fiber.take().unwrap_or_else(|| {
             Fiber::take(self.stack_size as usize).unwrap_or_else(|e| panic!("a generator: {e}"))
         });
-        let y = Yielder { line: self.line.clone(), suspender: fiber.suspender() };
+        let y = Yielder { wire: self.wire.clone(), suspender: fiber.suspender() };
         let returned = self.returned.clone();
         self.fiber.insert(fiber).start(move || {
             let result = unwinding::catch(|| body(&y));
@@ -238,14 +238,14 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         &mut self,
         sent: Option<Sent<S>>,
     ) -> Option<GeneratorState<Y, std::thread::Result<R>>> {
-        self.line.sent.set(sent);
-        self.line.unwinding.set(std::thread::panicking());
+        self.wire.sent.set(sent);
+        self.wire.unwinding.set(std::thread::panicking());
         let switch = match &mut self.fiber {
             Some(fiber) if self.start.is_none() => fiber.resume(),
             _ => self.begin(),
         };
         if switch == Switch::Suspended {
-            return self.line.yielded.take().map(GeneratorState::Yielded);
+            return self.wire.yielded.take().map(GeneratorState::Yielded);
         }
         Some(GeneratorState::Complete(self.end()))
     }
@@ -336,7 +336,7 @@ impl<Y, S, R> fmt::Debug for Generator<Y, S, R> {
 
 /// The inside end of a [`Generator`]: with it, the body yields and waits.
 pub struct Yielder<Y, S = ()> {
-    line: Rc<Line<Y, S>>,
+    wire: Rc<Wire<Y, S>>,
     suspender: Suspender,
 }
 
@@ -365,7 +365,7 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
         match self.exchange(value) {
             Sent::Value(value) => value,
             Sent::Throw(payload) => unwinding::unwind_with(payload),
-            Sent::Close => self.line.close(),
+            Sent::Close => self.wire.close(),
         }
     }
 
@@ -406,7 +406,7 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
             state = match self.exchange(value) {
                 Sent::Close => {
                     inner.close();
-                    self.line.close();
+                    self.wire.close();
                 }
                 sent => inner.advance(Some(sent)),
             };
@@ -416,30 +416,30 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
     /// As [`yield_`](Yielder::yield_), for an operation that is not ready.
     #[track_caller]
     pub(crate) fn yield_wait(&self, wait: Y) {
-        self.line.in_wait.set(true);
+        self.wire.in_wait.set(true);
         let sent = self.exchange(wait);
-        self.line.in_wait.set(false);
+        self.wire.in_wait.set(false);
         match sent {
             Sent::Value(_) => {}
             Sent::Throw(payload) => unwinding::unwind_with(payload),
-            Sent::Close => self.line.close(),
+            Sent::Close => self.wire.close(),
         }
     }
 
     #[inline(always)] // See `Fiber::resume`.
     #[track_caller]
     fn exchange(&self, value: Y) -> Sent<S> {
-        unwinding::refuse_to_yield(self.line.unwinding.get());
+        unwinding::refuse_to_yield(self.wire.unwinding.get());
         self.suspender.suspend(|open| {
-            self.line.may_suspend(open)?;
-            self.line.yielded.set(Some(value));
+            self.wire.may_suspend(open)?;
+            self.wire.yielded.set(Some(value));
             Ok(())
         });
-        self.line.sent.take().expect("a suspended generator is resumed with something sent")
+        self.wire.sent.take().expect("a suspended generator is resumed with something sent")
     }
 }
 
-impl<Y, S> Line<Y, S> {
+impl<Y, S> Wire<Y, S> {
     /// Refuses to yield in the middle of a poll, a time limit, a cleanup or a scope: that would stay in force for the
     /// code that resumes the generator.
     #[inline]
@@ -458,7 +458,7 @@ impl<Y, S> Line<Y, S> {
              generator may be resumed in another"
         } else if open.limits.get() > 0 {
             return Err(format!("a generator cannot yield inside of {}", open.limit.get()));
-        } else if self.is_task.get() {
+        } else if self.of_task.get() {
             return Ok(());
         } else if open.shields.get() > 0 {
             "in the cleanup of `green::finally`, which would go on for the task that resumed it"
@@ -470,7 +470,7 @@ impl<Y, S> Line<Y, S> {
 
     /// Unwinds to the root of the generator; in one that is a task's, that is the task's root.
     fn close(&self) -> ! {
-        let task = if self.is_task.get() { cancel::root() } else { None };
+        let task = if self.of_task.get() { cancel::root() } else { None };
         cancel::unwind_to(task.unwrap_or_else(|| {
             self.serial.set(Boundary::serial());
             Boundary::Generator(self.serial.get())

@@ -59,7 +59,7 @@ impl<T: 'static> Tasks<T> {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<(usize, Result<T, JoinError>)>> {
-        wait::within_share(cx, |cx| {
+        wait::poll_within_budget(cx, |cx| {
             let first = self.news.ended.borrow().front().copied();
             if let Some(key) = first {
                 let result = ready!(self.handles[key].poll_shared(cx));

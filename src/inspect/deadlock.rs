@@ -30,11 +30,11 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::kernel::edge::trail::{self, Part, Step, TrailKey};
+use crate::kernel::edge::trail::{self, Name, Part, Step, Thing, TrailKey};
 use crate::kernel::here::with_task;
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::{State, Task};
-use crate::kernel::wait::{Name, Thing, Wait, WaitFor};
+use crate::kernel::wait::{Wait, WaitFor};
 
 pub(crate) use crate::kernel::edge::trail::Kind;
 

@@ -155,7 +155,7 @@ impl Fiber {
     ///
     /// # Errors
     ///
-    /// The kernel's, when there is no address space for another stack.
+    /// The operating system's, when there is no address space for another stack.
     pub(crate) fn take(size: usize) -> io::Result<Fiber> {
         let ending = |_| io::Error::other("no coroutine can start any more: the thread is ending");
         let take = |pools: &RefCell<Vec<Pool>>| {

@@ -142,13 +142,13 @@ pub(crate) fn note_site() {
 }
 
 /// Stores the wait of a task whose body returns to the scheduler. Called last in the turn.
-pub(crate) fn put(wait: Wait) {
+pub(crate) fn store_wait(wait: Wait) {
     this_turn().wait.set(wait);
 }
 
 /// As [`put`], of what `record` has.
 #[inline]
-pub(crate) fn put_record(record: &Record) {
+pub(crate) fn store_record(record: &Record) {
     this_turn().wait.copy(&record.wait);
 }
 

@@ -1,6 +1,6 @@
-//! The reactor: which sockets are ready, according to the kernel.
+//! The reactor: which sockets are ready, according to the operating system.
 //!
-//! A socket is registered once, edge-triggered, for both directions, when a task first waits for it: the kernel then
+//! A socket is registered once, edge-triggered, for both directions, when a task first waits for it: the operating system then
 //! reports each *change* once, and the reactor keeps it as a flag. The flag stays up until a try meets `WouldBlock`,
 //! or `poll(2)` shows that foreign code has used up what there was:
 //!
@@ -75,7 +75,7 @@ struct Slot<W> {
     fd: RawFd,
     generation: u32,
     /// The other side has sent its end, or urgent data: after a read that takes little, there may be something left
-    /// that the kernel has reported already.
+    /// that the operating system has reported already.
     tricky: bool,
     lines: [Line<W>; 2],
 }
@@ -125,7 +125,7 @@ impl<W> Line<W> {
     }
 }
 
-/// How long to sleep at most where the kernel refuses to.
+/// How long to sleep at most where the operating system refuses to.
 const BLIND: Duration = Duration::from_millis(10);
 
 impl<W> Reactor<W> {
@@ -178,7 +178,7 @@ impl<W> Reactor<W> {
     ///
     /// # Errors
     ///
-    /// The kernel's: no more watches, or a descriptor that cannot be waited for (a regular file).
+    /// The operating system's: no more watches, or a descriptor that cannot be waited for (a regular file).
     #[inline]
     pub(crate) fn register(&mut self, source: &Source) -> io::Result<SourceId> {
         if let Some(id) = self.find(source) {
@@ -226,7 +226,7 @@ impl<W> Reactor<W> {
         true
     }
 
-    /// Whether all that has come has been read, as far as the kernel has reported by now.
+    /// Whether all that has come has been read, as far as the operating system has reported by now.
     pub(crate) fn is_quiet(&mut self, id: SourceId) -> bool {
         self.slot(id)
             .is_some_and(|slot| !slot.tricky && !slot.lines[Direction::Read as usize].ready)
@@ -304,7 +304,7 @@ impl<W> Reactor<W> {
         }
     }
 
-    /// Where the kernel refuses to report what is ready: sleeps for a moment, and wakes all who wait for a socket, to
+    /// Where the operating system refuses to report what is ready: sleeps for a moment, and wakes all who wait for a socket, to
     /// try.
     #[cold]
     fn do_without_events(&mut self, timeout: Option<Duration>) {
@@ -314,19 +314,19 @@ impl<W> Reactor<W> {
         lines.for_each(|line| line.wake_all(&mut self.wakes));
     }
 
-    /// Asks the kernel what became ready, sleeping in it up to `timeout` (`None`: until something is). Returns whether the
+    /// Asks the operating system what became ready, sleeping in it up to `timeout` (`None`: until something is). Returns whether the
     /// bell was rung; [`next_woken`](Reactor::next_woken) gives the waiters of what is ready.
     ///
     /// # Errors
     ///
-    /// The kernel's error. This has slept up to 10 ms, so that the caller may call it again.
+    /// The operating system's error. This has slept up to 10 ms, so that the caller may call it again.
     pub(crate) fn poll(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         for (id, direction) in std::mem::take(&mut self.unfinished) {
             let slot = self.slots.get_mut(id.index as usize);
             let Some(slot) = slot.filter(|slot| slot.generation == id.generation) else { continue };
             let line = &mut slot.lines[direction as usize];
             line.listed = false;
-            // The task that was woken may have taken all there was, and met no `WouldBlock`: the kernel knows.
+            // The task that was woken may have taken all there was, and met no `WouldBlock`: the operating system knows.
             let events = EVENTS[direction as usize];
             line.ready = line.ready && poll_one(id.fd(), events, 0).unwrap_or(true);
             if line.ready && line.wake_first(&mut self.wakes) {

@@ -53,7 +53,7 @@ pub(crate) struct Scheduler {
     pub(crate) seed: u64,
     pub(crate) counters: Counters,
     /// The stack that futures are polled on, one after the other, of the run's stack size.
-    pub(crate) polls: Cell<Option<Fiber>>,
+    pub(crate) poll_fiber: Cell<Option<Fiber>>,
     pub(crate) queue: Queue<Arc<Task>>,
     /// Every task that is not done.
     pub(crate) tasks: RefCell<Table>,
@@ -80,11 +80,9 @@ pub(crate) struct Scheduler {
     pub(crate) refused: RefCell<Option<String>>,
 }
 
-/// How far a scheduler got.
+/// Why a scheduler cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Progress {
-    /// As far as it was asked to; of [`stalled`](Scheduler::stalled): a wait can still end.
-    Done,
+pub(crate) enum Stall {
     /// Tasks wait, and nothing can wake any of them.
     Deadlock,
     /// Nothing has moved for as long as the run's patience. Only code that keeps a waker could still wake a task.
@@ -132,7 +130,7 @@ impl Scheduler {
             stack_size,
             seed: seed.unwrap_or(0),
             counters: Counters::default(),
-            polls: Cell::new(None),
+            poll_fiber: Cell::new(None),
             queue: Queue::new(seed),
             tasks: RefCell::default(),
             timers: RefCell::new(Timers::new()),
@@ -183,19 +181,19 @@ impl Scheduler {
     }
 
     /// The loop: gives turns, and sleeps when no task is ready, until `done`, or until nothing can move any more.
-    pub(crate) fn run_until(&self, done: impl Fn() -> bool) -> Progress {
+    pub(crate) fn run_until(&self, done: impl Fn() -> bool) -> Option<Stall> {
         while !done() {
             if self.one_turn() {
                 continue;
             }
             match self.stalled() {
-                Progress::Done => drop(self.poll(self.longest_sleep(), true)),
-                Progress::Quiet if patience::wait(&self.patience, |time| self.poll(time, true)) => {
-                }
+                None => drop(self.poll(self.longest_sleep(), true)),
+                Some(Stall::Quiet)
+                    if patience::wait(&self.patience, |time| self.poll(time, true)) => {}
                 stalled => return stalled,
             }
         }
-        Progress::Done
+        None
     }
 
     /// Gives one turn to the task at the head of the run queue, and polls the operating system after it if a poll is
@@ -306,7 +304,7 @@ impl Scheduler {
     }
 
     /// The cause to be named in an event: the running task, or else `watch.by`.
-    pub(super) fn who(&self) -> Actor {
+    pub(super) fn cause(&self) -> Actor {
         let Running { task, host } = running();
         let at_work = if task.get().is_null() { host } else { task };
         // SAFETY: a task lives while it is set.
@@ -318,7 +316,7 @@ impl Scheduler {
     #[inline]
     fn observe_woken(&self, task: &Task) {
         if self.watch.is_on() {
-            self.observe(task, EventKind::Woken(self.who()));
+            self.observe(task, EventKind::Woken(self.cause()));
         }
     }
 
@@ -448,9 +446,9 @@ impl Scheduler {
         }
     }
 
-    /// With no task ready: `Done` if something can still end a wait, `Deadlock` if nothing can, `Quiet` if only code that
-    /// keeps a waker, on this thread or another, can.
-    fn stalled(&self) -> Progress {
+    /// With no task ready: returns `None` if something can still end a wait, `Deadlock` if nothing can, `Quiet` if only
+    /// code that keeps a waker, on this thread or another, can.
+    fn stalled(&self) -> Option<Stall> {
         let (in_line, pollers) = self.reactor.borrow().waiting();
         // Read the count first: a waker pushes its task before the count falls, so that a count of 0 means that the
         // push is visible; a `Spawner` leaves its orders before it lowers the count, too.
@@ -460,9 +458,9 @@ impl Scheduler {
             || pollers > 0 && wakers > 0
             || self.awaits_outside();
         match (certain, wakers, self.home.inbox.is_empty() && self.home.orders.is_empty()) {
-            (true, _, _) | (_, _, false) => Progress::Done,
-            (false, 0, true) => Progress::Deadlock,
-            (false, _, true) => Progress::Quiet,
+            (true, _, _) | (_, _, false) => None,
+            (false, 0, true) => Some(Stall::Deadlock),
+            (false, _, true) => Some(Stall::Quiet),
         }
     }
 

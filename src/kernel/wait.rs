@@ -34,7 +34,7 @@
 //!
 //! A new kind of wait that other code of this crate ends, as unlocking ends that for a mutex, needs nothing here:
 //! record [`Wait::named`], keep `door::waiter(cx)`, and wake that. One that the scheduler has to register is a
-//! variant of [`WaitFor`], with `Display`, `is_parked` and `rank` here, an arm in `Scheduler::{file, wake}`, in
+//! variant of [`WaitFor`], with `Display`, `ends_by_wake_only` and `rank` here, an arm in `Scheduler::{file, wake}`, in
 //! `edge/registration.rs` and in `inspect/timeline/chart.rs`, and a count for `Scheduler::stalled`.
 
 use std::cell::Cell;
@@ -49,7 +49,7 @@ use std::time::Instant;
 
 use super::coroutine::{Open, with_open};
 use super::edge::foreign::running;
-use super::edge::trail::{self, TrailKey};
+use super::edge::trail::Thing;
 
 /// What a coroutine waits for, and until when at most: what a [`Generator`] of the first era yields to the code that
 /// resumes it.
@@ -87,56 +87,6 @@ pub enum WaitFor {
     Thing(Thing),
     /// A call of its waker, by code that has kept it.
     Waker,
-}
-
-/// Something that tasks wait for until another task or thread acts on it. Prints as its name: `a mutex`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Thing(pub(crate) Name);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Name {
-    Fixed(&'static &'static str),
-    /// Of a thing whose last user is known, for reports: see `edge/trail.rs`.
-    Trail(TrailKey),
-}
-
-const GONE: &str = "something that is gone";
-
-impl Thing {
-    /// A thing with this name. A deadlock report shows the name after "waits for": `Thing::named(&"a permit")`.
-    pub const fn named(name: &'static &'static str) -> Thing {
-        Thing(Name::Fixed(name))
-    }
-
-    /// A copy that prints the same name when the thing is gone.
-    pub(crate) fn kept(self) -> Thing {
-        match self.0 {
-            Name::Trail(key) => {
-                Thing::named(trail::find(key).map_or(&GONE, |(kind, _)| &kind.what))
-            }
-            Name::Fixed(_) => self,
-        }
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &'static str {
-        match self.kept().0 {
-            Name::Fixed(name) => name,
-            Name::Trail(_) => GONE,
-        }
-    }
-}
-
-impl fmt::Display for Thing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl fmt::Debug for Thing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Thing({:?})", self.name())
-    }
 }
 
 /// Identifies a registered socket: its descriptor, its slot in the reactor, and the generation of the slot.
@@ -179,8 +129,8 @@ impl fmt::Display for WaitFor {
 }
 
 impl WaitFor {
-    /// Whether only a wake ends it, so that one that has come already must not be missed.
-    pub(crate) fn is_parked(self) -> bool {
+    /// Whether only a wake ends it: if the wake came before the wait, there will be no other.
+    pub(crate) fn ends_by_wake_only(self) -> bool {
         matches!(self, WaitFor::Waker | WaitFor::Task(_) | WaitFor::Thing(_))
     }
 
@@ -402,12 +352,12 @@ pub(crate) fn another_turn<T>(cx: &Context<'_>) -> Poll<T> {
 /// other ready task has a turn first. An operation that completes costs one, unless operations inside it have cost
 /// something already. One that waits costs nothing: a hundred may wait side by side.
 #[inline]
-pub(crate) fn within_share<T>(
+pub(crate) fn poll_within_budget<T>(
     cx: &mut Context<'_>,
     poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
 ) -> Poll<T> {
     if is_spent() {
-        return share_is_spent(cx);
+        return budget_is_spent(cx);
     }
     let budget = this_turn().budget.get();
     let polled = poll(cx);
@@ -417,19 +367,19 @@ pub(crate) fn within_share<T>(
     polled
 }
 
-/// To be called first by an operation that does not use [`within_budget`]: ready while the task has a budget, else as
+/// To be called first by an operation that does not use [`poll_within_budget`]: ready while the task has a budget, else as
 /// [`budget_is_spent`].
 #[inline]
-pub(crate) fn share(cx: &Context<'_>) -> Poll<()> {
+pub(crate) fn check_budget(cx: &Context<'_>) -> Poll<()> {
     match is_spent() {
-        true => share_is_spent(cx),
+        true => budget_is_spent(cx),
         false => Poll::Ready(()),
     }
 }
 
 /// The result of an operation that is not polled, since the budget of the task for this turn is used up.
 #[cold]
-pub(crate) fn share_is_spent<T>(cx: &Context<'_>) -> Poll<T> {
+pub(crate) fn budget_is_spent<T>(cx: &Context<'_>) -> Poll<T> {
     if !is_own(cx.waker()) {
         // The poll is by an inner executor, which may poll again in the same turn: without a new budget it would spin
         // for ever.

@@ -49,7 +49,7 @@ impl<S: AsRawFd> Inner<S> {
 
     /// After std's `shutdown`: wakes the tasks that wait to write. (To readers, and to writers of TCP, the kernel
     /// reports it.)
-    pub(super) fn is_shut_down(&self, how: Shutdown) {
+    pub(super) fn after_shutdown(&self, how: Shutdown) {
         if how != Shutdown::Read {
             self.socket.end_writing();
         }
@@ -452,7 +452,7 @@ macro_rules! shutdown {
         /// The kernel's.
         pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
             self.inner.std().shutdown(how)?;
-            self.inner.is_shut_down(how);
+            self.inner.after_shutdown(how);
             Ok(())
         }
     };

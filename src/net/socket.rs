@@ -195,7 +195,7 @@ impl<S: AsRawFd> Socket<S> {
                 id
             }
             None => loop {
-                ready!(wait::share(cx));
+                ready!(wait::check_budget(cx));
                 match self.attempt(direction, &mut call) {
                     Attempt::Done(result) => return Poll::Ready(result),
                     Attempt::Spent => continue,
@@ -300,7 +300,7 @@ impl Future for Readiness<'_> {
     type Output = io::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(wait::share(cx));
+        ready!(wait::check_budget(cx));
         let (fd, direction) = (self.source.fd(), self.direction);
         if unwinding::unwinds() && is_ready_now(fd, direction) {
             return Poll::Ready(Ok(())); // The reactor is not asked then.

@@ -210,11 +210,11 @@ macro_rules! stream {
             }
 
             fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                wait::within_share(cx, |_| Poll::Ready(Ok(())))
+                wait::poll_within_budget(cx, |_| Poll::Ready(Ok(())))
             }
 
             fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                wait::within_share(cx, |_| Poll::Ready(self.shutdown(Shutdown::Write)))
+                wait::poll_within_budget(cx, |_| Poll::Ready(self.shutdown(Shutdown::Write)))
             }
         }
     };

@@ -185,7 +185,7 @@ impl Future for Connecting {
                 ready!(Pin::new(pause).poll(cx));
                 this.pause = None;
             }
-            ready!(wait::share(cx));
+            ready!(wait::check_budget(cx));
             let address = this.address.take().expect("polled until it is ready");
             let address = address.inspect_err(|_| wait::spend())?;
             let connected = match this.attempt(&address) {
@@ -440,7 +440,7 @@ impl UnixDatagram {
     pub async fn sending_to_addr(&self, buf: &[u8], address: &SocketAddr) -> io::Result<usize> {
         let mut pauses = Pauses::new();
         loop {
-            poll_fn(|cx| wait::share(cx)).await;
+            poll_fn(|cx| wait::check_budget(cx)).await;
             match self.try_send_to_addr(buf, address) {
                 Err(e) if would_block(&e) => pausing(pauses.next())?.await,
                 result => return result,

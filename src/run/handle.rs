@@ -272,7 +272,7 @@ impl<T> Future for RemoteJoinHandle<T> {
     ///
     /// When it is polled again after it was ready.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        wait::within_share(cx, |cx| {
+        wait::poll_within_budget(cx, |cx| {
             // A waker's clone and destructor may be code of the user's: not under the lock.
             let waker = ForeignWaker::of(cx);
             let mut slot = self.remote.lock();

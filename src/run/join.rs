@@ -166,7 +166,7 @@ impl Canceller {
     /// See [`JoinHandle::cancel`].
     pub(crate) fn cancel(&self) {
         Scheduler::at(Arc::as_ptr(&self.task.home), |here| match here {
-            Some(here) if here.cancel(&self.task) => here.observe_cancelled(&self.task),
+            Some(here) if here.mark_cancelled(&self.task) => here.observe_cancelled(&self.task),
             Some(_) => {}
             // SAFETY: this was made on the task's home thread, and is not `Send`.
             None => unsafe { self.task.local() }.cancelled.set(true),
@@ -202,7 +202,7 @@ impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        wait::within_share(cx, |cx| self.poll_shared(cx))
+        wait::poll_within_budget(cx, |cx| self.poll_shared(cx))
     }
 }
 

@@ -51,9 +51,9 @@ pub fn stats() -> Stats {
         let Some(scheduler) = scheduler else { return Stats::default() };
         let counters = &scheduler.counters;
         let (stacks_used, stacks_kept, stacks_cold) = coroutine::count_stacks();
-        let spare = scheduler.polls.take();
+        let spare = scheduler.poll_fiber.take();
         let polls = usize::from(spare.is_some());
-        scheduler.polls.set(spare);
+        scheduler.poll_fiber.set(spare);
         Stats {
             // The turn that this is called in, if it is, has been given too.
             turns: scheduler.pace.turns() + u64::from(in_task()),

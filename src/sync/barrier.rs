@@ -93,7 +93,7 @@ impl Future for BarrierWaiting<'_> {
     type Output = BarrierWaitResult;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<BarrierWaitResult> {
-        wait::within_share(cx, |cx| {
+        wait::poll_within_budget(cx, |cx| {
             let Barrier { size, line } = self.barrier;
             let wait = || Wait::named(&"the others at a barrier");
             if self.place.is_some() {

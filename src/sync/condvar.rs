@@ -204,7 +204,7 @@ impl<'c, T: ?Sized> Future for Notified<'c, '_, T> {
     type Output = Baton<'c>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Baton<'c>> {
-        wait::within_share(cx, |cx| {
+        wait::poll_within_budget(cx, |cx| {
             let condvar = self.condvar;
             let wait = || Wait::named(&"a condition variable to be notified");
             if self.place.is_some() {

@@ -144,7 +144,7 @@ impl Future for EventWaiting<'_> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        wait::within_share(cx, |cx| {
+        wait::poll_within_budget(cx, |cx| {
             let Event { what, is_set, line } = self.event;
             let wait = || Wait::named(what);
             if self.place.is_some() {

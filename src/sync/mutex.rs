@@ -232,7 +232,7 @@ impl<'a, T: ?Sized> Future for Locking<'a, T> {
     type Output = MutexGuard<'a, T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<MutexGuard<'a, T>> {
-        wait::within_share(cx, |cx| {
+        wait::poll_within_budget(cx, |cx| {
             let (mutex, site) = (self.mutex, self.site);
             let Lock { line, trail, .. } = &mutex.lock;
             if self.place.is_some() {

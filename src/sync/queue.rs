@@ -294,7 +294,7 @@ impl<T> Future for Joining<'_, T> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        wait::within_share(cx, |cx| {
+        wait::poll_within_budget(cx, |cx| {
             let Queue { joiners, .. } = self.queue;
             let wait = || Wait::named(&"the items of a queue to be done");
             if self.place.is_some() {

@@ -254,7 +254,7 @@ impl<'a> Future for Acquiring<'a> {
     type Output = Permit<'a>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Permit<'a>> {
-        wait::within_share(cx, |cx| {
+        wait::poll_within_budget(cx, |cx| {
             let Acquiring { semaphore, permits, site, .. } = *self;
             let Semaphore { line, trail, .. } = semaphore;
             if self.place.is_some() {

@@ -174,7 +174,7 @@ async fn drive<'env, T>(
             false => Poll::Pending,
         }
     };
-    poll_fn(|cx| wait::within_share(cx, &mut polled)).await
+    poll_fn(|cx| wait::poll_within_budget(cx, &mut polled)).await
 }
 
 impl<'env> Scope<'env> {
@@ -248,7 +248,7 @@ impl<T> Future for Scoped<T> {
     type Output = T;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        wait::within_share(cx, |cx| match self.slot.value.take() {
+        wait::poll_within_budget(cx, |cx| match self.slot.value.take() {
             Some(value) => Poll::Ready(value),
             None => {
                 self.slot.waiter.set(Some(ForeignWaker::of(cx)));

@@ -171,7 +171,7 @@ impl State {
     }
 
     /// A join has returned this failure.
-    fn is_seen(&self, failure: Failure) {
+    fn forgive(&self, failure: Failure) {
         if !self.fail_together {
             let count = self.count(failure);
             count.set(count.get() - 1);
@@ -345,7 +345,7 @@ impl<T> ScopedJoinHandle<'_, T> {
             (Ok(()), None) => unreachable!("a task that returned has left its value"),
             (Err(error), _) => {
                 if let Some(failure) = self.failure.take() {
-                    self.state.is_seen(failure);
+                    self.state.forgive(failure);
                 }
                 Err(error)
             }

@@ -57,7 +57,7 @@ pub(crate) struct Board {
     unwatched: AtomicBool,
     /// How long a task may keep the thread, in nanoseconds; 0: the run is not watched.
     limit: AtomicU64,
-    /// The kernel's number of the thread, and of the clock that counts its time on a processor; 0: unknown.
+    /// The operating system's number of the thread, and of the clock that counts its time on a processor; 0: unknown.
     thread: AtomicI32,
     clock: AtomicI32,
     /// Written by the watchdog: a turn, and the milliseconds that it has lasted for at least.
@@ -68,7 +68,7 @@ pub(crate) struct Board {
     signal: AtomicI32,
     /// The signal that has come, and is not answered yet; 0: none.
     asked: AtomicI32,
-    /// What ends the thread's sleep in the kernel. It stays open as long as the process lives: a handler on another
+    /// What ends the thread's sleep in the operating system. It stays open as long as the process lives: a handler on another
     /// thread may write to it at any time.
     bell: OnceLock<(UnixStream, UnixStream)>,
 }
@@ -306,14 +306,14 @@ impl Board {
             .then(|| Duration::from_millis((held as u32).into()))
     }
 
-    /// The thread goes to sleep in the kernel.
+    /// The thread goes to sleep in the operating system.
     pub(crate) fn sleeps(&self) {
         self.asleep.store(true, Release);
     }
 
     /// The thread is up again. Returns whether the watchdog has stopped looking, and is to be woken.
     #[must_use]
-    pub(crate) fn is_up(&self) -> bool {
+    pub(crate) fn wakes_up(&self) -> bool {
         // In this order, and the watchdog the other way round (`doze`): one of the two sees the other.
         self.asleep.swap(false, SeqCst);
         let unwatched = self.unwatched.load(SeqCst);

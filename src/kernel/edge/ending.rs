@@ -24,16 +24,16 @@ pub(crate) fn has_left() -> bool {
 impl Scheduler {
     /// A task of this scheduler is to stop where it waits, when it is next woken. Returns `false` if it was to stop
     /// already, or is done.
-    pub(crate) fn cancel(&self, task: &Task) -> bool {
+    pub(crate) fn mark_cancelled(&self, task: &Task) -> bool {
         // SAFETY: as in `wake`.
         let local = unsafe { task.local() };
         local.state.get() != State::Done && !local.cancelled.replace(true)
     }
 
-    /// Emits the event of a task that [`cancel`](Scheduler::cancel) has cancelled.
+    /// Emits the event of a task that [`mark_cancelled`](Scheduler::mark_cancelled) has cancelled.
     pub(crate) fn observe_cancelled(&self, task: &Task) {
         if self.watch.is_on() {
-            self.observe(task, EventKind::Cancelled(self.who()));
+            self.observe(task, EventKind::Cancelled(self.cause()));
         }
     }
 
@@ -59,7 +59,7 @@ impl Scheduler {
         *self.refused.borrow_mut() = Some(text);
         self.watch.on_behalf_of(Actor::End, || {
             for task in self.all_tasks() {
-                if self.cancel(&task) {
+                if self.mark_cancelled(&task) {
                     self.observe_cancelled(&task);
                     self.wake(task);
                 }
@@ -74,7 +74,7 @@ impl Scheduler {
         let left = self.tasks.borrow().by_age();
         // All are cancelled before any runs. Observers are called after that, since they may wake tasks.
         self.clear_queue();
-        let cancelled: Vec<_> = left.iter().filter(|task| self.cancel(task)).collect();
+        let cancelled: Vec<_> = left.iter().filter(|task| self.mark_cancelled(task)).collect();
         self.watch.on_behalf_of(Actor::End, || {
             cancelled.iter().for_each(|task| self.observe_cancelled(task))
         });

@@ -1,7 +1,7 @@
 //! The inbox: where other threads leave what the scheduler's thread is to do.
 //!
 //! A push returns `true` if the box was empty before: the thread that pushed then rings the bell, which ends the
-//! scheduler's sleep in the kernel. A bell rung before the scheduler sleeps ends that sleep at once, so no wake is
+//! scheduler's sleep in the operating system. A bell rung before the scheduler sleeps ends that sleep at once, so no wake is
 //! lost between "the box is empty" and "sleep".
 
 use std::collections::VecDeque;

@@ -132,7 +132,7 @@ impl<'a> EventKind<'a> {
 pub enum Actor {
     /// This task, in its turn or by its end.
     Task(u64),
-    /// The kernel: a socket is ready.
+    /// The operating system: a socket is ready.
     Socket,
     /// The clock.
     Time,

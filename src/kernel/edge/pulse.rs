@@ -51,7 +51,7 @@ impl Pulse {
         }
     }
 
-    /// Calls `poll`, which may sleep in the kernel for up to `timeout`. Wakes the watchdog afterwards, if that has
+    /// Calls `poll`, which may sleep in the operating system for up to `timeout`. Wakes the watchdog afterwards, if that has
     /// stopped looking.
     pub(crate) fn asleep<T>(&self, timeout: Option<Duration>, poll: impl FnOnce() -> T) -> T {
         let Some(board) = self.board.get().filter(|_| timeout != Some(Duration::ZERO)) else {
@@ -59,7 +59,7 @@ impl Pulse {
         };
         board.sleeps();
         let polled = poll();
-        if board.is_up() {
+        if board.wakes_up() {
             WATCHDOG.get().inspect(|watchdog| watchdog.unpark());
         }
         polled

@@ -2,9 +2,58 @@
 //! reports and observers, once a task has waited for it.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::panic::Location;
 
 use slab::Slab;
+
+/// Something that tasks wait for until another task or thread acts on it. Prints as its name: `a mutex`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Thing(pub(crate) Name);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Name {
+    Fixed(&'static &'static str),
+    /// Of a thing whose last user is known, for reports: see `edge/trail.rs`.
+    Trail(TrailKey),
+}
+
+const GONE: &str = "something that is gone";
+
+impl Thing {
+    /// A thing with this name. A deadlock report shows the name after "waits for": `Thing::named(&"a permit")`.
+    pub const fn named(name: &'static &'static str) -> Thing {
+        Thing(Name::Fixed(name))
+    }
+
+    /// A copy that prints the same name when the thing is gone.
+    pub(crate) fn kept(self) -> Thing {
+        match self.0 {
+            Name::Trail(key) => Thing::named(find(key).map_or(&GONE, |(kind, _)| &kind.what)),
+            Name::Fixed(_) => self,
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        match self.kept().0 {
+            Name::Fixed(name) => name,
+            Name::Trail(_) => GONE,
+        }
+    }
+}
+
+impl fmt::Display for Thing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Debug for Thing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Thing({:?})", self.name())
+    }
+}
 
 /// Names a trail as long as there is one; afterwards it names nothing, for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -106,7 +106,7 @@ fn refuse() {
         if !Scheduler::with(|s| s.is_some_and(Scheduler::is_closing)) {
             return; // A runtime that is driven by a thread that unwinds: its tasks do not.
         }
-        let task = running();
+        let task = describe_running();
         warn::error(format_args!(
             "{task} has to wait in its cleanup, where its runtime is dropped by a thread that unwinds: it is left \
              where it is"
@@ -117,7 +117,7 @@ fn refuse() {
         "{} has to wait in a destructor while its stack unwinds, or in a panic hook, which would leave the thread \
          panicking for all other tasks; aborting. Do not wait in `drop`; use `green::finally`. In a panic hook, use \
          std's locks and calls, which block the thread.",
-        running()
+        describe_running()
     ));
     process::abort();
 }
@@ -144,8 +144,10 @@ pub(crate) fn count(raised: &Cell<u16>) -> bool {
     if raised.get() <= MOST_RAISED {
         return false;
     }
-    let text =
-        format!("{} has caught its cancellation {MOST_RAISED} times and waited again", running());
+    let text = format!(
+        "{} has caught its cancellation {MOST_RAISED} times and waited again",
+        describe_running()
+    );
     if Scheduler::with(|s| s.is_some_and(Scheduler::is_closing)) {
         warn::error(format_args!("{text}; the run is over, and the task is left where it is"));
         return true;
@@ -170,6 +172,6 @@ pub(crate) fn mark_left() {
     this_turn().wait.set(Wait::PARKED);
 }
 
-pub(crate) fn running() -> String {
+pub(crate) fn describe_running() -> String {
     current().map_or_else(|| "code outside of any task".into(), |task| task.to_string())
 }
