@@ -5,6 +5,7 @@
 pub mod future;
 pub mod generator;
 pub mod green;
+pub(crate) mod limits;
 pub(crate) mod pep342;
 pub(crate) mod scope;
 pub(crate) mod waited;

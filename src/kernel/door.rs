@@ -2,7 +2,7 @@
 //!
 //! A task suspends through `coroutine::suspend_base`, which [`suspend`], [`yield_now`] and [`give_turn`] call here, and
 //! nothing else but `unwinding::leave`, for a task that is abandoned. A body that returns to the scheduler instead stores
-//! its wait with [`put`].
+//! its wait with [`store_wait`].
 //!
 //! Cancellation (`cancel.rs`) is raised here too: an operation is polled first, so that one that has completed wins; a
 //! task that would have to wait then is unwound instead, if it was cancelled.
@@ -146,7 +146,7 @@ pub(crate) fn store_wait(wait: Wait) {
     this_turn().wait.set(wait);
 }
 
-/// As [`put`], of what `record` has.
+/// As [`store_wait`], of what `record` has.
 #[inline]
 pub(crate) fn store_record(record: &Record) {
     this_turn().wait.copy(&record.wait);
