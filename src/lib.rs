@@ -265,9 +265,9 @@
 //!
 //!   ```text
 //!   deadlock: 3 tasks wait, and nothing can wake any of them
-//!     task 1 "root" (green, spawned at src/main.rs:6:18) waits to be woken
-//!     task 2 "ann" (green, spawned at src/main.rs:9:49) waits for task 3
-//!     task 3 "bob" (green, spawned at src/main.rs:10:49) waits for task 2
+//!     task 1 "root" (green, spawned at src/main.rs:6:18) waits to be woken, at src/main.rs:13:9
+//!     task 2 "ann" (green, spawned at src/main.rs:9:49) waits for task 3, at src/main.rs:20:34
+//!     task 3 "bob" (green, spawned at src/main.rs:10:49) waits for task 2, at src/main.rs:20:34
 //!     cycle: task 2 → task 3 → task 2
 //!   ```
 //!

@@ -182,7 +182,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
             return;
         }
         // Also while this thread is unwinding: what unwinds in the generator is caught at its root.
-        match self.step(Some(Sent::Close)).expect(NOT_AT_THE_DOOR) {
+        match self.step(Some(Sent::Close)).expect(ONLY_A_TASK_WAITS) {
             GeneratorState::Yielded(_) => panic!("a generator yielded while it was being closed"),
             // The unwinding of a time limit, or of the task that closes it, goes on.
             GeneratorState::Complete(Err(payload)) if !self.wire.is_closing(&*payload) => {
@@ -214,10 +214,11 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         sent: Option<Sent<S>>,
     ) -> GeneratorState<Y, std::thread::Result<R>> {
         assert!(!self.is_finished(), "a generator was resumed after it had finished");
-        self.step(sent).expect(NOT_AT_THE_DOOR)
+        self.step(sent).expect(ONLY_A_TASK_WAITS)
     }
 
     #[cold]
+    #[track_caller]
     fn begin(&mut self) -> Switch {
         let body = self.start.take().expect("it has begun and is not finished");
         overflow::install();
@@ -234,6 +235,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
 
     /// One resume. `None`: it did not yield, but waits the green way; only a task's own generator can.
     #[inline(always)] // See `Fiber::resume`.
+    #[track_caller]
     pub(crate) fn step(
         &mut self,
         sent: Option<Sent<S>>,
@@ -257,7 +259,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     }
 }
 
-const NOT_AT_THE_DOOR: &str = "only a task's own generator waits the green way without yielding";
+const ONLY_A_TASK_WAITS: &str = "only a task's own generator waits the green way without yielding";
 
 impl<Y: 'static, R: 'static> Generator<Y, (), R> {
     /// Runs to the next `yield_`, or to the end. (In Python: `next(g)`, with the value of the

@@ -82,6 +82,7 @@ impl File {
     /// # Errors
     ///
     /// std's: it is not there, or may not be read.
+    #[track_caller]
     pub fn open<P: AsRef<Path>>(path: P) -> io::Result<File> {
         at(path, fs::File::open).map(File::from)
     }
@@ -91,6 +92,7 @@ impl File {
     /// # Errors
     ///
     /// std's: its folder is not there, or it may not be written.
+    #[track_caller]
     pub fn create<P: AsRef<Path>>(path: P) -> io::Result<File> {
         at(path, fs::File::create).map(File::from)
     }
@@ -100,6 +102,7 @@ impl File {
     /// # Errors
     ///
     /// std's; `AlreadyExists` if it was there.
+    #[track_caller]
     pub fn create_new<P: AsRef<Path>>(path: P) -> io::Result<File> {
         at(path, fs::File::create_new).map(File::from)
     }
@@ -110,6 +113,7 @@ impl File {
     ///
     /// The kernel's, too many descriptors: while a call that was given up is still under way, that call has
     /// the descriptor and the caller gets a duplicate.
+    #[track_caller]
     pub fn into_std(self) -> io::Result<fs::File> {
         Arc::try_unwrap(self.0).or_else(|shared| shared.try_clone())
     }
@@ -119,6 +123,7 @@ impl File {
     /// # Errors
     ///
     /// The kernel's: too many descriptors.
+    #[track_caller]
     pub fn try_clone(&self) -> io::Result<File> {
         self.0.try_clone().map(File::from)
     }
@@ -128,6 +133,7 @@ impl File {
     /// # Errors
     ///
     /// The disk's, perhaps of earlier writes.
+    #[track_caller]
     pub fn sync_all(&self) -> io::Result<()> {
         self.call(fs::File::sync_all)
     }
@@ -137,6 +143,7 @@ impl File {
     /// # Errors
     ///
     /// The disk's, perhaps of earlier writes.
+    #[track_caller]
     pub fn sync_data(&self) -> io::Result<()> {
         self.call(fs::File::sync_data)
     }
@@ -146,6 +153,7 @@ impl File {
     /// # Errors
     ///
     /// std's: not open for writing, or larger than a file can be.
+    #[track_caller]
     pub fn set_len(&self, size: u64) -> io::Result<()> {
         self.call(move |file| file.set_len(size))
     }
@@ -155,6 +163,7 @@ impl File {
     /// # Errors
     ///
     /// std's.
+    #[track_caller]
     pub fn metadata(&self) -> io::Result<Metadata> {
         self.call(fs::File::metadata)
     }
@@ -164,6 +173,7 @@ impl File {
     /// # Errors
     ///
     /// std's: it belongs to another user.
+    #[track_caller]
     pub fn set_permissions(&self, permissions: Permissions) -> io::Result<()> {
         self.call(move |file| file.set_permissions(permissions))
     }
@@ -173,6 +183,7 @@ impl File {
     /// # Errors
     ///
     /// std's: it belongs to another user.
+    #[track_caller]
     pub fn set_times(&self, times: FileTimes) -> io::Result<()> {
         self.call(move |file| file.set_times(times))
     }
@@ -182,6 +193,7 @@ impl File {
     /// # Errors
     ///
     /// std's: it belongs to another user.
+    #[track_caller]
     pub fn set_modified(&self, time: SystemTime) -> io::Result<()> {
         self.call(move |file| file.set_modified(time))
     }
@@ -231,6 +243,7 @@ impl File {
     /// # Errors
     ///
     /// [`TryLockError::WouldBlock`], if another handle has it; else the kernel's.
+    #[track_caller]
     pub fn try_lock(&self) -> Result<(), TryLockError> {
         try_flock(&self.0, libc::LOCK_EX)
     }
@@ -240,6 +253,7 @@ impl File {
     /// # Errors
     ///
     /// As [`try_lock`](File::try_lock).
+    #[track_caller]
     pub fn try_lock_shared(&self) -> Result<(), TryLockError> {
         try_flock(&self.0, libc::LOCK_SH)
     }
@@ -249,12 +263,14 @@ impl File {
     /// # Errors
     ///
     /// The kernel's.
+    #[track_caller]
     pub fn unlock(&self) -> io::Result<()> {
         flock(&self.0, libc::LOCK_UN)
     }
 
     /// Whether it is a terminal: [`std::io::IsTerminal`], which other crates cannot implement.
     #[must_use]
+    #[track_caller]
     pub fn is_terminal(&self) -> bool {
         self.0.is_terminal()
     }

@@ -76,7 +76,7 @@ impl Scheduler {
         self.clear_queue();
         let cancelled: Vec<_> = left.iter().filter(|task| self.mark_cancelled(task)).collect();
         self.watch.on_behalf_of(Actor::End, || {
-            cancelled.iter().for_each(|task| self.observe_cancelled(task))
+            cancelled.iter().for_each(|task| self.observe_cancelled(task));
         });
         // Then each is woken when the one before is gone, or its cleanup waits.
         for task in left.iter().rev() {
