@@ -100,7 +100,7 @@ pub(crate) fn is_to_root(payload: &(dyn Any + Send)) -> bool {
 }
 
 fn raise(raised: &Cell<u16>, boundary: Boundary) -> ! {
-    if count(raised) {
+    if count(raised, boundary) {
         leave();
     }
     unwind_to(boundary)
@@ -114,7 +114,7 @@ pub(crate) fn unwind_to(boundary: Boundary) -> ! {
 /// Counts that the root of the running task is raised. Returns `true` if the task is to be left: it has swallowed
 /// that too often, and the run is ending.
 pub(crate) fn count_root() -> bool {
-    with_local(|local| count(&local.raised)) == Some(true)
+    root().and_then(|root| with_local(|local| count(&local.raised, root))) == Some(true)
 }
 
 /// Subtracts an unwinding that this crate itself has caught: only those that the task's code catches count.

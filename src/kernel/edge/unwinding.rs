@@ -139,15 +139,17 @@ pub(crate) fn block_thread(wait: &WaitCell) -> bool {
 
 /// Counts that a boundary is raised once more. Aborts after too often, unless the run is ending: then this returns `true`,
 /// and the running task is to be left.
-pub(crate) fn count(raised: &Cell<u16>) -> bool {
+pub(crate) fn count(raised: &Cell<u16>, boundary: Boundary) -> bool {
     raised.set(raised.get() + 1);
     if raised.get() <= MOST_RAISED {
         return false;
     }
-    let text = format!(
-        "{} has caught its cancellation {MOST_RAISED} times and waited again",
-        describe_running()
-    );
+    let what = match boundary {
+        Boundary::Limit(_) => "the unwinding of a time limit that has passed",
+        Boundary::Task(..) | Boundary::Generator(_) => "its cancellation",
+    };
+    let text =
+        format!("{} has caught {what} {MOST_RAISED} times and waited again", describe_running());
     if Scheduler::with(|s| s.is_some_and(Scheduler::is_closing)) {
         warn::error(format_args!("{text}; the run is over, and the task is left where it is"));
         return true;
