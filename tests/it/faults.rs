@@ -131,7 +131,7 @@ macro_rules! every_write_fails {
 
 #[test]
 fn a_write_to_a_closed_peer_is_an_error_and_never_a_signal() {
-    let ended = in_child(|| {
+    let ended = in_child_in_order(|| {
         // Rust's programs ignore the signal; what is linked into one of another language does not.
         // SAFETY: no handler is installed; the kernel's own action is.
         unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
@@ -211,7 +211,7 @@ fn take_all_descriptors() -> Vec<File> {
 
 #[test]
 fn accepting_waits_at_the_descriptor_limit_and_recovers() {
-    let ended = in_child(|| {
+    let ended = in_child_in_order(|| {
         let (level, config) = (simplelog::LevelFilter::Warn, simplelog::Config::default());
         simplelog::WriteLogger::init(level, config, std::io::stderr()).unwrap();
         virtually(|| {
@@ -320,7 +320,7 @@ fn hundred_connections(address: SocketAddr) {
 
 #[test]
 fn nothing_is_left_of_ten_thousand_connections() {
-    let ended = in_child(|| {
+    let ended = in_child_in_order(|| {
         wouldblock::run(|| {
             let (listener, address) = listener();
             drop(green::spawn(move || {

@@ -163,7 +163,7 @@ fn where_no_address_can_be_connected_to_the_address_is_named() {
 
 #[test]
 fn a_panic_hook_may_make_a_request() {
-    let ended = in_child(|| {
+    let ended = in_child_in_order(|| {
         let server = Server::on_a_thread();
         let (agent, url) = (agent(), server.url("/hello"));
         std::panic::set_hook(Box::new(move |_| {

@@ -670,7 +670,7 @@ fn selecting_between_two_sockets_loses_nothing() {
 /// A combinator's read that was given up is not something that could still happen: nobody can be woken by it.
 #[test]
 fn a_read_that_was_given_up_does_not_hide_a_deadlock() {
-    let ended = in_child(|| {
+    let ended = in_child_in_order(|| {
         limit_child(5);
         let (mut ours, _theirs) = half_pair();
         let result = Builder::new().try_run(|| {

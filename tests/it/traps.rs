@@ -36,7 +36,7 @@ impl<F: FnMut()> Drop for Finally<F> {
 
 #[test]
 fn waiting_while_unwinding_says_which_task_and_aborts() {
-    let ended = in_child(|| {
+    let ended = in_child_in_order(|| {
         Builder::new().run(|| {
             let task = wouldblock::task::Builder::new().name("untidy").spawn(|| {
                 let _finally = Finally(|| green::sleep(MS));
@@ -73,7 +73,7 @@ fn a_wait_that_is_over_already_returns_while_unwinding() {
 /// A `BufWriter` on a socket flushes when it is dropped, while a panic passes too.
 #[test]
 fn writing_to_a_socket_while_unwinding_works_as_long_as_there_is_room() {
-    let ended = in_child(|| {
+    let ended = in_child_in_order(|| {
         bounded(|| {
             let (ours, mut theirs) = half_pair();
             let task = green::spawn(move || {
@@ -160,7 +160,7 @@ fn a_socket_that_has_to_wait_while_unwinding_blocks_the_thread() {
             ask_a_thread();
         }
     }
-    let ended = in_child(|| {
+    let ended = in_child_in_order(|| {
         bounded(|| {
             let log = Log::new();
             let inside = log.clone();
@@ -182,7 +182,7 @@ fn a_socket_that_has_to_wait_while_unwinding_blocks_the_thread() {
 
 #[test]
 fn a_panic_hook_may_use_sockets() {
-    let ended = in_child(|| {
+    let ended = in_child_in_order(|| {
         let usual = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             ask_a_thread();
@@ -220,7 +220,7 @@ fn reading_from_a_socket_while_unwinding_gets_what_is_there_also_after_a_short_r
 
 #[test]
 fn a_socket_that_is_ready_is_so_while_unwinding_also_when_the_turns_share_is_spent() {
-    let ended = in_child(|| {
+    let ended = in_child_in_order(|| {
         bounded(|| {
             let (ours, theirs) = half_pair();
             send(&theirs, &[0; 100]);
@@ -496,7 +496,7 @@ impl Drop for WakesOnDrop {
 
 #[test]
 fn a_waker_that_a_scope_drops_may_wake_a_child_of_the_scope() {
-    let ended = in_child(|| {
+    let ended = in_child_in_order(|| {
         limit_child(5);
         let childs = Arc::new(Mutex::new(None));
         let out = childs.clone();
@@ -1234,7 +1234,7 @@ fn a_wait_of_one_run_that_is_dropped_in_another_leaves_its_sockets_alone() {
 
 #[test]
 fn a_socket_that_outlives_many_runs_keeps_nothing_of_theirs() {
-    let ended = in_child(|| {
+    let ended = in_child_in_order(|| {
         let open = || fs::read_dir("/proc/self/fd").unwrap().count();
         let (listener, address) = listener();
         let meet = || {
@@ -1333,7 +1333,7 @@ fn fork_in_a_run(in_copy: fn()) {
 
 #[test]
 fn a_forked_off_copy_of_a_scheduler_refuses_to_go_on() {
-    let ended = in_child(|| {
+    let ended = in_child_in_order(|| {
         fork_in_a_run(|| ());
         // The original goes on, also with another run.
         bounded(|| green::sleep(MS));
@@ -1345,7 +1345,7 @@ fn a_forked_off_copy_of_a_scheduler_refuses_to_go_on() {
 
 #[test]
 fn a_copy_that_has_run_something_of_its_own_still_may_not_go_on_with_the_originals() {
-    let ended = in_child(|| {
+    let ended = in_child_in_order(|| {
         fork_in_a_run(|| on_a_thread(|| Builder::new().run(|| green::sleep(MS))));
     });
     ended.assert_fine();
@@ -1354,7 +1354,7 @@ fn a_copy_that_has_run_something_of_its_own_still_may_not_go_on_with_the_origina
 /// As a server does that forks: the copy closes what it does not need. The queue of events is still shared.
 #[test]
 fn a_forked_off_copy_that_closes_a_socket_takes_no_event_from_the_original() {
-    let ended = in_child(|| {
+    let ended = in_child_in_order(|| {
         bounded(|| {
             let (ours, theirs) = after_a_short_read();
             // SAFETY: the copy closes a socket, and leaves by `_exit`.
@@ -1376,7 +1376,7 @@ fn a_forked_off_copy_that_closes_a_socket_takes_no_event_from_the_original() {
 
 #[test]
 fn a_forked_off_process_may_run_something_of_its_own() {
-    let ended = in_child(|| {
+    let ended = in_child_in_order(|| {
         bounded(|| green::sleep(MS));
         // SAFETY: the copy only does what follows, and leaves by `_exit`.
         let pid = unsafe { libc::fork() };

@@ -46,6 +46,12 @@ pub fn in_child<F: FnOnce()>(body: F) -> Ended {
     in_child_with(&[], body)
 }
 
+/// As [`in_child`], first come, first served, whatever `WOULDBLOCK_SEED` says.
+#[track_caller]
+pub fn in_child_in_order<F: FnOnce()>(body: F) -> Ended {
+    in_child_with(&[("WOULDBLOCK_SEED", None)], body)
+}
+
 /// As [`in_child`], with these variables of the environment set, or, if `None`, not set. A test that calls
 /// this several times gives the same `body` each time.
 #[track_caller]
