@@ -14,7 +14,7 @@ use certificates::AUTHORITY;
 use socket2::SockRef;
 use support::*;
 use wouldblock::net::TcpStream;
-use wouldblock::{future, gather, generator, green, stats};
+use wouldblock::{future, generator, green, group::gather, stats};
 
 /// How much is sent, in bytes: far more than the buffers of a [`connection`] hold.
 const LARGE: usize = 512 << 10;

@@ -17,7 +17,7 @@ use support::*;
 use wouldblock::net::TcpStream;
 use wouldblock::net::unix::UnixStream;
 use wouldblock::time::now;
-use wouldblock::{JoinHandle, future, gather, generator, green, stats};
+use wouldblock::{JoinHandle, future, generator, green, group::gather, stats};
 
 /// Runs a test of this file in a process of its own, in which it is to pass; gives what it wrote to its
 /// standard error.

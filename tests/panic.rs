@@ -18,7 +18,9 @@ use util::{
 };
 use wouldblock::sync::Semaphore;
 use wouldblock::{
-    Builder, Era, JoinError, Pool, future, gather, generator, green, offload, task, thread, time,
+    Builder, Era, JoinError, future, generator, green,
+    group::{Pool, gather},
+    offload, task, thread, time,
 };
 
 // Out of join.
@@ -43,7 +45,7 @@ fn a_panic_after_a_wait_comes_out_of_join_too() {
     run(|| {
         let tasks = [
             generator::spawn(|y| {
-                y.wait(time::sleep(SECOND));
+                y.wait(time::sleeping(SECOND));
                 panic!("after a wait")
             }),
             green::spawn(|| {
@@ -51,7 +53,7 @@ fn a_panic_after_a_wait_comes_out_of_join_too() {
                 panic!("after a wait")
             }),
             future::spawn(async {
-                time::sleep(SECOND).await;
+                time::sleeping(SECOND).await;
                 panic!("after a wait")
             }),
         ];
@@ -105,7 +107,7 @@ fn the_destructors_of_a_panicking_task_run_before_its_joiner_goes_on() {
 #[test]
 fn the_other_tasks_do_not_notice() {
     run(|| {
-        let others = ERAS.map(|era| spawn_waiting(era, time::sleep(SECOND), ()));
+        let others = ERAS.map(|era| spawn_waiting(era, time::sleeping(SECOND), ()));
         for era in ERAS {
             assert!(spawn_running(era, || panic!("expected")).join().is_err());
         }
@@ -200,7 +202,7 @@ fn joining_oneself_is_an_error() {
             let done = Rc::new(Cell::new(None));
             let inside = done.clone();
             let other =
-                spawn_waiting(era, time::sleep(SECOND), Defer(move || inside.set(Some(()))));
+                spawn_waiting(era, time::sleeping(SECOND), Defer(move || inside.set(Some(()))));
             other.join().unwrap();
             assert_eq!(done.take(), Some(()), "the rest runs on");
         });
@@ -459,7 +461,7 @@ fn the_destructor_of_a_captured_value_panics_as_its_task_does() {
 #[test]
 fn the_destructor_of_a_cancelled_future_panics_as_its_task_does() {
     run(|| {
-        let task = spawn_waiting(Era::Future, time::sleep(HOUR), Bomb);
+        let task = spawn_waiting(Era::Future, time::sleeping(HOUR), Bomb);
         let_others_run();
         task.cancel();
         let payload = task.join().unwrap_err().into_panic().unwrap();
@@ -595,7 +597,7 @@ fn what_is_given_wrong_values_says_so_at_the_callers_line() {
     panics_at_its_line(&["usize::MAX permits", "`release(1)`"], || {
         Semaphore::new(usize::MAX).release(1);
     });
-    panics_at_its_line(&["a race of no tasks"], || wouldblock::race::<()>([]));
+    panics_at_its_line(&["a race of no tasks"], || wouldblock::group::race::<()>([]));
 }
 
 #[test]
@@ -626,7 +628,7 @@ fn a_yield_where_a_generator_cannot_is_refused_at_the_callers_line() {
         let body = |y: &generator::Yielder<wouldblock::Wait>| {
             let limit = &["a generator cannot yield inside of"];
             panics_at_its_line(limit, || green::timeout(SECOND, || y.yield_now()));
-            panics_at_its_line(limit, || green::timeout(SECOND, || y.wait(time::sleep(MS))));
+            panics_at_its_line(limit, || green::timeout(SECOND, || y.wait(time::sleeping(MS))));
             let poll = &["in the middle of an operation's poll"];
             panics_at_its_line(poll, || green::wait(async { y.yield_now() }));
         };
@@ -650,7 +652,7 @@ fn an_operation_that_is_polled_wrongly_says_where_it_was_made() {
         assert_contains(&text, &["polled again after it was ready", &place_of(made), "offload"]);
     });
     let made = Location::caller().line() + 1;
-    let sleep = time::sleep(SECOND);
+    let sleep = time::sleeping(SECOND);
     let text = panic_text(|| futures_lite::future::block_on(sleep));
     assert_contains(&text, &["on a thread without a scheduler", &place_of(made), "sleep"]);
 }

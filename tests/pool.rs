@@ -14,7 +14,11 @@ use util::{
 };
 use wouldblock::sync::channel;
 use wouldblock::{
-    Builder, Imap, JoinError, Pool, future, generator, green, task, testing::explore, time,
+    Builder, JoinError, future, generator, green,
+    group::{Imap, Pool},
+    op, task,
+    testing::explore,
+    time,
 };
 
 /// How many are in at once, and the most there have been.
@@ -92,7 +96,7 @@ fn each_era_spawns_each_and_waits_for_room() {
                 let spawning = async move {
                     let task = same.spawning(|task| match era {
                         wouldblock::Era::Generator => task.spawn_generator(|y| {
-                            y.wait(time::sleep(SECOND));
+                            y.wait(time::sleeping(SECOND));
                             task::current().unwrap().era()
                         }),
                         wouldblock::Era::Green => task.spawn(|| {
@@ -100,7 +104,7 @@ fn each_era_spawns_each_and_waits_for_room() {
                             task::current().unwrap().era()
                         }),
                         wouldblock::Era::Future => task.spawn_future(async {
-                            time::sleep(SECOND).await;
+                            time::sleeping(SECOND).await;
                             task::current().unwrap().era()
                         }),
                     });
@@ -242,7 +246,7 @@ fn room_is_conserved_whoever_gives_up_at_whatever_point() {
                     });
                     task.await.await
                 };
-                spawn_waiting(ERAS[n % 3], time::timeout((n as u32 % 5) * MS, spawning), ())
+                spawn_waiting(ERAS[n % 3], op::timeout((n as u32 % 5) * MS, spawning), ())
             })
             .collect();
         for (n, spawner) in spawners.into_iter().enumerate() {
@@ -590,11 +594,11 @@ fn nothing_is_lost_and_no_room_either_whoever_gives_up_at_whatever_point() {
                     };
                     let mut taken = Vec::new();
                     loop {
-                        match time::timeout((n as u32 % 3) * MS, imap.next_result()).await {
+                        match op::timeout((n as u32 % 3) * MS, imap.next_result()).await {
                             Ok(Some(result)) => taken.push(result.unwrap()),
                             Ok(None) => break,
                             Err(_) if n == 4 => return None,
-                            Err(_) => time::sleep(MS).await,
+                            Err(_) => time::sleeping(MS).await,
                         }
                     }
                     taken.sort_unstable();

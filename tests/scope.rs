@@ -16,7 +16,7 @@ use util::{
     Defer, ERAS, HOUR, MS, SECOND, Trace, assert_contains, caught, in_child, let_others_run,
     logged, panic_text, run, run_in_order, spawn_running, text,
 };
-use wouldblock::{Builder, future, generator, green, task, testing::explore, time};
+use wouldblock::{Builder, future, generator, green, op, task, testing::explore, time};
 
 // The green scope.
 
@@ -513,7 +513,7 @@ fn futures_borrow_and_are_awaited() {
                 .iter()
                 .map(|word| {
                     s.spawn(async move {
-                        time::sleep(SECOND).await;
+                        time::sleeping(SECOND).await;
                         word.len()
                     })
                 })
@@ -534,7 +534,7 @@ fn each_era_waits_for_an_async_scope() {
         run(|| {
             let scope = future::scope(async |s: &future::Scope<'static>| {
                 let a = s.spawn(async {
-                    time::sleep(SECOND).await;
+                    time::sleeping(SECOND).await;
                     1
                 });
                 let b = s.spawn(async { 2 });
@@ -556,7 +556,7 @@ fn it_waits_for_children_that_nobody_awaits() {
             for n in 1..=3 {
                 let count = &count;
                 drop(s.spawn(async move {
-                    time::sleep(n * SECOND).await;
+                    time::sleeping(n * SECOND).await;
                     count.set(count.get() + 1);
                 }));
             }
@@ -574,7 +574,7 @@ fn a_thousand_children_run_interleaved() {
                 .map(|n| {
                     let hits = &hits;
                     s.spawn(async move {
-                        time::sleep(MS * (n % 10)).await;
+                        time::sleeping(MS * (n % 10)).await;
                         hits.set(hits.get() + 1);
                         n
                     })
@@ -598,7 +598,7 @@ fn children_may_spawn_from_a_scope_within() {
             let child = outer.spawn(async {
                 future::scope(async |inner| {
                     let a = inner.spawn(async {
-                        time::sleep(SECOND).await;
+                        time::sleeping(SECOND).await;
                         base + 1
                     });
                     a.await
@@ -623,7 +623,7 @@ fn a_child_that_panics_panics_the_scope_and_drops_the_others() {
                     pending::<()>().await;
                 }));
                 drop(s.spawn(async {
-                    time::sleep(SECOND).await;
+                    time::sleeping(SECOND).await;
                     panic!("of a child");
                 }));
                 let _guard = trace.at_drop("body");
@@ -648,7 +648,7 @@ fn a_body_that_panics_drops_the_children() {
                     let _guard = guard;
                     pending::<()>().await;
                 }));
-                time::sleep(SECOND).await;
+                time::sleeping(SECOND).await;
                 panic!("of the body");
             }));
         });
@@ -690,10 +690,10 @@ fn a_limit_on_it_drops_body_and_children() {
             let guard = trace.at_drop("child");
             drop(s.spawn(async move {
                 let _guard = guard;
-                time::sleep(HOUR).await;
+                time::sleeping(HOUR).await;
             }));
         });
-        assert!(green::wait(time::timeout(SECOND, scope)).is_err());
+        assert!(green::wait(op::timeout(SECOND, scope)).is_err());
         assert_eq!(trace.take(), ["child"]);
     });
 }
@@ -717,10 +717,10 @@ fn a_child_is_dropped_as_soon_as_it_is_done() {
             let guard = trace.at_drop("child");
             s.spawn(async move {
                 let _guard = guard;
-                time::sleep(SECOND).await;
+                time::sleeping(SECOND).await;
             })
             .await;
-            time::sleep(SECOND).await;
+            time::sleeping(SECOND).await;
             trace.say("body");
         }));
         assert_eq!(trace.take(), ["child", "body"]);
@@ -740,7 +740,7 @@ fn forgetting_it_half_way_is_sound() {
                     loop {
                         polled.set(polled.get() + 1);
                         assert_eq!(borrowed.get(), 7);
-                        time::sleep(SECOND).await;
+                        time::sleeping(SECOND).await;
                     }
                 }));
                 pending::<()>().await;
@@ -916,7 +916,7 @@ fn a_child_may_wait_the_green_way() {
                 1
             });
             let awaiting = s.spawn(async {
-                time::sleep(SECOND).await;
+                time::sleeping(SECOND).await;
                 2
             });
             blocking.await + awaiting.await
@@ -1015,7 +1015,7 @@ fn tasks_that_succeed_borrow_and_the_value_of_the_body_is_returned() {
                 .iter()
                 .map(|n| {
                     s.spawn(async move {
-                        time::sleep(SECOND).await;
+                        time::sleeping(SECOND).await;
                         Ok(*n)
                     })
                 })
@@ -1093,7 +1093,7 @@ fn the_first_error_of_a_future_drops_the_others_and_the_body_before_it_is_return
                         pending::<Result<(), _>>().await
                     });
                     let fails = s.spawn(async {
-                        time::sleep(SECOND).await;
+                        time::sleeping(SECOND).await;
                         Err::<(), _>("of a task")
                     });
                     let _guard = trace.at_drop("body");
@@ -1133,7 +1133,7 @@ fn a_body_that_fails_ends_its_tasks() {
                 let _guard = guard;
                 pending::<Result<(), _>>().await
             });
-            time::sleep(SECOND).await;
+            time::sleeping(SECOND).await;
             Err("of the body")
         }));
         assert_eq!((result, trace.take()), (Err("of the body"), vec!["child".into()]));
@@ -1153,7 +1153,7 @@ fn an_error_after_the_body_has_returned_is_the_result() {
         assert_eq!(result, Err("late"));
         let result = green::wait(future::try_scope(async |s| {
             s.spawn(async {
-                time::sleep(SECOND).await;
+                time::sleeping(SECOND).await;
                 Err::<(), _>("late")
             });
             Ok(7)
@@ -1395,7 +1395,7 @@ fn a_generator_cannot_yield_inside_of_a_scope_whose_tasks_fail_together() {
     run(|| {
         let task = generator::spawn(|y| {
             green::try_scope(|_| {
-                y.wait(time::sleep(SECOND));
+                y.wait(time::sleeping(SECOND));
                 Ok::<_, &str>(())
             })
         });

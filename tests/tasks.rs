@@ -5,7 +5,7 @@ mod util;
 
 use util::*;
 use wouldblock::net::TcpListener;
-use wouldblock::{Builder, future, gather, generator, green, stats, task, tasks};
+use wouldblock::{Builder, future, generator, green, group::gather, stats, task, tasks};
 
 #[test]
 fn every_task_is_listed_with_what_it_does_and_since_when() {
@@ -15,7 +15,7 @@ fn every_task_is_listed_with_what_it_does_and_since_when() {
             drop(listener.accept());
         });
         let parent = future::spawn(async {
-            let child = generator::spawn(|y| y.wait(wouldblock::time::sleep(HOUR)));
+            let child = generator::spawn(|y| y.wait(wouldblock::time::sleeping(HOUR)));
             child.await.unwrap();
         });
         green::sleep(1500 * MS);

@@ -13,10 +13,14 @@ use std::thread;
 use std::time::Duration;
 
 use wouldblock::generator::{Generator, GeneratorState, Yielder};
+use wouldblock::group::{as_completed, gather, race};
 use wouldblock::net::unix::UnixStream;
-use wouldblock::sync::{Either, select};
-use wouldblock::{Group, JoinHandle, Pool, Wait, future, green, offload, task, task_local, time};
-use wouldblock::{as_completed, gather, race};
+use wouldblock::op::{Either, select};
+use wouldblock::{
+    JoinHandle, Wait, future, green,
+    group::{Group, Pool},
+    offload, op, task, task_local, time,
+};
 
 use crate::program::{self, Block, Era, Op, Spawn, Stack, What};
 use crate::report;
@@ -218,7 +222,7 @@ async fn step_async(cleanup: bool, op: &'static Op) {
         Op::Wait(what) if has_fuel(&world) => waited_for(ctx, what).await,
         Op::Timeout(limit, body) if has_fuel(&world) => {
             let end = time::now() + ms(*limit);
-            let result = time::timeout(ms(*limit), run_async(cleanup, body)).await;
+            let result = op::timeout(ms(*limit), run_async(cleanup, body)).await;
             check_limit(result.is_ok(), end);
         }
         Op::Catch { resume, body } if has_fuel(&world) => {
@@ -329,7 +333,7 @@ fn join_handle(ctx: Ctx<'_>, world: &World, mut handle: JoinHandle<Value>) {
     if !ctx.is_limited() {
         return drop(ctx.wait(handle));
     }
-    match ctx.wait(time::timeout(ms(LONG), &mut handle)) {
+    match ctx.wait(op::timeout(ms(LONG), &mut handle)) {
         Ok(result) => drop(result),
         Err(_) => world::keep(&world.tasks, handle),
     }
@@ -528,7 +532,7 @@ fn pool(
                 keep(ctx, world, handle, child.handle);
             }
             true => {
-                if let Ok(handle) = ctx.wait(time::timeout(ms(LONG), spawning)) {
+                if let Ok(handle) = ctx.wait(op::timeout(ms(LONG), spawning)) {
                     keep(ctx, world, handle, child.handle);
                 }
             }
@@ -539,7 +543,7 @@ fn pool(
     }
     if join {
         match ctx.is_limited() {
-            true => drop(ctx.wait(time::timeout(ms(LONG), pool.joining()))),
+            true => drop(ctx.wait(op::timeout(ms(LONG), pool.joining()))),
             false => ctx.wait(pool.joining()),
         }
     }
@@ -677,7 +681,7 @@ fn resume(ctx: Ctx<'_>, world: &World, number: u8, follow: bool) {
         GeneratorState::Yielded(wait) => {
             world::keep(&world.generators, Some(generator));
             if follow {
-                let _ = ctx.wait(time::timeout(ms(LONG), wait));
+                let _ = ctx.wait(op::timeout(ms(LONG), wait));
             }
         }
     }
@@ -699,7 +703,7 @@ fn waited_for<'a>(ctx: Ctx<'a>, what: &'static What) -> Pin<Box<dyn Future<Outpu
     let whole = operation(ctx, what);
     match ctx.cleanup && what.is_endless() {
         true => Box::pin(async {
-            let _ = time::timeout(ms(LONG), whole).await;
+            let _ = op::timeout(ms(LONG), whole).await;
         }),
         false => whole,
     }
@@ -745,7 +749,7 @@ fn operation<'a>(ctx: Ctx<'a>, what: &'static What) -> Pin<Box<dyn Future<Output
             }))
         }
         What::Sleep(duration) => {
-            let (end, sleep) = (time::now() + ms(*duration), time::sleep(ms(*duration)));
+            let (end, sleep) = (time::now() + ms(*duration), time::sleeping(ms(*duration)));
             Box::pin(async move {
                 sleep.await;
                 token.check();
@@ -779,7 +783,7 @@ fn operation<'a>(ctx: Ctx<'a>, what: &'static What) -> Pin<Box<dyn Future<Output
                 let guard = mutex.locking().await;
                 guard.check();
                 if *hold > 0 {
-                    time::sleep(ms(*hold)).await;
+                    time::sleeping(ms(*hold)).await;
                 }
                 guard.check();
                 token.check();
@@ -789,7 +793,7 @@ fn operation<'a>(ctx: Ctx<'a>, what: &'static What) -> Pin<Box<dyn Future<Output
             let semaphore = world.semaphore.clone();
             Box::pin(async move {
                 let _permit = semaphore.acquiring().await;
-                time::sleep(ms(*hold)).await;
+                time::sleeping(ms(*hold)).await;
                 token.check();
             })
         }
@@ -898,7 +902,7 @@ fn operation<'a>(ctx: Ctx<'a>, what: &'static What) -> Pin<Box<dyn Future<Output
         What::Limit(limit, what) => {
             let (end, inner) = (time::now() + ms(*limit), operation(ctx, what));
             Box::pin(async move {
-                let result = time::timeout(ms(*limit), inner).await;
+                let result = op::timeout(ms(*limit), inner).await;
                 check_limit(result.is_ok(), end);
                 token.check();
             })

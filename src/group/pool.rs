@@ -16,7 +16,7 @@ use crate::task;
 ///
 /// ```
 /// use std::time::Duration;
-/// use wouldblock::{Builder, Pool, green, time};
+/// use wouldblock::{Builder, green, group::Pool, time};
 ///
 /// Builder::new().virtual_clock().run(|| {
 ///     let start = time::now();
@@ -117,7 +117,7 @@ impl Pool {
     /// [`Builder`](task::Builder) of a task of the pool, of whichever era.
     ///
     /// ```
-    /// use wouldblock::{Pool, future, generator};
+    /// use wouldblock::{future, generator, group::Pool};
     ///
     /// wouldblock::run(|| {
     ///     let pool = Pool::new(1);

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 pub use crate::basics::*;
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use wouldblock::{Builder, Era, JoinHandle, future, gather, generator, green};
+use wouldblock::{Builder, Era, JoinHandle, future, generator, green, group::gather};
 
 pub const SECOND: Duration = Duration::from_secs(1);
 

@@ -39,12 +39,12 @@ type Child<'env> = Pin<Box<dyn Future<Output = ()> + 'env>>;
 ///
 /// ```
 /// use std::time::Duration;
-/// use wouldblock::{future, green, time::sleep};
+/// use wouldblock::{future, green, time::sleeping};
 ///
 /// wouldblock::run(|| {
 ///     let words = ["a", "few", "words"];
 ///     let total = green::wait(future::scope(async |s| {
-///         let count = |word: &'static str| async move { sleep(Duration::from_millis(1)).await; word.len() };
+///         let count = |word: &'static str| async move { sleeping(Duration::from_millis(1)).await; word.len() };
 ///         let tasks: Vec<_> = words.iter().map(|word| s.spawn(count(word))).collect();
 ///         let mut total = 0;
 ///         for task in tasks {

@@ -104,7 +104,7 @@ where
 ///
 /// A task that has failed, joined by another, is a task that
 /// [was cancelled](JoinError::is_cancelled): its error belongs to the scope. (Python's and trio's nurseries give
-/// all errors; so does [`Group`](crate::Group), whose tasks do not borrow.)
+/// all errors; so does [`Group`](crate::group::Group), whose tasks do not borrow.)
 ///
 /// # Errors
 ///
