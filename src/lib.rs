@@ -51,7 +51,7 @@
 //! | for the first | `y.wait(race(handles))` | `wait(race(handles))` | `race(handles).await` |
 //! | for each as it ends | `y.wait(all.next_result())` | `for result in as_completed(handles)` | `all.next_result().await` |
 //! | fail together | `y.wait(Group::running(async \|g\| ..))` | `Group::run(\|g\| ..)` | `Group::running(async \|g\| ..).await` |
-//! | so many at a time | `y.wait(pool.spawning(\|task\| ..))` | `pool.spawn(\|\| ..)` | `pool.spawning(\|task\| ..).await` |
+//! | so many at a time | `y.wait(pool.reserving()).spawn_generator(\|y\| ..)` | `pool.reserve().spawn(\|\| ..)` | `pool.reserving().await.spawn_future(async { .. })` |
 //! | each input of many | `y.wait(imap.next_result())` | `for result in pool.imap(inputs, f)` | `imap.next_result().await` |
 //! | let the others run | `y.yield_now()` | `yield_now()` | `yield_now().await` |
 //! | sleep | `y.wait(time::sleeping(d))` | `green::sleep(d)` | `time::sleeping(d).await` |
@@ -119,7 +119,7 @@
 //!         let group = Group::running(async |g| Ok::<_, JoinError>(g.spawn_generator(|_| Ok(1))));
 //!         assert_eq!(y.wait(y.wait(group).unwrap()).unwrap(), 1);
 //!         let pool = Pool::new(2);
-//!         let task = y.wait(pool.spawning(|task| task.spawn_generator(|_| "in a pool")));
+//!         let task = y.wait(pool.reserving()).spawn_generator(|_| "in a pool");
 //!         assert_eq!(y.wait(task).unwrap(), "in a pool");
 //!         assert_eq!(y.wait(pool.imap(7.., |n| n * n).next_result()).unwrap().unwrap(), 49);
 //!         let tasks = (0..3).map(|n| generator::spawn(move |_| n));
@@ -177,7 +177,7 @@
 //!         let scope = green::try_scope(|s| Ok::<_, JoinError>(s.spawn(|| Ok(text.len())).join()?));
 //!         assert_eq!(scope.unwrap(), green::scope(|s| s.spawn(|| text.len()).join()).unwrap());
 //!         let pool = Pool::new(2);
-//!         let task = pool.spawn(|| "in a pool");
+//!         let task = pool.reserve().spawn(|| "in a pool");
 //!         assert_eq!(task.join().unwrap(), "in a pool");
 //!         assert_eq!(pool.imap(7.., |n| n * n).next().unwrap().unwrap(), 49);
 //!         let tasks = (0..3).map(|n| green::spawn(move || n));
@@ -232,10 +232,10 @@
 //!         let group = Group::running(async |g| Ok::<_, JoinError>(g.spawn_future(async { Ok(1) })));
 //!         assert_eq!(group.await.unwrap().await.unwrap(), 1);
 //!         let text = String::from("borrowed");
-//!         let scope = future::try_scope(async |s| io::Result::Ok(s.spawn(async { Ok(text.len()) }).await));
-//!         assert_eq!(scope.await.unwrap(), future::scope(async |s| s.spawn(async { text.len() }).await).await);
+//!         let scope = future::try_scope(async |s| io::Result::Ok(s.spawn_future(async { Ok(text.len()) }).await));
+//!         assert_eq!(scope.await.unwrap(), future::scope(async |s| s.spawn_future(async { text.len() }).await).await);
 //!         let pool = Pool::new(2);
-//!         let task = pool.spawning(|task| task.spawn_future(async { "in a pool" })).await;
+//!         let task = pool.reserving().await.spawn_future(async { "in a pool" });
 //!         assert_eq!(task.await.unwrap(), "in a pool");
 //!         assert_eq!(pool.imap(7.., |n| n * n).next_result().await.unwrap().unwrap(), 49);
 //!         let tasks = (0..3).map(|n| future::spawn(async move { n }));
@@ -258,9 +258,9 @@
 //!
 //! | | | |
 //! |---|---|---|
-//! | `lock`, `recv`, `accept`, `connect`, `sleep` | the plain verb, std's where std has it | waits the green way, and returns the result |
-//! | `locking`, `receiving`, `accepting`, `connecting`, `sleeping` | the verb in -ing | returns the operation, for `y.wait(..)` and `.await`; until then it does nothing |
-//! | `try_lock`, `try_recv`, `try_accept` | `try_` and the verb | never waits |
+//! | `lock`, `recv`, `accept`, `connect`, `sleep`, `reserve` | the plain verb, std's where std has it | waits the green way, and returns the result |
+//! | `locking`, `receiving`, `accepting`, `connecting`, `sleeping`, `reserving` | the verb in -ing | returns the operation, for `y.wait(..)` and `.await`; until then it does nothing |
+//! | `try_lock`, `try_recv`, `try_accept`, `try_reserve` | `try_` and the verb | never waits |
 //! | `lock_timeout`, `recv_timeout`, `connect_timeout` | the verb and `_timeout` | waits, but not longer; for an operation, it is [`op::timeout`] |
 //!
 //! What has no verb to conjugate is an operation as it is: a handle of something that was started (a [`JoinHandle`],

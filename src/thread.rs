@@ -307,11 +307,14 @@ impl<'scope, 'env> Scope<'scope, 'env> {
     ) -> ScopedJoinHandle<'scope, T> {
         check_spawn();
         let mut thread = None;
-        let task = self.0.adopt(body, |code| {
-            let begun = begin(builder, code);
-            thread = Some(begun.thread);
-            begun.task
-        });
+        let task = self.0.adopt(
+            |()| body(),
+            |code| {
+                let begun = begin(builder, move || code(&()));
+                thread = Some(begun.thread);
+                begun.task
+            },
+        );
         ScopedJoinHandle { task, thread: thread.expect("the scope has spawned it") }
     }
 }

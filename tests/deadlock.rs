@@ -530,7 +530,7 @@ fn it_is_found_when_a_waker_was_kept_and_dropped() {
 #[test]
 fn it_is_found_inside_of_an_async_scope_that_is_done_with_its_children() {
     let text = deadlock(|| {
-        green::wait(future::scope(async |s| s.spawn(async { 7 }).await));
+        green::wait(future::scope(async |s| s.spawn_future(async { 7 }).await));
         green::wait(pending::<()>());
     });
     assert!(text.to_string().starts_with("deadlock: 1 task waits"), "{text}");

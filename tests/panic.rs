@@ -573,7 +573,7 @@ fn what_needs_a_run_says_so_at_the_callers_line() {
     panics_at_its_line(outside, || green::spawn(|| ()));
     panics_at_its_line(outside, || generator::spawn(|_| ()));
     panics_at_its_line(outside, || future::spawn(async {}));
-    panics_at_its_line(outside, || Pool::new(1).spawn(|| ()));
+    panics_at_its_line(outside, || Pool::new(1).reserve().spawn(|| ()));
     panics_at_its_line(outside, || Pool::new(1).map(0..1, |n| n));
     panics_at_its_line(outside, || Pool::new(1).mapping(0..1, |n| n));
     panics_at_its_line(outside, || Pool::new(1).imap(0..1, |n| n));

@@ -609,7 +609,7 @@ fn a_child_of_an_async_scope_that_is_woken_often_is_polled_once() {
     run_in_order(|| {
         let polls = Cell::new(0);
         green::wait(future::scope(async |s| {
-            s.spawn(poll_fn(|cx| {
+            s.spawn_future(poll_fn(|cx| {
                 polls.set(polls.get() + 1);
                 (0..100).for_each(|_| cx.waker().wake_by_ref());
                 if polls.get() < 10 { Poll::Pending } else { Poll::Ready(()) }
@@ -626,7 +626,7 @@ fn nested_async_scopes_poll_in_proportion_to_their_depth() {
         polls.set(polls.get() + 1);
         if depth > 0 {
             let nested = future::scope(async |s| {
-                let child = s.spawn(future::yield_now());
+                let child = s.spawn_future(future::yield_now());
                 let inner: LocalBoxFuture<'_, ()> = nest(depth - 1, polls).boxed_local();
                 let mut inner = inner;
                 poll_fn(|cx| {

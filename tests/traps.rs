@@ -512,7 +512,7 @@ fn a_waker_that_a_scope_drops_may_wake_a_child_of_the_scope() {
     let childs = Arc::new(Mutex::new(None));
     let out = childs.clone();
     let mut scope = pin!(future::scope(async move |s| {
-        drop(s.spawn(poll_fn(move |cx| {
+        drop(s.spawn_future(poll_fn(move |cx| {
             *out.lock().unwrap() = Some(cx.waker().clone());
             Poll::<()>::Pending
         })));

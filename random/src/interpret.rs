@@ -18,7 +18,7 @@ use wouldblock::net::unix::UnixStream;
 use wouldblock::op::{Either, select};
 use wouldblock::{
     JoinHandle, Wait, future, green,
-    group::{Group, Pool},
+    group::{Group, Pool, Slot},
     offload, op, task, task_local, time,
 };
 
@@ -282,26 +282,57 @@ pub(crate) const STACK: usize = 2 << 20;
 /// Of which the address space that a child is given has no room.
 const TOO_LARGE: usize = (4 << 30) - (64 << 10);
 
-fn spawn(builder: task::Builder, task: &'static Spawn) -> JoinHandle<Value> {
+/// What a task of each era is spawned with.
+trait Spawner: Sized {
+    fn green(self, body: impl FnOnce() -> Value + 'static) -> JoinHandle<Value>;
+    fn generator(self, body: impl FnOnce(&Yielder<Wait>) -> Value + 'static) -> JoinHandle<Value>;
+    fn future(self, body: impl Future<Output = Value> + 'static) -> JoinHandle<Value>;
+}
+
+macro_rules! spawner {
+    ($type:ty) => {
+        impl Spawner for $type {
+            fn green(self, body: impl FnOnce() -> Value + 'static) -> JoinHandle<Value> {
+                self.spawn(body)
+            }
+
+            fn generator(
+                self,
+                body: impl FnOnce(&Yielder<Wait>) -> Value + 'static,
+            ) -> JoinHandle<Value> {
+                self.spawn_generator(body)
+            }
+
+            fn future(self, body: impl Future<Output = Value> + 'static) -> JoinHandle<Value> {
+                self.spawn_future(body)
+            }
+        }
+    };
+}
+
+spawner!(task::Builder);
+spawner!(Slot);
+
+fn spawn(spawner: impl Spawner, task: &'static Spawn) -> JoinHandle<Value> {
     let token = Token::new(Kind::Captured);
     let guard = (!task.captured.is_empty()).then(|| Guard::new(Ctx::green(), &task.captured));
     let captured = (token, guard);
     match task.era {
-        Era::Green => builder.spawn(move || {
+        Era::Green => spawner.green(move || {
             let captured = captured;
             run(Ctx::green(), &task.body);
             captured.0.check();
             drop(captured); // First: a result is leaked by rustc where a destructor behind it panics.
             Value::new(&task.result)
         }),
-        Era::Generator => builder.spawn_generator(move |y| {
+        Era::Generator => spawner.generator(move |y| {
             let captured = captured;
             run(Ctx { y: Some(y), ..Ctx::green() }, &task.body);
             captured.0.check();
             drop(captured); // First: a result is leaked by rustc where a destructor behind it panics.
             Value::new(&task.result)
         }),
-        Era::Future => builder.spawn_future(async move {
+        Era::Future => spawner.future(async move {
             let captured = captured;
             run_async(false, &task.body).await;
             captured.0.check();
@@ -435,7 +466,7 @@ async fn async_scope(cleanup: bool, children: &'static [Block], body: &'static [
         let mut kept = Vec::new();
         for child in children {
             let data = &data;
-            kept.push(s.spawn(async move {
+            kept.push(s.spawn_future(async move {
                 data[0].check();
                 run_async(cleanup, child).await;
                 data[1].check();
@@ -524,18 +555,13 @@ fn pool(
 ) {
     let pool = Pool::new(size.into());
     for child in children {
-        let start = |builder| spawn(builder, child);
-        let spawning = pool.spawning(start);
-        match ctx.is_limited() {
-            false => {
-                let handle = ctx.wait(spawning);
-                keep(ctx, world, handle, child.handle);
-            }
-            true => {
-                if let Ok(handle) = ctx.wait(op::timeout(ms(LONG), spawning)) {
-                    keep(ctx, world, handle, child.handle);
-                }
-            }
+        let reserving = pool.reserving();
+        let slot = match ctx.is_limited() {
+            false => Some(ctx.wait(reserving)),
+            true => ctx.wait(op::timeout(ms(LONG), reserving)).ok(),
+        };
+        if let Some(slot) = slot {
+            keep(ctx, world, spawn(slot, child), child.handle);
         }
     }
     if cancel {

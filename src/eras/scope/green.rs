@@ -5,9 +5,12 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
+use std::mem;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
 use super::members::{First, Members};
 use crate::kernel::cancel;
@@ -243,9 +246,9 @@ impl<'env, E: 'env> fmt::Debug for TryScope<'_, 'env, E> {
 /// Where a task leaves its value for its handle.
 type Value<T> = Rc<Cell<Option<T>>>;
 
-/// The code of a scoped task. The order of the fields is that in which they are dropped: the scope may
-/// end as soon as `presence` is gone, and by then nothing is left that borrows from it.
-pub(crate) struct Child<T, F> {
+/// The code of a scoped task: a closure or a future. The order of the fields is that in which they are dropped: the
+/// scope may end as soon as `presence` is gone, and by then nothing is left that borrows from it.
+struct Child<T, F> {
     body: F,
     value: Value<T>,
     presence: Presence,
@@ -273,42 +276,87 @@ impl Drop for Presence {
     }
 }
 
-impl<T, F: FnOnce() -> T> Child<T, F> {
-    fn run(self) {
+impl Presence {
+    /// Calls code of the task: whole, or one poll of it.
+    fn run<R>(&mut self, code: impl FnOnce() -> R) -> R {
+        self.begun = true;
+        unwinding::catch(code).unwrap_or_else(|payload| {
+            if !cancel::is_to_root(&*payload) {
+                self.fail(Failure::Panicked);
+            }
+            unwinding::unwind_with(payload)
+        })
+    }
+}
+
+impl<T, F> Child<T, F> {
+    fn call<A: ?Sized>(self, argument: &A)
+    where
+        F: FnOnce(&A) -> T,
+    {
         let Child { body, value, presence } = self;
         // Dropped in reverse: the value, if nobody holds its handle, before the presence.
         let mut presence = presence;
-        presence.begun = true;
         let value = value;
-        match unwinding::catch(body) {
-            Ok(result) => value.set(Some(result)),
-            Err(payload) => {
-                if !cancel::is_to_root(&*payload) {
-                    presence.fail(Failure::Panicked);
-                }
-                unwinding::unwind_with(payload);
-            }
-        }
+        value.set(Some(presence.run(|| body(argument))));
+    }
+}
+
+impl<T, F: Future<Output = T>> Future for Child<T, F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // SAFETY: `body` is not moved out of its place, here or anywhere else; the other fields are never pinned.
+        let (body, value, presence) = unsafe {
+            let Child { body, value, presence } = self.get_unchecked_mut();
+            (Pin::new_unchecked(body), value, presence)
+        };
+        presence.run(|| body.poll(cx)).map(|output| value.set(Some(output)))
     }
 }
 
 impl<'scope> Scope<'scope, '_> {
-    /// A task of the scope: `spawn` makes it of its code, which has a lifetime that it forgets.
-    pub(crate) fn adopt<T: 'scope, F: FnOnce() -> T + 'scope>(
+    /// A task of the scope, whose code is a closure that is called with an `A`: `spawn` makes it of the code, which has
+    /// a lifetime that it forgets.
+    pub(crate) fn adopt<A: ?Sized + 'static, T: 'scope>(
+        &'scope self,
+        body: impl FnOnce(&A) -> T + 'scope,
+        spawn: impl FnOnce(Box<dyn FnOnce(&A)>) -> JoinHandle<()>,
+    ) -> ScopedJoinHandle<'scope, T> {
+        self.enter(body, |child| {
+            let code: Box<dyn FnOnce(&A) + 'scope> = Box::new(move |argument| child.call(argument));
+            // SAFETY: only the lifetime changes. `scope` does not return or unwind before every `Presence` is
+            // gone, which is the last part of a child to be dropped, whether it has run or not.
+            spawn(unsafe {
+                mem::transmute::<Box<dyn FnOnce(&A) + 'scope>, Box<dyn FnOnce(&A)>>(code)
+            })
+        })
+    }
+
+    /// As [`adopt`](Scope::adopt), of a task whose code is a future.
+    pub(crate) fn adopt_future<T: 'scope>(
+        &'scope self,
+        body: impl Future<Output = T> + 'scope,
+        spawn: impl FnOnce(Pin<Box<dyn Future<Output = ()>>>) -> JoinHandle<()>,
+    ) -> ScopedJoinHandle<'scope, T> {
+        type Code<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+        self.enter(body, |child| {
+            let code: Code<'scope> = Box::pin(child);
+            // SAFETY: as in `adopt`.
+            spawn(unsafe { mem::transmute::<Code<'scope>, Code<'static>>(code) })
+        })
+    }
+
+    fn enter<T, F>(
         &'scope self,
         body: F,
-        spawn: impl FnOnce(Box<dyn FnOnce()>) -> JoinHandle<()>,
+        spawn: impl FnOnce(Child<T, F>) -> JoinHandle<()>,
     ) -> ScopedJoinHandle<'scope, T> {
         let (value, failure) = (Rc::new(Cell::new(None)), Rc::new(Cell::new(None)));
         let state = self.state.clone();
         state.members.enter();
         let presence = Presence { state: state.clone(), begun: false, failure: failure.clone() };
-        let child = Child { body, value: value.clone(), presence };
-        let code: Box<dyn FnOnce() + 'scope> = Box::new(move || child.run());
-        // SAFETY: only the lifetime changes. `scope` does not return or unwind before every `Presence` is
-        // gone, which is the last part of a child to be dropped, whether it has run or not.
-        let code: Box<dyn FnOnce()> = unsafe { std::mem::transmute(code) };
-        let handle = spawn(code);
+        let handle = spawn(Child { body, value: value.clone(), presence });
         state.members.keep(handle.canceller());
         ScopedJoinHandle { handle, value, failure, state, scope: PhantomData }
     }
