@@ -462,7 +462,7 @@ pub mod time;
 
 pub use eras::waited::Waited;
 pub use eras::{future, generator, green};
-pub use inspect::deadlock::Deadlock;
+pub use inspect::deadlock::{Deadlock, TaskState};
 pub use inspect::tasks::{TaskInfo, Tasks, tasks};
 pub use inspect::timeline;
 pub use kernel::edge::observe::Era;
