@@ -42,6 +42,21 @@ fn children_of_all_eras_borrow_and_give_their_values() {
 }
 
 #[test]
+fn a_child_is_waited_for_in_each_era() {
+    run(|| {
+        let seven = 7;
+        let sum = green::scope(|s| {
+            let child = || s.spawn_future(async { sleeping(SECOND).await });
+            let (a, b) = (child(), child());
+            let waits = s.spawn_generator(move |y| y.wait(a).map(|()| seven));
+            let awaits = s.spawn_future(async move { b.await.map(|()| seven) });
+            waits.join().unwrap().unwrap() + awaits.join().unwrap().unwrap()
+        });
+        assert_eq!(sum, 14);
+    });
+}
+
+#[test]
 fn a_scope_waits_for_children_of_all_eras_that_are_not_joined() {
     run(|| {
         let ended = Cell::new(0);

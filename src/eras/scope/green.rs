@@ -5,12 +5,12 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::marker::PhantomData;
 use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use super::members::{First, Members};
 use crate::kernel::cancel;
@@ -362,7 +362,8 @@ impl<'scope> Scope<'scope, '_> {
     }
 }
 
-/// A task of a [`Scope`] or a [`TryScope`]. Dropping it detaches the task, which the scope still waits for.
+/// A task of a [`Scope`] or a [`TryScope`], and an operation with its result. Dropping it detaches the task, which the
+/// scope still waits for.
 pub struct ScopedJoinHandle<'scope, T> {
     handle: JoinHandle<()>,
     value: Value<T>,
@@ -387,17 +388,7 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// The result is lost; the scope still waits for the task.
     #[track_caller]
     pub fn join(self) -> Result<T, JoinError> {
-        let done = door::wait(poll_fn(|cx| self.handle.poll_shared(cx)));
-        match (done, self.value.take()) {
-            (Ok(()), Some(value)) => Ok(value),
-            (Ok(()), None) => unreachable!("a task that returned has left its value"),
-            (Err(error), _) => {
-                if let Some(failure) = self.failure.take() {
-                    self.state.is_seen(failure);
-                }
-                Err(error)
-            }
-        }
+        door::wait(self)
     }
 
     /// Asks the task to stop: see [`JoinHandle::cancel`].
@@ -408,6 +399,25 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// Whether the task is done.
     pub fn is_finished(&self) -> bool {
         self.handle.is_finished()
+    }
+}
+
+/// As [`join`](ScopedJoinHandle::join), for `y.wait(task)` and `task.await`.
+impl<T> Future for ScopedJoinHandle<'_, T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let done = ready!(Pin::new(&mut self.handle).poll(cx));
+        Poll::Ready(match (done, self.value.take()) {
+            (Ok(()), Some(value)) => Ok(value),
+            (Ok(()), None) => unreachable!("a task that returned has left its value"),
+            (Err(error), _) => {
+                if let Some(failure) = self.failure.take() {
+                    self.state.is_seen(failure);
+                }
+                Err(error)
+            }
+        })
     }
 }
 
