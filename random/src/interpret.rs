@@ -437,15 +437,30 @@ fn scope(ctx: Ctx<'_>, children: &'static [Block], handles: program::Handle, bod
     let inside = Ctx { cleanup: ctx.cleanup, ..Ctx::green() };
     green::scope(|s| {
         let mut kept = Vec::new();
-        for child in children {
+        for (n, child) in children.iter().enumerate() {
             let (token, data) = (Token::new(Kind::Captured), &data);
-            let handle = s.spawn(move || {
-                data[0].check();
-                run(inside, child);
+            let end = move || {
                 data[1].check();
                 token.check();
                 Value::new(&[])
-            });
+            };
+            let handle = match n % 3 {
+                0 => s.spawn(move || {
+                    data[0].check();
+                    run(inside, child);
+                    end()
+                }),
+                1 => s.spawn_generator(move |y| {
+                    data[0].check();
+                    run(Ctx { y: Some(y), ..inside }, child);
+                    end()
+                }),
+                _ => s.spawn_future(async move {
+                    data[0].check();
+                    run_async(inside.cleanup, child).await;
+                    end()
+                }),
+            };
             match handles {
                 program::Handle::Keep => kept.push(handle),
                 program::Handle::Drop => drop(handle),
