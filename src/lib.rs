@@ -263,13 +263,13 @@
 //! | `try_lock`, `try_recv`, `try_accept`, `try_reserve` | `try_` and the verb | never waits |
 //! | `lock_timeout`, `recv_timeout`, `connect_timeout` | the verb and `_timeout` | waits, but not longer; for an operation, it is [`op::timeout`] |
 //!
-//! What has no verb to conjugate is an operation as it is: a handle of something that was started (a [`JoinHandle`],
-//! what [`offload()`] returns, a [`oneshot`](sync::oneshot) receiver), a state (`stream.readable()`), the
-//! `next_result()` of many, and what is made of operations ([`op`]) or of tasks ([`group`]). `spawn`, `spawn_generator`
-//! and `spawn_future` start a greenlet, a generator and a future, on everything that starts tasks, and never wait. The
+//! These are operations without such a verb: the handle of something that has been started (a [`JoinHandle`], what
+//! [`offload()`] returns, a [`oneshot`](sync::oneshot) receiver), a state (`stream.readable()`), a result
+//! (`imap.next_result()`), and what is made of operations ([`op`]) or of tasks ([`group`]). `spawn`, `spawn_generator` and
+//! `spawn_future` start a greenlet, a generator and a future, on everything that starts tasks, and never wait. The
 //! modules [`generator`], [`green`] and [`future`] have the same names for the same things, each in its own form.
-//! (Where a closure may fail, `try_` is that of `try_fold`: [`try_scope`](green::try_scope) and
-//! [`try_gather`](group::try_gather()) end at the first error.)
+//! (Before what may fail by itself, `try_` has std's other meaning, that of `try_fold`:
+//! [`try_scope`](green::try_scope) and [`try_gather`](group::try_gather()) end at the first error.)
 //!
 //! A user of tokio is caught by the first row: there, `lock` returns a future. Here, it has locked when it returns, in
 //! an `async fn` too, which suspends its task; and the guard is nothing to await. The compiler says so:
