@@ -130,6 +130,16 @@ fn a_panic_of_a_child_comes_out_of_its_join_or_of_the_scope() {
             green::scope(|s| drop(s.spawn_future(async { panic!("of a future") })));
         });
         assert_contains(&text, &["a scoped task panicked"]);
+        let in_destructor = panic_text(|| {
+            green::scope(|s| {
+                let bomb = Defer(|| panic!("of a destructor"));
+                drop(s.spawn_future(std::future::poll_fn(move |_| {
+                    let _held = &bomb;
+                    std::task::Poll::Ready(())
+                })));
+            });
+        });
+        assert_contains(&in_destructor, &["a scoped task panicked"]);
     });
 }
 

@@ -290,7 +290,7 @@ impl Presence {
 }
 
 impl<T, F> Child<T, F> {
-    fn call<A: ?Sized>(self, argument: &A)
+    fn call<A>(self, argument: &A)
     where
         F: FnOnce(&A) -> T,
     {
@@ -318,7 +318,7 @@ impl<T, F: Future<Output = T>> Future for Child<T, F> {
 impl<'scope> Scope<'scope, '_> {
     /// A task of the scope, whose code is a closure that is called with an `A`: `spawn` makes it of the code, which has
     /// a lifetime that it forgets.
-    pub(crate) fn adopt<A: ?Sized + 'static, T: 'scope>(
+    pub(crate) fn adopt<A: 'static, T: 'scope>(
         &'scope self,
         body: impl FnOnce(&A) -> T + 'scope,
         spawn: impl FnOnce(Box<dyn FnOnce(&A)>) -> JoinHandle<()>,
@@ -340,6 +340,11 @@ impl<'scope> Scope<'scope, '_> {
         spawn: impl FnOnce(Pin<Box<dyn Future<Output = ()>>>) -> JoinHandle<()>,
     ) -> ScopedJoinHandle<'scope, T> {
         type Code<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+        #[expect(
+            clippy::redundant_async_block,
+            reason = "it drops `body` in the last poll, which sees what its destructor panics with"
+        )]
+        let body = async { body.await };
         self.enter(body, |child| {
             let code: Code<'scope> = Box::pin(child);
             // SAFETY: as in `adopt`.
