@@ -7,8 +7,9 @@ use hyper::Request;
 use hyper::body::{Body, Bytes};
 use hyper::client::conn::http1;
 use hyper::header::{self, HeaderValue};
-use wouldblock::time::{sleep, timeout};
-use wouldblock::{Stats, gather, offload, stats, task};
+use wouldblock::op::timeout;
+use wouldblock::time::sleeping;
+use wouldblock::{Stats, group::gather, offload, stats, task};
 
 use crate::error::{Error, check};
 use crate::hyper_io;
@@ -33,7 +34,7 @@ pub fn download_all(list: &Rc<List>) -> Stats {
 async fn work(list: &List) {
     while let Some(mut job) = list.next() {
         while let Some(pause) = job.again(attempt(&job).await) {
-            sleep(pause).await;
+            sleeping(pause).await;
         }
     }
 }

@@ -5,8 +5,9 @@ use std::rc::Rc;
 
 use wouldblock::generator::Yielder;
 use wouldblock::net::TcpStream;
-use wouldblock::time::{sleep, timeout};
-use wouldblock::{Stats, Wait, gather, offload, stats, task};
+use wouldblock::op::timeout;
+use wouldblock::time::sleeping;
+use wouldblock::{Stats, Wait, group::gather, offload, stats, task};
 
 use crate::error::Error;
 use crate::interrupt;
@@ -31,7 +32,7 @@ pub fn download_all(list: &Rc<List>) -> Stats {
 fn work(y: &Yielder<Wait>, list: &List) {
     while let Some(mut job) = list.next() {
         while let Some(pause) = job.again(download(y, &job)) {
-            y.wait(sleep(pause));
+            y.wait(sleeping(pause));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::rc::Rc;
 
 use ureq::config::AutoHeaderValue;
-use wouldblock::{Stats, gather, green, http, offload, stats};
+use wouldblock::{Stats, green, group::gather, http, offload, stats};
 
 use crate::error::{Error, check};
 use crate::interrupt;

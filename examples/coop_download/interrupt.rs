@@ -13,7 +13,7 @@ use log::warn;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
-use wouldblock::Gather;
+use wouldblock::group::Gather;
 
 /// Nothing is ever sent. It is closed by the first Ctrl-C, which whoever receives then learns at once.
 static CLOSED: OnceLock<Receiver<()>> = OnceLock::new();

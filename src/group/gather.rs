@@ -14,7 +14,7 @@ use crate::run::join::{JoinError, JoinHandle};
 /// `gather(return_exceptions=True)`.)
 ///
 /// ```
-/// use wouldblock::{gather, green};
+/// use wouldblock::{green, group::gather};
 ///
 /// wouldblock::run(|| {
 ///     let tasks = (0..3).map(|n| green::spawn(move || 6 / n));
@@ -82,7 +82,7 @@ impl<T> fmt::Debug for Gather<T> {
 /// `Box<dyn Error>` have.
 ///
 /// ```
-/// use wouldblock::{green, try_gather};
+/// use wouldblock::{green, group::try_gather};
 ///
 /// wouldblock::run(|| {
 ///     let parse = |text: &'static str| {

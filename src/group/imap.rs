@@ -152,9 +152,9 @@ impl<T: 'static> Imap<T> {
                 may_pull.is_held_by(None, site);
                 cancel::check_cancelled(); // It may have been given what it waited for all the same.
                 let Some(input) = inputs.next() else { return };
-                let (f, room) = (f.clone(), pool.room().acquire());
+                let (f, slot) = (f.clone(), pool.reserve());
                 cancel::check_cancelled();
-                let handle = pool.start(room, site, |task| task.spawn(move || f(input)));
+                let handle = slot.start(site, |task| task.spawn(move || f(input)));
                 started.keep(handle.canceller());
                 if in_order {
                     drop(sender.try_send(handle));

@@ -9,7 +9,7 @@
 //! | `Group`, which keeps no errors | `TaskGroup`, `ExceptionGroup` | `open_nursery` | [`Group::run`], [`Failures`] | [`Group::running`] |
 //! | | | `open_nursery`, for tasks that borrow | [`green::try_scope`](crate::green::try_scope) | [`future::try_scope`](crate::future::try_scope()) |
 //! | | | (a task that fails ends no other) | [`green::scope`](crate::green::scope) | [`future::scope`](crate::future::scope()) |
-//! | `Pool(n).spawn` | | `CapacityLimiter(n)` | [`Pool::spawn`] | [`Pool::spawning`] |
+//! | `Pool(n).spawn` | | `CapacityLimiter(n)` | [`Pool::reserve`], and then [`Slot::spawn`] | [`Pool::reserving`] |
 //! | `Pool.map` | `concurrent.futures.Executor.map` | | [`Pool::map`] | [`Pool::mapping`] |
 //! | `Pool.imap`, `imap_unordered` | | | [`Pool::imap`], [`Pool::imap_unordered`], iterators | [`next_result`](Imap::next_result) |
 //! | `Pool.join`, `kill` | | | [`Pool::join`], [`cancel`](Pool::cancel) | [`Pool::joining`] |
@@ -31,4 +31,4 @@ pub use completed::{AsCompleted, Race, as_completed, race};
 pub use failing::{Failures, Group};
 pub use gather::{Gather, TryGather, gather, try_gather};
 pub use imap::Imap;
-pub use pool::Pool;
+pub use pool::{Pool, Slot};
