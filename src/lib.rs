@@ -388,6 +388,8 @@ mod deadline;
 mod eras;
 pub mod fs;
 pub mod group;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 #[cfg(feature = "ureq")]
 pub mod http;
 mod inspect;
