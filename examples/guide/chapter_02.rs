@@ -24,7 +24,7 @@ fn two_threads() {
     let both_have_read = Barrier::new(2);
     let withdraw = || {
         let balance = account.load(SeqCst);
-        both_have_read.wait(); // the operating system may switch here; this sees to it that it does
+        both_have_read.wait(); // the operating system may switch here; now it does
         account.store(balance - 30, SeqCst);
     };
     thread::scope(|s| {

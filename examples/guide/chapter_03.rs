@@ -19,7 +19,8 @@ pub fn run() {
 
 type Answer = Result<String, &'static str>;
 
-/// Takes a job, and answers at once with its id. The result comes later, into the queue. Each fourth job fails.
+/// Takes a job, and answers at once with its id. The result comes later, into
+/// the queue. Each fourth job fails.
 struct Service {
     results: Rc<Queue<(u32, Answer)>>,
     last_id: Cell<u32>,
@@ -33,7 +34,10 @@ impl Service {
     fn submit(&self, work: &str, image: &str) -> u32 {
         let id = self.last_id.get() + 1;
         self.last_id.set(id);
-        let answer = if id % 4 == 0 { Err("out of paint") } else { Ok(format!("{work} {image}")) };
+        let answer = match id % 4 {
+            0 => Err("out of paint"),
+            _ => Ok(format!("{work} {image}")),
+        };
         let results = self.results.clone();
         drop(future::spawn(async move {
             sleep(Duration::from_millis(if id == 1 { 20 } else { 10 })).await;
@@ -55,8 +59,10 @@ type Callback = Box<dyn FnOnce(&Callbacks, Answer)>;
 
 struct Callbacks {
     service: Service,
-    pending: RefCell<HashMap<u32, Callback>>, // what to do when job N ends
-    unfinished: Cell<u32>,                    // pictures; at 0, the loop below may end
+    /// What to do when job N ends.
+    pending: RefCell<HashMap<u32, Callback>>,
+    /// Pictures. At 0, the loop below may end.
+    unfinished: Cell<u32>,
 }
 
 impl Callbacks {
@@ -100,7 +106,8 @@ fn with_callbacks() {
 
 struct Coroutines {
     service: Service,
-    waiting: RefCell<HashMap<u32, oneshot::Sender<Answer>>>, // who waits for the end of job N
+    /// The channel on which a task waits for the end of job N.
+    waiting: RefCell<HashMap<u32, oneshot::Sender<Answer>>>,
 }
 
 impl Coroutines {
@@ -108,7 +115,7 @@ impl Coroutines {
         let id = self.service.submit(work, image);
         let (sender, receiver) = oneshot::channel();
         self.waiting.borrow_mut().insert(id, sender);
-        receiver.recv().unwrap() // stops here, in the middle, and goes on with the answer
+        receiver.recv().unwrap() // stops in the middle, and goes on with the answer
     }
 
     fn picture(&self, name: &str) -> Answer {

@@ -51,7 +51,7 @@ fn by_hand() {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let mut reader = Generator::new(move |y: &Yielder<Wait>| read_some(y, &ours));
     println!("{}", describe(reader.resume()));
-    println!("{}", describe(reader.resume())); // too early: nothing has been written yet
+    println!("{}", describe(reader.resume())); // too early: nothing is written yet
     theirs.write_all(b"hello").unwrap();
     let Yielded(wait) = reader.resume() else { panic!("the scheduler has not looked yet") };
     green::wait(wait); // now it looks: this returns when the socket can be read

@@ -64,7 +64,7 @@ fn pages() -> Generator<&'static str> {
 fn called_only() {
     let book = Generator::new(|y: &Yielder<&'static str>| {
         y.yield_("title");
-        drop(pages()); // makes a generator; nobody resumes it
+        drop(pages()); // makes a generator, which is never resumed
         y.yield_("index");
     });
     println!("{:?}", book.collect::<Vec<_>>());

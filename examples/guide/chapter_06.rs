@@ -57,7 +57,7 @@ fn fifty_deep() {
 }
 
 fn log(_text: &str) {
-    green::sleep(Duration::from_millis(1)); // it writes to a log server, and waits; who would think of it?
+    green::sleep(Duration::from_millis(1)); // stands for writing to a log server
 }
 
 fn an_innocent_call() {

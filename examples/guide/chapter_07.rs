@@ -70,7 +70,7 @@ impl Future for Bell {
         if self.rung.get() {
             return Poll::Ready(());
         }
-        self.waker.replace(Some(context.waker().clone())); // whom to wake, later
+        self.waker.replace(Some(context.waker().clone())); // the task to wake, later
         Poll::Pending
     }
 }

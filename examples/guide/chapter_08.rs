@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use wouldblock::net::{TcpListener, TcpStream};
 use wouldblock::sync::Queue;
-use wouldblock::{fs, green, offload, task};
+use wouldblock::{JoinHandle, fs, green, offload, task};
 
 use crate::stage::{drawn, live, quick};
 
@@ -57,15 +57,17 @@ fn slow_client_library(_query: &str) -> String {
     "a row".into()
 }
 
+fn start(name: &'static str, operation: fn() -> String) -> (&'static str, JoinHandle<String>) {
+    (name, task::Builder::new().name(name).spawn(operation))
+}
+
 fn four_at_once() {
-    let operations: [(&str, fn() -> String); 4] = [
-        ("network", network),
-        ("file", file),
-        ("database", database),
-        ("message queue", message_queue),
+    let tasks = [
+        start("network", network),
+        start("file", file),
+        start("database", database),
+        start("message queue", message_queue),
     ];
-    let tasks = operations
-        .map(|(name, operation)| (name, task::Builder::new().name(name).spawn(operation)));
     for (name, task) in tasks {
         println!("{name}: {}", task.join().unwrap());
     }

@@ -42,8 +42,9 @@ fn a_deadlock() {
 fn in_one_order() {
     let (ann, bob) = (Rc::new(Mutex::new(100)), Rc::new(Mutex::new(100)));
     let there = transfer("there", &ann, &bob);
-    let again = transfer("again", &ann, &bob); // whatever it does, it locks ann before bob
-    (there.join().unwrap(), again.join().unwrap());
+    let again = transfer("again", &ann, &bob); // ann before bob, as everywhere
+    there.join().unwrap();
+    again.join().unwrap();
     println!("{} and {}", *ann.lock(), *bob.lock());
 }
 

@@ -1,0 +1,259 @@
+//! The guide says what is so: its code is that of `examples/guide`, its outputs are what that prints, its links lead
+//! somewhere, and its Chinese text is that of the English one of today.
+
+#[expect(dead_code, reason = "the server is for the downloader's tests")]
+mod common;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use common::{Folder, run_example};
+
+const CHAPTERS: std::ops::RangeInclusive<u32> = 1..=11;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(file: &str) -> String {
+    fs::read_to_string(root().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
+}
+
+fn english(chapter: u32) -> (String, String) {
+    let file = format!("guide/en/{chapter:02}.md");
+    (read(&file), file)
+}
+
+fn chinese(chapter: u32) -> (String, String) {
+    let file = format!("guide/zh-CN/{chapter:02}.md");
+    (read(&file), file)
+}
+
+#[test]
+fn the_code_is_that_of_the_examples() {
+    for chapter in CHAPTERS {
+        let (text, file) = english(chapter);
+        let source = format!("examples/guide/chapter_{chapter:02}.rs");
+        let code = read(&source);
+        let code: String = code.lines().filter(|l| !l.is_empty()).flat_map(|l| [l, "\n"]).collect();
+        let blocks: Vec<_> = blocks(&text).filter(|block| block.tag.starts_with("rust")).collect();
+        assert!(blocks.len() >= 3, "{file} has few programs");
+        for block in blocks {
+            for piece in pieces(&block.text) {
+                let line = block.line;
+                assert!(code.contains(&piece), "{file}:{line}: this is not in {source}:\n{piece}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_outputs_are_what_the_examples_print() {
+    for chapter in CHAPTERS {
+        let (text, file) = english(chapter);
+        let folder = Folder::new();
+        let ran = run_example("guide", &[&chapter.to_string()], folder.path());
+        assert_eq!(ran.status, 0, "{file}: {}", ran.stderr);
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
+        let blocks: Vec<_> = blocks(&text).filter(|block| block.tag == "text").collect();
+        assert!(!blocks.is_empty(), "{file} shows nothing of what its programs print");
+        for Block { line, text, .. } in blocks {
+            let printed = ran.stdout.contains(&format!("\n{text}"));
+            assert!(printed, "{file}:{line}: this is not printed:\n{text}\nbut:\n{}", ran.stdout);
+        }
+    }
+}
+
+#[test]
+fn a_chapter_is_short_and_ends_with_two_questions() {
+    for chapter in CHAPTERS {
+        let (text, file) = english(chapter);
+        let shown = |block: Block| block.text.lines().filter(|line| !is_hidden(line)).count();
+        let code: usize = blocks(&text).map(shown).sum();
+        let words: usize = prose(&text).map(|line| line.split_whitespace().count()).sum();
+        // A minute takes 200 words, or 25 lines of code.
+        let minutes = (words as f64 / 200.0 + code as f64 / 25.0).ceil() as u32;
+        let said =
+            text.split_once("\n*").and_then(|(_, rest)| rest.split_once(" minutes. Run it:"));
+        let said: u32 = said.expect("it says how long it is").0.parse().expect("minutes");
+        assert!(minutes <= 15, "{file} takes {minutes} minutes: shorten it, or split it");
+        assert!(minutes.abs_diff(said) <= 1, "{file} takes {minutes} minutes, and says {said}");
+        for (text, file) in [english(chapter), chinese(chapter)] {
+            let (_, end) = text.rsplit_once("\n## ").expect("a section of questions");
+            let numbered = end.lines().filter(|l| l.starts_with("1. ") || l.starts_with("2. "));
+            assert_eq!(numbered.count(), 2, "{file}: the last section has not two questions");
+            assert_eq!(end.matches("<details>").count(), 2, "{file}: a question has no answer");
+            assert_eq!(end.matches("</details>").count(), 2, "{file}: an answer has no end");
+        }
+    }
+}
+
+#[test]
+fn links_lead_somewhere() {
+    for language in ["en", "zh-CN"] {
+        let of_rustdoc = definitions(&read(&format!("guide/{language}/links.md")));
+        let of_rustdoc: BTreeSet<_> = of_rustdoc.into_iter().map(|(name, _)| name).collect();
+        let mut used = BTreeSet::new();
+        for chapter in CHAPTERS {
+            let file = format!("guide/{language}/{chapter:02}.md");
+            let text = read(&file);
+            let definitions = definitions(&text);
+            assert!(
+                definitions.iter().any(|(name, _)| name.starts_with("src/")),
+                "{file}: no source"
+            );
+            assert!(definitions.iter().any(|(name, _)| is_exercise(name)), "{file}: no exercise");
+            for (name, target) in definitions {
+                let mentions = text.matches(&format!("[{name}]")).count();
+                assert!(mentions > 1, "{file}: the link {name:?} is not used");
+                let path = root().join("guide").join(language).join(&target);
+                // The exercises are a package of their own, which a published crate does not bring.
+                let here = !is_exercise(&name) || root().join("exercises").exists();
+                assert!(!here || path.exists(), "{file}: {target} does not exist");
+                used.insert(name);
+            }
+        }
+        assert_eq!(of_rustdoc, used, "guide/{language}/links.md has other links than the chapters");
+    }
+}
+
+fn is_exercise(name: &str) -> bool {
+    name.starts_with('e') && name[1..].starts_with(|c: char| c.is_ascii_digit())
+}
+
+#[test]
+fn no_original_changes_without_its_translation() {
+    for chapter in CHAPTERS {
+        let ((original, file), (translation, translated)) = (english(chapter), chinese(chapter));
+        let now = format!("<!-- {file}, FNV-1a {:016x} -->", fnv(original.as_bytes()));
+        assert!(
+            translation.lines().any(|line| line == now),
+            "{file} has changed: bring {translated} up to date, and then put there:\n{now}"
+        );
+        assert_same_shape(&file, &original, &translated, &translation);
+    }
+}
+
+#[test]
+fn the_chinese_readme_is_as_complete_as_the_english_one() {
+    let (original, translation) = (read("README.md"), read("README.zh-CN.md"));
+    assert_same_shape("README.md", &original, "README.zh-CN.md", &translation);
+}
+
+#[test]
+fn the_terms_of_the_glossary_are_used() {
+    let chapters: String = CHAPTERS.map(|chapter| chinese(chapter).0).collect();
+    let glossary = read("guide/zh-CN/glossary.md");
+    let rows = glossary.lines().filter(|line| line.starts_with("| ")).skip(1);
+    let terms: Vec<_> = rows.filter_map(|row| row.split('|').nth(2)).map(str::trim).collect();
+    for term in ["协程", "让出", "恢复", "抢占式", "协作式", "就绪队列", "背压"] {
+        assert!(terms.contains(&term), "the glossary has no {term}");
+    }
+    for term in terms {
+        assert!(chapters.contains(term), "no chapter uses {term}");
+    }
+}
+
+/// Headings, tables and blocks of code: the same number in the same order, the blocks byte for byte.
+#[track_caller]
+fn assert_same_shape(file: &str, original: &str, translated: &str, translation: &str) {
+    let shapes = shape(original).into_iter().zip(shape(translation));
+    for ((line, part), (place, other)) in shapes {
+        assert_eq!(part, other, "{file}:{line} differs from {translated}:{place}");
+    }
+    let (parts, others) = (shape(original).len(), shape(translation).len());
+    assert_eq!(
+        parts, others,
+        "{file} has {parts} headings, rows and blocks, {translated} {others}"
+    );
+}
+
+/// What a translation has in common with its original, each with the number of its line.
+fn shape(text: &str) -> Vec<(usize, String)> {
+    let blocks =
+        blocks(text).map(|block| (block.line, format!("```{}\n{}", block.tag, block.text)));
+    let prose = numbered_prose(text).filter_map(|(number, line)| {
+        let level = line.chars().take_while(|c| *c == '#').count();
+        let cells = line.replace("\\|", "").matches('|').count();
+        match (level, line.starts_with('|')) {
+            (1.., _) => Some((number, format!("heading {level}"))),
+            (0, true) => Some((number, format!("a row with {cells} bars"))),
+            _ => None,
+        }
+    });
+    let mut shape: Vec<_> = blocks.chain(prose).collect();
+    shape.sort();
+    shape
+}
+
+/// A fenced block.
+struct Block {
+    /// The line of the fence.
+    line: usize,
+    tag: String,
+    text: String,
+}
+
+fn blocks(text: &str) -> impl Iterator<Item = Block> {
+    let mut lines = text.lines().enumerate();
+    std::iter::from_fn(move || {
+        let (line, tag) = lines.by_ref().find_map(|(n, l)| Some((n, l.strip_prefix("```")?)))?;
+        let inside = lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```");
+        let text = inside.map(|line| format!("{line}\n")).collect();
+        Some(Block { line: line + 1, tag: tag.to_owned(), text })
+    })
+}
+
+/// The lines outside of blocks, with their numbers.
+fn numbered_prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut is_code = false;
+    text.lines().zip(1..).filter_map(move |(line, number)| {
+        let fence = line.starts_with("```");
+        is_code ^= fence;
+        (!is_code && !fence).then_some((number, line))
+    })
+}
+
+fn prose(text: &str) -> impl Iterator<Item = &str> {
+    numbered_prose(text).map(|(_, line)| line)
+}
+
+/// A line that rustdoc compiles and does not show.
+fn is_hidden(line: &str) -> bool {
+    line == "#" || line.starts_with("# ")
+}
+
+/// The code of a block, item by item, but for what the block has of its own: imports, and what runs it.
+fn pieces(block: &str) -> Vec<String> {
+    let mut pieces = Vec::new();
+    for line in block.lines() {
+        let code = line.strip_prefix("# ").unwrap_or(line);
+        if code.is_empty() || code == "#" || code.starts_with('}') {
+            continue;
+        }
+        if !code.starts_with(' ') {
+            pieces.push(String::new());
+        }
+        let piece: &mut String = pieces.last_mut().expect("a block begins in the first column");
+        piece.push_str(code);
+        piece.push('\n');
+    }
+    pieces.retain(|piece| !piece.starts_with("use ") && !piece.starts_with("fn main() { "));
+    pieces
+}
+
+/// Definitions of links, `[name]: target`.
+fn definitions(text: &str) -> Vec<(String, String)> {
+    let definition = |line: &str| {
+        let (name, target) = line.strip_prefix('[')?.split_once("]: ")?;
+        Some((name.to_owned(), target.to_owned()))
+    };
+    prose(text).filter_map(definition).collect()
+}
+
+/// The hash FNV-1a, of 64 bits.
+fn fnv(bytes: &[u8]) -> u64 {
+    let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, mix)
+}
