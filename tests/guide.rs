@@ -66,6 +66,20 @@ fn the_outputs_are_what_the_examples_print() {
 }
 
 #[test]
+fn the_three_eras_log_the_same() {
+    let folder = Folder::new();
+    let ran = run_example("guide", &["11"], folder.path());
+    let logs: Vec<Vec<_>> = ran.stdout.split("\n--- ").skip(1).step_by(2).map(log_lines).collect();
+    assert_eq!(logs.len(), 3, "{}", ran.stdout);
+    assert_eq!(logs[0].len(), 10, "{}", ran.stdout);
+    assert_eq!((&logs[0], &logs[0]), (&logs[1], &logs[2]));
+}
+
+fn log_lines(section: &str) -> Vec<&str> {
+    section.lines().filter(|l| l.starts_with("INFO") || l.starts_with("ERROR")).collect()
+}
+
+#[test]
 fn a_chapter_is_short_and_ends_with_two_questions() {
     for chapter in CHAPTERS {
         let (text, file) = english(chapter);
