@@ -56,27 +56,30 @@ fn the_outputs_are_what_the_examples_print() {
         let ran = run_example("guide", &[&chapter.to_string()], folder.path());
         assert_eq!(ran.status, 0, "{file}: {}", ran.stderr);
         assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
-        let blocks: Vec<_> = blocks(&text).filter(|block| block.tag == "text").collect();
+        let all = blocks(&text).filter(|block| ["text", "console"].contains(&&*block.tag));
+        let blocks: Vec<_> = all.collect();
         assert!(!blocks.is_empty(), "{file} shows nothing of what its programs print");
-        for Block { line, text, .. } in blocks {
+        for Block { line, text, .. } in blocks.into_iter().filter(|block| block.tag == "text") {
             let printed = ran.stdout.contains(&format!("\n{text}"));
             assert!(printed, "{file}:{line}: this is not printed:\n{text}\nbut:\n{}", ran.stdout);
         }
     }
 }
 
+/// In any order: the kernel may take its time with bytes that are sent by TCP, and the virtual clock does not wait.
 #[test]
-fn the_three_eras_log_the_same() {
+fn the_three_eras_log_what_the_last_chapter_shows() {
     let folder = Folder::new();
     let ran = run_example("guide", &["11"], folder.path());
-    let logs: Vec<Vec<_>> = ran.stdout.split("\n--- ").skip(1).step_by(2).map(log_lines).collect();
-    assert_eq!(logs.len(), 3, "{}", ran.stdout);
-    assert_eq!(logs[0].len(), 10, "{}", ran.stdout);
-    assert_eq!((&logs[0], &logs[0]), (&logs[1], &logs[2]));
+    let shown = blocks(&english(11).0).map(|block| log_lines(&block.text)).find(|l| !l.is_empty());
+    let shown = shown.expect("the chapter shows a log");
+    let eras: Vec<_> = ran.stdout.split("\n--- ").skip(1).step_by(2).map(log_lines).collect();
+    assert_eq!(eras, [shown.clone(), shown.clone(), shown], "{}", ran.stdout);
 }
 
-fn log_lines(section: &str) -> Vec<&str> {
-    section.lines().filter(|l| l.starts_with("INFO") || l.starts_with("ERROR")).collect()
+fn log_lines(section: &str) -> BTreeSet<String> {
+    let lines = section.lines().filter(|l| l.starts_with("INFO") || l.starts_with("ERROR"));
+    lines.map(str::to_owned).collect()
 }
 
 #[test]
