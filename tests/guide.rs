@@ -96,6 +96,8 @@ fn a_chapter_is_short_and_ends_with_two_questions() {
         let said: u32 = said.expect("it says how long it is").0.parse().expect("minutes");
         assert!(minutes <= 15, "{file} takes {minutes} minutes: shorten it, or split it");
         assert!(minutes.abs_diff(said) <= 1, "{file} takes {minutes} minutes, and says {said}");
+        let other = chinese(chapter).0.contains(&format!("\n*{said} 分钟。"));
+        assert!(other, "{file} says {said} minutes, and its translation does not");
         for (text, file) in [english(chapter), chinese(chapter)] {
             let (_, end) = text.rsplit_once("\n## ").expect("a section of questions");
             let numbered = end.lines().filter(|l| l.starts_with("1. ") || l.starts_with("2. "));

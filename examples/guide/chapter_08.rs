@@ -13,6 +13,7 @@ use crate::stage::{drawn, live, quick};
 
 pub fn run() {
     live("four_at_once", four_at_once);
+    quick("held_up", held_up);
     quick("without_a_bound", without_a_bound);
     drawn("with_a_bound", with_a_bound);
 }
@@ -39,7 +40,7 @@ fn file() -> String {
 }
 
 fn database() -> String {
-    green::wait(offload(|| slow_client_library("SELECT name FROM pictures")))
+    green::wait(offload(|| blocking_call("a row")))
 }
 
 fn message_queue() -> String {
@@ -51,10 +52,33 @@ fn message_queue() -> String {
     message
 }
 
-/// Stands for a database's library, which blocks its thread.
-fn slow_client_library(_query: &str) -> String {
+/// Stands for a slow disk, or for the library of a database: it holds its thread.
+fn blocking_call(answer: &str) -> String {
     std::thread::sleep(Duration::from_millis(5));
-    "a row".into()
+    answer.into()
+}
+
+/// Whether another task had a turn during `call`.
+fn others_run_during(call: impl FnOnce() -> String) -> bool {
+    let turns = Rc::new(Cell::new(0));
+    let counter = turns.clone();
+    let other = green::spawn(move || {
+        loop {
+            counter.set(counter.get() + 1);
+            green::yield_now();
+        }
+    });
+    let before = turns.get();
+    call();
+    other.cancel();
+    turns.get() > before
+}
+
+fn held_up() {
+    let directly = others_run_during(|| blocking_call("a file"));
+    println!("called in the task, others run: {directly}");
+    let offloaded = others_run_during(|| green::wait(offload(|| blocking_call("a file"))));
+    println!("on another thread, others run: {offloaded}");
 }
 
 fn start(name: &'static str, operation: fn() -> String) -> (&'static str, JoinHandle<String>) {
