@@ -5,6 +5,7 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::env;
 use std::fs;
 use std::path::Path;
 
@@ -18,6 +19,10 @@ fn root() -> &'static Path {
 
 fn read(file: &str) -> String {
     fs::read_to_string(root().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
+}
+
+fn write(file: &str, text: &str) {
+    fs::write(root().join(file), text).unwrap_or_else(|e| panic!("{file}: {e}"));
 }
 
 fn english(chapter: u32) -> (String, String) {
@@ -48,22 +53,67 @@ fn the_code_is_that_of_the_examples() {
     }
 }
 
+/// A block `text NAME` is what the program NAME prints. With `UPDATE_GUIDE` set, the blocks are brought up to date instead
+/// (and the blocks `console NAME`, which differ from run to run), in both languages.
 #[test]
 fn the_outputs_are_what_the_examples_print() {
+    let updates = env::var_os("UPDATE_GUIDE").is_some();
     for chapter in CHAPTERS {
-        let (text, file) = english(chapter);
+        let ((text, file), (translation, translated)) = (english(chapter), chinese(chapter));
         let folder = Folder::new();
         let ran = run_example("guide", &[&chapter.to_string()], folder.path());
         assert_eq!(ran.status, 0, "{file}: {}", ran.stderr);
         assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
-        let all = blocks(&text).filter(|block| ["text", "console"].contains(&&*block.tag));
-        let blocks: Vec<_> = all.collect();
-        assert!(!blocks.is_empty(), "{file} shows nothing of what its programs print");
-        for Block { line, text, .. } in blocks.into_iter().filter(|block| block.tag == "text") {
-            let printed = ran.stdout.contains(&format!("\n{text}"));
-            assert!(printed, "{file}:{line}: this is not printed:\n{text}\nbut:\n{}", ran.stdout);
+        if updates {
+            let current = with_outputs(&text, &ran.stdout);
+            let of = |text: &str| format!("FNV-1a {:016x}", fnv(text.as_bytes()));
+            let translation = translation.replace(&of(&text), &of(&current));
+            write(&translated, &with_outputs(&translation, &ran.stdout));
+            write(&file, &current);
+            continue;
+        }
+        let outputs = blocks(&text).filter(|block| block.tag.starts_with("text"));
+        for Block { line, tag, text } in outputs {
+            let printed = output(&ran.stdout, &tag);
+            assert!(
+                printed.is_some_and(|printed| printed == text),
+                "{file}:{line}: this is not printed:\n{text}\nbut:\n{}\n`UPDATE_GUIDE=1 cargo test --test guide outputs` \
+                 brings it up to date",
+                ran.stdout
+            );
+        }
+        assert!(text.contains("\n```text ") || text.contains("\n```console "), "{file}: no output");
+    }
+}
+
+/// What the program prints that a block is tagged with: `text NAME`, or `text NAME drawn` for its picture.
+fn output<'a>(stdout: &'a str, tag: &str) -> Option<&'a str> {
+    let (_, name) = tag.split_once(' ')?;
+    let heading = format!("\n--- {}\n", name.replace(" drawn", ", drawn"));
+    let (_, section) = stdout.split_once(&heading)?;
+    let end = section.find("\n\n--- ").map_or(section.len(), |end| end + 1);
+    Some(&section[..end])
+}
+
+/// A chapter with its blocks of output as `stdout` has them.
+fn with_outputs(text: &str, stdout: &str) -> String {
+    let mut lines = text.lines();
+    let mut current = String::new();
+    while let Some(line) = lines.next() {
+        current += line;
+        current.push('\n');
+        let tag = line.strip_prefix("```").filter(|tag| is_output(tag));
+        if let Some(printed) = tag.and_then(|tag| output(stdout, tag)) {
+            current += printed;
+            current += "```\n";
+            lines.by_ref().find(|line| *line == "```");
         }
     }
+    current
+}
+
+fn is_output(tag: &str) -> bool {
+    tag.starts_with("text ") || tag.starts_with("console ")
 }
 
 /// In any order: the kernel may take its time with bytes that are sent by TCP, and the virtual clock does not wait.
