@@ -229,6 +229,9 @@ fn no_original_changes_without_its_translation() {
 #[test]
 fn the_chinese_readme_is_as_complete_as_the_english_one() {
     let (original, translation) = (read("README.md"), read("README.zh-CN.md"));
+    if env::var_os("UPDATE_GUIDE").is_some() {
+        return write("README.zh-CN.md", &with_blocks(&translation, &original));
+    }
     assert_same_shape("README.md", &original, "README.zh-CN.md", &translation);
 }
 
