@@ -305,7 +305,8 @@
 //!    and takes the next task. When nothing is ready, the thread sleeps in the kernel.
 //! 5. Whatever ends the wait puts the task at the back of the queue; when its turn comes, it goes on at 2.
 //!
-//! That is the whole of it. The source is meant to be read, in this order: `src/kernel/` (its `mod.rs` lists
+//! That is the whole of it. [The guide](guide) tells it in eleven chapters, from `yield` on, with a program under each claim.
+//! The source is meant to be read, in this order: `src/kernel/` (its `mod.rs` lists
 //! the files), `run/`, then the three files of `eras/` side by side.
 //!
 //! # When something goes wrong
@@ -440,6 +441,8 @@ mod deadline;
 mod eras;
 pub mod fs;
 pub mod group;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 #[cfg(feature = "ureq")]
 pub mod http;
 mod inspect;

@@ -139,6 +139,7 @@ const READING_ORDER: &[&str] = &[
     "testing/turns.rs",
     "testing/explore.rs",
     "testing/mod.rs",
+    "guide.rs",
     "lib.rs",
 ];
 

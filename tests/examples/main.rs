@@ -3,6 +3,7 @@
 
 #[cfg(feature = "rustls")]
 mod download;
+mod guide;
 #[path = "../it/util/mod.rs"]
 mod util;
 

@@ -143,7 +143,10 @@ fn a_state_has_what_the_row_says() {
             panic!("{row}")
         };
         assert_eq!(thing.name(), "a mutex");
-        assert_contains(last_used.as_ref().unwrap(), &["held by task 1 \"root\", tests/it/tasks.rs:"]);
+        assert_contains(
+            last_used.as_ref().unwrap(),
+            &["held by task 1 \"root\", tests/it/tasks.rs:"],
+        );
         assert_contains(
             &row.state.to_string(),
             &["waits for a mutex (held by task 1 \"root\", tests/it/tasks.rs:"],
