@@ -176,8 +176,8 @@ impl<E: From<JoinError> + Display + 'static> Group<E> {
 
     /// Starts a greenlet of the group.
     ///
-    /// The handle gives its value. Whoever joins it after it has failed gets a [`JoinError`] that
-    /// [`is_cancelled`](JoinError::is_cancelled): what it failed with is told by the group.
+    /// The handle gives its value. A task that joins it after it has failed gets a [`JoinError`] that
+    /// [`is_cancelled`](JoinError::is_cancelled): the group returns what it failed with.
     ///
     /// # Panics
     ///
@@ -294,7 +294,7 @@ impl<E: Display> Display for Failure<E> {
     }
 }
 
-/// Logs the failures that nobody will get, because a stack unwinds or a future is dropped.
+/// Logs the failures that no caller will get, because a stack unwinds or a future is dropped.
 struct Lost<'a, E: Display>(&'a RefCell<Vec<Failure<E>>>);
 
 impl<E: Display> Drop for Lost<'_, E> {

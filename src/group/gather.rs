@@ -38,7 +38,7 @@ pub fn gather<T>(handles: impl IntoIterator<Item = JoinHandle<T>>) -> Gather<T> 
 #[must_use = "an operation does nothing until it is waited for"]
 pub struct Gather<T> {
     results: Vec<Result<T, JoinError>>,
-    /// The tasks run whether or not anybody waits for them, so one after the other will do.
+    /// The tasks run whether or not they are waited for, so they may be looked at one after the other.
     handles: std::vec::IntoIter<JoinHandle<T>>,
     now: Option<JoinHandle<T>>,
 }

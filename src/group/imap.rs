@@ -118,8 +118,8 @@ impl Pool {
 ///
 /// # Cancellation
 ///
-/// Whoever is cancelled or out of time while waiting for the next result loses none. When this is dropped, what
-/// is under way is cancelled, and no further input is pulled.
+/// A task that is cancelled, or runs out of time, while it waits for the next result loses none. When this is
+/// dropped, what is under way is cancelled, and no further input is pulled.
 #[must_use = "dropping it cancels what is under way"]
 pub struct Imap<T> {
     handles: Receiver<JoinHandle<T>>,
@@ -128,7 +128,7 @@ pub struct Imap<T> {
     /// A permit for each input that may be pulled.
     window: Rc<Semaphore>,
     under_way: Rc<Members>,
-    /// `None`: has ended, and it has been told how.
+    /// `None`: it has ended, and its end was reported.
     feeder: Option<JoinHandle<()>>,
 }
 

@@ -16,9 +16,9 @@
 //! | `link` | `add_done_callback` | | [`JoinHandle::on_done`](crate::JoinHandle::on_done) | |
 //! | `gevent.local` | `contextvars` | `contextvars` | [`task_local!`](crate::task_local) | |
 //!
-//! What becomes of the tasks that nobody waits for any more: those of `gather` and `as_completed` run on,
-//! detached, since whoever spawned them may have reasons of their own; those of `try_gather`, `race`, a
-//! `Group`, a `try_scope` and an `Imap` are cancelled, since they were started for one end.
+//! What becomes of tasks that no code waits for any more: those of `gather` and `as_completed` run on, detached,
+//! since the code that spawned them may need them; those of `try_gather`, `race`, a `Group`, a `try_scope` and an
+//! `Imap` are cancelled, since they were started for one end.
 
 mod completed;
 mod failing;

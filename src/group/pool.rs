@@ -182,7 +182,7 @@ impl Pool {
         self.0.idle.waiting()
     }
 
-    /// Cancels the tasks that are in the pool now. Whoever waits for room gets it when they have ended, which
+    /// Cancels the tasks that are in the pool now. A task that waits for room gets it when they have ended, which
     /// [`join`](Pool::join) waits for. (gevent's `kill`.)
     pub fn cancel(&self) {
         self.0.members.cancel_present();
