@@ -35,6 +35,16 @@ fn row<'a>(text: &'a str, word: &str) -> Vec<&'a str> {
 }
 
 #[test]
+fn the_clients_of_the_echo_server_take_turns() {
+    let text = printed("echo", &[]);
+    let mut lines: Vec<_> = text.lines().collect();
+    let at = |line: &str| lines.iter().position(|l| *l == line).expect("each answer comes");
+    assert!(at("eve 1") < at("ann 2") && at("ann 1") < at("eve 2"), "{text}");
+    lines.sort_unstable();
+    assert_eq!(lines, ["ann 1", "ann 2", "bob 1", "bob 2", "eve 1", "eve 2"]);
+}
+
+#[test]
 fn callbacks_and_a_coroutine_print_the_same_byte_for_byte() {
     let callbacks = printed("callback_vs_coroutine", &["callbacks"]);
     let coroutine = printed("callback_vs_coroutine", &["coroutine"]);
