@@ -99,7 +99,7 @@ impl<'a, 'b> Exchange<'a, 'b> {
             State::Over => {}
             _ if bytes.is_empty() => return Err(Error::closed()),
             State::Head(_) if left > LONGEST_HEAD => {
-                return Err(Error::Protocol("the head is too large".into()));
+                return Err(Error::Protocol("its head is too large".into()));
             }
             _ => {}
         }

@@ -231,6 +231,9 @@ impl<'a> Job<'a> {
         }
         let pause = policy::pause(self.attempts, after);
         warn!("Trying again in {} s: {}: {why}", pause.as_secs_f32(), self.target.url());
+        if let Err(Error::Refused(why)) = self.part(Part::keep) {
+            return self.end(Err(why));
+        }
         self.attempts += 1;
         Some(pause)
     }

@@ -185,6 +185,11 @@ impl Part {
         (self.block.len() >= BLOCK).then(|| self.write())
     }
 
+    /// Writes what has been taken in, for an attempt that asks for the rest.
+    pub fn keep(&mut self) -> Result<(), Error> {
+        self.write()()
+    }
+
     fn write(&mut self) -> Write {
         let (file, name, block) =
             (self.file.clone(), self.name.clone(), mem::take(&mut self.block));

@@ -62,6 +62,9 @@ pub fn request(target: &Target, held: Option<&Held>) -> Result<Request<()>, Erro
 
 /// What an answer brings: the body of the file, or what ends the attempt.
 pub fn answer(head: &Parts, held: Option<&Held>) -> Result<Content, Error> {
+    if size(&head.headers) > LONGEST_HEAD {
+        return Err(Error::Protocol("its head is too large".into()));
+    }
     framing(head)?;
     let of_body = number(&head.headers, header::CONTENT_LENGTH);
     match head.status.as_u16() {
@@ -103,6 +106,11 @@ fn framing(head: &Parts) -> Result<(), Error> {
         () => return Ok(()),
     };
     Err(Error::Protocol(wrong.into()))
+}
+
+/// In bytes. Each library has its own way to count, and some read more before they do.
+fn size(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum()
 }
 
 /// Whether the connection takes another request after this answer.
