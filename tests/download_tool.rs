@@ -469,7 +469,7 @@ fn a_kept_connection_that_has_been_closed_is_replaced_by_one_fresh_one() {
             static ASKED: Mutex<usize> = Mutex::new(0);
             let mut asked = ASKED.lock().unwrap();
             *asked += 1;
-            if *asked % 2 == 0 { whole(stream, "", b"x") } else { Ok(false) }
+            if asked.is_multiple_of(2) { whole(stream, "", b"x") } else { Ok(false) }
         }
         "/never" => Ok(false),
         _ => whole(stream, "", b"x"),
