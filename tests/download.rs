@@ -984,30 +984,27 @@ fn sorted<const N: usize>(mut names: [&str; N]) -> [&str; N] {
 // The timelines.
 
 #[test]
-fn the_downloader_draws_its_three_eras() {
+fn the_downloader_draws_its_four_ways() {
     let folder = Folder::new();
     let arguments = ["--timeline", "--svg", "a.svg", "--trace", "a.json", "--latency", "1"];
     let ran = run_example("coop_download", &arguments, folder.path());
     assert_eq!(ran.status, 0, "{ran:?}");
     let heads: Vec<_> = ran.stdout.lines().filter(|line| line.contains(" turns in ")).collect();
-    assert_eq!(heads.len(), 3, "{}", ran.stdout);
-    for (head, era) in heads.iter().zip(["generator: ", "green: ", "async: "]) {
-        assert!(head.starts_with(era), "{head}");
+    assert_eq!(heads.len(), 4, "{}", ran.stdout);
+    for (head, way) in heads.iter().zip(WAYS) {
+        assert!(head.starts_with(&format!("{way}: ")), "{head}");
     }
     assert!(!ran.stdout.contains('\x1b'), "no colours in a pipe");
     let svg = fs::read_to_string(folder.path().join("a.svg")).unwrap();
-    assert!(
-        [">generator: ", ">green: ", ">async: "].iter().all(|title| svg.contains(title)),
-        "{svg}"
-    );
+    assert!(WAYS.iter().all(|way| svg.contains(&format!(">{way}: "))), "{svg}");
     let trace = fs::read_to_string(folder.path().join("a.json")).unwrap();
     let trace: Value = serde_json::from_str(&trace).unwrap();
     let events = trace["traceEvents"].as_array().or(trace.as_array()).unwrap();
-    assert_eq!(named(events, "process_name"), ["generator", "green", "async"]);
+    assert_eq!(named(events, "process_name"), WAYS);
     let tasks = named(events, "thread_name");
     assert!(!tasks.iter().any(|name| name.contains(".rs:")), "a task without a name in {tasks:?}");
     for (name, times) in [
-        ("pandas-dataframe-python-1024x512.png", 4), // three workers, and hyper's connection
+        ("pandas-dataframe-python-1024x512.png", 5), // one after the other, three workers, hyper's
         ("hyper: redis-cluster-topology.png", 1),
         ("all", 2),
     ] {
@@ -1028,7 +1025,7 @@ fn workers_that_download_several_files_have_numbers() {
     let arguments = ["--timeline", "--latency", "1", "--concurrency", "2"];
     let ran = run_example("coop_download", &arguments, folder.path());
     assert_eq!(ran.status, 0, "{ran:?}");
-    for (name, times) in [(" worker 1 ", 3), (" worker 2 ", 3), ("worker 3", 0), (" hyper: ", 5)] {
+    for (name, times) in [(" worker 1 ", 3), (" worker 2 ", 3), ("worker 3", 0), (" hyper:", 5)] {
         assert_eq!(ran.stdout.matches(name).count(), times, "{name} in {}", ran.stdout);
     }
 }

@@ -53,9 +53,8 @@ pub struct Arguments {
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub json: bool,
-    /// Draw what each task did and when, below the table (the sequential way
-    /// has no tasks)
-    #[arg(long, verbatim_doc_comment, conflicts_with = "json")]
+    /// Draw what each task did and when, below the table
+    #[arg(long, conflicts_with = "json")]
     pub timeline: bool,
     /// Save the same as one picture of all ways
     #[arg(long, value_name = "FILE")]
@@ -156,12 +155,15 @@ impl Style {
         }
     }
 
-    /// To record a run of it. The sequential way has no run, no tasks and no turns: there is nothing to see.
-    pub fn timeline(self) -> Option<Timeline> {
-        match self {
-            Style::Sequential => None,
-            _ => Some(Timeline::titled(self.name())),
-        }
+    /// The sequential way has no run, no tasks and no turns.
+    pub fn has_tasks(self) -> bool {
+        !matches!(self, Style::Sequential)
+    }
+
+    /// To record a run of it.
+    pub fn timeline(self) -> Timeline {
+        let timeline = Timeline::titled(self.name());
+        if self.has_tasks() { timeline } else { timeline.without_eras() }
     }
 }
 

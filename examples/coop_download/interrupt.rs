@@ -39,7 +39,7 @@ pub fn listen() -> io::Result<()> {
             }
             SIGNAL.store(signal, Ordering::Relaxed);
             sender.close();
-            warn!("Interrupted: what is under way is cancelled; a second Ctrl-C kills at once");
+            warn!("Interrupted: all is cancelled; a second Ctrl-C kills at once");
         }
     })?;
     Ok(())

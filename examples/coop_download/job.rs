@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind};
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use log::{debug, warn};
@@ -10,6 +11,7 @@ use ureq::http::Request;
 use ureq::http::response::Parts;
 use wouldblock::task;
 
+use crate::drawn::Drawn;
 use crate::error::{Error, Hope};
 use crate::interrupt;
 use crate::list::{INTERRUPTED, Item, List};
@@ -27,6 +29,8 @@ pub struct Job<'a> {
     pub target: Target,
     part: RefCell<Option<Part>>,
     bar: Bar,
+    /// What is drawn of it by hand, in the way that has no tasks.
+    drawn: Option<Drawn>,
     start: Instant,
     attempts: u32,
     redirects: u32,
@@ -51,6 +55,9 @@ impl<'a> Job<'a> {
             target,
             part: RefCell::new(None),
             bar: list.progress.bar(&item.name()),
+            drawn: list
+                .draws_by_hand()
+                .map(|timeline| Drawn::new(timeline, item.number(), &item.name())),
             start: now,
             attempts: 1,
             redirects: 0,
@@ -151,6 +158,19 @@ impl<'a> Job<'a> {
             Duration::ZERO => Err(self.timed_out()),
             left => Ok(left),
         }
+    }
+
+    /// The descriptor of the connection, as it is drawn.
+    pub fn connected(&self, socket: &impl AsRawFd) {
+        self.list.socket.set(socket.as_raw_fd());
+    }
+
+    /// A call that blocks the thread, as it is drawn.
+    pub fn blocking<T>(&self, call: impl FnOnce() -> T) -> T {
+        self.drawn.as_ref().inspect(|drawn| drawn.waits(self.list.socket.get()));
+        let result = call();
+        self.drawn.as_ref().inspect(|drawn| drawn.goes_on());
+        result
     }
 
     /// What a wait that took too long fails with.

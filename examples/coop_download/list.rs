@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
+use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,6 +32,10 @@ pub struct List {
     pub trust: Trust,
     pub progress: Progress,
     pub timeline: Option<Timeline>,
+    /// Whether the way has no tasks of which the timeline would learn.
+    pub by_hand: bool,
+    /// The descriptor of its connection.
+    pub socket: Cell<RawFd>,
     /// Whether files that are there are replaced.
     pub overwrite: bool,
     /// The most bytes in one read.
@@ -71,6 +76,11 @@ pub struct Done {
 pub const INTERRUPTED: &str = "interrupted";
 
 impl Item {
+    /// Its place in the list, from 1.
+    pub fn number(&self) -> u64 {
+        self.index as u64 + 1
+    }
+
     /// The name of its file, or the URL that gives none.
     pub fn name(&self) -> String {
         match &self.target {
@@ -108,6 +118,8 @@ impl List {
             trust: trust.clone(),
             progress: progress.clone(),
             timeline: None,
+            by_hand: false,
+            socket: Cell::new(-1),
             overwrite: options.overwrite,
             chunk: 64 * 1024,
             idle: Duration::MAX,
@@ -129,6 +141,11 @@ impl List {
             Some(timeline) => builder.observe(timeline.clone()),
             None => builder,
         }
+    }
+
+    /// The timeline that downloads are to be drawn in without tasks.
+    pub fn draws_by_hand(&self) -> Option<&Timeline> {
+        self.timeline.as_ref().filter(|_| self.by_hand)
     }
 
     /// How many workers there should be: no more than have descriptors.

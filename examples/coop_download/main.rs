@@ -13,6 +13,7 @@
 //! wrong, `interrupt.rs` Ctrl-C.
 
 mod cli;
+mod drawn;
 mod error;
 mod exchange;
 mod future;
@@ -110,9 +111,10 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
     let mut ways = Vec::new();
     let mut timelines = Vec::new();
     for style in styles {
-        let timeline = style.timeline().filter(|_| arguments.draws());
+        let timeline = arguments.draws().then(|| style.timeline());
         let mut list = List::new(&addresses, options, &trust, &progress);
         list.timeline.clone_from(&timeline);
+        list.by_hand = !style.has_tasks();
         list.overwrite = overwrite;
         list.chunk = options.chunk.unwrap_or(chunk) as usize;
         list.idle = options.idle.unwrap_or(idle);
@@ -163,7 +165,7 @@ fn way(style: Style, list: List, pictures: &[Picture]) -> Way {
     Way { name, seconds, stats, files }
 }
 
-/// The pictures that were asked for, of the ways that have tasks.
+/// The pictures that were asked for.
 fn draw(arguments: &Arguments, timelines: &[Timeline]) -> Result<(), String> {
     if arguments.timeline {
         for timeline in timelines {

@@ -22,8 +22,8 @@ const MOST_ROWS: usize = 10;
 const OTHER_ROWS: usize = 4;
 
 /// Columns of a name, and of a bar.
-const NAME: usize = 26;
-const BAR: usize = 14;
+const NAME: usize = 30;
+const BAR: usize = 10;
 
 /// What is shown of a run. A clone shows the same.
 #[derive(Clone)]
@@ -199,7 +199,9 @@ impl State {
         let room = rows.saturating_sub(OTHER_ROWS).clamp(1, MOST_ROWS);
         let mut lines: Vec<_> = self.bars.iter().take(room).map(|bar| bar.line()).collect();
         lines.push(self.line(self.bars.len().saturating_sub(room)));
-        let clipped = |line: &String| format!("{}\n", cut(line, columns - 1).trim_end());
+        // So much is left free that a terminal's `^C` amid them makes no line wrap.
+        let width = columns.saturating_sub(3).max(1);
+        let clipped = |line: &String| format!("{}\n", cut(line, width).trim_end());
         let text: String = lines.iter().map(clipped).collect();
         let up = if self.drawn > 0 { format!("\r\x1b[{}A", self.drawn) } else { String::new() };
         let _ = write!(io::stderr().lock(), "{up}\x1b[J{text}"); // a terminal that is gone

@@ -58,6 +58,7 @@ fn connect(job: &Job<'_>) -> Result<Connection, Error> {
         }
     }
     let stream = connected?;
+    job.connected(&stream);
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(interrupt::PATIENCE))?;
     stream.set_write_timeout(Some(interrupt::PATIENCE))?;
@@ -81,7 +82,7 @@ fn receive(job: &Job<'_>, connection: &mut Connection, chunk: &mut [u8]) -> io::
 fn wait<T>(job: &Job<'_>, mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         job.time_left()?;
-        match call() {
+        match job.blocking(&mut call) {
             Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             result => return result,
         }
