@@ -148,7 +148,10 @@ impl Svg {
         for (index, row) in course.rows.values().enumerate() {
             let y = first + step * (index as f64 + 0.5);
             if index % every == 0 {
-                let era = course.has_eras.then(|| format!(" · {}", row.era)).unwrap_or_default();
+                let era = match course.has_eras {
+                    true => format!(" · {}", row.era),
+                    false => String::new(),
+                };
                 let name = cut(&name(row), NAME - era.chars().count());
                 self.text(LEFT - 8.0, y + 4.0, "name", &format!("{}{era}", name.trim_end()));
             }
