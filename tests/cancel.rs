@@ -465,6 +465,20 @@ fn swallow_for_ever(era: Era) {
     });
 }
 
+#[test]
+fn a_time_limit_that_is_caught_for_ever_ends_the_process_and_is_named() {
+    let ended = in_child(|| {
+        run(|| {
+            let limited = green::timeout(Duration::ZERO, || {
+                while panic::catch_unwind(|| green::sleep(HOUR)).is_err() {}
+            });
+            drop(limited);
+        });
+    });
+    ended.assert_killed_by(libc::SIGABRT);
+    ended.assert_says(&["has caught the unwinding of a time limit", "1000 times", "resume_unwind"]);
+}
+
 #[track_caller]
 fn assert_aborts_and_names(ended: &util::Ended, era: Era) {
     ended.assert_killed_by(libc::SIGABRT);

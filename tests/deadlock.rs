@@ -38,9 +38,9 @@ fn report(deadlock: &Deadlock, line: u32) -> String {
     let mut parts = text.split(&file);
     let mut report = parts.next().unwrap().to_owned();
     for part in parts {
-        let (site, rest) = part.split_once(')').unwrap();
-        let (at, _column) = site.split_once(':').unwrap();
-        report += &format!("+{}){rest}", at.parse::<u32>().unwrap() - line);
+        let (at, rest) = part.split_once(':').unwrap();
+        let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit()); // The column.
+        report += &format!("{:+}{rest}", i64::from(at.parse::<u32>().unwrap()) - i64::from(line));
     }
     report
 }
@@ -70,9 +70,9 @@ fn a_cycle_of_joins_is_drawn() {
     assert_eq!(
         report(&deadlock.unwrap_err(), line),
         "deadlock: 3 tasks wait, and nothing can wake any of them\
-         \n  task 1 \"root\" (green, spawned at +1) waits to be woken\
-         \n  task 2 \"a\" (green, spawned at +3) waits for task 3\
-         \n  task 3 \"b\" (green, spawned at +4) waits for task 2\
+         \n  task 1 \"root\" (green, spawned at +1) waits to be woken, at +7\
+         \n  task 2 \"a\" (green, spawned at +3) waits for task 3, at -8\
+         \n  task 3 \"b\" (green, spawned at +4) waits for task 2, at -8\
          \n  cycle: task 2 → task 3 → task 2"
     );
 }
@@ -89,10 +89,10 @@ fn tasks_of_three_eras_are_reported_alike() {
     assert_eq!(
         report(&deadlock.unwrap_err(), line),
         "deadlock: 4 tasks wait, and nothing can wake any of them\
-         \n  task 1 \"root\" (green, spawned at +1) waits for task 4\
-         \n  task 2 (generator, spawned at +2) waits to be woken\
+         \n  task 1 \"root\" (green, spawned at +1) waits for task 4, at +5\
+         \n  task 2 (generator, spawned at +2) waits to be woken, at +2\
          \n  task 3 (future, spawned at +3) waits for task 2\
-         \n  task 4 \"scoped\" (green, spawned at +4) waits for task 3"
+         \n  task 4 \"scoped\" (green, spawned at +4) waits for task 3, at +4"
     );
 }
 
@@ -103,7 +103,7 @@ fn one_task_alone_is_reported_in_the_singular() {
     assert_eq!(
         report(&deadlock.unwrap_err(), line),
         "deadlock: 1 task waits, and nothing can wake it\
-         \n  task 1 \"root\" (green, spawned at +0) waits to be woken"
+         \n  task 1 \"root\" (green, spawned at +0) waits to be woken, at +0"
     );
 }
 
@@ -161,7 +161,7 @@ fn gather_names_the_task_that_it_waits_for() {
         let tasks = (0..3).map(|_| green::spawn(|| green::wait(pending::<()>())));
         green::wait(gather(tasks)).len()
     });
-    assert_contains(&text.to_string(), &["task 1 \"root\"", " waits for task 2\n"]);
+    assert_contains(&text.to_string(), &["task 1 \"root\"", " waits for task 2, at tests/"]);
 }
 
 #[test]

@@ -152,7 +152,7 @@ fn a_panic_whose_result_is_not_asked_for_is_logged() {
         });
     });
     assert_eq!(logs.len(), 1, "{logs:?}");
-    assert_contains(&logs[0].1, &["panicked: nobody asked", "nobody joined it"]);
+    assert_contains(&logs[0].1, &["panicked: nobody asked", "no task joined it"]);
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn a_loser_that_panics_as_it_is_cancelled_is_logged() {
         });
     });
     assert_eq!(logs.len(), 1, "{logs:?}");
-    assert_contains(&logs[0].1, &["sore loser", "nobody joined"]);
+    assert_contains(&logs[0].1, &["sore loser", "no task joined"]);
 }
 
 #[test]

@@ -118,7 +118,7 @@ fn a_panic_that_nobody_joins_is_logged() {
         });
     });
     assert_eq!(logs.len(), 1, "{logs:?}");
-    assert_contains(&logs[0].1, &["panicked: alone", "nobody joined it"]);
+    assert_contains(&logs[0].1, &["panicked: alone", "no task joined it"]);
 }
 
 #[test]

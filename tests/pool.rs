@@ -562,7 +562,7 @@ fn a_panic_whose_result_is_not_taken_is_logged() {
             });
         });
         assert_eq!(logs.len(), 1, "{logs:?}");
-        assert_contains(&logs[0].1, &["panicked: not taken", "nobody joined it"]);
+        assert_contains(&logs[0].1, &["panicked: not taken", "no task joined it"]);
     }
 }
 

@@ -561,7 +561,7 @@ fn a_stack_that_cannot_be_mapped_is_logged_if_nobody_joins() {
             });
         });
         assert_eq!(log.len(), 1, "{log:?}");
-        assert_contains(&log[0].1, &["\"huge\" (green", "cannot map", "nobody joined"]);
+        assert_contains(&log[0].1, &["\"huge\" (green", "cannot map", "no task joined"]);
     });
     ended.assert_fine();
 }

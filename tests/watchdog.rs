@@ -12,7 +12,7 @@ use std::time::Duration;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use support::*;
 use wouldblock::net::TcpListener;
-use wouldblock::{Builder, future, green, task};
+use wouldblock::{Builder, fs, future, green, task};
 
 /// Soon, so that the tests are.
 const LIMIT: Duration = Duration::from_millis(20);
@@ -216,7 +216,14 @@ fn the_other_eras_are_told_of_too() {
             await_said("generator", 1);
         });
         generator.join().unwrap();
+        let reader = task::Builder::new().name("reader").spawn(|| {
+            fs::metadata(".").unwrap();
+            await_said("reader", 1);
+        });
+        reader.join().unwrap();
     });
+    let said = said_of("reader").swap_remove(0);
+    assert!(said.contains("It last gave up its turn at tests/watchdog.rs"), "{said}");
     let said = said_of("future").swap_remove(0);
     assert!(said.starts_with(r#"task 2 "future" (future, spawned at"#), "{said}");
     assert!(said.contains("It has not given up its turn on a stack yet"), "{said}");
