@@ -38,8 +38,8 @@ pub fn listen() -> io::Result<()> {
                 let _ = emulate_default_handler(signal); // It does not return.
             }
             SIGNAL.store(signal, Ordering::Relaxed);
-            sender.close();
             warn!("Interrupted: all is cancelled; a second Ctrl-C kills at once");
+            sender.close();
         }
     })?;
     Ok(())
