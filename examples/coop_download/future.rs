@@ -1,9 +1,8 @@
 //! The async/await era: every function that waits is `async`, and so is the library, hyper.
 
-use std::rc::Rc;
+use std::{future::poll_fn, pin::Pin, rc::Rc};
 
-use http_body_util::{BodyExt, Empty};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, Response};
 use wouldblock::time::{sleep, timeout};
@@ -16,7 +15,7 @@ use crate::job::{Job, Kept};
 use crate::list::List;
 use crate::policy::{LONGEST_HEAD, MOST_HEADERS};
 
-type Connection = SendRequest<Empty<Bytes>>;
+type Connection = SendRequest<String>;
 
 pub fn download_all(list: &Rc<List>) -> Stats {
     list.builder().run(|| {
@@ -79,7 +78,8 @@ async fn send(
 }
 
 async fn receive(job: &Job<'_>, from: &mut Incoming) -> Result<Option<Bytes>, Error> {
-    let frame = wait(job, from.frame()).await?.transpose()?;
+    let frame = poll_fn(|cx| Pin::new(&mut *from).poll_frame(cx));
+    let frame = wait(job, frame).await?.transpose()?;
     Ok(frame.map(|frame| frame.into_data().unwrap_or_default())) // trailers are no data
 }
 

@@ -7,8 +7,6 @@ use std::task::{Context, Poll, ready};
 
 use futures_lite::{AsyncRead, AsyncWrite};
 use futures_rustls::TlsConnector;
-use http_body_util::Empty;
-use hyper::body::Bytes;
 use hyper::rt::ReadBufCursor;
 use hyper::{Request, Uri};
 use wouldblock::net::TcpStream;
@@ -34,11 +32,11 @@ pub async fn connect(job: &Job<'_>) -> Result<HyperIo, Error> {
     Ok(HyperIo { stream, chunk: vec![0; job.chunk()] })
 }
 
-/// hyper asks for a path, of the server that it is connected to.
-pub fn request(request: Request<()>) -> Result<Request<Empty<Bytes>>, Error> {
+/// hyper asks for a path, of the server that it is connected to. The body is empty.
+pub fn request(request: Request<()>) -> Result<Request<String>, Error> {
     let (mut head, ()) = request.into_parts();
     head.uri = head.uri.path_and_query().map_or_else(Uri::default, |path| path.clone().into());
-    Ok(Request::from_parts(head, Empty::new()))
+    Ok(Request::from_parts(head, String::new()))
 }
 
 /// hyper's I/O traits over those of the `futures` crates: a few lines, as for each runtime.

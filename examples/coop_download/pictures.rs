@@ -1,6 +1,10 @@
 //! Five pictures to download, painted on the spot: real PNG and JPEG files under the article's names.
 
+use std::io::Write;
 use std::thread;
+
+use flate2::write::ZlibEncoder;
+use flate2::{Compression, Crc};
 
 /// A picture, as its file.
 #[derive(Clone)]
@@ -83,14 +87,26 @@ fn paint(width: u16, height: u16, from: [u8; 3], to: [u8; 3], seed: u32) -> Vec<
 /// How much of the other colour a grain has more, of 255.
 const GRAIN: u32 = 6;
 
+/// PNG is a few chunks around what zlib packs; each row begins with its filter, here none.
 fn png(width: u16, height: u16, pixels: &[u8]) -> Vec<u8> {
-    let mut file = Vec::new();
-    let mut encoder = png::Encoder::new(&mut file, width.into(), height.into());
-    encoder.set_color(png::ColorType::Rgb);
-    encoder.set_depth(png::BitDepth::Eight);
-    let mut writer = encoder.write_header().expect("writing to memory");
-    writer.write_image_data(pixels).expect("as many pixels as announced");
-    writer.finish().expect("writing to memory");
+    let size = [u32::from(width).to_be_bytes(), u32::from(height).to_be_bytes()].concat();
+    let eight_bits_rgb = [8, 2, 0, 0, 0];
+    let mut packed = ZlibEncoder::new(Vec::new(), Compression::default());
+    for row in pixels.chunks(usize::from(width) * 3) {
+        packed.write_all(&[0]).and_then(|()| packed.write_all(row)).expect("writing to memory");
+    }
+    let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
+    let mut chunk = |kind: &[u8], data: &[u8]| {
+        let mut sum = Crc::new();
+        sum.update(kind);
+        sum.update(data);
+        file.extend((data.len() as u32).to_be_bytes());
+        file.extend([kind, data].concat());
+        file.extend(sum.sum().to_be_bytes());
+    };
+    chunk(b"IHDR", &[&size[..], &eight_bits_rgb].concat());
+    chunk(b"IDAT", &packed.finish().expect("writing to memory"));
+    chunk(b"IEND", &[]);
     file
 }
 
