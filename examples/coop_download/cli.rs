@@ -46,7 +46,7 @@ pub struct Arguments {
     style: Vec<Style>,
     /// What the file of the first URL must have; given several times, that
     /// of the second, and so on
-    #[arg(long, value_name = "sha256:HEX", value_parser = urls::checksum)]
+    #[arg(long, verbatim_doc_comment, value_name = "sha256:HEX", value_parser = urls::checksum)]
     pub checksum: Vec<Checksum>,
     #[command(flatten)]
     pub options: Options,

@@ -22,8 +22,8 @@ pub enum Error {
     Moved(Vec<u8>),
     /// What was resumed is not what the server has now: the download begins anew.
     Changed,
-    /// The file was there before, and is whole.
-    There,
+    /// The file was there before, and is whole: so many bytes.
+    There(u64),
 }
 
 /// What another attempt may bring.
@@ -103,12 +103,12 @@ fn hope(cause: &(dyn Cause + 'static)) -> Hope {
     }
 }
 
-/// An error with its causes, unless it has already said them itself.
+/// An error with its causes, except those that are in its own words.
 fn describe(error: &(dyn Cause + 'static)) -> String {
     let mut words = String::new();
     for cause in causes(error) {
         let more = match cause.downcast_ref() {
-            Some(ureq::Error::Io(_)) => String::new(), // It says what its cause says.
+            Some(ureq::Error::Io(_)) => String::new(), // Its words are those of its cause.
             _ => cause.to_string(),
         };
         if !words.contains(&more) {

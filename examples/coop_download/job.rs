@@ -80,11 +80,7 @@ impl<'a> Job<'a> {
         if part.is_none() {
             *part = Some(self.list.open(self.item)?);
         }
-        let part = part.as_ref().expect("it has just been opened");
-        if part.is_known_whole() {
-            return Err(Error::There);
-        }
-        policy::request(&self.target, part.held().as_ref())
+        policy::request(&self.target, part.as_ref().and_then(Part::held).as_ref())
     }
 
     /// Takes the head of an answer. Fails unless the body is to be saved.
@@ -188,10 +184,9 @@ impl<'a> Job<'a> {
         let pause = match outcome {
             _ if interrupt::has_come() && outcome.is_err() => None,
             Ok(bytes) => self.end(Ok(bytes)),
-            Err(Error::There) => {
+            Err(Error::There(bytes)) => {
                 self.skipped = true;
-                let there = self.part(|part| part.held()).map_or(0, |held| held.bytes);
-                self.end(Ok(there))
+                self.end(Ok(bytes))
             }
             Err(Error::Refused(why)) => self.end(Err(why)),
             Err(Error::Tls(why)) => {

@@ -15,7 +15,7 @@ use crate::cli::Options;
 use crate::error::Error;
 use crate::interrupt;
 use crate::job::Job;
-use crate::part::{Checksum, Part};
+use crate::part::{self, Checksum, Part};
 use crate::progress::Progress;
 use crate::target::Target;
 use crate::tls::Trust;
@@ -43,8 +43,6 @@ pub struct List {
     /// How long nothing may come.
     pub idle: Duration,
     items: Vec<Item>,
-    /// Each worker has one of them to download.
-    one_each: bool,
     next: Cell<usize>,
     done: RefCell<Vec<Option<Done>>>,
 }
@@ -54,6 +52,8 @@ pub struct Item {
     index: usize,
     url: String,
     checksum: Option<Checksum>,
+    /// How long its file is, if that was found to have the checksum.
+    whole: Cell<Option<u64>>,
     /// What is asked for and where it is saved, or why that cannot be.
     target: Result<(Target, PathBuf), String>,
 }
@@ -108,10 +108,10 @@ impl List {
             index,
             url: address.url.clone(),
             checksum: address.checksum,
+            whole: Cell::new(None),
             target: target(address).map_err(|why| address.locate(&why)),
         };
         let items: Vec<_> = addresses.iter().enumerate().map(item).collect();
-        let fits = items.len() <= options.concurrency as usize;
         progress.begin(items.len());
         List {
             options: options.clone(),
@@ -123,7 +123,6 @@ impl List {
             overwrite: options.overwrite,
             chunk: 64 * 1024,
             idle: Duration::MAX,
-            one_each: fits && items.iter().all(|item| item.target.is_ok()),
             next: Cell::new(0),
             done: RefCell::new(vec![None; items.len()]),
             items,
@@ -158,7 +157,8 @@ impl List {
 
     /// For the task of the worker of this number: named after what it downloads, if each downloads one file.
     pub fn worker(&self, number: usize) -> task::Builder {
-        let name = match self.one_each {
+        let one_each = self.workers() == self.items.len();
+        let name = match one_each && self.items.iter().all(|item| item.target.is_ok()) {
             true => self.items[number].name(),
             false => format!("worker {}", number + 1),
         };
@@ -177,8 +177,20 @@ impl List {
         None
     }
 
-    /// Opens the file that an item is saved in.
+    /// Looks which files are there and have their checksums: before a run, since each keeps the thread until it is read.
+    pub fn compare_checksums(&self) {
+        for item in self.items.iter().filter(|_| !self.overwrite) {
+            if let (Ok((_, file)), Some(checksum)) = (&item.target, item.checksum) {
+                item.whole.set(part::has_checksum(file, checksum));
+            }
+        }
+    }
+
+    /// Opens the file that an item is saved in, unless that is known to be whole.
     pub fn open(&self, item: &Item) -> Result<Part, Error> {
+        if let Some(bytes) = item.whole.get() {
+            return Err(Error::There(bytes));
+        }
         let (target, file) = item.target.as_ref().expect("an item without a target is no job");
         Part::open(file, target.url(), self.overwrite, item.checksum)
     }

@@ -118,6 +118,7 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
         list.overwrite = overwrite;
         list.chunk = options.chunk.unwrap_or(chunk) as usize;
         list.idle = options.idle.unwrap_or(idle);
+        list.compare_checksums();
         ways.push(way(style, list, &pictures));
         timelines.extend(timeline);
         if interrupt::has_come() {

@@ -124,12 +124,6 @@ impl Part {
         Some(Held { bytes: file.len(), version, written })
     }
 
-    /// Whether the file was there before, and has the checksum that it is to have.
-    pub fn is_known_whole(&self) -> bool {
-        let known = self.temporary.is_none() && self.checksum.is_some();
-        known && verify(&self.file, self.checksum).is_ok()
-    }
-
     /// Makes ready for a body.
     pub fn begin(&mut self, content: &Content) -> Result<(), Error> {
         self.block.clear();
@@ -137,7 +131,9 @@ impl Part {
         let Some(part) = &self.temporary else {
             let there = self.file.metadata()?.len();
             return match content.from {
-                0 if content.length == Some(there) && self.checksum.is_none() => Err(Error::There),
+                0 if content.length == Some(there) && self.checksum.is_none() => {
+                    Err(Error::There(there))
+                }
                 0 => Err(self.differs()),
                 _ => Ok(()), // what comes is appended
             };
@@ -174,8 +170,10 @@ impl Part {
         self.length
     }
 
-    /// Takes a piece in.
+    /// Takes a piece in; what is beyond the announced length is no part of the file.
     pub fn add(&mut self, bytes: &[u8]) {
+        let room = self.length.map_or(u64::MAX, |length| length.saturating_sub(self.taken));
+        let bytes = &bytes[..bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX))];
         self.taken += bytes.len() as u64;
         self.block.extend_from_slice(bytes);
     }
@@ -259,6 +257,13 @@ fn beside(path: &Path, url: &str) -> PathBuf {
     (path, url).hash(&mut hasher);
     let start: String = name.chars().take(50).collect(); // of at most 4 bytes each
     path.with_file_name(format!(".{start}.part-{:016x}", hasher.finish()))
+}
+
+/// How long a file is, if it is there and has this checksum. The thread is kept until it is read.
+pub fn has_checksum(path: &Path, checksum: Checksum) -> Option<u64> {
+    let file = File::open(path).ok()?;
+    verify(&file, Some(checksum)).ok()?;
+    Some(file.metadata().ok()?.len())
 }
 
 fn verify(file: &File, wanted: Option<Checksum>) -> Result<(), Error> {

@@ -66,7 +66,9 @@ pub fn answer(head: &Parts, held: Option<&Held>) -> Result<Content, Error> {
         return Err(Error::Protocol("its head is too large".into()));
     }
     framing(head)?;
-    let of_body = number(&head.headers, header::CONTENT_LENGTH);
+    // The chunks say where the body ends (RFC 9112, section 6.3).
+    let chunked = head.headers.contains_key(header::TRANSFER_ENCODING);
+    let of_body = number(&head.headers, header::CONTENT_LENGTH).filter(|_| !chunked);
     match head.status.as_u16() {
         301 | 302 | 303 | 307 | 308 if head.headers.contains_key(header::LOCATION) => {
             let last = head.headers.get_all(header::LOCATION).iter().next_back();
@@ -76,7 +78,7 @@ pub fn answer(head: &Parts, held: Option<&Held>) -> Result<Content, Error> {
         416 if held
             .is_some_and(|held| content_range(&head.headers) == Some((None, Some(held.bytes)))) =>
         {
-            Err(Error::There)
+            Err(Error::There(held.map_or(0, |held| held.bytes)))
         }
         416 if held.is_some() => Err(Error::Changed),
         204 | 205 => Err(Error::Refused(words(head.status))),
@@ -136,9 +138,7 @@ fn rest(head: &Parts, held: Option<&Held>) -> Result<Content, Error> {
         _ => return Err(Error::Changed),
     };
     if let Some(written) = held.written {
-        let modified = head.headers.get(header::LAST_MODIFIED).and_then(|date| date.to_str().ok());
-        let modified = modified.and_then(|date| httpdate::parse_http_date(date).ok());
-        if modified.is_none_or(|modified| modified > written) {
+        if date(&head.headers, header::LAST_MODIFIED).is_none_or(|modified| modified > written) {
             return Err(Error::Changed);
         }
     }
@@ -153,25 +153,29 @@ fn content_range(headers: &HeaderMap) -> Option<(Option<u64>, Option<u64>)> {
     Some((first.transpose().ok()?, length.trim().parse().ok()))
 }
 
-/// What names this version of the file, and no other: `If-Range` takes no weak validator.
+/// What names this version of the file, and no other: `If-Range` takes no weak validator, as a date is which is not
+/// earlier than that of the answer (RFC 9110, section 8.8.2.2).
 fn version(headers: &HeaderMap) -> Option<String> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let ranges =
         text(header::ACCEPT_RANGES).is_none_or(|ranges| ranges.eq_ignore_ascii_case("bytes"));
     let tag = text(header::ETAG).filter(|tag| !tag.starts_with("W/"));
-    tag.or(text(header::LAST_MODIFIED)).filter(|_| ranges).map(str::to_owned)
+    let (modified, now) = (date(headers, header::LAST_MODIFIED), date(headers, header::DATE));
+    let strong = modified.zip(now).is_some_and(|(modified, now)| modified < now);
+    let modified = text(header::LAST_MODIFIED).filter(|_| strong);
+    tag.or(modified).filter(|_| ranges).map(str::to_owned)
+}
+
+fn date(headers: &HeaderMap, name: HeaderName) -> Option<SystemTime> {
+    httpdate::parse_http_date(headers.get(name)?.to_str().ok()?.trim()).ok()
 }
 
 fn later(head: &Parts) -> Result<Content, Error> {
     let why = words(head.status);
-    let after = head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-    let after = after.and_then(|text| match text.trim().parse() {
-        Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => {
-            let date = httpdate::parse_http_date(text.trim()).ok()?;
-            Some(date.duration_since(SystemTime::now()).unwrap_or_default())
-        }
-    });
+    let seconds = number(&head.headers, header::RETRY_AFTER).map(Duration::from_secs);
+    let until = date(&head.headers, header::RETRY_AFTER);
+    let after =
+        seconds.or(until.map(|date| date.duration_since(SystemTime::now()).unwrap_or_default()));
     match after {
         Some(after) if after > LONGEST_PAUSE => Err(Error::Refused(format!(
             "{why}; the server asks to come back in {} s",

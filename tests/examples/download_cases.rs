@@ -154,6 +154,7 @@ fn table() -> Vec<Row> {
         answer("no chunk but the last", &format!("{CHUNKED}0\r\n\r\n"), saves("")),
         answer("chunks in capitals", "HTTP/1.1 200 OK\r\ntransfer-encoding: CHUNKED\r\n\r\n4\r\nfile\r\n0\r\n\r\n", saves("file")),
         answer("chunks and a length", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfile\r\n0\r\n\r\n", saves("file")),
+        answer("chunks and a greater length", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfile\r\n0\r\n\r\n", saves("file")),
         answer("a chunk with a sign", &format!("{CHUNKED}+4\r\nfile\r\n0\r\n\r\n"), Fails("the body is malformed after 0 bytes: "))
             .but("sequential", saves("file"), plus).but("generator", saves("file"), plus).but("green", saves("file"), plus),
         answer("a chunk in words", &format!("{CHUNKED}four\r\nfile\r\n0\r\n\r\n"), Fails("the body is malformed after ")),
