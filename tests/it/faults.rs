@@ -212,8 +212,6 @@ fn take_all_descriptors() -> Vec<File> {
 #[test]
 fn accepting_waits_at_the_descriptor_limit_and_recovers() {
     let ended = in_child_in_order(|| {
-        let (level, config) = (simplelog::LevelFilter::Warn, simplelog::Config::default());
-        simplelog::WriteLogger::init(level, config, std::io::stderr()).unwrap();
         virtually(|| {
             let (listener, address) = listener();
             let listener = Rc::new(listener);

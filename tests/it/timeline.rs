@@ -409,7 +409,7 @@ fn it_fits_into_the_columns() {
         }
     }
     let text = timeline.to_string();
-    assert_contains(&text, &["the long name…", "会議の準備をす…", "301 tasks"]);
+    assert_contains(&text, &["the lon…task 2", "会議の…をする", "301 tasks"]);
 }
 
 #[test]

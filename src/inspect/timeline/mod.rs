@@ -73,6 +73,13 @@ impl Timeline {
         Timeline { record: Rc::new(RefCell::new(Record::new(title.into(), Timeline::EVENTS))) }
     }
 
+    /// Draws the tasks without their eras: for events of a scheduler that is not this crate's
+    /// ([`TaskEvent::new`](crate::observe::TaskEvent::new)), or of code that has none.
+    pub fn without_eras(self) -> Timeline {
+        self.record.borrow_mut().has_eras = false;
+        self
+    }
+
     /// Keeps the last so many events from now on; at least one. A turn makes two or three of them.
     pub fn keep(self, events: usize) -> Timeline {
         self.record.borrow_mut().capacity = events.max(1);

@@ -161,6 +161,8 @@ enum Mark {
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) title: String,
+    /// Whether the tasks are of the three eras.
+    pub(super) has_eras: bool,
     pub(super) capacity: usize,
     start: Option<Instant>,
     events: VecDeque<Entry>,
@@ -172,6 +174,7 @@ impl Record {
     pub(super) fn new(title: String, capacity: usize) -> Record {
         Record {
             title,
+            has_eras: true,
             capacity,
             start: None,
             events: VecDeque::new(),
@@ -182,7 +185,9 @@ impl Record {
 
     pub(super) fn push(&mut self, event: &TaskEvent<'_>) {
         if event.task == 1 && matches!(event.kind, EventKind::Spawned { .. }) {
+            let has_eras = self.has_eras;
             *self = Record::new(std::mem::take(&mut self.title), self.capacity); // Another run begins.
+            self.has_eras = has_eras;
         }
         let start = *self.start.get_or_insert(event.at);
         let since = |at: Instant| at.saturating_duration_since(start);
@@ -241,6 +246,7 @@ impl Record {
         }
         course.from = self.past.now;
         course.title.clone_from(&self.title);
+        course.has_eras = self.has_eras;
         course.forgotten = self.forgotten;
         course
     }
@@ -250,6 +256,7 @@ impl Record {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Course {
     pub(super) title: String,
+    pub(super) has_eras: bool,
     pub(super) rows: BTreeMap<u64, Row>,
     /// When the events begin that are kept.
     pub(super) from: Moment,

@@ -9,10 +9,12 @@ use std::fmt::{self, Write};
 
 use super::chart::{END, Kind, LOOKS, Scale, count, cut, describe, heading, label, short};
 use super::record::{Course, Row, Span, State};
-use crate::kernel::edge::observe::{Actor, Era, Outcome};
+use crate::kernel::edge::observe::{Actor, Outcome};
 
 const WIDTH: f64 = 960.0;
 const LEFT: f64 = 200.0;
+/// As many characters have room there.
+const NAME: usize = 26;
 const RIGHT: f64 = 14.0;
 const CHART: f64 = WIDTH - LEFT - RIGHT;
 const HIGHEST_ROW: f64 = 18.0;
@@ -146,11 +148,14 @@ impl Svg {
         for (index, row) in course.rows.values().enumerate() {
             let y = first + step * (index as f64 + 0.5);
             if index % every == 0 {
-                let name = cut(&name(row), if row.era == Era::Generator { 17 } else { 20 });
-                let name = format!("{} · {}", name.trim_end(), row.era);
-                self.text(LEFT - 8.0, y + 4.0, "name", &name);
+                let era = match course.has_eras {
+                    true => format!(" · {}", row.era),
+                    false => String::new(),
+                };
+                let name = cut(&name(row), NAME - era.chars().count());
+                self.text(LEFT - 8.0, y + 4.0, "name", &format!("{}{era}", name.trim_end()));
             }
-            self.row(row, &layout, y);
+            self.row(course, row, &layout, y);
         }
         self.y = bottom + 14.0;
         if let Some(x) = scale.end(course, CHART) {
@@ -174,8 +179,9 @@ impl Svg {
     }
 
     /// What a task did. `y` is the row's middle.
-    fn row(&mut self, row: &Row, layout: &Layout, y: f64) {
-        self.put(format_args!("<g><title>{}</title>", Escaped(summary(row))));
+    fn row(&mut self, course: &Course, row: &Row, layout: &Layout, y: f64) {
+        let summary = summary(row, course.has_eras);
+        self.put(format_args!("<g><title>{}</title>", Escaped(summary)));
         for look in LOOKS.iter().rev() {
             let spans = row.spans.iter().map(|span| (row, span));
             let spans = spans.filter(|(_, span)| Kind::of(&span.state) == look.kind);
@@ -293,12 +299,13 @@ fn width_in_legend(meaning: &str) -> f64 {
     42.0 + 5.6 * meaning.chars().count() as f64
 }
 
-fn summary(row: &Row) -> String {
+fn summary(row: &Row, has_era: bool) -> String {
     let turns = count(row.turns().count(), "turn");
     let running = row.running();
     let running = if running.is_zero() { String::new() } else { format!(", {running:.1?} in all") };
     let name = name(row);
-    format!("task {name} ({}, spawned at {}): {turns}{running}", row.era, row.site)
+    let era = if has_era { format!("{}, ", row.era) } else { String::new() };
+    format!("task {name} ({era}spawned at {}): {turns}{running}", row.site)
 }
 
 fn title(span: &Span) -> String {

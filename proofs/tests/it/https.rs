@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::util::certificates::AUTHORITY;
+use crate::certificates::AUTHORITY;
 use crate::util::server::{self, Server, get, poem};
 use crate::util::*;
 use futures_lite::{AsyncRead, AsyncWrite};

@@ -6,7 +6,7 @@
 use std::io;
 use std::thread;
 
-use crate::util::certificates::AUTHORITY;
+use crate::certificates::AUTHORITY;
 use crate::util::*;
 use socket2::SockRef;
 use wouldblock::net::TcpStream;
