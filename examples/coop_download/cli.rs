@@ -50,6 +50,9 @@ pub struct Arguments {
     /// Save the same as one picture of all ways
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
+    /// Save the same as a page to step through in a browser, turn by turn
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// Save the same for https://ui.perfetto.dev
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
@@ -69,7 +72,7 @@ pub struct Arguments {
         default_missing_value = "127.0.0.1:8000",
         conflicts_with_all = [
             "url", "article", "urls", "style", "out", "concurrency", "chunk", "timeout", "retries",
-            "cacert", "json", "timeline", "svg", "trace"
+            "cacert", "json", "timeline", "svg", "html", "trace"
         ]
     )]
     pub serve: Option<String>,
@@ -149,7 +152,7 @@ impl Style {
 impl Arguments {
     /// Whether the runs are to be recorded.
     pub fn draws(&self) -> bool {
-        self.timeline || self.svg.is_some() || self.trace.is_some()
+        self.timeline || self.svg.is_some() || self.html.is_some() || self.trace.is_some()
     }
 
     pub fn styles(&self) -> Vec<Style> {

@@ -4,6 +4,7 @@
 //!     cargo run --example coop_download -- URL...           these, over http or https
 //!     cargo run --example coop_download -- --style green,async --out pictures --json URL...
 //!     cargo run --example coop_download -- --timeline --svg timeline.svg --trace trace.json
+//!     cargo run --example coop_download -- --html replay.html
 //!     cargo run --example coop_download -- --serve          only the server, for other clients
 //!
 //! The four ways are four files with the same outline: `sequential.rs`, `generator.rs`, `green.rs` and
@@ -99,6 +100,10 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
     let mut timelines = Vec::new();
     for style in arguments.styles() {
         let timeline = style.timeline().filter(|_| arguments.draws());
+        let timeline = timeline.map(|timeline| match arguments.html {
+            Some(_) => timeline.with_lines(),
+            None => timeline,
+        });
         let list = List::new(&addresses, options, &trust, &progress, timeline.as_ref());
         ways.push(way(style, list, &pictures));
         timelines.extend(timeline);
@@ -157,6 +162,7 @@ fn draw(arguments: &Arguments, timelines: &[Timeline]) -> Result<(), String> {
         None => Ok(()),
     };
     save(&arguments.svg, timeline::svg)?;
+    save(&arguments.html, timeline::html)?;
     save(&arguments.trace, timeline::trace_json)
 }
 

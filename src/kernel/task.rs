@@ -212,6 +212,7 @@ impl Local {
     #[inline]
     pub(crate) fn leaves(&self, site: &'static Location<'static>) {
         self.left.set(Some(site));
+        super::edge::notes::leaves(&self.left);
     }
 
     /// Gives the task its turn.

@@ -28,8 +28,7 @@
 //! ```
 //!
 //! Some combinators of other crates (`FuturesUnordered`) poll their operations with wakers of their own. Then [`record`]
-//! returns `false`, since the waker is not the running task's, and the operation keeps that waker, as it would in any
-//! other executor.
+//! returns `false`, since the waker is not the running task's, and the operation keeps that waker.
 //!
 //! A new kind of wait that code of this crate ends needs nothing here: record [`Wait::named`], and keep `door::waiter(cx)`
 //! to wake. One that the scheduler has to register is a variant of [`WaitFor`], with `Display` and `rank` here, and an arm
@@ -296,8 +295,7 @@ pub(crate) fn this_turn() -> &'static Turn {
 }
 
 /// How many operations may complete in one turn without waiting. Without a bound, a task whose peer is fast enough, or
-/// whose channel is never empty, never waits, and keeps all others, timers and sockets from their turns. (The idea is
-/// that of tokio's cooperative budget.)
+/// whose channel is never empty, never waits, and keeps all others, timers and sockets from their turns. (As in tokio.)
 pub(crate) const BUDGET: u32 = 64;
 
 /// Where an operation records what it waits for, during one poll.
@@ -379,6 +377,7 @@ pub(crate) fn record(cx: &Context<'_>, wait: Wait) -> bool {
         }
         if new >= recorded {
             record.wait.what.set(wait.what);
+            super::edge::notes::records();
         }
         record.wait.limit(wait.deadline);
         true

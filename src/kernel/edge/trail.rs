@@ -7,7 +7,7 @@ use std::panic::Location;
 use slab::Slab;
 
 /// Names a trail as long as there is one; afterwards it names nothing, for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct TrailKey {
     index: u32,
     serial: u32,
@@ -49,7 +49,12 @@ pub(crate) enum Part {
 struct Trails {
     told: Slab<Told>,
     serial: u32,
+    /// What has changed hands since [`note_hands`]; `None`: that is not noted.
+    handed: Option<Vec<Handed>>,
 }
+
+/// The thing with this trail, and the task that has last had its hands on it.
+pub(crate) type Handed = (TrailKey, Option<Step>);
 
 struct Told {
     serial: u32,
@@ -73,7 +78,20 @@ pub(crate) fn tell(kind: &'static Kind, last: Option<Step>) -> Option<TrailKey> 
 
 /// Another task has its hands on it.
 pub(crate) fn tell_again(key: TrailKey, last: Option<Step>) {
-    changing(|all| all.told[key.index as usize].last = last);
+    changing(|all| {
+        all.told[key.index as usize].last = last;
+        all.handed.iter_mut().for_each(|handed| handed.push((key, last)));
+    });
+}
+
+/// From now on, what changes hands is noted.
+pub(crate) fn note_hands() {
+    changing(|all| all.handed = Some(Vec::new()));
+}
+
+/// Returns what has changed hands since [`note_hands`], the first first; it is noted no more.
+pub(crate) fn take_hands() -> Vec<Handed> {
+    changing(|all| all.handed.take()).flatten().unwrap_or_default()
 }
 
 /// It is gone.

@@ -5,9 +5,10 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::foreign::aside;
+use super::notes;
 use super::observe::{Actor, EventKind, Observer, TaskEvent};
 use crate::kernel::task::Task;
-use crate::kernel::wait::{Wait, WaitFor};
+use crate::kernel::wait::{Name, Wait, WaitFor};
 
 /// The observers of a run.
 pub(crate) struct Watch {
@@ -73,7 +74,12 @@ pub(crate) fn spawned(task: &Task, parent: u64) -> EventKind<'_> {
 /// What an observer may keep longer than the thing that is waited for lasts.
 pub(crate) fn waits(wait: Wait) -> EventKind<'static> {
     let what = match wait.what {
-        WaitFor::Thing(thing) => WaitFor::Thing(thing.kept()),
+        WaitFor::Thing(thing) => {
+            if let Name::Trail(key) = thing.0 {
+                notes::waits_for(key);
+            }
+            WaitFor::Thing(thing.kept())
+        }
         what => what,
     };
     EventKind::Waits(Wait { what, ..wait })
