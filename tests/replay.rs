@@ -5,13 +5,15 @@ mod common;
 
 use std::fs;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 use common::{Folder, run_example};
 use serde_json::Value;
 use wouldblock::net::{TcpListener, TcpStream};
+use wouldblock::sync::Mutex;
 use wouldblock::timeline::{self, Timeline};
-use wouldblock::{Builder, Stats, future, generator, green, stats, task};
+use wouldblock::{Builder, Stats, future, gather, generator, green, stats, task};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -35,6 +37,17 @@ fn data(page: &str) -> Value {
 fn sentences(run: &Value, language: usize) -> Vec<&str> {
     let steps = run["steps"].as_array().expect("steps").iter();
     steps.map(|step| step["text"][language].as_str().expect("a sentence")).collect()
+}
+
+/// Who waits for what after a step.
+fn waits(run: &Value, step: usize, language: usize) -> Vec<String> {
+    let waits = |waiting: &Value| {
+        let name = run["tasks"][waiting[0].as_u64()? as usize]["name"].as_str()?;
+        let what = run["texts"][waiting[1].as_u64()? as usize][language].as_str()?;
+        Some(format!("{name}: {what}"))
+    };
+    let waiting = run["steps"][step]["waiting"].as_array().expect("a list");
+    waiting.iter().map(|waiting| waits(waiting).expect("a task and a text")).collect()
 }
 
 /// The source line that gave up the turn of each step.
@@ -72,7 +85,41 @@ fn each_step_says_what_happened_in_both_languages() {
     assert_eq!(fourth["after"].to_string(), "[2]");
     let second = &data["runs"][0]["steps"][1];
     assert_eq!(second["sleepers"].to_string(), r#"[[1,"1 s","1 s"]]"#);
-    assert_eq!(second["waiting"][1].to_string(), r#"[0,["waits for “bob”","等待“bob”"]]"#);
+    assert_eq!(
+        waits(&data["runs"][0], 1, 0),
+        ["2 ann: sleeps, until 1 s", "1 root: waits for “bob”"]
+    );
+    assert_eq!(waits(&data["runs"][0], 1, 1), ["2 ann: 睡眠，至 1 s", "1 root: 等待“bob”"]);
+}
+
+#[test]
+fn who_waits_says_who_holds_it() {
+    let timeline = Timeline::new().with_lines();
+    let ended =
+        Builder::new().virtual_clock().round_robin().observe(timeline.clone()).try_run(|| {
+            let forks = [(); 2].map(|()| Rc::new(Mutex::new(())));
+            let eats = |name, [first, second]: [Rc<Mutex<()>>; 2]| {
+                let eats = move || (first.lock(), green::yield_now(), second.lock()).1;
+                task::Builder::new().name(name).spawn(eats)
+            };
+            let [left, right] = forks;
+            let tasks = [eats("ann", [left.clone(), right.clone()]), eats("bob", [right, left])];
+            green::wait(gather(tasks));
+        });
+    ended.unwrap_err();
+    let is_line = |line: &str| line.contains(concat!("(first", ".lock(), "));
+    let line = include_str!("replay.rs").lines().position(is_line).expect("a line") + 1;
+    let data = data(&timeline.html());
+    let expected = [
+        "1 root: waits for “ann”".to_owned(),
+        format!("2 ann: waits for a mutex (held by “bob”, replay.rs:{line})"),
+        format!("3 bob: waits for a mutex (held by “ann”, replay.rs:{line})"),
+    ];
+    assert_eq!(waits(&data["runs"][0], 4, 0), expected);
+    let expected = format!("2 ann: 等待互斥锁（持有者：“bob”，replay.rs:{line}）");
+    assert_eq!(waits(&data["runs"][0], 4, 1)[1], expected);
+    let before = &data["runs"][0]["steps"][5]["before"][0];
+    assert_eq!(*before, "Before it, the run ends, which cancels “root”, “ann”, and “bob”.");
 }
 
 #[test]
@@ -177,7 +224,7 @@ fn names_cannot_break_the_page() {
     let hostile = "</script><!--<script>{{data}}&\"\u{1}\u{1b}";
     let timeline = Timeline::titled(hostile);
     Builder::new().virtual_clock().observe(timeline.clone()).run(|| {
-        green::wait(wouldblock::gather([task::Builder::new().name(hostile).spawn(|| ())]));
+        green::wait(gather([task::Builder::new().name(hostile).spawn(|| ())]));
     });
     let page = timeline.html();
     assert_eq!(page.matches("<script").count(), 2, "the data and the script");
@@ -194,7 +241,7 @@ fn a_longer_run_is_cut_and_the_page_says_so() {
     let run = &data["runs"][0];
     assert_eq!(run["steps"].as_array().unwrap().len(), 5_000);
     assert_eq!(run["cut"][0], "The 1000 turns before these are not replayed here.");
-    assert_eq!(run["steps"][0]["turn"], 1_001);
+    assert_eq!(run["steps"][0]["text"][0], "Turn 1001: “root” lets the others run.");
     assert_eq!(run["steps"][4_999]["text"][0], "Turn 6000: “root” returns: it is done.");
 }
 
@@ -206,7 +253,7 @@ fn of_many_tasks_the_lists_are_short() {
     });
     let data = data(&timeline.html());
     let after = data["runs"][0]["steps"][0]["after"].as_array().unwrap();
-    assert_eq!((after.len(), &after[30]), (31, &Value::from(-70)));
+    assert_eq!((after.len(), &after[20]), (21, &Value::from(-80)));
     assert!(sentences(&data["runs"][0], 0)[0].contains(", and 97 more"));
 }
 

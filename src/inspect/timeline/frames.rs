@@ -17,9 +17,9 @@ use crate::kernel::wait::WaitFor;
 pub(super) struct Frame {
     /// How many turns there have been in the run with this one.
     pub(super) turn: u64,
-    /// Whose turn it is, and which of its own.
+    /// Whose turn it is, and whether it is its first.
     pub(super) task: u64,
-    pub(super) own: u64,
+    pub(super) begins: bool,
     pub(super) from: Moment,
     pub(super) to: Moment,
     /// How long no task had a turn before it, and what happened meanwhile.
@@ -88,7 +88,7 @@ struct Doing {
     state: State,
     /// What it waits for, if tasks leave a trail on that.
     thing: Option<TrailKey>,
-    turns: u64,
+    begun: bool,
 }
 
 impl<'a> Frames<'a> {
@@ -108,8 +108,8 @@ impl<'a> Frames<'a> {
             before: Vec::new(),
             idle_since: past.now.time,
         };
-        for (task, state) in past.doing() {
-            frames.tasks.insert(task, Doing { state: state.clone(), thing: None, turns: 0 });
+        for (task, state, begun) in past.doing() {
+            frames.tasks.insert(task, Doing { state: state.clone(), thing: None, begun });
             if *state == State::Ready {
                 frames.queue.push_back(task);
             }
@@ -133,7 +133,7 @@ impl<'a> Frames<'a> {
         let task = entry.task;
         match &entry.mark {
             Mark::Spawned(_) => {
-                self.tasks.insert(task, Doing { state: State::Ready, thing: None, turns: 0 });
+                self.tasks.insert(task, Doing { state: State::Ready, thing: None, begun: false });
                 self.queue.push_back(task);
                 self.done(Deed::Spawned(task));
             }
@@ -156,7 +156,7 @@ impl<'a> Frames<'a> {
                     (state, self.tasks.get_mut(&task))
                 {
                     let thing = self.noted.as_ref().and_then(|noted| noted.thing);
-                    *doing = Doing { state: state.clone(), thing, turns: doing.turns };
+                    *doing = Doing { state: state.clone(), thing, begun: doing.begun };
                     self.end(End::Waits(*what, *deadline), at);
                 }
             }
@@ -182,15 +182,14 @@ impl<'a> Frames<'a> {
         let queue = self.queue.iter().copied().collect();
         self.queue.retain(|ready| *ready != task);
         let doing = self.tasks.entry(task);
-        let doing = doing.or_insert(Doing { state: State::Running, thing: None, turns: 0 });
-        doing.turns += 1;
+        let doing = doing.or_insert(Doing { state: State::Running, thing: None, begun: false });
         doing.state = State::Running;
-        let own = doing.turns;
+        let begins = !std::mem::replace(&mut doing.begun, true);
         let kinds = self.tasks.iter().map(|(task, doing)| (*task, Kind::of(&doing.state)));
         self.open = Some(Frame {
             turn: self.turns,
             task,
-            own,
+            begins,
             from: at,
             to: at,
             pause: at.time.saturating_sub(self.idle_since),

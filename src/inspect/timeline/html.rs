@@ -22,7 +22,7 @@ use crate::kernel::edge::observe::Outcome;
 const MOST_TURNS: usize = 5_000;
 
 /// The tasks of one list that a frame shows, at most.
-const MOST_LISTED: usize = 30;
+const MOST_LISTED: usize = 20;
 
 pub(super) fn write(records: Vec<Ref<'_, Record>>) -> String {
     let records: Vec<_> = records.into_iter().filter(|record| has_turns(record)).collect();
@@ -127,6 +127,9 @@ struct Run<'a> {
     /// The lines that gave up a turn, as JSON, and where in the list each place is.
     lines: Vec<String>,
     places: HashMap<*const Place, Option<usize>>,
+    /// What tasks wait for, as JSON in both languages, and where in the list each text is.
+    texts: Vec<String>,
+    known: HashMap<String, usize>,
     /// For each task: from which step on it is what, -1 for nothing.
     spans: Vec<Vec<(i8, usize)>>,
     /// The tasks do not run in the order of the queue: a seed decides.
@@ -143,6 +146,8 @@ impl<'a> Run<'a> {
             index: course.rows.keys().copied().zip(0..).collect(),
             lines: Vec::new(),
             places: HashMap::new(),
+            texts: Vec::new(),
+            known: HashMap::new(),
             spans: vec![Vec::new(); course.rows.len()],
             shuffled: false,
         }
@@ -197,12 +202,13 @@ impl<'a> Run<'a> {
             ],
         };
         format!(
-            "{{\"cut\":{},\"shuffled\":{},\n\"tasks\":{},\n\"spans\":{},\n\"lines\":{},\n\"steps\":[{steps}]}}",
+            "{{\"cut\":{},\"shuffled\":{},\n\"tasks\":{},\n\"spans\":{},\n\"lines\":{},\n\"texts\":{},\n\"steps\":[{steps}]}}",
             pair(&cut),
             pair(&shuffled),
             list(tasks.into_iter()),
             list(spans.into_iter()),
-            list(self.lines.iter().cloned()),
+            list(self.lines.into_iter()),
+            list(self.texts.into_iter()),
         )
     }
 
@@ -220,24 +226,26 @@ impl<'a> Run<'a> {
             pair(&self.names.sentence(frame))
         )?;
         write!(out, r#","before":{}"#, pair(&self.names.before(frame)))?;
+        let tasks = |queue: &[u64]| -> Vec<_> {
+            queue.iter().take(MOST_LISTED).map(|task| self.at(*task).to_string()).collect()
+        };
         for (name, queue) in [("queue", &frame.queue), ("after", &frame.after)] {
-            write!(
-                out,
-                r#","{name}":{}"#,
-                short_list(queue.iter().map(|task| self.at(*task).to_string()))
-            )?;
+            write!(out, r#","{name}":{}"#, short_list(tasks(queue).into_iter(), queue.len()))?;
         }
-        let waiting = || frame.waiting.iter();
-        let waits = waiting().map(|waiting| {
-            format!("[{},{}]", self.at(waiting.task), pair(&self.names.waits(waiting)))
-        });
-        write!(out, r#","waiting":{}"#, short_list(waits))?;
-        let sleepers = waiting().filter_map(|waiting| Some((waiting.task, waiting.deadline?)));
+        let waits = frame.waiting.iter().take(MOST_LISTED);
+        let waits: Vec<_> = waits.map(|waiting| pair(&self.names.waits(waiting))).collect();
+        let waits: Vec<_> = waits.into_iter().map(|text| self.text(text)).collect();
+        let waits = frame.waiting.iter().zip(waits);
+        let waits = waits.map(|(waiting, text)| format!("[{},{text}]", self.at(waiting.task)));
+        write!(out, r#","waiting":{}"#, short_list(waits, frame.waiting.len()))?;
+        let sleepers = frame.waiting.iter();
+        let sleepers = sleepers.filter_map(|waiting| Some((waiting.task, waiting.deadline?)));
+        let all = sleepers.clone().count();
         let sleepers = sleepers.map(|(task, deadline)| {
             let left = short(deadline.saturating_sub(frame.to.time));
             format!("[{},{},{}]", self.at(task), Json(words::at(deadline)), Json(left))
         });
-        write!(out, r#","sleepers":{}"#, short_list(sleepers))?;
+        write!(out, r#","sleepers":{}"#, short_list(sleepers, all))?;
         if let Some(place) = frame.noted.as_ref().and_then(|noted| noted.place.as_ref())
             && let Some(line) = self.line(place)
         {
@@ -245,6 +253,15 @@ impl<'a> Run<'a> {
         }
         out.push('}');
         Ok(())
+    }
+
+    /// Where in `texts` this one is.
+    fn text(&mut self, text: String) -> usize {
+        let next = self.texts.len();
+        *self.known.entry(text).or_insert_with_key(|text| {
+            self.texts.push(text.clone());
+            next
+        })
     }
 
     fn at(&self, task: u64) -> usize {
@@ -300,13 +317,8 @@ fn list(items: impl Iterator<Item = String>) -> String {
     format!("[{}]", items.collect::<Vec<_>>().join(","))
 }
 
-/// The first of them; if there are more, how many, as a negative number.
-fn short_list(items: impl Iterator<Item = String>) -> String {
-    let mut items: Vec<_> = items.collect();
-    let more = items.len().saturating_sub(MOST_LISTED);
-    if more > 0 {
-        items.truncate(MOST_LISTED);
-        items.push(format!("-{more}"));
-    }
-    list(items.into_iter())
+/// The first of so many items; if there are more, how many, as a negative number.
+fn short_list(items: impl Iterator<Item = String>, all: usize) -> String {
+    let more = all.saturating_sub(MOST_LISTED);
+    list(items.take(MOST_LISTED).chain((more > 0).then(|| format!("-{more}"))))
 }

@@ -1,4 +1,5 @@
-//! See it run: what each task did and when, drawn in a terminal, as an SVG, and for a trace viewer.
+//! See it run: what each task did and when, drawn in a terminal, as an SVG, as a page to step through, and for a trace
+//! viewer.
 //!
 //! A [`Timeline`] is an [`Observer`]. Give a clone of it to the [`Builder`](crate::Builder); when the run is
 //! over, or in the middle of it, ask for a picture.

@@ -80,6 +80,8 @@ pub struct Row {
     doing: Option<(State, Moment)>,
     /// How many events there were before the one since which it does that.
     since: u64,
+    /// It has had a turn.
+    begun: bool,
     /// Who has woken it in this turn.
     woken: Option<Actor>,
 }
@@ -114,7 +116,10 @@ impl Row {
         match mark {
             Mark::Spawned(_) => self.doing = Some((State::Ready, at)),
             Mark::Noted(_) => {}
-            Mark::Turn => self.turn_to(Some(State::Running), at),
+            Mark::Turn => {
+                self.begun = true;
+                self.turn_to(Some(State::Running), at);
+            }
             Mark::Yields => self.turn_to(Some(State::Ready), at),
             Mark::Waits(state) => self.turn_to(Some(state.clone()), at),
             Mark::Woken(by) => match self.doing {
@@ -254,6 +259,7 @@ impl Record {
                     outcome: None,
                     doing: None,
                     since: 0,
+                    begun: false,
                     woken: None,
                 }))
             }
@@ -349,11 +355,13 @@ impl Course {
         }
     }
 
-    /// The tasks that are not done, in the order in which they began to do what they do.
-    pub(super) fn doing(&self) -> Vec<(u64, &State)> {
+    /// The tasks that are not done, in the order in which they began to do what they do; and whether each has had a turn.
+    pub(super) fn doing(&self) -> Vec<(u64, &State, bool)> {
         let mut rows: Vec<_> = self.rows.values().collect();
         rows.sort_by_key(|row| row.since);
-        rows.into_iter().filter_map(|row| Some((row.task, &row.doing.as_ref()?.0))).collect()
+        rows.into_iter()
+            .filter_map(|row| Some((row.task, &row.doing.as_ref()?.0, row.begun)))
+            .collect()
     }
 
     /// The moment of the next event.

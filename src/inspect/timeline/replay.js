@@ -48,8 +48,10 @@ function strip() {
   const first = Math.max(0, Math.min(at - (columns >> 1), steps().length - columns));
   const last = Math.min(first + columns, predicts ? at + 1 : steps().length);
   let rows = tasks().map((_, task) => task);
-  if (rows.length > MOST_ROWS) rows = rows.filter((task) => kind(task, at) >= 0);
-  rows = rows.filter((task, index) => index < MOST_ROWS || task === steps()[at].task);
+  if (rows.length > MOST_ROWS) {
+    const near = new Set(steps().slice(first, last).map((step) => step.task));
+    rows = rows.filter((task) => near.has(task));
+  }
   by('strip').firstChild.replaceChildren(...rows.map((task) => {
     const row = element('li', '', task === steps()[at].task ? 'runs' : '');
     row.append(element('span', tasks()[task].name), element('small', tasks()[task].era));
@@ -82,7 +84,7 @@ function strip() {
   by('strip').lastChild.onclick = (event) => go(Math.min(first + Math.floor(across(event) / COLUMN), last - 1));
   const hidden = tasks().length - rows.length;
   by('more').textContent = [said(data.runs[run].cut), said(data.runs[run].shuffled),
-    hidden ? say(`No row for ${hidden} tasks: they are not alive at this step, or there is no room.`, `另有 ${hidden} 个任务未显示：此时未存活，或没有空间。`) : ''].join(' ');
+    hidden ? say(`${hidden} tasks have no row, since none of these turns is theirs.`, `另有 ${hidden} 个任务未显示：以上轮次都不属于它们。`) : ''].join(' ');
 }
 
 /** Marks the turn in the picture of the run. */
@@ -119,7 +121,7 @@ function question() {
 function show() {
   const step = steps()[at];
   const chip = (task) => element('span', tasks()[task].name, task === step.task ? 'chip runs' : 'chip');
-  const waits = (waiting) => element('li', `${tasks()[waiting[0]].name}: ${said(waiting[1])}`);
+  const waits = (waiting) => element('li', `${tasks()[waiting[0]].name}: ${said(data.runs[run].texts[waiting[1]])}`);
   const sleeps = ([task, until, left]) => element('li', `${tasks()[task].name}: ${until} (+${left})`);
   by('before').textContent = `${step.at}${step.before ? ` · ${said(step.before)}` : ''}`;
   by('sentence').textContent = said(step.text);
@@ -169,8 +171,7 @@ function choose(index) {
 }
 
 function predict() {
-  predicts = !predicts;
-  [right, guesses] = [0, 0];
+  [predicts, right, guesses] = [!predicts, 0, 0];
   play(false);
   by('verdict').textContent = '';
   root.classList.toggle('predicts', predicts);
@@ -209,9 +210,8 @@ document.onkeydown = (event) => {
   if (!by('keys').checked || event.ctrlKey || event.altKey || event.metaKey) return;
   const choice = predicts && by('choices').querySelectorAll('button')['123456789'.indexOf(event.key)];
   const action = choice ? () => choice.click() : actions[event.key];
-  if (!action) return;
-  event.preventDefault();
-  action();
+  if (action) event.preventDefault();
+  action?.();
 };
 by('scrub').oninput = by('jump').onchange = (event) => go(event.target.value - 1);
 by('speed').onchange = () => play(timer !== null);

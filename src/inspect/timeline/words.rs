@@ -1,6 +1,7 @@
 //! The sentences of the replay page, in English and in Chinese.
 
 use std::collections::BTreeMap;
+use std::panic::Location;
 use std::time::Duration;
 
 use super::chart::{Kind, cut, label, short};
@@ -70,7 +71,7 @@ impl Names<'_> {
     /// What happened in a turn: `Turn 12: “b.png” reads 512 bytes, meets WouldBlock, and waits to read from descriptor 8.`
     pub(super) fn sentence(&self, frame: &Frame) -> Both {
         let mut clauses = Clauses::default();
-        if frame.own == 1 && frame.turn > 1 {
+        if frame.begins && frame.turn > 1 {
             clauses.put("begins".into(), "开始".into());
         }
         if let Some(noted) = &frame.noted {
@@ -232,10 +233,15 @@ impl Names<'_> {
         };
         if let Some(hand) = &waiting.hand {
             let [english_name, chinese_name] = self.of(hand.task);
-            let at = hand.site.map_or(String::new(), |site| {
-                format!(", {}:{}", site.file().rsplit('/').next().unwrap_or_default(), site.line())
-            });
-            english += &format!(" ({} {english_name}{at})", hand.how);
+            let line = |site: &Location<'_>| {
+                let file = site.file().rsplit('/').next().unwrap_or_default();
+                format!("{file}:{}", site.line())
+            };
+            let at = |comma: &str| {
+                hand.site.map_or(String::new(), |site| comma.to_owned() + &line(site))
+            };
+            english += &format!(" ({} {english_name}{})", hand.how, at(", "));
+            let at = at("，");
             chinese += &format!("（{}{chinese_name}{at}）", how_in_chinese(hand.how));
         }
         if let Some(deadline) = waiting.deadline {
@@ -247,15 +253,16 @@ impl Names<'_> {
     }
 }
 
-/// A moment of a run, so that two which differ by a millisecond look different.
+/// A moment of a run, to a microsecond: so that two turns which follow one another have two moments.
 pub(super) fn at(time: Duration) -> String {
-    match time.as_secs() {
-        0 => short(time),
-        _ => {
-            let text = format!("{:.3}", time.as_secs_f64());
-            format!("{} s", text.trim_end_matches('0').trim_end_matches('.'))
-        }
-    }
+    let (value, digits, unit) = match time.as_nanos() {
+        0 => return "0 s".to_owned(),
+        1..1_000_000 => (time.as_nanos() as f64 / 1e3, 1, "µs"),
+        1_000_000..1_000_000_000 => (time.as_nanos() as f64 / 1e6, 3, "ms"),
+        _ => (time.as_secs_f64(), 6, "s"),
+    };
+    let text = format!("{value:.digits$}");
+    format!("{} {unit}", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
 #[derive(Default)]
