@@ -315,3 +315,18 @@ fn the_downloader_is_replayed() {
     }
     assert_eq!(data["runs"].as_array().unwrap().len(), 3);
 }
+
+#[test]
+fn the_smallest_stack_has_room_for_a_look_at_it() {
+    let used = |timeline: Timeline| {
+        Builder::new().virtual_clock().observe(timeline).run(|| {
+            let small = task::Builder::new().stack_size(32 << 10).spawn(|| {
+                green::yield_now();
+                task::current().and_then(|task| task.stack_used()).expect("a stack")
+            });
+            small.join().unwrap()
+        })
+    };
+    let (plain, with_lines) = (used(Timeline::new()), used(Timeline::new().with_lines()));
+    assert!(with_lines <= 16 << 10, "{plain} bytes, and {with_lines} with lines");
+}

@@ -1,7 +1,7 @@
 //! A run, turn by turn: what the replay page shows, computed from the events one after the other.
 //!
-//! A [`Frame`] is one turn: the queue before and after it, what its task did, and who waits then. What happens between two
-//! turns (sockets become ready, time passes) belongs to the second, as [`Frame::before`].
+//! A [`Frame`] is one turn: the queue before and after it, what its task did, and which tasks wait then. What happens between
+//! two turns (sockets become ready, time passes) belongs to the second, as [`Frame::before`].
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::kernel::wait::WaitFor;
 pub(super) struct Frame {
     /// How many turns there have been in the run with this one.
     pub(super) turn: u64,
-    /// Whose turn it is, and whether it is its first.
+    /// The task that has the turn, and whether it is its first.
     pub(super) task: u64,
     pub(super) begins: bool,
     pub(super) from: Moment,
@@ -25,7 +25,7 @@ pub(super) struct Frame {
     /// How long no task had a turn before it, and what happened meanwhile.
     pub(super) pause: Duration,
     pub(super) before: Vec<Deed>,
-    /// Who was ready when it began, the next first; the task itself is one of them.
+    /// The tasks that were ready when it began, the next first; the task itself is one of them.
     pub(super) queue: Vec<u64>,
     /// What each task did when it began, this one included.
     pub(super) kinds: Vec<(u64, Kind)>,
@@ -33,9 +33,9 @@ pub(super) struct Frame {
     pub(super) deeds: Vec<Deed>,
     pub(super) noted: Option<Box<Noted>>,
     pub(super) end: End,
-    /// Who was ready after it.
+    /// The tasks that were ready after it.
     pub(super) after: Vec<u64>,
-    /// Who waited after it, those with a deadline first, by their deadlines.
+    /// The tasks that waited after it, those with a deadline first, by their deadlines.
     pub(super) waiting: Vec<Waiting>,
 }
 
@@ -64,7 +64,7 @@ pub(super) struct Waiting {
     pub(super) task: u64,
     pub(super) what: WaitFor,
     pub(super) deadline: Option<Duration>,
-    /// Who has had its hands on what it waits for.
+    /// Which task has had its hands on what it waits for.
     pub(super) hand: Option<Hand>,
 }
 

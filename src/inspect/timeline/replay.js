@@ -24,7 +24,7 @@ function fill(parent, items, draw, name) {
   const more = typeof items.at(-1) === 'number' && items.at(-1) < 0 ? -items.at(-1) : 0;
   const drawn = (more ? items.slice(0, -1) : items).map(draw);
   if (more) drawn.push(element(name, say(`and ${more} more`, `另外 ${more} 个`), 'none'));
-  if (!drawn.length) drawn.push(element(name, say('nobody', '无'), 'none'));
+  if (!drawn.length) drawn.push(element(name, say('none', '无'), 'none'));
   parent.replaceChildren(...drawn);
 }
 
