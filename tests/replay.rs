@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::{Folder, run_example};
 use serde_json::Value;
 use wouldblock::net::{TcpListener, TcpStream};
-use wouldblock::sync::Mutex;
+use wouldblock::sync::{Mutex, channel};
 use wouldblock::timeline::{self, Timeline};
 use wouldblock::{Builder, Stats, future, gather, generator, green, stats, task};
 
@@ -158,6 +158,18 @@ fn in_each_era_the_line_is_the_one_of_the_program() {
     assert!(functions.contains(&"replay::green_yields"), "{functions:?}");
 }
 
+#[test]
+fn a_turn_that_ends_because_its_budget_is_used_up_has_a_line() {
+    let timeline = recorded(|| {
+        let (sender, _receiver) = channel::unbounded();
+        (0..100).for_each(|n| sender.send(n).unwrap()); // never waits
+    });
+    let data = data(&timeline.html());
+    assert_eq!(sentences(&data["runs"][0], 0)[0], "Turn 1: “root” lets the others run.");
+    let line = lines(&data["runs"][0])[0].expect("a line");
+    assert!(line.ends_with("// never waits"), "{line}");
+}
+
 fn green_yields() {
     green::yield_now(); // in a function of its own
 }
@@ -281,7 +293,9 @@ fn the_front_pages_program_is_replayed() {
     assert!(!page.contains("://"), "no address in it");
     let data = data(&page);
     assert_eq!(sentences(&data["runs"][0], 0)[1], "Turn 2: “ann” begins and lets the others run.");
-    assert_eq!(lines(&data["runs"][0])[1], Some("green::yield_now();"));
+    let lines = lines(&data["runs"][0]);
+    assert_eq!(lines[..7], [Some("green::yield_now();"); 7]);
+    assert_eq!(lines[7..], [None; 3], "these end their tasks");
 
     // It is the front page's program, but for the names of the tasks.
     let text =

@@ -314,8 +314,7 @@ impl Record {
         Record { wait: WaitCell::parked(), lent: Cell::new(ptr::null()) }
     }
 
-    /// Polls `op` once for the code that is running, whose waker this is. If `op` is not ready, `self.wait` is what it
-    /// waits for.
+    /// Polls `op` once for the running code, whose waker this is. If it is not ready, `self.wait` is what it waits for.
     #[inline]
     pub(crate) fn poll<F: Future>(&self, waker: &Waker, op: Pin<&mut F>) -> Poll<F::Output> {
         /// The poll is over, however it ends; the poll around it, if there is one, goes on.

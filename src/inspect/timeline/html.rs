@@ -9,7 +9,7 @@ use std::fmt::{self, Write};
 use std::rc::Rc;
 
 use super::chart::{LOOKS, Scale, count, heading, short};
-use super::frames::{Frame, Frames};
+use super::frames::{End, Frame, Frames};
 use super::lines::Line;
 use super::record::{Course, Mark, Record};
 use super::svg::{self, Escaped};
@@ -246,7 +246,8 @@ impl<'a> Run<'a> {
             format!("[{},{},{}]", self.at(task), Json(words::at(deadline)), Json(left))
         });
         write!(out, r#","sleepers":{}"#, short_list(sleepers, all))?;
-        if let Some(place) = frame.noted.as_ref().and_then(|noted| noted.place.as_ref())
+        if let End::Yields(_) | End::Waits(..) = frame.end
+            && let Some(place) = frame.noted.as_ref().and_then(|noted| noted.place.as_ref())
             && let Some(line) = self.line(place)
         {
             write!(out, r#","line":{line}"#)?;
