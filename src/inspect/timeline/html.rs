@@ -60,15 +60,12 @@ pub(super) fn write(records: Vec<Ref<'_, Record>>) -> String {
     let titles: Vec<_> = courses.iter().map(|course| course.title.as_str()).collect();
     let titles: Vec<_> = titles.into_iter().filter(|title| !title.is_empty()).collect();
     let title = if titles.is_empty() { "wouldblock".to_owned() } else { titles.join(", ") };
+    let (looks_style, patterns) = svg::STYLE.split_at(svg::STYLE.find("<defs>").expect("patterns"));
     fill(&[
         ("title", &Escaped(title).to_string()),
         ("style", include_str!("replay.css")),
-        (
-            "patterns",
-            &svg::STYLE
-                .replace("<defs>", "<svg class=\"patterns\" aria-hidden=\"true\"><defs>")
-                .replace("</defs>", "</defs></svg>"),
-        ),
+        ("looks", looks_style),
+        ("patterns", patterns),
         ("tabs", &tabs),
         ("pictures", &pictures),
         ("legend", &legend.collect::<String>()),
