@@ -8,12 +8,8 @@ use hyper::{Request, Response};
 use wouldblock::time::{sleep, timeout};
 use wouldblock::{Stats, gather, offload, stats, task};
 
-use crate::error::Error;
-use crate::hyper_io;
-use crate::interrupt;
-use crate::job::{Job, Kept};
-use crate::list::List;
 use crate::policy::{LONGEST_HEAD, MOST_HEADERS};
+use crate::{error::Error, hyper_io, interrupt, job::Job, kept::Kept, list::List};
 
 type Connection = SendRequest<String>;
 

@@ -8,8 +8,7 @@ use wouldblock::net::TcpStream;
 use wouldblock::time::{sleep, timeout};
 use wouldblock::{Stats, Wait, gather, generator::Yielder, offload, stats, task};
 
-use crate::job::{Job, Kept};
-use crate::{error::Error, exchange::Exchange, interrupt, list::List, tls};
+use crate::{error::Error, exchange::Exchange, interrupt, job::Job, kept::Kept, list::List, tls};
 
 type Connection = (TcpStream, Option<ClientConnection>);
 type Y = Yielder<Wait>;

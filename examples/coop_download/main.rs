@@ -22,6 +22,7 @@ mod green;
 mod hyper_io;
 mod interrupt;
 mod job;
+mod kept;
 mod list;
 mod part;
 mod pictures;
