@@ -138,10 +138,9 @@ fn rest(head: &Parts, held: Option<&Held>) -> Result<Content, Error> {
         Some((Some(from), length)) if from == held.bytes => length,
         _ => return Err(Error::Changed),
     };
-    if let Some(written) = held.written {
-        if date(&head.headers, header::LAST_MODIFIED).is_none_or(|modified| modified > written) {
-            return Err(Error::Changed);
-        }
+    let modified = date(&head.headers, header::LAST_MODIFIED);
+    if held.written.is_some_and(|written| modified.is_none_or(|modified| modified > written)) {
+        return Err(Error::Changed);
     }
     Ok(Content { from: held.bytes, length, version: held.version.clone() })
 }
