@@ -5,8 +5,8 @@ use std::{future::poll_fn, pin::Pin, rc::Rc};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, Response};
-use wouldblock::time::{sleep, timeout};
-use wouldblock::{Stats, gather, offload, stats, task};
+use wouldblock::time::sleeping;
+use wouldblock::{Stats, group::gather, offload, op::timeout, stats, task};
 
 use crate::policy::{LONGEST_HEAD, MOST_HEADERS};
 use crate::{error::Error, hyper_io, interrupt, job::Job, kept::Kept, list::List};
@@ -32,7 +32,7 @@ async fn work(list: &List) {
     let mut kept = Kept::new();
     while let Some(mut job) = list.next() {
         while let Some(pause) = job.again(download(&job, &mut kept).await) {
-            sleep(pause).await;
+            sleeping(pause).await;
         }
     }
 }

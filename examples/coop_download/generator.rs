@@ -5,8 +5,9 @@ use std::{io, io::ErrorKind::WouldBlock, rc::Rc};
 
 use rustls::ClientConnection;
 use wouldblock::net::TcpStream;
-use wouldblock::time::{sleep, timeout};
-use wouldblock::{Stats, Wait, gather, generator::Yielder, offload, stats, task};
+use wouldblock::time::sleeping;
+use wouldblock::{Stats, Wait, generator::Yielder, group::gather};
+use wouldblock::{offload, op::timeout, stats, task};
 
 use crate::{error::Error, exchange::Exchange, interrupt, job::Job, kept::Kept, list::List, tls};
 
@@ -32,7 +33,7 @@ fn work(y: &Y, list: &List) {
     let mut kept = Kept::new();
     while let Some(mut job) = list.next() {
         while let Some(pause) = job.again(download(y, &job, &mut kept)) {
-            y.wait(sleep(pause));
+            y.wait(sleeping(pause));
         }
     }
 }

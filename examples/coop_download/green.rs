@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use ureq::http::{Request, Response};
 use ureq::{Agent, Body, BodyReader};
-use wouldblock::{Stats, gather, green, http, offload, stats};
+use wouldblock::{Stats, green, group::gather, http, offload, stats};
 
 use crate::{error::Error, interrupt, job::Job, kept::Kept, list::List, policy::LONGEST_HEAD};
 

@@ -14,7 +14,7 @@ use log::warn;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
-use wouldblock::Gather;
+use wouldblock::group::Gather;
 
 /// Nothing is ever sent. The first signal closes it, of which every receiver learns at once.
 static CLOSED: OnceLock<Receiver<()>> = OnceLock::new();

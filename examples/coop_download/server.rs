@@ -11,7 +11,7 @@ use log::{debug, warn};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use wouldblock::green;
 use wouldblock::net::{TcpListener, TcpStream};
-use wouldblock::time::{now, sleep_until};
+use wouldblock::time::{now, sleeping_until};
 
 use crate::cli::ServerOptions;
 use crate::interrupt;
@@ -154,7 +154,7 @@ impl Site {
         for piece in bytes.chunks((bandwidth / PIECES).max(1) as usize) {
             stream.write_all(piece)?;
             due += Duration::from_secs_f64(piece.len() as f64 / f64::from(bandwidth));
-            green::wait(sleep_until(due));
+            green::wait(sleeping_until(due));
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ mod download;
 mod download_cases;
 #[cfg(feature = "rustls")]
 mod download_tool;
+mod guide;
 #[path = "../it/util/mod.rs"]
 mod util;
 
@@ -35,6 +36,16 @@ fn row<'a>(text: &'a str, word: &str) -> Vec<&'a str> {
     let mut rows = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let row = rows.find(|words| words.first() == Some(&word));
     row.unwrap_or_else(|| panic!("no line begins with {word}:\n{text}"))
+}
+
+#[test]
+fn the_clients_of_the_echo_server_take_turns() {
+    let text = printed("echo", &[]);
+    let mut lines: Vec<_> = text.lines().collect();
+    let at = |line: &str| lines.iter().position(|l| *l == line).expect("each answer comes");
+    assert!(at("eve 1") < at("ann 2") && at("ann 1") < at("eve 2"), "{text}");
+    lines.sort_unstable();
+    assert_eq!(lines, ["ann 1", "ann 2", "bob 1", "bob 2", "eve 1", "eve 2"]);
 }
 
 #[test]

@@ -14,8 +14,9 @@ use futures::future::{Either, select};
 use wouldblock::generator::{Generator, GeneratorState, Yielder};
 use wouldblock::net::unix::{UnixDatagram, UnixListener, UnixStream};
 use wouldblock::net::{TcpStream, ToSocketAddrs, UdpSocket};
+use wouldblock::op::timeout;
 use wouldblock::sync::Mutex;
-use wouldblock::time::{now, sleep, timeout};
+use wouldblock::time::{now, sleeping};
 use wouldblock::{Wait, future, generator, green};
 
 #[track_caller]
@@ -288,7 +289,7 @@ fn an_operation_in_a_combinator_fails_when_the_time_has_passed() {
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let (other, _peer) = UnixStream::pair().unwrap();
         green::deadline(5 * MS, || {
-            let (hour, readable) = (pin!(sleep(HOUR)), pin!(ours.readable()));
+            let (hour, readable) = (pin!(sleeping(HOUR)), pin!(ours.readable()));
             let first = green::wait(select(hour, readable));
             let Either::Right((result, _)) = first else { panic!("an hour has passed") };
             assert_timed_out(result);
@@ -495,7 +496,7 @@ fn a_generator_that_is_resumed_by_hand_inside_has_that_of_the_task() {
             }
         });
         assert_timed_out(result);
-        let limited = timeout(5 * MS, async { sleep(HOUR).await });
+        let limited = timeout(5 * MS, async { sleeping(HOUR).await });
         assert!(generator::spawn(move |y| y.wait(limited)).join().unwrap().is_err());
     });
 }

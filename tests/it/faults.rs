@@ -14,7 +14,7 @@ use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use wouldblock::net::TcpStream;
 use wouldblock::net::unix::UnixStream;
 use wouldblock::time::now;
-use wouldblock::{JoinHandle, future, gather, generator, green, stats};
+use wouldblock::{JoinHandle, future, generator, green, group::gather, stats};
 
 /// Reads to the end, or to an error: what came, and how it ended.
 type Ended = (Vec<u8>, Result<(), ErrorKind>);

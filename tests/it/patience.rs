@@ -55,7 +55,7 @@ fn suspected(limit: Duration) {
     let expected = "deadlock? For 0.25 s, nothing has moved: 1 task waits for code that keeps a waker, \
                     which may be one of them\n  task 1 \"root\" (green, spawned at tests/it/patience.rs:";
     assert!(warnings[0].1.starts_with(expected), "{}", warnings[0].1);
-    let site = warnings[0].1.split_once(" waits to be woken, at tests/patience.rs:");
+    let site = warnings[0].1.split_once(" waits to be woken, at tests/it/patience.rs:");
     assert!(site.is_some(), "{}", warnings[0].1);
 }
 

@@ -201,7 +201,7 @@ fn the_other_eras_are_told_of_too() {
         reader.join().unwrap();
     });
     let said = said_of("reader").swap_remove(0);
-    assert!(said.contains("It last gave up its turn at tests/watchdog.rs"), "{said}");
+    assert!(said.contains("It last gave up its turn at tests/it/watchdog.rs"), "{said}");
     let said = said_of("future").swap_remove(0);
     assert!(said.starts_with(r#"task 2 "future" (future, spawned at"#), "{said}");
     assert!(said.contains("It has not given up its turn on a stack yet"), "{said}");
