@@ -10,7 +10,8 @@ use ureq_proto::client::state::{RecvBody, RecvResponse};
 use ureq_proto::client::{Call, RecvResponseResult, SendRequestResult};
 
 use crate::error::Error;
-use crate::job::{Job, Kept};
+use crate::job::Job;
+use crate::kept::Kept;
 use crate::part::Write;
 use crate::policy::LONGEST_HEAD;
 

@@ -5,16 +5,11 @@ use std::{future::poll_fn, pin::Pin, rc::Rc};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, Response};
-use wouldblock::op::timeout;
 use wouldblock::time::sleeping;
-use wouldblock::{Stats, group::gather, offload, stats, task};
+use wouldblock::{Stats, group::gather, offload, op::timeout, stats, task};
 
-use crate::error::Error;
-use crate::hyper_io;
-use crate::interrupt;
-use crate::job::{Job, Kept};
-use crate::list::List;
 use crate::policy::{LONGEST_HEAD, MOST_HEADERS};
+use crate::{error::Error, hyper_io, interrupt, job::Job, kept::Kept, list::List};
 
 type Connection = SendRequest<String>;
 

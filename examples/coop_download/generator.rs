@@ -5,11 +5,11 @@ use std::{io, io::ErrorKind::WouldBlock, rc::Rc};
 
 use rustls::ClientConnection;
 use wouldblock::net::TcpStream;
-use wouldblock::{Stats, Wait, generator::Yielder, group::gather, offload, stats, task};
-use wouldblock::{op::timeout, time::sleeping};
+use wouldblock::time::sleeping;
+use wouldblock::{Stats, Wait, generator::Yielder, group::gather};
+use wouldblock::{offload, op::timeout, stats, task};
 
-use crate::job::{Job, Kept};
-use crate::{error::Error, exchange::Exchange, interrupt, list::List, tls};
+use crate::{error::Error, exchange::Exchange, interrupt, job::Job, kept::Kept, list::List, tls};
 
 type Connection = (TcpStream, Option<ClientConnection>);
 type Y = Yielder<Wait>;

@@ -7,11 +7,7 @@ use ureq::http::{Request, Response};
 use ureq::{Agent, Body, BodyReader};
 use wouldblock::{Stats, green, group::gather, http, offload, stats};
 
-use crate::error::Error;
-use crate::interrupt;
-use crate::job::{Job, Kept};
-use crate::list::List;
-use crate::policy::LONGEST_HEAD;
+use crate::{error::Error, interrupt, job::Job, kept::Kept, list::List, policy::LONGEST_HEAD};
 
 type Connection = Agent; // with a pool of one
 

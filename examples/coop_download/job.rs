@@ -16,7 +16,7 @@ use crate::error::{Error, Hope};
 use crate::interrupt;
 use crate::list::{INTERRUPTED, Item, List};
 use crate::part::{Part, Write};
-use crate::policy::{self, MOST_REDIRECTS};
+use crate::policy::{self, Limits, MOST_REDIRECTS};
 use crate::progress::Bar;
 use crate::proxy;
 use crate::target::Target;
@@ -34,9 +34,7 @@ pub struct Job<'a> {
     start: Instant,
     attempts: u32,
     redirects: u32,
-    /// When the present attempt began, and when something came last.
-    attempt: Cell<Instant>,
-    moved: Cell<Instant>,
+    limits: Limits,
     /// Of the present attempt.
     answered: Cell<bool>,
     keeps: Cell<bool>,
@@ -48,7 +46,6 @@ pub struct Job<'a> {
 
 impl<'a> Job<'a> {
     pub fn new(list: &'a List, item: &'a Item, target: Target) -> Job<'a> {
-        let now = Instant::now();
         Job {
             list,
             item,
@@ -58,11 +55,10 @@ impl<'a> Job<'a> {
             drawn: list
                 .draws_by_hand()
                 .map(|timeline| Drawn::new(timeline, item.number(), &item.name())),
-            start: now,
+            start: Instant::now(),
             attempts: 1,
             redirects: 0,
-            attempt: Cell::new(now),
-            moved: Cell::new(now),
+            limits: Limits::new(list.options.timeout, list.idle),
             answered: Cell::new(false),
             keeps: Cell::new(false),
             reuses: Cell::new(false),
@@ -85,7 +81,7 @@ impl<'a> Job<'a> {
 
     /// Takes the head of an answer. Fails unless the body is to be saved.
     pub fn answer(&self, head: &Parts) -> Result<(), Error> {
-        self.moved.set(Instant::now());
+        self.limits.moved();
         self.keeps.set(policy::keeps_alive(head));
         let content = policy::answer(head, self.part(|part| part.held()).as_ref())?;
         self.part(|part| part.begin(&content))?;
@@ -96,7 +92,7 @@ impl<'a> Job<'a> {
 
     /// Takes a piece of the body in.
     pub fn add(&self, bytes: &[u8]) {
-        self.moved.set(Instant::now());
+        self.limits.moved();
         self.bar.add(bytes.len() as u64);
         self.part(|part| part.add(bytes));
     }
@@ -147,13 +143,7 @@ impl<'a> Job<'a> {
         if interrupt::has_come() {
             return Err(io::Error::other(INTERRUPTED));
         }
-        let options = &self.list.options;
-        let timeout = options.timeout.unwrap_or(Duration::MAX);
-        let left = timeout.saturating_sub(self.attempt.get().elapsed());
-        match left.min(self.list.idle.saturating_sub(self.moved.get().elapsed())) {
-            Duration::ZERO => Err(self.timed_out()),
-            left => Ok(left),
-        }
+        self.limits.left().ok_or_else(|| self.timed_out())
     }
 
     /// The descriptor of the connection, as it is drawn.
@@ -171,12 +161,17 @@ impl<'a> Job<'a> {
 
     /// What a wait that took too long fails with.
     pub fn timed_out(&self) -> io::Error {
-        let options = &self.list.options;
-        let words = match options.timeout.filter(|limit| self.attempt.get().elapsed() >= *limit) {
-            Some(limit) => format!("timed out after {limit:?}"),
-            None => format!("timed out after {:?} without a byte", self.list.idle),
-        };
-        io::Error::new(ErrorKind::TimedOut, words)
+        io::Error::new(ErrorKind::TimedOut, self.limits.words())
+    }
+
+    /// Says that the attempt is on a connection that was kept.
+    pub fn reuses(&self, kept: bool) {
+        self.reuses.set(kept);
+    }
+
+    /// Whether the connection takes another request after this answer.
+    pub fn keeps_alive(&self) -> bool {
+        self.keeps.get()
     }
 
     /// Takes what came of an attempt, and says how long to pause before the next if there is to be one.
@@ -217,9 +212,7 @@ impl<'a> Job<'a> {
             }
             Err(Error::Later { why, after }) => self.retry(true, why, after),
         };
-        let next = Instant::now() + pause.unwrap_or_default();
-        self.attempt.set(next);
-        self.moved.set(next);
+        self.limits.begin(pause.unwrap_or_default());
         self.answered.set(false);
         self.reuses.set(false);
         pause
@@ -272,31 +265,5 @@ impl Drop for Job<'_> {
         drop(self.part.take()); // what is not whole goes before the outcome is known
         let outcome = std::mem::replace(&mut self.outcome, Ok(0));
         self.list.put(self.item, self.start.elapsed(), self.attempts, self.skipped, outcome);
-    }
-}
-
-/// A connection that a worker keeps for its next request of the same server, or what holds one.
-pub struct Kept<C> {
-    origin: String,
-    connection: Option<C>,
-}
-
-impl<C> Kept<C> {
-    pub fn new() -> Kept<C> {
-        Kept { origin: String::new(), connection: None }
-    }
-
-    /// Takes the connection out, if it is one for this job: which is then tried again at once, on a fresh connection,
-    /// if the server has closed it meanwhile (RFC 9112, section 9.3.1).
-    pub fn take(&mut self, job: &Job<'_>) -> Option<C> {
-        let connection = self.connection.take().filter(|_| self.origin == job.target.origin());
-        job.reuses.set(connection.is_some());
-        connection
-    }
-
-    /// Keeps the connection after a whole answer, unless the server is to close it.
-    pub fn put(&mut self, job: &Job<'_>, connection: C) {
-        job.target.origin().clone_into(&mut self.origin);
-        self.connection = Some(connection).filter(|_| job.keeps.get());
     }
 }

@@ -23,6 +23,7 @@ mod green;
 mod hyper_io;
 mod interrupt;
 mod job;
+mod kept;
 mod list;
 mod part;
 mod pictures;

@@ -1,7 +1,8 @@
 //! What all four ways ask for, and what they make of an answer: headers, statuses, redirects, retries, limits. The ways
 //! have a library each, and differ in their I/O; none of the libraries decides anything of this.
 
-use std::time::{Duration, SystemTime};
+use std::cell::Cell;
+use std::time::{Duration, Instant, SystemTime};
 
 use ureq::http::header::{self, HeaderMap, HeaderName};
 use ureq::http::response::Parts;
@@ -137,10 +138,9 @@ fn rest(head: &Parts, held: Option<&Held>) -> Result<Content, Error> {
         Some((Some(from), length)) if from == held.bytes => length,
         _ => return Err(Error::Changed),
     };
-    if let Some(written) = held.written {
-        if date(&head.headers, header::LAST_MODIFIED).is_none_or(|modified| modified > written) {
-            return Err(Error::Changed);
-        }
+    let modified = date(&head.headers, header::LAST_MODIFIED);
+    if held.written.is_some_and(|written| modified.is_none_or(|modified| modified > written)) {
+        return Err(Error::Changed);
     }
     Ok(Content { from: held.bytes, length, version: held.version.clone() })
 }
@@ -198,4 +198,47 @@ fn words(status: StatusCode) -> String {
 /// long as the server says.
 pub fn pause(attempt: u32, after: Option<Duration>) -> Duration {
     after.unwrap_or(Duration::from_millis(200 << (attempt - 1).min(6)))
+}
+
+/// How long an attempt may take, and each silence in it.
+pub struct Limits {
+    timeout: Duration,
+    idle: Duration,
+    /// When the attempt began, and when something came last.
+    began: Cell<Instant>,
+    moved: Cell<Instant>,
+}
+
+impl Limits {
+    pub fn new(timeout: Option<Duration>, idle: Duration) -> Limits {
+        let now = Instant::now();
+        let timeout = timeout.unwrap_or(Duration::MAX);
+        Limits { timeout, idle, began: Cell::new(now), moved: Cell::new(now) }
+    }
+
+    /// An attempt begins, after a pause.
+    pub fn begin(&self, pause: Duration) {
+        self.began.set(Instant::now() + pause);
+        self.moved.set(self.began.get());
+    }
+
+    /// Something has come.
+    pub fn moved(&self) {
+        self.moved.set(Instant::now());
+    }
+
+    /// How long the next wait may take; `None` if no time is left.
+    pub fn left(&self) -> Option<Duration> {
+        let of_all = self.timeout.saturating_sub(self.began.get().elapsed());
+        let left = of_all.min(self.idle.saturating_sub(self.moved.get().elapsed()));
+        Some(left).filter(|left| !left.is_zero())
+    }
+
+    /// Which of them has passed.
+    pub fn words(&self) -> String {
+        match self.began.get().elapsed() >= self.timeout {
+            true => format!("timed out after {:?}", self.timeout),
+            false => format!("timed out after {:?} without a byte", self.idle),
+        }
+    }
 }

@@ -8,12 +8,7 @@ use std::rc::Rc;
 use rustls::StreamOwned;
 use wouldblock::Stats;
 
-use crate::error::Error;
-use crate::exchange::Exchange;
-use crate::interrupt;
-use crate::job::{Job, Kept};
-use crate::list::List;
-use crate::tls;
+use crate::{error::Error, exchange::Exchange, interrupt, job::Job, kept::Kept, list::List, tls};
 
 trait Stream: Read + Write {}
 impl<S: Read + Write> Stream for S {}

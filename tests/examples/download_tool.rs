@@ -4,11 +4,13 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::FromRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
+use std::ptr;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -677,6 +679,69 @@ fn each_ending_signal_cleans_up_unless_it_was_ignored() {
             assert!(names(folder.path()).is_empty(), "{signal}: {:?}", names(folder.path()));
         }
     }
+}
+
+/// A pseudo-terminal of 80 columns: the end that a person sees, and the program's.
+fn terminal() -> (File, File) {
+    let (mut seen, mut of_program) = (-1, -1);
+    let size = libc::winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: it is given two integers of this frame to write to, and a struct to read; the name and the modes are left out.
+    let made = unsafe {
+        libc::openpty(
+            &raw mut seen,
+            &raw mut of_program,
+            ptr::null_mut(),
+            ptr::null(),
+            &raw const size,
+        )
+    };
+    assert_eq!(made, 0, "{}", io::Error::last_os_error());
+    // SAFETY: both have just been opened, and nothing else has them.
+    [seen, of_program].map(|end| unsafe { File::from_raw_fd(end) }).into()
+}
+
+#[test]
+fn the_display_fits_a_terminal_and_nothing_is_left_of_it() {
+    let (server, _) = serve(|_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n")?;
+        stream.write_all(&[b'x'; 1000])?;
+        io::copy(stream, &mut io::sink())?;
+        Ok(false)
+    });
+    let folder = Folder::new();
+    let (mut seen, of_program) = terminal();
+    let mut command = example("coop_download");
+    for number in 0..30 {
+        command.arg(format!(
+            "http://{server}/{}-{number}.png",
+            "a-picture-with-a-long-name".repeat(3)
+        ));
+    }
+    command.args(["--out", "."]).current_dir(folder.path());
+    command.stdout(of_program.try_clone().unwrap()).stderr(of_program);
+    let mut child = command.spawn().expect("a built example");
+    drop(command); // with the program's end, so that reading ends
+
+    let (mut text, mut chunk) = (String::new(), [0; 4096]);
+    let mut interrupted = false;
+    while let Ok(n @ 1..) = seen.read(&mut chunk) {
+        text += &String::from_utf8_lossy(&chunk[..n]);
+        if !interrupted && text.matches("0 of 30 files, 20 more under way").count() >= 2 {
+            let id = child.id().try_into().expect("a process id");
+            // SAFETY: it sends a signal to a process that is not waited for yet.
+            unsafe { libc::kill(id, libc::SIGINT) };
+            interrupted = true;
+        }
+    }
+    assert_eq!(child.wait().expect("it ends").code(), Some(128 + libc::SIGINT), "{text}");
+    for line in text.lines() {
+        let line = line.rsplit("\x1b[J").next().unwrap_or_default();
+        assert!(line.trim_end().chars().count() < 80, "{line}");
+    }
+    let bar = text.lines().find(|line| line.contains("[=====>    ]  50%  1.00 kB")).expect("a bar");
+    assert!(bar.contains("a-picture-with-…") && bar.contains(".png"), "{bar}");
+    let rest = text.rsplit("\x1b[J").next().unwrap_or_default();
+    assert!(!rest.contains("50%") && rest.contains("interrupted (green): 30 of 30"), "{rest}");
 }
 
 #[test]
