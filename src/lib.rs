@@ -59,6 +59,8 @@
 //! | time limit | `y.wait(timeout(d, op))` | `green::timeout(d, \|\| ..)` | `timeout(d, op).await` |
 //! | read a file | `y.wait(offload(\|\| std::fs::read(p)))` | `fs::read(p)` | `offload(\|\| std::fs::read(p)).await` |
 //! | blocking work | `y.wait(offload(f))` | `wait(offload(f))` | `offload(f).await` |
+//! | run a program | `y.wait(command.collecting_output())` | `command.output()` ([`process`]) | `command.collecting_output().await` |
+//! | receive a signal | `y.wait(signals.receiving())` | `signals.recv()` ([`signal`]) | `signals.receiving().await` |
 //! | take a lock | `y.wait(mutex.locking())` | `mutex.lock()` ([`sync`]) | `mutex.locking().await` |
 //! | get a message | `y.wait(receiver.receiving())` | `receiver.recv()` | `receiver.receiving().await` |
 //! | the first of two | `y.wait(select(a, b))` | `wait(select(a, b))` | `select(a, b).await` |
@@ -71,7 +73,7 @@
 //! ```
 //! # use std::{io, io::ErrorKind::WouldBlock, net::SocketAddr, time::Duration};
 //! # use wouldblock::{gather, generator::{self, Generator, Yielder}, green, net::{TcpListener, TcpStream}};
-//! # use wouldblock::{Group, JoinError, Pool, offload, race, Wait};
+//! # use wouldblock::{Group, JoinError, Pool, offload, race, Wait, process::Command, signal::{self, Signals}};
 //! # use wouldblock::{sync::{Either, Mutex, channel, select}, time::{sleep, timeout}};
 //! # const MS: Duration = Duration::from_millis(1);
 //! # fn greeter() -> io::Result<SocketAddr> {
@@ -105,6 +107,9 @@
 //!         assert!(y.wait(timeout(MS, sleep(60_000 * MS))).is_err());
 //!         assert!(y.wait(offload(|| std::fs::read("Cargo.toml"))).is_ok());
 //!         assert_eq!(y.wait(offload(|| 6 * 7)), 42);
+//!         assert!(y.wait(Command::new("true").collecting_output()).unwrap().status.success());
+//!         let mut signals = Signals::new([signal::SIGUSR2]).unwrap();
+//!         assert!(y.wait(timeout(MS, signals.receiving())).is_err());
 //!         let (mutex, (sender, receiver)) = (Mutex::new(6), channel::bounded(1));
 //!         y.wait(sender.sending(*y.wait(mutex.locking()))).unwrap();
 //!         assert_eq!(y.wait(receiver.receiving()), Ok(6));
@@ -130,7 +135,7 @@
 //! ```
 //! # use std::{io, net::SocketAddr, time::Duration};
 //! # use wouldblock::{fs, gather, green, net::{TcpListener, TcpStream}};
-//! # use wouldblock::{Group, JoinError, Pool, offload, race, Wait};
+//! # use wouldblock::{Group, JoinError, Pool, offload, race, Wait, process::Command, signal::{self, Signals}};
 //! # use wouldblock::{sync::{Either, Mutex, channel, select}, time::{sleep, timeout}};
 //! # const MS: Duration = Duration::from_millis(1);
 //! # fn greeter() -> io::Result<SocketAddr> {
@@ -158,6 +163,9 @@
 //!         assert!(green::timeout(MS, || green::sleep(60_000 * MS)).is_err());
 //!         assert!(fs::read("Cargo.toml").is_ok());
 //!         assert_eq!(wait(offload(|| 6 * 7)), 42);
+//!         assert!(Command::new("true").output().unwrap().status.success());
+//!         let mut signals = Signals::new([signal::SIGUSR2]).unwrap();
+//!         assert!(green::timeout(MS, || signals.recv()).is_err());
 //!         let (mutex, (sender, receiver)) = (Mutex::new(6), channel::bounded(1));
 //!         sender.send(*mutex.lock()).unwrap();
 //!         assert_eq!(receiver.recv(), Ok(6));
@@ -186,7 +194,7 @@
 //! ```
 //! # use std::{io, net::SocketAddr, time::Duration};
 //! # use wouldblock::{future, gather, green, net::{TcpListener, TcpStream}};
-//! # use wouldblock::{Group, JoinError, Pool, offload, race, Wait};
+//! # use wouldblock::{Group, JoinError, Pool, offload, race, Wait, process::Command, signal::{self, Signals}};
 //! # use wouldblock::{sync::{Either, Mutex, channel, select}, time::{sleep, timeout}};
 //! # const MS: Duration = Duration::from_millis(1);
 //! # fn greeter() -> io::Result<SocketAddr> {
@@ -214,6 +222,9 @@
 //!         assert!(timeout(MS, sleep(60_000 * MS)).await.is_err());
 //!         assert!(offload(|| std::fs::read("Cargo.toml")).await.is_ok());
 //!         assert_eq!(offload(|| 6 * 7).await, 42);
+//!         assert!(Command::new("true").collecting_output().await.unwrap().status.success());
+//!         let mut signals = Signals::new([signal::SIGUSR2]).unwrap();
+//!         assert!(timeout(MS, signals.receiving()).await.is_err());
 //!         let (mutex, (sender, receiver)) = (Mutex::new(6), channel::bounded(1));
 //!         sender.sending(*mutex.locking().await).await.unwrap();
 //!         assert_eq!(receiver.receiving().await, Ok(6));
@@ -391,6 +402,7 @@ pub mod group;
 #[cfg(feature = "ureq")]
 pub mod http;
 mod inspect;
+pub mod io;
 mod kernel;
 pub mod net;
 pub mod observe {
@@ -400,7 +412,9 @@ pub mod observe {
     pub use crate::kernel::edge::observe::{Actor, EventKind, Observer, Outcome, TaskEvent};
 }
 mod offload;
+pub mod process;
 mod run;
+pub mod signal;
 pub mod sync;
 pub mod task;
 pub mod testing;
