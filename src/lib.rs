@@ -61,6 +61,7 @@
 //! | blocking work | `y.wait(offload(f))` | `wait(offload(f))` | `offload(f).await` |
 //! | run a program | `y.wait(command.collecting_output())` | `command.output()` ([`process`]) | `command.collecting_output().await` |
 //! | receive a signal | `y.wait(signals.receiving())` | `signals.recv()` ([`signal`]) | `signals.receiving().await` |
+//! | a blocking thing of its own thread | `y.wait(database.calling(\|db\| ..))` | `database.with(\|db\| ..)` ([`Blocking`]) | `database.calling(\|db\| ..).await` |
 //! | take a lock | `y.wait(mutex.locking())` | `mutex.lock()` ([`sync`]) | `mutex.locking().await` |
 //! | get a message | `y.wait(receiver.receiving())` | `receiver.recv()` | `receiver.receiving().await` |
 //! | the first of two | `y.wait(select(a, b))` | `wait(select(a, b))` | `select(a, b).await` |
@@ -395,6 +396,7 @@ compile_error!(
     "wouldblock waits for sockets as Unix does (epoll, kqueue); Windows is not supported"
 );
 
+mod blocking;
 mod deadline;
 mod eras;
 pub mod fs;
@@ -421,6 +423,7 @@ pub mod testing;
 pub mod thread;
 pub mod time;
 
+pub use blocking::{Blocking, Calling};
 pub use eras::waited::Waited;
 pub use eras::{future, generator, green};
 #[doc(inline)]

@@ -108,6 +108,7 @@ const READING_ORDER: &[&str] = &[
     "group/mod.rs",
     "offload/pool.rs",
     "offload/mod.rs",
+    "blocking.rs",
     "fs/call.rs",
     "fs/lock.rs",
     "fs/file.rs",
