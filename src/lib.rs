@@ -382,6 +382,9 @@
 //! * `ureq` (default): [`http::agent`](http::agent()), ureq on coroutine sockets.
 //! * `rustls` (default): https for it, by rustls with ring and Mozilla's root certificates.
 //! * `gzip` (default): compressed answers for it.
+//! * `hyper`: hyper's I/O traits, timer and executor, and `wouldblock::hyper::serve` with a graceful stop, for axum too.
+//! * `tokio`: tokio's `AsyncRead` and `AsyncWrite` on streams, pipes and descriptors; no runtime of tokio's.
+//! * `tracing`: spans that follow their task.
 
 #![deny(unreachable_pub)]
 
@@ -396,6 +399,7 @@ compile_error!(
     "wouldblock waits for sockets as Unix does (epoll, kqueue); Windows is not supported"
 );
 
+mod adapt;
 mod blocking;
 mod deadline;
 mod eras;
@@ -423,6 +427,10 @@ pub mod testing;
 pub mod thread;
 pub mod time;
 
+#[cfg(feature = "hyper")]
+pub use adapt::hyper;
+#[cfg(feature = "tracing")]
+pub use adapt::tracing;
 pub use blocking::{Blocking, Calling};
 pub use eras::waited::Waited;
 pub use eras::{future, generator, green};
