@@ -86,6 +86,7 @@ impl Server {
             let made = initdb.output().expect("initdb is installed");
             assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
             command.args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]);
+            command.args(["-c", "log_min_messages=panic"]);
             command.arg("-p").arg(port.to_string()).arg("-D").arg(data).current_dir(folder);
         })
     }
