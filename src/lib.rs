@@ -56,6 +56,7 @@
 //! | sleep | `y.wait(time::sleep(d))` | `green::sleep(d)` | `time::sleep(d).await` |
 //! | connect | `y.wait(TcpStream::connecting(a))` | `TcpStream::connect(a)` | `TcpStream::connecting(a).await` |
 //! | read a socket | `try_read`; `y.wait(s.readable())` on `WouldBlock` | `s.read(buf)` ([`std::io::Read`]) | `s.read(buf).await` ([`futures_io::AsyncRead`]) |
+//! | tick | `y.wait(ticks.ticking())` | `ticks.tick()` ([`time::interval`]) | `ticks.ticking().await` |
 //! | time limit | `y.wait(timeout(d, op))` | `green::timeout(d, \|\| ..)` | `timeout(d, op).await` |
 //! | read a file | `y.wait(offload(\|\| std::fs::read(p)))` | `fs::read(p)` | `offload(\|\| std::fs::read(p)).await` |
 //! | blocking work | `y.wait(offload(f))` | `wait(offload(f))` | `offload(f).await` |
@@ -267,6 +268,13 @@
 //!
 //! That is the whole of it. The source is meant to be read, in this order: `src/kernel/` (its `mod.rs` lists
 //! the files), `run/`, then the three files of `eras/` side by side.
+//!
+//! # With other crates
+//!
+//! Code over [`std::io::Read`] and [`Write`](std::io::Write) on a stream that it is given works as it is, and so does a
+//! future of any library. [`io::Descriptor`] waits for what a C library reads; [`Blocking`] gives a client that blocks a
+//! thread of its own; the features `hyper`, `tokio` and `tracing` are below. The folder `recipes` of the repository has a
+//! table "Can I use …?", from axum and PostgreSQL to tracing, each row with a recipe that is a test.
 //!
 //! # When something goes wrong
 //!

@@ -42,6 +42,16 @@ impl Server {
         })
     }
 
+    /// NATS.
+    pub fn nats() -> Server {
+        Server::start("nats-server", |port, _, command| {
+            command
+                .args(["--addr", "127.0.0.1", "--log", "/dev/null"])
+                .arg("--port")
+                .arg(port.to_string());
+        })
+    }
+
     /// nginx, which passes all requests on to `upstream`.
     pub fn nginx(upstream: SocketAddr) -> Server {
         Server::start("nginx", |port, folder, command| {

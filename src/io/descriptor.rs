@@ -74,7 +74,7 @@ pub struct Descriptor<T: AsRawFd> {
 impl<T: AsRawFd> Descriptor<T> {
     /// Puts the descriptor into non-blocking mode, and its duplicates with it, in other processes too: the operating
     /// system keeps the mode with what the descriptor stands for. (So this is not for standard input, which the shell
-    /// shares: see [`stdin`](super::stdin).)
+    /// shares: see [`stdin`](super::stdin).) It stays in that mode, unless [`into_inner`](Self::into_inner) ends this.
     ///
     /// # Errors
     ///

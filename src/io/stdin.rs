@@ -62,12 +62,14 @@ struct Buffer {
     bytes: Vec<u8>,
     /// The first so many of them hold no end of a line.
     searched: usize,
-    /// Those who wait for a line.
-    waiting: Vec<Waker>,
+    /// Those who wait for a line, each with its number.
+    waiting: Vec<(u64, Waker)>,
+    /// The number of the next.
+    next: u64,
 }
 
 static BUFFER: Mutex<Buffer> =
-    Mutex::new(Buffer { bytes: Vec::new(), searched: 0, waiting: Vec::new() });
+    Mutex::new(Buffer { bytes: Vec::new(), searched: 0, waiting: Vec::new(), next: 0 });
 
 fn buffer() -> MutexGuard<'static, Buffer> {
     BUFFER.lock().unwrap_or_else(PoisonError::into_inner)
@@ -112,7 +114,7 @@ fn take_line() -> io::Result<Vec<u8>> {
             // that could take it.
             let waiting = mem::take(&mut buffer.waiting);
             drop(buffer);
-            waiting.into_iter().for_each(Waker::wake);
+            waiting.into_iter().for_each(|(_, waker)| waker.wake());
             return Ok(line);
         }
         match read_now(&mut chunk)? {
@@ -181,7 +183,10 @@ impl Stdin {
         &self,
         text: &'a mut String,
     ) -> impl Future<Output = io::Result<usize>> + Unpin + use<'a> {
-        ReadingLine { text, ready: INNER.ready(Direction::Read) }
+        let mut buffer = buffer();
+        let number = buffer.next;
+        buffer.next += 1;
+        ReadingLine { text, number, ready: INNER.ready(Direction::Read) }
     }
 
     /// The lines, without their ends: [`read_line`](Self::read_line) as an iterator.
@@ -196,6 +201,8 @@ impl Stdin {
 
 struct ReadingLine<'a> {
     text: &'a mut String,
+    /// Names its waker in the buffer.
+    number: u64,
     ready: Readiness<'static>,
 }
 
@@ -210,14 +217,34 @@ impl Future for ReadingLine<'_> {
                 Err(e) if would_block(&e) => {}
                 line => return Poll::Ready(append(line?, this.text)),
             }
-            {
+            let waker = cx.waker().clone();
+            let before = this.leave();
+            let has_line = {
                 let mut buffer = buffer();
-                if !buffer.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-                    buffer.waiting.push(cx.waker().clone());
-                }
+                buffer.waiting.push((this.number, waker));
+                buffer.bytes.contains(&b'\n')
+            };
+            drop(before); // A waker is code of the user's, perhaps: the lock is not held.
+            if has_line {
+                continue; // A task of another thread has left it there meanwhile.
             }
             ready!(Pin::new(&mut this.ready).poll(cx))?;
         }
+    }
+}
+
+impl ReadingLine<'_> {
+    /// Takes its waker out of the buffer.
+    fn leave(&self) -> Option<(u64, Waker)> {
+        let mut buffer = buffer();
+        let at = buffer.waiting.iter().position(|&(number, _)| number == self.number)?;
+        Some(buffer.waiting.remove(at))
+    }
+}
+
+impl Drop for ReadingLine<'_> {
+    fn drop(&mut self) {
+        drop(self.leave());
     }
 }
 
