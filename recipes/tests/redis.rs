@@ -190,6 +190,8 @@ fn a_queue_of_jobs_loses_none_when_the_server_is_killed() {
         while done.borrow().len() < 200 {
             green::sleep(Duration::from_millis(1));
         }
-        workers.iter().for_each(|worker| worker.cancel());
+        for worker in workers {
+            worker.cancel();
+        }
     });
 }

@@ -1,15 +1,15 @@
 //! tokio's I/O traits on streams, pipes and other descriptors: for libraries that want `tokio::io::{AsyncRead,
 //! AsyncWrite}`, in tasks of this crate. No runtime of tokio's is needed.
 
+use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::io::Descriptor;
+use crate::io::{Descriptor, PipeReader, PipeWriter};
 use crate::kernel::wait;
 use crate::net::TcpStream;
 use crate::net::unix::UnixStream;
@@ -66,40 +66,45 @@ macro_rules! streams {
 
 streams!(TcpStream, UnixStream);
 
-impl<T: AsRawFd> AsyncRead for Descriptor<T>
-where
-    for<'a> &'a T: Read,
-{
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let unfilled = buf.initialize_unfilled();
-        let n = ready!(self.poll_read_with(cx, |mut io| io.read(unfilled)))?;
-        buf.advance(n);
-        Poll::Ready(Ok(()))
-    }
+macro_rules! reads {
+    ($($Self:ty),*) => {$(
+        impl AsyncRead for $Self {
+            fn poll_read(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
+                let unfilled = buf.initialize_unfilled();
+                let n = ready!(self.poll_read_with(cx, |mut io| io.read(unfilled)))?;
+                buf.advance(n);
+                Poll::Ready(Ok(()))
+            }
+        }
+    )*};
 }
 
-/// Shutting it down only flushes it: the descriptor is closed when this is dropped.
-impl<T: AsRawFd> AsyncWrite for Descriptor<T>
-where
-    for<'a> &'a T: Write,
-{
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_write_with(cx, |mut io| io.write(buf))
-    }
+macro_rules! writes {
+    ($($Self:ty),*) => {$(
+        /// Shutting it down only flushes it: the descriptor is closed when this is dropped.
+        impl AsyncWrite for $Self {
+            fn poll_write(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                self.poll_write_with(cx, |mut io| io.write(buf))
+            }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_write_with(cx, |mut io| io.flush())
-    }
+            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                self.poll_write_with(cx, |mut io| io.flush())
+            }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        AsyncWrite::poll_flush(self, cx)
-    }
+            fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                AsyncWrite::poll_flush(self, cx)
+            }
+        }
+    )*};
 }
+
+reads!(PipeReader, Descriptor<File>);
+writes!(PipeWriter, Descriptor<File>);

@@ -1,6 +1,7 @@
 //! Any descriptor that the operating system can watch: readiness, and calls that are tried again, in three eras.
 
 use std::fmt;
+use std::fs::File;
 use std::future::Future;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -11,7 +12,6 @@ use std::task::{Context, Poll};
 use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::kernel::reactor::Direction;
-use crate::kernel::wait;
 use crate::net::Readiness;
 use crate::net::inner::Inner;
 
@@ -19,7 +19,8 @@ use crate::net::inner::Inner;
 /// or the connection of a C library. (tokio's `AsyncFd`, gevent's `wait_read`, asyncio's `add_reader`.)
 ///
 /// `T` owns the descriptor, or names it. A call on `T` that fails as `WouldBlock` is made again when the descriptor is
-/// ready. Where `&T` is [`Read`] or [`Write`], so is this, and `AsyncRead` or `AsyncWrite` with it.
+/// ready. Of std's pipes and of a [`File`] (a FIFO, a terminal, a serial line), this is `Read`, `Write`, `AsyncRead` and
+/// `AsyncWrite`, as they are.
 ///
 /// ```
 /// use std::io::{Read, Write};
@@ -74,7 +75,7 @@ pub struct Descriptor<T: AsRawFd> {
 impl<T: AsRawFd> Descriptor<T> {
     /// Puts the descriptor into non-blocking mode, and its duplicates with it, in other processes too: the operating
     /// system keeps the mode with what the descriptor stands for. (So this is not for standard input, which the shell
-    /// shares: see [`stdin`](super::stdin).) It stays in that mode, unless [`into_inner`](Self::into_inner) ends this.
+    /// shares: see [`Stdin`](super::Stdin).) It stays in that mode, unless [`into_inner`](Self::into_inner) ends this.
     ///
     /// # Errors
     ///
@@ -203,28 +204,37 @@ with! {
     Write, writable, "writes": write_with, try_write_with, writing_with, poll_write_with;
 }
 
-/// The traits of streams of bytes, for a type and for references to it.
-macro_rules! streams {
+/// The traits of streams of bytes, for a type and for references to it. (For named types: an impl for each `T` of which
+/// `&T` is `Read` would have the compiler look for ever in code that is generic over `&S: Read`.)
+macro_rules! reads {
     ($($Self:ty),*) => {$(
         /// # Cancellation
         ///
         /// A read takes bytes and gives them, or takes none.
-        impl<T: AsRawFd> Read for $Self
-        where
-            for<'a> &'a T: Read,
-        {
+        impl Read for $Self {
             fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
                 self.read_with(|mut io| io.read(buf))
             }
         }
 
+        impl AsyncRead for $Self {
+            fn poll_read(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &mut [u8],
+            ) -> Poll<io::Result<usize>> {
+                self.poll_read_with(cx, |mut io| io.read(buf))
+            }
+        }
+    )*};
+}
+
+macro_rules! writes {
+    ($($Self:ty),*) => {$(
         /// # Cancellation
         ///
         /// Nothing is written by a call that has waited.
-        impl<T: AsRawFd> Write for $Self
-        where
-            for<'a> &'a T: Write,
-        {
+        impl Write for $Self {
             fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
                 self.write_with(|mut io| io.write(buf))
             }
@@ -234,24 +244,8 @@ macro_rules! streams {
             }
         }
 
-        impl<T: AsRawFd> AsyncRead for $Self
-        where
-            for<'a> &'a T: Read,
-        {
-            fn poll_read(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                buf: &mut [u8],
-            ) -> Poll<io::Result<usize>> {
-                self.poll_read_with(cx, |mut io| io.read(buf))
-            }
-        }
-
         /// Closing it only flushes it: the descriptor is closed when this is dropped.
-        impl<T: AsRawFd> AsyncWrite for $Self
-        where
-            for<'a> &'a T: Write,
-        {
+        impl AsyncWrite for $Self {
             fn poll_write(
                 self: Pin<&mut Self>,
                 cx: &mut Context<'_>,
@@ -265,13 +259,16 @@ macro_rules! streams {
             }
 
             fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                wait::poll_within_budget(cx, |cx| self.poll_flush(cx))
+                self.poll_flush(cx)
             }
         }
     )*};
 }
 
-streams!(Descriptor<T>, &Descriptor<T>);
+reads!(Descriptor<io::PipeReader>, &Descriptor<io::PipeReader>);
+reads!(Descriptor<File>, &Descriptor<File>);
+writes!(Descriptor<io::PipeWriter>, &Descriptor<io::PipeWriter>);
+writes!(Descriptor<File>, &Descriptor<File>);
 
 impl<T: AsRawFd + AsFd> AsFd for Descriptor<T> {
     fn as_fd(&self) -> BorrowedFd<'_> {
