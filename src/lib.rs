@@ -60,9 +60,13 @@
 //! | sleep | `y.wait(time::sleeping(d))` | `green::sleep(d)` | `time::sleeping(d).await` |
 //! | connect | `y.wait(TcpStream::connecting(a))` | `TcpStream::connect(a)` | `TcpStream::connecting(a).await` |
 //! | read a socket | `try_read`; `y.wait(s.readable())` on `WouldBlock` | `s.read(buf)` ([`std::io::Read`]) | `s.read(buf).await` ([`futures_io::AsyncRead`]) |
+//! | tick | `y.wait(ticks.ticking())` | `ticks.tick()` ([`time::interval`]) | `ticks.ticking().await` |
 //! | time limit | `y.wait(timeout(d, op))` | `green::timeout(d, \|\| ..)` | `timeout(d, op).await` |
 //! | read a file | `y.wait(offload(\|\| std::fs::read(p)))` | `fs::read(p)` | `offload(\|\| std::fs::read(p)).await` |
 //! | blocking work | `y.wait(offload(f))` | `wait(offload(f))` | `offload(f).await` |
+//! | run a program | `y.wait(command.collecting_output())` | `command.output()` ([`process`]) | `command.collecting_output().await` |
+//! | receive a signal | `y.wait(signals.receiving())` | `signals.recv()` ([`signal`]) | `signals.receiving().await` |
+//! | a blocking thing of its own thread | `y.wait(database.calling(\|db\| ..))` | `database.with(\|db\| ..)` ([`Blocking`]) | `database.calling(\|db\| ..).await` |
 //! | take a lock | `y.wait(mutex.locking())` | `mutex.lock()` ([`sync`]) | `mutex.locking().await` |
 //! | get a message | `y.wait(receiver.receiving())` | `receiver.recv()` | `receiver.receiving().await` |
 //! | the first of two | `y.wait(select(a, b))` | `wait(select(a, b))` | `select(a, b).await` |
@@ -77,7 +81,7 @@
 //! ```
 //! # use std::{io, io::ErrorKind::WouldBlock, net::SocketAddr, time::Duration};
 //! # use wouldblock::{generator::{self, Generator, Yielder}, green, group::gather, net::{TcpListener, TcpStream}};
-//! # use wouldblock::{JoinError, Wait, group::{Group, Pool, race}, offload};
+//! # use wouldblock::{JoinError, Wait, group::{Group, Pool, race}, offload, process::Command, signal::{self, Signals}};
 //! # use wouldblock::{op::{Either, join, select, select_all, timeout}, sync::{Mutex, channel}, time::sleeping};
 //! # const MS: Duration = Duration::from_millis(1);
 //! # fn greeter() -> io::Result<SocketAddr> {
@@ -111,6 +115,9 @@
 //!         assert!(y.wait(timeout(MS, sleeping(60_000 * MS))).is_err());
 //!         assert!(y.wait(offload(|| std::fs::read("Cargo.toml"))).is_ok());
 //!         assert_eq!(y.wait(offload(|| 6 * 7)), 42);
+//!         assert!(y.wait(Command::new("true").collecting_output()).unwrap().status.success());
+//!         let mut signals = Signals::new([signal::SIGUSR2]).unwrap();
+//!         assert!(y.wait(timeout(MS, signals.receiving())).is_err());
 //!         let (mutex, (sender, receiver)) = (Mutex::new(6), channel::bounded(1));
 //!         y.wait(sender.sending(*y.wait(mutex.locking()))).unwrap();
 //!         assert_eq!(y.wait(receiver.receiving()), Ok(6));
@@ -138,7 +145,7 @@
 //! ```
 //! # use std::{io, net::SocketAddr, time::Duration};
 //! # use wouldblock::{fs, green, group::gather, net::{TcpListener, TcpStream}};
-//! # use wouldblock::{JoinError, Wait, group::{Group, Pool, race}, offload};
+//! # use wouldblock::{JoinError, Wait, group::{Group, Pool, race}, offload, process::Command, signal::{self, Signals}};
 //! # use wouldblock::{op::{Either, join, select, select_all, timeout}, sync::{Mutex, channel}, time::sleeping};
 //! # const MS: Duration = Duration::from_millis(1);
 //! # fn greeter() -> io::Result<SocketAddr> {
@@ -166,6 +173,9 @@
 //!         assert!(green::timeout(MS, || green::sleep(60_000 * MS)).is_err());
 //!         assert!(fs::read("Cargo.toml").is_ok());
 //!         assert_eq!(wait(offload(|| 6 * 7)), 42);
+//!         assert!(Command::new("true").output().unwrap().status.success());
+//!         let mut signals = Signals::new([signal::SIGUSR2]).unwrap();
+//!         assert!(green::timeout(MS, || signals.recv()).is_err());
 //!         let (mutex, (sender, receiver)) = (Mutex::new(6), channel::bounded(1));
 //!         sender.send(*mutex.lock()).unwrap();
 //!         assert_eq!(receiver.recv(), Ok(6));
@@ -196,7 +206,7 @@
 //! ```
 //! # use std::{io, net::SocketAddr, time::Duration};
 //! # use wouldblock::{future, green, group::gather, net::{TcpListener, TcpStream}};
-//! # use wouldblock::{JoinError, Wait, group::{Group, Pool, race}, offload};
+//! # use wouldblock::{JoinError, Wait, group::{Group, Pool, race}, offload, process::Command, signal::{self, Signals}};
 //! # use wouldblock::{op::{Either, join, select, select_all, timeout}, sync::{Mutex, channel}, time::sleeping};
 //! # const MS: Duration = Duration::from_millis(1);
 //! # fn greeter() -> io::Result<SocketAddr> {
@@ -224,6 +234,9 @@
 //!         assert!(timeout(MS, sleeping(60_000 * MS)).await.is_err());
 //!         assert!(offload(|| std::fs::read("Cargo.toml")).await.is_ok());
 //!         assert_eq!(offload(|| 6 * 7).await, 42);
+//!         assert!(Command::new("true").collecting_output().await.unwrap().status.success());
+//!         let mut signals = Signals::new([signal::SIGUSR2]).unwrap();
+//!         assert!(timeout(MS, signals.receiving()).await.is_err());
 //!         let (mutex, (sender, receiver)) = (Mutex::new(6), channel::bounded(1));
 //!         sender.sending(*mutex.locking().await).await.unwrap();
 //!         assert_eq!(receiver.receiving().await, Ok(6));
@@ -311,6 +324,13 @@
 //! That is the whole of it. [The guide](guide) tells it in eleven chapters, from `yield` on, with a program under each claim.
 //! The source is meant to be read, in this order: `src/kernel/` (its `mod.rs` lists
 //! the files), `run/`, then the three files of `eras/` side by side.
+//!
+//! # With other crates
+//!
+//! Code over [`std::io::Read`] and [`Write`](std::io::Write) on a stream that it is given works as it is, and so does a
+//! future of any library. [`io::Descriptor`] waits for what a C library reads; [`Blocking`] gives a client that blocks a
+//! thread of its own; the features `hyper`, `tokio` and `tracing` are below. The folder `recipes` of the repository has a
+//! table "Can I use …?", from axum and PostgreSQL to tracing, each row with a recipe that is a test.
 //!
 //! # When something goes wrong
 //!
@@ -426,6 +446,9 @@
 //! * `ureq` (default): [`http::agent`](http::agent()), ureq on coroutine sockets.
 //! * `rustls` (default): https for it, by rustls with ring and Mozilla's root certificates.
 //! * `gzip` (default): compressed answers for it.
+//! * `hyper`: hyper's I/O traits, timer and executor, and `wouldblock::hyper::serve` with a graceful stop, for axum too.
+//! * `tokio`: tokio's `AsyncRead` and `AsyncWrite` on streams, pipes and descriptors; no runtime of tokio's.
+//! * `tracing`: spans that follow their task.
 
 #![deny(unreachable_pub)]
 
@@ -440,6 +463,8 @@ compile_error!(
     "wouldblock waits for sockets as Unix does (epoll, kqueue); Windows is not supported"
 );
 
+mod adapt;
+mod blocking;
 mod deadline;
 mod eras;
 pub mod fs;
@@ -449,6 +474,7 @@ pub mod guide;
 #[cfg(feature = "ureq")]
 pub mod http;
 mod inspect;
+pub mod io;
 mod kernel;
 pub mod net;
 pub mod observe {
@@ -459,13 +485,20 @@ pub mod observe {
 }
 mod offload;
 pub mod op;
+pub mod process;
 mod run;
+pub mod signal;
 pub mod sync;
 pub mod task;
 pub mod testing;
 pub mod thread;
 pub mod time;
 
+#[cfg(feature = "hyper")]
+pub use adapt::hyper;
+#[cfg(feature = "tracing")]
+pub use adapt::tracing;
+pub use blocking::{Blocking, Calling};
 pub use eras::waited::Waited;
 pub use eras::{future, generator, green};
 pub use inspect::deadlock::{Deadlock, TaskState};

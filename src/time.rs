@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use crate::kernel::door;
 use crate::kernel::edge::entered;
 use crate::kernel::edge::registration::Registration;
 use crate::kernel::scheduler::Scheduler;
@@ -104,6 +105,71 @@ impl Future for Sleeping {
             }
             Poll::Pending
         })
+    }
+}
+
+/// Ticks: one each `period`, the first one period from now.
+///
+/// ```
+/// use std::time::Duration;
+/// use wouldblock::{Builder, time};
+///
+/// Builder::new().virtual_clock().run(|| {
+///     let start = time::now();
+///     let mut ticks = time::interval(Duration::from_secs(60));
+///     for n in 1..=3 {
+///         assert_eq!(ticks.tick(), start + n * Duration::from_secs(60));
+///     }
+/// });
+/// ```
+///
+/// Work between two ticks does not shift the later ones. Where it takes longer than a period, the ticks that have passed
+/// meanwhile come as one. (Go's `Ticker`.)
+///
+/// # Panics
+///
+/// A period of zero.
+#[track_caller]
+pub fn interval(period: Duration) -> Interval {
+    assert!(!period.is_zero(), "an interval of zero: to give the others a turn, use `yield_now`");
+    Interval { period, next: now().checked_add(period) }
+}
+
+/// See [`interval`].
+#[derive(Clone, Copy, Debug)]
+pub struct Interval {
+    period: Duration,
+    /// `None`: so far in the future that the clock cannot represent it.
+    next: Option<Instant>,
+}
+
+impl Interval {
+    /// Waits for the next tick, and returns the time at which it was due.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a task.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost: the next wait is for the same tick.
+    #[track_caller]
+    pub fn tick(&mut self) -> Instant {
+        door::wait(self.ticking())
+    }
+
+    /// [`tick`](Interval::tick) as an operation: `y.wait(..)` or `.await` it.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost: the next wait is for the same tick.
+    pub async fn ticking(&mut self) -> Instant {
+        Sleeping::until(self.next).await;
+        let due = self.next.expect("a sleep without an end does not end");
+        let missed = now().saturating_duration_since(due).as_nanos() / self.period.as_nanos();
+        let periods = u32::try_from(missed).unwrap_or(u32::MAX).saturating_add(1);
+        self.next = self.period.checked_mul(periods).and_then(|later| due.checked_add(later));
+        due
     }
 }
 

@@ -25,7 +25,7 @@ use crate::time;
 
 /// A socket of std's in the kernel's non-blocking mode, with the modes of the green era.
 #[derive(Debug)]
-pub(super) struct Inner<S: AsRawFd> {
+pub(crate) struct Inner<S: AsRawFd> {
     socket: Socket<S>,
     modes: Arc<Modes>,
 }
@@ -38,7 +38,7 @@ struct Modes {
 
 impl<S: AsRawFd> Inner<S> {
     /// `std` must be in non-blocking mode.
-    pub(super) fn new(std: S) -> Inner<S> {
+    pub(crate) fn new(std: S) -> Inner<S> {
         Inner { socket: Socket::new(std), modes: Arc::default() }
     }
 
@@ -55,7 +55,7 @@ impl<S: AsRawFd> Inner<S> {
         }
     }
 
-    pub(super) fn std(&self) -> &S {
+    pub(crate) fn std(&self) -> &S {
         self.socket.io()
     }
 
@@ -70,7 +70,7 @@ impl<S: AsRawFd> Inner<S> {
     }
 
     /// Still in non-blocking mode.
-    pub(super) fn into_std(self) -> S {
+    pub(crate) fn into_std(self) -> S {
         self.socket.into_io()
     }
 
@@ -86,12 +86,12 @@ impl<S: AsRawFd> Inner<S> {
         &self.modes.limits[direction as usize]
     }
 
-    pub(super) fn ready(&self, direction: Direction) -> Readiness<'_> {
+    pub(crate) fn ready(&self, direction: Direction) -> Readiness<'_> {
         self.socket.ready(direction)
     }
 
     /// The generator era's: once, now or not at all.
-    pub(super) fn attempt<R>(
+    pub(crate) fn attempt<R>(
         &self,
         direction: Direction,
         call: impl FnMut(&S) -> io::Result<R>,
@@ -101,7 +101,7 @@ impl<S: AsRawFd> Inner<S> {
 
     /// The green era's: until it is done, in the modes of the socket.
     #[inline]
-    pub(super) fn green<R>(
+    pub(crate) fn green<R>(
         &self,
         direction: Direction,
         mut call: impl FnMut(&S) -> io::Result<R>,
@@ -151,7 +151,7 @@ impl<S: AsRawFd> Inner<S> {
     }
 
     /// The async era's: done, or `cx` is woken when it is worth another try.
-    pub(super) fn poll<R>(
+    pub(crate) fn poll<R>(
         &self,
         cx: &Context<'_>,
         direction: Direction,
@@ -161,7 +161,7 @@ impl<S: AsRawFd> Inner<S> {
     }
 
     /// The operation of making a call: for the generator era and the async one.
-    pub(super) fn operation<C, R>(&self, direction: Direction, call: C) -> Operation<'_, S, C>
+    pub(crate) fn operation<C, R>(&self, direction: Direction, call: C) -> Operation<'_, S, C>
     where
         C: FnMut(&S) -> io::Result<R>,
     {
@@ -171,7 +171,7 @@ impl<S: AsRawFd> Inner<S> {
 
 /// See [`Inner::operation`].
 #[must_use = "an operation does nothing until it is waited for"]
-pub(super) struct Operation<'a, S: AsRawFd, C> {
+pub(crate) struct Operation<'a, S: AsRawFd, C> {
     inner: &'a Inner<S>,
     direction: Direction,
     ready: Readiness<'a>,
@@ -198,7 +198,7 @@ where
     }
 }
 
-pub(super) fn would_block(error: &io::Error) -> bool {
+pub(crate) fn would_block(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
 }
 
@@ -230,7 +230,7 @@ impl TimeLimit {
 /// The pauses between tries at something that no event announces: 1 ms, 2, 4, .. and then 100 ms each. So it is met
 /// soon if it comes soon, late by a tenth of a second at most, and the waiting costs nothing to speak of.
 #[derive(Debug)]
-pub(super) struct Pauses {
+pub(crate) struct Pauses {
     next: Duration,
 }
 
@@ -238,11 +238,11 @@ impl Pauses {
     const FIRST: Duration = Duration::from_millis(1);
     const LONGEST: Duration = Duration::from_millis(100);
 
-    pub(super) fn new() -> Pauses {
+    pub(crate) fn new() -> Pauses {
         Pauses { next: Pauses::FIRST }
     }
 
-    pub(super) fn next(&mut self) -> Duration {
+    pub(crate) fn next(&mut self) -> Duration {
         let pause = self.next;
         self.next = (2 * pause).min(Pauses::LONGEST);
         pause
@@ -279,7 +279,7 @@ pub(super) fn pause(duration: Duration) -> io::Result<()> {
 /// # Errors
 ///
 /// The deadline has passed.
-pub(super) fn pausing(duration: Duration) -> io::Result<time::Sleeping> {
+pub(crate) fn pausing(duration: Duration) -> io::Result<time::Sleeping> {
     Ok(time::sleeping(until_deadline(duration)?))
 }
 

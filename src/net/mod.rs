@@ -45,7 +45,7 @@
 pub(crate) mod addr;
 mod connect;
 mod datagram;
-mod inner;
+pub(crate) mod inner;
 mod listener;
 mod socket;
 mod stream;

@@ -24,8 +24,8 @@ use crate::kernel::edge::foreign::ForeignWaker;
 use crate::kernel::edge::waker::Outside;
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::wait::{self, Wait};
-pub(crate) use pool::Pool;
-use pool::{Ticket, contained};
+use pool::Ticket;
+pub(crate) use pool::{Pool, contained};
 
 mod pool;
 
@@ -166,9 +166,9 @@ struct Begun<T> {
 }
 
 /// Where the work leaves its result. Nothing of the user's runs under its lock.
-struct Slot<T>(Mutex<State<T>>);
+pub(crate) struct Slot<T>(pub(crate) Mutex<State<T>>);
 
-enum State<T> {
+pub(crate) enum State<T> {
     /// There is no result yet. The operation has perhaps been polled.
     UnderWay(Option<Awaited>),
     Done(thread::Result<T>),
@@ -178,9 +178,9 @@ enum State<T> {
 
 /// What the work wakes. While it is kept in the slot, a look for a deadlock and a virtual clock know that a
 /// wake will come.
-struct Awaited {
-    waker: ForeignWaker,
-    outside: Option<Outside>,
+pub(crate) struct Awaited {
+    pub(crate) waker: ForeignWaker,
+    pub(crate) outside: Option<Outside>,
 }
 
 impl<T> Future for Offload<T> {
@@ -212,7 +212,7 @@ impl<T> Future for Offload<T> {
 
 impl<T> Slot<T> {
     /// Takes the result, or has `awaited` woken when it is there.
-    fn take(&self, awaited: Awaited, site: &Location<'_>) -> Option<thread::Result<T>> {
+    pub(crate) fn take(&self, awaited: Awaited, site: &Location<'_>) -> Option<thread::Result<T>> {
         let mut state = self.lock();
         if let State::UnderWay(before) = &mut *state {
             let before = before.replace(awaited);
@@ -231,7 +231,7 @@ impl<T> Slot<T> {
     }
 
     /// Called once, on the thread of the work.
-    fn fill(&self, result: thread::Result<T>) {
+    pub(crate) fn fill(&self, result: thread::Result<T>) {
         let mut state = self.lock();
         let State::UnderWay(awaited) = &mut *state else {
             drop(state);
@@ -247,7 +247,7 @@ impl<T> Slot<T> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -222,7 +222,7 @@ fn explain(error: io::Error) -> io::Error {
 }
 
 /// Runs code of the user's whose panic goes to no caller. The panic hook has reported it.
-pub(super) fn contained(code: impl FnOnce()) {
+pub(crate) fn contained(code: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(code)) {
         // Its destructor may panic too. The payload of that panic is leaked, so that this ends.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(payload))).map_err(mem::forget);

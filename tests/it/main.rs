@@ -7,6 +7,7 @@
 mod util;
 
 mod auto_traits;
+mod blocking;
 mod cancel;
 mod deadline;
 mod deadlock;
@@ -19,6 +20,8 @@ mod handle;
 #[cfg(feature = "ureq")]
 mod http;
 mod interop;
+mod interval;
+mod io;
 mod like_std;
 mod observe;
 mod offload;
@@ -29,9 +32,11 @@ mod patience;
 mod pool;
 mod port;
 mod preludes;
+mod process;
 mod scheduling;
 mod scope;
 mod scope_eras;
+mod signal;
 mod soundness;
 mod stacks;
 mod std_names;

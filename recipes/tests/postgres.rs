@@ -1,0 +1,110 @@
+//! PostgreSQL: tokio-postgres on a stream of this crate, without tokio's runtime; one connection for many greenlets, whose
+//! queries it pipelines; transactions, LISTEN, a limit on a query, and a killed server.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use recipes::Server;
+use tokio_postgres::{AsyncMessage, Client, Config, Error, NoTls};
+use wouldblock::green::wait;
+use wouldblock::net::TcpStream;
+use wouldblock::op::timeout;
+use wouldblock::sync::channel;
+use wouldblock::{future, green, group::gather};
+
+/// Connects. What the server sends of its own accord, such as a NOTIFY, goes to `notes`.
+async fn connect(server: SocketAddr, notes: channel::Sender<String>) -> io::Result<Client> {
+    let stream = TcpStream::connecting(server).await?;
+    stream.set_nodelay(true)?;
+    let mut config = Config::new();
+    config.user("postgres").dbname("postgres");
+    let (client, mut connection) =
+        config.connect_raw(stream, NoTls).await.map_err(io::Error::other)?;
+    // The connection is driven by a task of its own, which ends with the client or with the connection.
+    drop(future::spawn(async move {
+        while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
+            if let AsyncMessage::Notification(note) = message {
+                let _ = notes.sending(note.payload().to_owned()).await;
+            }
+        }
+    }));
+    Ok(client)
+}
+
+/// Moves money from one account to another, or does nothing.
+fn transfer(client: &mut Client, from: i32, to: i32, amount: i64) -> Result<(), Error> {
+    const MOVE: &str = "update accounts set balance = balance + $1 where id = $2";
+    let transaction = wait(client.transaction())?;
+    wait(transaction.execute(MOVE, &[&-amount, &from]))?;
+    wait(transaction.execute(MOVE, &[&amount, &to]))?;
+    wait(transaction.commit())
+    // Where this unwinds or returns before, the transaction is rolled back.
+}
+
+fn balance(client: &Client, id: i32) -> i64 {
+    wait(client.query_one("select balance from accounts where id = $1", &[&id])).unwrap().get(0)
+}
+
+/// A server that listens may still refuse while it starts or recovers.
+fn connect_when_ready(server: SocketAddr, notes: &channel::Sender<String>) -> Client {
+    loop {
+        match wait(connect(server, notes.clone())) {
+            Ok(client) => return client,
+            Err(_) => green::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
+#[test]
+fn queries_transactions_listen_and_a_killed_server() {
+    recipes::run(|| {
+        let mut server = Server::postgres();
+        let (sender, notes) = channel::unbounded();
+        let mut client = connect_when_ready(server.address, &sender);
+        let schema =
+            "create table accounts (id int primary key, balance bigint check (balance >= 0));
+                      insert into accounts values (1, 100), (2, 0); listen done";
+        wait(client.batch_execute(schema)).unwrap();
+        transfer(&mut client, 1, 2, 30).unwrap();
+        assert!(transfer(&mut client, 1, 2, 1000).is_err(), "the check refuses it");
+        assert_eq!((balance(&client, 1), balance(&client, 2)), (70, 30));
+
+        // A limit: the query is cancelled on the server too, and the connection stays of use.
+        let slow =
+            wait(timeout(Duration::from_millis(20), client.batch_execute("select pg_sleep(60)")));
+        assert!(slow.is_err());
+        let token = client.cancel_token();
+        let stream = TcpStream::connect(server.address).unwrap();
+        wait(token.cancel_query_raw(stream, NoTls)).unwrap();
+
+        // Many greenlets, one connection.
+        let client = Rc::new(client);
+        let tasks = (0..100_i32).map(|n| {
+            let client = client.clone();
+            green::spawn(move || -> i32 {
+                wait(client.query_one("select $1::int * 2", &[&n])).unwrap().get(0)
+            })
+        });
+        for (n, double) in (0..).zip(wait(gather(tasks))) {
+            assert_eq!(double.unwrap(), 2 * n);
+        }
+        wait(client.batch_execute("notify done, 'all of it'")).unwrap();
+        assert_eq!(notes.recv().unwrap(), "all of it");
+
+        // The server is killed in the middle of a query: an error, and what was committed is there afterwards.
+        let query = green::spawn({
+            let client = client.clone();
+            move || wait(client.batch_execute("select pg_sleep(60)")).map_err(|e| e.is_closed())
+        });
+        green::yield_now();
+        server.kill();
+        assert_eq!(query.join().unwrap(), Err(true));
+        drop(client);
+        while !server.restart() {} // Its children of before may not have ended yet.
+        let client = connect_when_ready(server.address, &sender);
+        assert_eq!((balance(&client, 1), balance(&client, 2)), (70, 30));
+    });
+}

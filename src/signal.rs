@@ -1,0 +1,322 @@
+//! Signals of the operating system, as messages that a task receives.
+//!
+//! | | generator | green | future |
+//! |---|---|---|---|
+//! | the next signal | `y.wait(s.receiving())` | `s.recv()` | `s.receiving().await` |
+//!
+//! A server that ends at Ctrl-C, or when it is asked to by `kill`:
+//!
+//! ```no_run
+//! use std::io;
+//! use wouldblock::signal::{SIGINT, SIGTERM, Signals};
+//! use wouldblock::{green, net::TcpListener};
+//!
+//! # fn main() -> io::Result<()> {
+//! wouldblock::run(|| {
+//!     let mut signals = Signals::new([SIGINT, SIGTERM])?;
+//!     let listener = TcpListener::bind("127.0.0.1:8080")?;
+//!     green::spawn(move || {
+//!         for stream in listener.incoming().flatten() {
+//!             green::spawn(move || io::copy(&mut &stream, &mut &stream));
+//!         }
+//!     });
+//!     let signal = signals.recv()?; // suspends the root; what is left when that returns is cancelled
+//!     println!("signal {signal}: goodbye");
+//!     Ok(())
+//! })
+//! # }
+//! ```
+//!
+//! # What the handler does
+//!
+//! It marks the signal, and writes a byte to a pipe that the task waits for; then it calls the handler that was there
+//! before, if there was one. A default that would end the process is not carried out as long as a [`Signals`] takes the
+//! signal. With the last of them, what was there before is put back: so a second Ctrl-C ends a program that has taken
+//! the first by [`ctrl_c`] and does not end.
+//!
+//! Of signals that come faster than they are received, several of one kind may become one, as the operating system itself
+//! has it. A child process begins with the defaults.
+
+use std::fmt;
+use std::future::Future;
+use std::io::{self, PipeReader, Read};
+use std::os::fd::AsRawFd;
+use std::ptr;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use libc::{c_int, c_void, siginfo_t};
+
+use crate::io::Descriptor;
+use crate::kernel::edge::signal::{current, errno, hand_on, install, set_errno};
+
+pub use libc::{
+    SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2,
+    SIGWINCH,
+};
+
+/// A set of signals that a task receives.
+///
+/// Each `Signals` gets each signal of its set: several may take the same, also on several threads. A signal that has
+/// come since it was made is not lost, whether or not a task waits then. Dropped, it takes no more: see the
+/// [module](self).
+///
+/// # Cancellation
+///
+/// Nothing is lost: a signal stays until it is received.
+pub struct Signals {
+    place: &'static Place,
+}
+
+/// Where the handler leaves signals. There are as many as there were `Signals` at a time: they are never freed, so that
+/// a handler may look at them at any moment, and used again.
+struct Place {
+    taken: AtomicBool,
+    /// The set: a bit for each.
+    wanted: AtomicU64,
+    arrived: AtomicU64,
+    reader: Descriptor<PipeReader>,
+    writer: Descriptor<io::PipeWriter>,
+    next: *const Place,
+}
+
+// SAFETY: `next` points to a `Place`, which is never changed but through atomics, nor freed.
+unsafe impl Send for Place {}
+// SAFETY: as above.
+unsafe impl Sync for Place {}
+
+/// The first place.
+static FIRST: AtomicPtr<Place> = AtomicPtr::new(ptr::null_mut());
+
+fn places() -> impl Iterator<Item = &'static Place> {
+    let mut next = FIRST.load(SeqCst).cast_const();
+    std::iter::from_fn(move || {
+        // SAFETY: null, or a place, which is never freed.
+        let place = unsafe { next.as_ref() }?;
+        next = place.next;
+        Some(place)
+    })
+}
+
+const fn bit(signal: c_int) -> u64 {
+    1 << (signal - 1)
+}
+
+/// What was there before our handler, by the number of the signal. Never freed: a handler may look at it at any moment.
+static BEFORE: [AtomicPtr<libc::sigaction>; 65] = [const { AtomicPtr::new(ptr::null_mut()) }; 65];
+
+/// Held while sets and handlers change: how many sets have each signal.
+static SETS: Mutex<[usize; 65]> = Mutex::new([0; 65]);
+
+fn sets() -> MutexGuard<'static, [usize; 65]> {
+    SETS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Leaves the signal at each place that wants it, and calls the handler that was there before.
+///
+/// # Safety
+///
+/// For the kernel to call.
+unsafe extern "C" fn handler(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
+    let errno = errno();
+    for place in places().filter(|place| place.wanted.load(SeqCst) & bit(signal) != 0) {
+        if place.arrived.fetch_or(bit(signal), SeqCst) & bit(signal) != 0 {
+            continue; // It has been marked since it was last received, and its byte written.
+        }
+        // When the pipe is full, it is readable all the same.
+        // SAFETY: writes one byte from this frame to a descriptor that is never closed.
+        unsafe { libc::write(place.writer.as_raw_fd(), [0_u8].as_ptr().cast(), 1) };
+    }
+    let before = BEFORE[signal as usize].load(SeqCst);
+    // SAFETY: null, or what `current` has given for this signal, which is never freed.
+    if let Some(before) = unsafe { before.as_ref() } {
+        // SAFETY: what was there before, and what the kernel has passed.
+        unsafe { hand_on(before, signal, info, context) };
+    }
+    set_errno(errno);
+}
+
+fn is_ours(action: &libc::sigaction) -> bool {
+    action.sa_sigaction == handler as *const () as usize
+}
+
+/// Installs the handler.
+fn take(signal: c_int) -> io::Result<()> {
+    let now = current(signal)?;
+    if is_ours(&now) {
+        return Ok(()); // Other code has put it back, perhaps with what it has kept of ours.
+    }
+    let slot = &BEFORE[signal as usize];
+    // SAFETY: null, or never freed.
+    let known = unsafe { slot.load(SeqCst).as_ref() };
+    let same =
+        |b: &libc::sigaction| (b.sa_sigaction, b.sa_flags) == (now.sa_sigaction, now.sa_flags);
+    if !known.is_some_and(same) {
+        slot.store(Box::leak(Box::new(now)), SeqCst); // Before the handler, which looks at it.
+    }
+    install(signal, handler, [signal]).map(drop)
+}
+
+/// Puts back what was there before, unless other code has put its own handler there since.
+fn give_back(signal: c_int) {
+    // SAFETY: null, or never freed.
+    let before = unsafe { BEFORE[signal as usize].load(SeqCst).as_ref() };
+    if let (Some(before), Ok(now)) = (before, current(signal))
+        && is_ours(&now)
+    {
+        // SAFETY: what the operating system itself has given for this signal.
+        unsafe { libc::sigaction(signal, before, ptr::null_mut()) };
+    }
+}
+
+impl Place {
+    /// One that is free, or a new one.
+    fn free() -> io::Result<&'static Place> {
+        let is_free = |place: &&Place| !place.taken.swap(true, SeqCst);
+        if let Some(place) = places().find(is_free) {
+            return Ok(place);
+        }
+        let (reader, writer) = io::pipe()?;
+        let (reader, writer) = (Descriptor::new(reader)?, Descriptor::new(writer)?);
+        let (taken, wanted, arrived) =
+            (AtomicBool::new(true), AtomicU64::new(0), AtomicU64::new(0));
+        let next = FIRST.load(SeqCst); // `SETS` is locked: no other code stores to it.
+        let place = Box::leak(Box::new(Place { taken, wanted, arrived, reader, writer, next }));
+        FIRST.store(place, SeqCst);
+        Ok(place)
+    }
+
+    /// Takes the lowest of the signals that have come.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock`: none has. When one does, the pipe is readable: the handler marks it before it writes.
+    fn take(&self) -> io::Result<c_int> {
+        loop {
+            // (A handler that was under way when this place got another set may have left one of the old.)
+            let arrived = self.arrived.load(SeqCst) & self.wanted.load(SeqCst);
+            if arrived != 0 {
+                let signal = arrived.trailing_zeros() as c_int + 1;
+                self.arrived.fetch_and(!bit(signal), SeqCst);
+                return Ok(signal);
+            }
+            let _emptied = self.reader.get_ref().read(&mut [0; 64])?;
+        }
+    }
+}
+
+impl Signals {
+    /// Takes these signals from now on.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's: `InvalidInput` for what is no signal, or one that no program may handle; too many
+    /// descriptors. `InvalidInput` for the signal of a fault (`SIGSEGV`), after which nothing can go on.
+    pub fn new(signals: impl IntoIterator<Item = c_int>) -> io::Result<Signals> {
+        let mut sets = sets();
+        let place = Place::free()?;
+        place.arrived.store(0, SeqCst);
+        let taken = Signals { place };
+        for signal in signals {
+            let result = match signal {
+                libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE => {
+                    Err(io::Error::new(io::ErrorKind::InvalidInput, "it is that of a fault"))
+                }
+                1..=64 => take(signal),
+                _ => Err(io::Error::from_raw_os_error(libc::EINVAL)),
+            };
+            if let Err(e) = result {
+                drop(sets); // What was taken so far is given back.
+                let text = format!("signal {signal} cannot be received: {e}");
+                return Err(io::Error::new(e.kind(), text));
+            }
+            if place.wanted.fetch_or(bit(signal), SeqCst) & bit(signal) == 0 {
+                sets[signal as usize] += 1;
+            }
+        }
+        Ok(taken)
+    }
+
+    /// The next signal that has come, or comes.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Readiness`](crate::net::Readiness); `TimedOut` if a [`green::deadline`](crate::green::deadline) around
+    /// this passes first.
+    ///
+    /// # Blocking
+    ///
+    /// Suspends the task; outside of one, and [while a stack unwinds](crate::net#blocking), blocks the thread.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
+    pub fn recv(&mut self) -> io::Result<c_int> {
+        self.place.reader.read_with(|_| self.place.take())
+    }
+
+    /// [`recv`](Signals::recv), now or not at all.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock`, when none has come, or when the task has had its share of this turn.
+    pub fn try_recv(&mut self) -> io::Result<c_int> {
+        self.place.reader.try_read_with(|_| self.place.take())
+    }
+
+    /// [`recv`](Signals::recv) as an operation: `y.wait(..)` or `.await` it.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Signals::recv).
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
+    pub fn receiving(&mut self) -> impl Future<Output = io::Result<c_int>> + Unpin + use<'_> {
+        let place = self.place;
+        place.reader.reading_with(|_| place.take())
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        let mut sets = sets();
+        let wanted = self.place.wanted.swap(0, SeqCst);
+        for signal in (1..=64).filter(|&signal| wanted & bit(signal) != 0) {
+            sets[signal as usize] -= 1;
+            if sets[signal as usize] == 0 {
+                give_back(signal);
+            }
+        }
+        self.place.taken.store(false, SeqCst);
+    }
+}
+
+impl fmt::Debug for Signals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let wanted = self.place.wanted.load(SeqCst);
+        let signals = (1..=64).filter(|&signal| wanted & bit(signal) != 0);
+        f.debug_tuple("Signals").field(&signals.collect::<Vec<_>>()).finish()
+    }
+}
+
+/// Takes Ctrl-C (`SIGINT`) from now on.
+///
+/// ```no_run
+/// use wouldblock::{green, signal};
+///
+/// # fn main() -> std::io::Result<()> { wouldblock::run(|| {
+/// let mut ctrl_c = signal::ctrl_c()?;
+/// green::spawn(|| { /* the work */ });
+/// ctrl_c.recv()?; // what is left when the root returns is cancelled
+/// # Ok(()) }) }
+/// ```
+///
+/// # Errors
+///
+/// As [`Signals::new`].
+pub fn ctrl_c() -> io::Result<Signals> {
+    Signals::new([SIGINT])
+}
