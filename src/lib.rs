@@ -32,6 +32,9 @@
 //! bob 2
 //! ```
 //!
+//! To step through this program, turn by turn, run `cargo run --example two_tasks` and open the page that it writes,
+//! `two_tasks.html`, in a browser. [`timeline::html`](timeline::html()) makes such a page of any run.
+//!
 //! # Three eras, side by side
 //!
 //! Python went from `yield` generators (2.5) to gevent's greenlets to async/await (3.5). Here, all three run on one

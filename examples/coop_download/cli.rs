@@ -59,6 +59,9 @@ pub struct Arguments {
     /// Save the same as one picture of all ways
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
+    /// Save the same as a page to step through in a browser, turn by turn
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// Save the same for https://ui.perfetto.dev
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
@@ -78,7 +81,7 @@ pub struct Arguments {
         default_missing_value = "127.0.0.1:8000",
         conflicts_with_all = [
             "url", "article", "urls", "style", "out", "concurrency", "chunk", "timeout", "retries",
-            "cacert", "json", "timeline", "svg", "trace", "idle", "overwrite", "checksum"
+            "cacert", "json", "timeline", "svg", "html", "trace", "idle", "overwrite", "checksum"
         ]
     )]
     pub serve: Option<String>,
@@ -170,7 +173,7 @@ impl Style {
 impl Arguments {
     /// Whether the runs are to be recorded.
     pub fn draws(&self) -> bool {
-        self.timeline || self.svg.is_some() || self.trace.is_some()
+        self.timeline || self.svg.is_some() || self.html.is_some() || self.trace.is_some()
     }
 
     /// The ways to be gone; `urls`: for URLs that were given.

@@ -4,6 +4,7 @@
 //!     cargo run --example coop_download -- URL...           these, over http or https
 //!     cargo run --example coop_download -- --style green,async --out pictures --json URL...
 //!     cargo run --example coop_download -- --timeline --svg timeline.svg --trace trace.json
+//!     cargo run --example coop_download -- --html replay.html
 //!     cargo run --example coop_download -- --serve          only the server, for other clients
 //!
 //! The four ways are four files with the same outline: `sequential.rs`, `generator.rs`, `green.rs` and
@@ -113,6 +114,10 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
     let mut timelines = Vec::new();
     for style in styles {
         let timeline = arguments.draws().then(|| style.timeline());
+        let timeline = timeline.map(|timeline| match arguments.html {
+            Some(_) => timeline.with_lines(),
+            None => timeline,
+        });
         let mut list = List::new(&addresses, options, &trust, &progress);
         list.timeline.clone_from(&timeline);
         list.by_hand = !style.has_tasks();
@@ -181,6 +186,7 @@ fn draw(arguments: &Arguments, timelines: &[Timeline]) -> Result<(), String> {
         None => Ok(()),
     };
     save(&arguments.svg, timeline::svg)?;
+    save(&arguments.html, timeline::html)?;
     save(&arguments.trace, timeline::trace_json)
 }
 

@@ -515,11 +515,11 @@ fn silence_has_a_limit() {
 #[test]
 fn a_proxy_of_the_environment_is_refused_in_words() {
     let (server, _) = serve(|_, stream| whole(stream, "", b"x"));
-    let proxied = |name: &str, value: &str, exempt: &str, url: &str| {
+    let proxied = |name: &str, exempt: &str, url: &str, limit: &str| {
         let folder = Folder::new();
         let mut command = example("coop_download");
-        command.args(["--out", ".", "--json", "--retries", "0", "--timeout", "0.05", url]);
-        command.env(name, value).env("no_proxy", exempt).current_dir(folder.path());
+        command.args(["--out", ".", "--json", "--retries", "0", "--timeout", limit, url]);
+        command.env(name, "http://127.0.0.1:9").env("no_proxy", exempt).current_dir(folder.path());
         let ran = ran(command.spawn().expect("a built example"));
         outcomes(&ran).0[0].clone().unwrap_or_default()
     };
@@ -532,21 +532,20 @@ fn a_proxy_of_the_environment_is_refused_in_words() {
         let right = format!(
             "{name} names a proxy, which is not supported: unset it, or put {host} into no_proxy"
         );
-        assert_eq!(proxied(name, "http://127.0.0.1:9", "", url), right);
+        assert_eq!(proxied(name, "", url, "0.05"), right);
         let lists = match host {
             "192.0.2.1" => ["192.0.2.1", "10.0.0.0/8, 192.0.2.0/24", "a b,192.0.2.1"],
             "2001:db8::1" => ["[2001:db8::1]", "2001:db8::/32", "*"],
             _ => ["example.invalid", ".example.invalid", "other , no-such.EXAMPLE.invalid"],
         };
         for list in lists {
-            let why = proxied(name, "http://127.0.0.1:9", list, url);
+            let why = proxied(name, list, url, "0.05");
             assert!(why.starts_with("no answer: "), "{list}: {why}");
         }
-        let other =
-            proxied(name, "http://127.0.0.1:9", "ample.invalid, 192.0.2.0/32, 2001:db8::/999", url);
+        let other = proxied(name, "ample.invalid, 192.0.2.0/32, 2001:db8::/999", url, "0.05");
         assert_eq!(other, right);
     }
-    assert_eq!(proxied("http_proxy", "http://127.0.0.1:9", "", &format!("http://{server}/a")), "");
+    assert_eq!(proxied("http_proxy", "", &format!("http://{server}/a"), "60"), "");
 }
 
 // Many.

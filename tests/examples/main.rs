@@ -8,6 +8,7 @@ mod download_cases;
 #[cfg(feature = "rustls")]
 mod download_tool;
 mod guide;
+mod replay;
 #[path = "../it/util/mod.rs"]
 mod util;
 
