@@ -111,7 +111,7 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
         }
     };
     let mut ways = Vec::new();
-    let mut timelines = Vec::new();
+    let (mut timelines, mut of_tasks) = (Vec::new(), Vec::new());
     for style in styles {
         let timeline = arguments.draws().then(|| style.timeline());
         let timeline = timeline.map(|timeline| match arguments.html {
@@ -126,13 +126,14 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
         list.idle = options.idle.unwrap_or(idle);
         list.compare_checksums();
         ways.push(way(style, list, &pictures));
+        of_tasks.extend(timeline.clone().filter(|_| style.has_tasks()));
         timelines.extend(timeline);
         if interrupt::has_come() {
             break;
         }
     }
     let printed = print(&if arguments.json { report::json(&ways) } else { report::table(&ways) })
-        .and_then(|()| draw(arguments, &timelines));
+        .and_then(|()| draw(arguments, &timelines, &of_tasks));
     if let Err(why) = printed {
         eprintln!("coop_download: {why}");
         return Ok(false);
@@ -172,22 +173,26 @@ fn way(style: Style, list: List, pictures: &[Picture]) -> Way {
     Way { name, seconds, stats, files }
 }
 
-/// The pictures that were asked for.
-fn draw(arguments: &Arguments, timelines: &[Timeline]) -> Result<(), String> {
+/// The pictures that were asked for. Only tasks are replayed: a way without any gives up no turn.
+fn draw(
+    arguments: &Arguments,
+    timelines: &[Timeline],
+    of_tasks: &[Timeline],
+) -> Result<(), String> {
     if arguments.timeline {
         for timeline in timelines {
             let picture = timeline.terminal(80).colour_on(&io::stdout());
             print(&format!("\n{}", picture.to_string().trim_end()))?;
         }
     }
-    let save = |file: &Option<PathBuf>, draw: fn(&[Timeline]) -> String| match file {
-        Some(file) => std::fs::write(file, draw(timelines))
+    let save = |file: &Option<PathBuf>, draw: &dyn Fn() -> String| match file {
+        Some(file) => std::fs::write(file, draw())
             .map_err(|e| format!("cannot write {}: {e}", file.display())),
         None => Ok(()),
     };
-    save(&arguments.svg, timeline::svg)?;
-    save(&arguments.html, timeline::html)?;
-    save(&arguments.trace, timeline::trace_json)
+    save(&arguments.svg, &|| timeline::svg(timelines))?;
+    save(&arguments.html, &|| timeline::html(of_tasks))?;
+    save(&arguments.trace, &|| timeline::trace_json(timelines))
 }
 
 /// Makes it a failure unless the file holds what the embedded server has sent.

@@ -97,7 +97,9 @@ impl Part {
             (options.read(true).write(true).create(true).truncate(false).open(&part), Some(part))
         };
         let file = file.map_err(|e| cannot(&e))?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        // Another error is that of a file system without locks.
+        let lock = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        if lock == Err(rustix::io::Errno::WOULDBLOCK) {
             return Err(cannot(&"another program is downloading it"));
         }
         Ok(Part {

@@ -289,6 +289,25 @@ fn a_run_that_was_killed_is_gone_on_with() {
     }
 }
 
+#[test]
+fn two_programs_do_not_write_one_file() {
+    let (server, asked) = serve(|_, stream| {
+        io::copy(stream, &mut io::sink())?;
+        Ok(false)
+    });
+    let folder = Folder::new();
+    let url = format!("http://{server}/a.bin");
+    let mut first = example("coop_download");
+    let mut first = first.args(["--out", ".", &url]).current_dir(folder.path()).spawn().unwrap();
+    until("it asks", || !asked.lock().unwrap().is_empty());
+    let second = run(&["--json", &url], folder.path());
+    let words = "cannot write ./a.bin: another program is downloading it";
+    assert_eq!(outcomes(&second).0, [Some(words.into())]);
+    assert_eq!(names(folder.path()).len(), 1, "the first one's");
+    first.kill().expect("it runs");
+    first.wait().expect("it ends");
+}
+
 // Names.
 
 #[test]

@@ -152,14 +152,15 @@ fn in_each_era_the_line_is_the_one_of_the_program() {
     assert_eq!(lines[..6], expected.map(Some), "{data:#}");
     let functions = data["runs"][0]["lines"].as_array().unwrap().iter();
     let functions: Vec<_> = functions.map(|line| line["function"].as_str().unwrap()).collect();
-    assert!(functions.contains(&"replay::green_yields"), "{functions:?}");
+    let is_it = |function: &&str| function.ends_with("replay::green_yields");
+    assert!(functions.iter().any(is_it), "{functions:?}");
 }
 
 #[test]
 fn a_turn_that_ends_because_its_budget_is_used_up_has_a_line() {
     let timeline = recorded(|| {
         let (sender, _receiver) = channel::unbounded();
-        (0..100).for_each(|n| sender.send(n).unwrap()); // never waits
+        (0..200).for_each(|n| sender.send(n).unwrap()); // never waits
     });
     let data = data(&timeline.html());
     assert_eq!(sentences(&data["runs"][0], 0)[0], "Turn 1: “root” lets the others run.");
