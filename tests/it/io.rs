@@ -169,7 +169,7 @@ fn outside_of_a_run_a_pipe_blocks_the_thread() {
 /// Starts this test's process again, where `IN_CHILD` is set, and feeds its standard input.
 fn with_stdin(test: &str, feed: impl FnOnce(&mut std::process::ChildStdin)) {
     let mut child = Command::new(env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
+        .args(["--exact", &format!("io::{test}"), "--nocapture"])
         .env("IN_CHILD", "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -213,7 +213,7 @@ fn a_part_of_a_line_stays_for_the_next_read() {
         // The child has this process's end of a second pipe as its way to ask for more: its standard output.
         let (mut asked, asks) = std::io::pipe().unwrap();
         let mut child = Command::new(env::current_exe().unwrap())
-            .args(["--exact", NAME, "--nocapture"])
+            .args(["--exact", &format!("io::{NAME}"), "--nocapture"])
             .env("IN_CHILD", "1")
             .stdin(Stdio::piped())
             .stdout(asks)
