@@ -46,7 +46,11 @@
 //! **Wrong answers.** `TEXT` after `says:` must stand in the message of the first test that fails, in the order of the
 //! file, and the message must not contain the text of another wrong answer of the exercise. The message of a hang counts.
 //!
-//! `.ci/course` checks all of that: run it, or `cargo course verify NN` for one exercise.
+//! An exercise that builds on another one's answer has `#[path = "../e07_scheduler/exercise.rs"] mod scheduler;` in its
+//! `main.rs`.
+//!
+//! `cargo course verify NN` checks all of that for one exercise, and `.ci/course` for all. Nothing is to be registered: the
+//! folders in `tests/` are the list.
 
 pub mod check;
 mod hang;
