@@ -93,7 +93,7 @@ fn place(situation: &Situation) -> Option<String> {
         }
     }
     let begun = Instant::now();
-    while TRACE.get().is_none() && begun.elapsed() < Duration::from_secs(3) {
+    while TRACE.get().is_none() && begun.elapsed() < Duration::from_secs(5) {
         thread::sleep(Duration::from_millis(10));
     }
     students_line(TRACE.get()?)

@@ -29,6 +29,18 @@ pub fn build(
     run(command)
 }
 
+/// What the manifest of an overlay has besides. There are many tests, and only the lines of their code are looked up;
+/// dependencies are as they are built elsewhere.
+const OWN: &str = "
+[workspace]
+
+[profile.dev]
+debug = \"line-tables-only\"
+
+[profile.dev.package.\"*\"]
+debug = true
+";
+
 /// A copy of the package with tests of its own making, in a folder below `target/`.
 pub struct Overlay {
     pub folder: PathBuf,
@@ -50,7 +62,7 @@ impl Overlay {
         // Without the runner, which would be built with each test.
         let bin = manifest.find("[[bin]]").zip(manifest.find("[lints.rust]"));
         let (begin, end) = bin.ok_or("in Cargo.toml, [[bin]] is to stand before [lints.rust]")?;
-        let manifest = format!("{}{}\n[workspace]\n", &manifest[..begin], &manifest[end..]);
+        let manifest = format!("{}{}{OWN}", &manifest[..begin], &manifest[end..]);
         let manifest = manifest.replacen("[package]", "[package]\nautobins = false", 1);
         let wouldblock = format!("path = {:?}", outer.display().to_string());
         let manifest = manifest.replacen("path = \"..\"", &wouldblock, 1);
