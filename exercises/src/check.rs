@@ -56,7 +56,7 @@ pub fn check<F: FnOnce() + Send + 'static>(what: &'static str, test: F) {
     let ms = begun.elapsed().as_millis().to_string();
     let verdict = locked(&situation.verdict).take();
     let pictures = locked(&situation.pictures).join("\n");
-    let failure = match (verdict, result) {
+    let mut failure = match (verdict, result) {
         (Some(failure), _) => failure,
         (None, Err(payload)) => situation.failure(&*payload),
         (None, Ok(())) => {
@@ -64,6 +64,7 @@ pub fn check<F: FnOnce() + Send + 'static>(what: &'static str, test: F) {
             return;
         }
     };
+    failure.message += &situation.caught(&failure);
     report(&["fail", &name, &ms, &failure.place, &failure.message, &pictures]);
     println!("\n{name}: {what}\n  at {}\n\n{}\n\n{pictures}", failure.place, failure.message);
     panic::resume_unwind(Box::new("the check failed"));
@@ -177,6 +178,18 @@ impl Situation {
         let place = panics.iter().rev().find(|(message, _)| *message == text);
         let place = place.map_or_else(|| self.site.to_string(), |(_, place)| place.clone());
         Failure { place, message: explained(&text) }
+    }
+}
+
+impl Situation {
+    /// A panic in the student's code that the student's code has caught.
+    fn caught(&self, failure: &Failure) -> String {
+        let panics = locked(&self.panics);
+        let is_theirs = |place: &str| place.contains("tests/") && !place.contains("main.rs");
+        let caught = panics.iter().find(|(_, place)| is_theirs(place) && *place != failure.place);
+        caught.map_or_else(String::new, |(text, place)| {
+            format!("\nBefore that, a panic was caught: \"{text}\", at {place}")
+        })
     }
 }
 

@@ -332,7 +332,7 @@ impl Outside for VirtualTime {
         });
         if asked == MOST {
             fail(format!(
-                "your scheduler asked the time {} times while all jobs slept or waited, and it stands still \
+                "your scheduler asked the time {} times while all slept, and it stands still \
                  meanwhile: call `outside.sleep` with the earliest time instead",
                 grouped(MOST)
             ));
