@@ -46,7 +46,7 @@ pub(crate) fn end(situation: &Situation) -> ! {
 fn describe(situation: &Situation, place: Option<&str>) -> String {
     let mut text = format!("it has not ended after {} s. ", LIMIT.as_secs());
     let jobs = locked(&situation.jobs);
-    let running = jobs.iter().find(|(_, doing)| *doing == Doing::Running);
+    let running = jobs.values().find(|(_, doing)| *doing == Doing::Running);
     match (running, place) {
         (Some((job, _)), Some(place)) => text += &format!("`{job}` has the thread, at {place}"),
         (Some((job, _)), None) => text += &format!("`{job}` has the thread"),
@@ -57,7 +57,7 @@ fn describe(situation: &Situation, place: Option<&str>) -> String {
     for (what, n) in locked(&situation.counts).iter() {
         text += &format!("  {what} {} times\n", grouped(*n));
     }
-    for (job, doing) in jobs.iter().take(30) {
+    for (job, doing) in jobs.values().filter(|(_, doing)| *doing != Doing::Ended).take(30) {
         text += &match doing {
             Doing::Running => format!("  `{job}` has the thread\n"),
             Doing::Ready => format!("  `{job}` is ready, and waits for its turn\n"),

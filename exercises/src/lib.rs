@@ -60,7 +60,9 @@ mod log;
 mod poll;
 
 pub use check::{check, fail, grouped, picture, text_of};
-pub use job::{Answer, Id, Job, Op, Outside, VirtualTime, draw_jobs, interest, job, spawned_as};
+pub use job::{
+    Answer, Id, Job, Op, Outside, VirtualTime, draw_jobs, interest, job, jobs_made, spawned_as,
+};
 pub use lesson::{TURNS, lesson, lesson_on_real_clock, warnings};
 pub use log::{Log, letter_rows};
 pub use poll::{Interest, poll, polls};
