@@ -13,7 +13,9 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use exercise::{Sockets, echo, echo_server};
-use kit::{Answer, Op, Outside, check, draw_jobs, fail, grouped, job, jobs_made, polls, spawned_as};
+use kit::{
+    Answer, Op, Outside, check, draw_jobs, fail, grouped, job, jobs_made, polls, spawned_as,
+};
 use scheduler::Scheduler;
 use wouldblock::generator::Yielder;
 use wouldblock::net::unix::UnixStream;
@@ -115,7 +117,9 @@ fn a_silent_client() {
 
 #[test]
 fn five_clients() {
-    check("five clients send 64 KiB each through small buffers", || clients("five clients", 5, 64 << 10));
+    check("five clients send 64 KiB each through small buffers", || {
+        clients("five clients", 5, 64 << 10)
+    });
 }
 
 #[test]
@@ -130,7 +134,8 @@ fn clients(title: &'static str, clients: usize, bytes: usize) {
     let data = |n: usize| (0..bytes).map(move |at| (at / 3 * n % 251) as u8).collect();
     let clients: Vec<_> = (1..=clients).map(|n| server.client(n, data(n))).collect();
     server.run();
-    let outcomes: Vec<_> = clients.into_iter().map(|client| client.join().expect("it ends")).collect();
+    let outcomes: Vec<_> =
+        clients.into_iter().map(|client| client.join().expect("it ends")).collect();
     done(&outcomes);
 }
 
@@ -183,7 +188,9 @@ impl Server {
 
 fn explained(e: &io::Error) -> &'static str {
     match e.kind() {
-        io::ErrorKind::WouldBlock => ". That is not an error: there is no client yet, so wait until the listener is readable",
+        io::ErrorKind::WouldBlock => {
+            ". That is not an error: there is no client yet, so wait until the listener is readable"
+        }
         _ => "",
     }
 }
@@ -231,14 +238,23 @@ fn done(outcomes: &[Outcome]) {
             continue;
         }
         let same = back.iter().zip(sent).take_while(|(back, sent)| back == sent).count();
-        let what = format!("client {number} sent {}, came back {}", grouped(sent.len()), grouped(back.len()));
+        let what = format!(
+            "client {number} sent {}, came back {}",
+            grouped(sent.len()),
+            grouped(back.len())
+        );
         match () {
-            () if *is_late => panic!("{what}, and then nothing for 3 s: is each job resumed that waits for a socket?"),
+            () if *is_late => panic!(
+                "{what}, and then nothing for 3 s: is each job resumed that waits for a socket?"
+            ),
             () if same == back.len() => panic!(
                 "{what}, and then the connection ended{}: `echo` goes on until it reads 0 bytes; `WouldBlock` is no end",
                 error.as_ref().map_or(String::new(), |e| format!(" ({e})"))
             ),
-            () => panic!("{what}, with a gap after {}: `try_write` returns how many it took", grouped(same)),
+            () => panic!(
+                "{what}, with a gap after {}: `try_write` returns how many it took",
+                grouped(same)
+            ),
         }
     }
 }
