@@ -1,6 +1,6 @@
 //! Jobs for a student's scheduler: what they ask of it, and how they are counted and drawn.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
@@ -83,13 +83,14 @@ pub fn job(
     needed: usize,
     body: impl FnOnce(&Yielder<Op, Answer>) + 'static,
 ) -> Job {
-    /// Says that the job has ended, however it does.
-    struct Ends(Task);
+    /// Says that the job has ended, however it does: also where it is dropped in the middle of a wait.
+    struct Ends(Task, Cell<bool>);
     impl Drop for Ends {
         fn drop(&mut self) {
-            let outcome = match std::thread::panicking() {
-                true => Outcome::Panicked,
-                false => Outcome::Returned,
+            let outcome = match (self.1.get(), std::thread::panicking()) {
+                (true, _) => Outcome::Cancelled,
+                (false, true) => Outcome::Panicked,
+                (false, false) => Outcome::Returned,
             };
             trace(|t| t.ends(self.0, outcome));
         }
@@ -100,7 +101,7 @@ pub fn job(
         let mut inner = Generator::new(body);
         let mut resumes = 1;
         trace(|t| t.turn(task));
-        let _ends = Ends(task);
+        let ends = Ends(task, Cell::new(false));
         let mut state = inner.prime();
         while let GeneratorState::Yielded(op) = state {
             let spawned = match &op {
@@ -108,7 +109,9 @@ pub fn job(
                 _ => None,
             };
             trace(|t| t.asks(task, &op));
+            ends.1.set(true);
             let answer = y.yield_(op);
+            ends.1.set(false);
             if let (Some(name), Answer::Spawned(id)) = (spawned, &answer) {
                 spawned_as(name, *id);
             }
@@ -262,6 +265,9 @@ impl Trace {
 
     fn ends(&mut self, task: Task, outcome: Outcome) {
         self.set(task, Does::Ended, Doing::Ended);
+        if outcome == Outcome::Cancelled {
+            self.tell(task, EventKind::Cancelled(Actor::End));
+        }
         self.tell(task, EventKind::Ends(outcome));
         let ids = self.ids.clone();
         let by_id = |id: Id| ids.get(&id) == Some(&task);
@@ -288,6 +294,15 @@ impl Trace {
     pub(crate) fn descriptors_are_ready(&mut self, ready: &[RawFd]) {
         self.asked = 0;
         self.wake(Actor::Socket, |does| matches!(does, Does::Waits(fd) if ready.contains(&fd)));
+    }
+
+    /// The sleeper that is due first, and when.
+    fn earliest(&self) -> Option<(&'static str, u64)> {
+        let sleepers = self.jobs.iter().filter_map(|job| match job.state {
+            Does::Sleeps(until) => Some((job.name, until)),
+            _ => None,
+        });
+        sleepers.min_by_key(|(_, until)| *until)
     }
 
     fn time_is(&mut self, now: u64) {
@@ -352,6 +367,15 @@ impl Outside for VirtualTime {
             fail(
                 "`sleep` was asked to wait for sockets, and no job here has one: pass only jobs that yielded `Op::Wait`",
             );
+        }
+        let earliest = trace(|t| t.earliest());
+        if let Some((name, earliest)) = earliest
+            && until.is_none_or(|until| until > earliest)
+        {
+            let until = until.map_or("None".to_owned(), |until| format!("Some({until})"));
+            fail(format!(
+                "`sleep({until}, ..)` sleeps past `{name}`'s deadline, {earliest} ms: sleep until the EARLIEST deadline"
+            ));
         }
         let Some(until) = until else {
             fail(

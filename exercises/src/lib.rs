@@ -9,7 +9,7 @@
 //! | `tests/eNN_name/main.rs` | the tests, and `mod exercise;` |
 //! | `tests/eNN_name/exercise.rs` | the student's file, the same as the skeleton until the student edits it |
 //! | `tests/eNN_name/README.md`, `README.zh-CN.md` | the text, in both languages |
-//! | `skeletons/eNN_name.rs` | compiles without a warning; each function is a `todo!` that uses its arguments |
+//! | `skeletons/eNN_name.rs` | compiles without a warning; each function is a `todo!` that uses its arguments; or code to be mended, without any `todo!`, that fails every test |
 //! | `solutions/eNN_name.rs` | passes all tests; formatted, without a warning of clippy |
 //! | `wrong/eNN_why.rs` | a wrong answer, at least two an exercise; line 1 is `//! says: TEXT` |
 //!

@@ -27,6 +27,8 @@ struct Answer<'a> {
     kind: Kind,
     /// What line 1 of a wrong answer says.
     says: String,
+    /// It is code to be mended, without a `todo!`.
+    is_given: bool,
 }
 
 /// Verifies these exercises, or all.
@@ -96,7 +98,8 @@ fn add<'a>(
     let mut answers = Vec::new();
     let mut put = |target: String, kind: Kind, says: &str, files: &Files| {
         overlay.add(&target, exercise, files, used.as_deref())?;
-        answers.push(Answer { target, exercise, kind, says: says.to_owned() });
+        let is_given = !files.iter().any(|(_, text)| text.contains("todo!"));
+        answers.push(Answer { target, exercise, kind, says: says.to_owned(), is_given });
         Ok::<_, String>(())
     };
     let skeleton = course.variant("skeletons", name)?;
@@ -184,7 +187,9 @@ fn judge(overlay: &Overlay, answer: &Answer<'_>, built: &Built, all: &[Answer<'_
     match answer.kind {
         Kind::Skeleton => {
             for result in &results {
-                if !result.message.contains("not yet implemented") {
+                // What is to be mended has no `todo!`: it only has to fail.
+                let is_todo = result.message.contains("not yet implemented") || answer.is_given;
+                if result.verdict == Verdict::Pass || !is_todo {
                     faults.push(format!("{target}: {} {}", result.name, told(result)));
                 }
             }
