@@ -16,7 +16,7 @@ type Y = Yielder<Op, Answer>;
 fn a_new_job_waits_for_its_turn() {
     check("a spawns d while b and c are ready: d comes after them", || {
         let world = World::new();
-        let (log, d) = (world.clone(), world.turns("d", 1));
+        let (log, d) = (world.record.clone(), world.turns("d", 1));
         world.spawn(
             "a",
             job("a", 2, move |y: &Y| {
@@ -27,7 +27,7 @@ fn a_new_job_waits_for_its_turn() {
         world.spawn("b", world.turns("b", 1));
         world.spawn("c", world.turns("c", 1));
         world.run(0);
-        let ran = world.ran.borrow();
+        let ran = world.record.ran.borrow();
         let first: Vec<&str> = ran.iter().take(4).copied().collect();
         if first != ["a", "b", "c", "d"] {
             let at = first.iter().position(|name| *name == "d").map_or(0, |at| at + 1);
@@ -46,7 +46,7 @@ fn the_thread_sleeps_while_all_do() {
         world.spawn("b", world.sleeper("b", 20));
         world.spawn("c", world.sleeper("c", 10));
         world.run(0);
-        let sleeps = world.time.sleeps();
+        let sleeps = world.record.time.sleeps();
         assert!(
             sleeps == [10, 20],
             "rows b and c: the thread slept until {sleeps:?}, and was to sleep ONCE until 10 and once until 20 ms"
@@ -62,17 +62,17 @@ fn two_wait_for_one() {
         for name in ["b", "c"] {
             world.spawn(name, world.joiner(name, Ok(())));
         }
-        let left = world.scheduler.borrow_mut().run(&mut world.time.clone());
+        let left = world.scheduler.borrow_mut().run(&mut world.record.time.clone());
         let resumed =
-            |name: &&str| world.ran.borrow().iter().filter(|ran| *ran == name).count() == 2;
+            |name: &&str| world.record.ran.borrow().iter().filter(|ran| *ran == name).count() == 2;
         match ["b", "c"].iter().filter(|name| !resumed(name)).collect::<Vec<_>>()[..] {
             [] => {
                 assert_eq!(left, 0, "all jobs have ended, and `run` returned that {left} are left")
             }
             [lost] => panic!(
-                "row {lost}: it waits for a to the end, though a has ended; the other one that joined a went on"
+                "row {lost}: it is ready when a has ended, and has no turn; the other one that joined a went on"
             ),
-            _ => panic!("rows b and c: both wait for a to the end, though a has ended"),
+            _ => panic!("rows b and c: both are ready when a has ended, and have no turn"),
         }
     });
 }
@@ -82,7 +82,7 @@ fn one_joins_late() {
     check("b joins a, which has ended long before", || {
         let world = World::new();
         world.spawn("a", world.turns("a", 0));
-        let log = world.clone();
+        let log = world.record.clone();
         world.spawn(
             "b",
             job("b", 4, move |y: &Y| {
@@ -91,9 +91,9 @@ fn one_joins_late() {
                 log.ran("b");
             }),
         );
-        let left = world.scheduler.borrow_mut().run(&mut world.time.clone());
+        let left = world.scheduler.borrow_mut().run(&mut world.record.time.clone());
         assert!(
-            world.ran.borrow().contains(&"b"),
+            world.record.ran.borrow().contains(&"b"),
             "row b: it waits for a to the end, and a had ended before b joined it: the result of a is lost"
         );
         assert_eq!(left, 0, "all jobs have ended, and `run` returned that {left} are left");
@@ -122,24 +122,35 @@ fn a_panic_ends_one_job() {
             Err(payload) => resume_unwind(payload),
             Ok(()) => {}
         }
-        let turns = world.ran.borrow().iter().filter(|name| **name == "b").count();
+        let turns = world.record.ran.borrow().iter().filter(|name| **name == "b").count();
         assert_eq!(turns, 5, "row b: it had {turns} of 5 turns");
     });
 }
 
-/// The scheduler of a test, and a log of who ran.
-#[derive(Clone)]
+/// The scheduler of a test.
 struct World {
-    scheduler: Rc<RefCell<Scheduler>>,
+    scheduler: RefCell<Scheduler>,
+    record: Record,
+}
+
+/// Who ran, and the time. Jobs have it, and not the scheduler that has them.
+#[derive(Clone)]
+struct Record {
     ran: Rc<RefCell<Vec<&'static str>>>,
     time: VirtualTime,
 }
 
+impl Record {
+    fn ran(&self, name: &'static str) {
+        self.ran.borrow_mut().push(name);
+    }
+}
+
 impl World {
     fn new() -> World {
-        let time = VirtualTime::new();
+        let record = Record { ran: Rc::default(), time: VirtualTime::new() };
         draw_jobs("the scheduler to be mended");
-        World { scheduler: Rc::new(RefCell::new(Scheduler::new())), ran: Rc::default(), time }
+        World { scheduler: RefCell::new(Scheduler::new()), record }
     }
 
     fn spawn(&self, name: &'static str, job: Job) {
@@ -148,16 +159,12 @@ impl World {
 
     #[track_caller]
     fn run(&self, left: usize) {
-        let result = self.scheduler.borrow_mut().run(&mut self.time.clone());
+        let result = self.scheduler.borrow_mut().run(&mut self.record.time.clone());
         assert_eq!(result, left, "`run` returned how many jobs are left");
     }
 
-    fn ran(&self, name: &'static str) {
-        self.ran.borrow_mut().push(name);
-    }
-
     fn turns(&self, name: &'static str, times: usize) -> Job {
-        let log = self.clone();
+        let log = self.record.clone();
         job(name, times + 1, move |y: &Y| {
             for _ in 0..times {
                 log.ran(name);
@@ -168,7 +175,7 @@ impl World {
     }
 
     fn sleeper(&self, name: &'static str, ms: u64) -> Job {
-        let log = self.clone();
+        let log = self.record.clone();
         job(name, 2, move |y: &Y| {
             y.yield_(Op::Sleep(ms));
             let now = kit::Outside::now(&log.time);
@@ -180,7 +187,7 @@ impl World {
 
     /// A job that joins the first that was spawned.
     fn joiner(&self, name: &'static str, wanted: Result<(), String>) -> Job {
-        let log = self.clone();
+        let log = self.record.clone();
         job(name, 2, move |y: &Y| {
             log.ran(name);
             joins(y, if wanted.is_ok() { "a" } else { "d" }, wanted);
