@@ -18,15 +18,15 @@
 //! solution's. `exercise.rs` then declares the others with `mod`, and `//! says:` stands in it.
 //!
 //! **Tests.** `main.rs` begins with a `//!` line and `mod exercise;`. Each test is an ordinary `#[test]` function whose body
-//! is one call of [`check`], with a sentence of what it is about; the first test in the file is the one that a student
+//! is one call of [`check()`], with a sentence of what it is about; the first test in the file is the one that a student
 //! should mend first. The message of a failure is written for the student who made that mistake: it names the job, and
 //! what was to come and what came instead, in one sentence or two; code that finds out which mistake it was stands at the
 //! end of the file. What is still to be written (`todo!`) fails every test with its own text. Use [`picture`] for what the
 //! check has to show: letter rows, a [`Log`], a timeline; it is printed after the message, and by `cargo course show NN`.
 //!
-//! **No hang is possible**, however wrong a solution is. Jobs that [`job()`] makes, clocks and [`poll`] count, and fail the
+//! **No hang is possible**, however wrong a solution is. Jobs that [`job()`] makes, clocks and [`poll()`] count, and fail the
 //! check after 10 000; tests of generators take from a generator no more than they need ([`some`]). Exercises on the
-//! crate run in [`lesson`] (virtual clock, at most 100 000 turns; a deadlock is the failure) or [`lesson_on_real_clock`].
+//! crate run in [`lesson()`] (virtual clock, at most 100 000 turns; a deadlock is the failure) or [`lesson_on_real_clock`].
 //! Threads of a test's own (clients) have time limits on their sockets. What still does not end is ended by `check` after
 //! 8 s of the machine's clock, with exit status 4. No test asserts a duration.
 //!
