@@ -63,6 +63,9 @@ pub fn primes(below: Vec<u32>, threads: usize, count: fn(u32) -> usize) -> Vec<u
             })
         });
         let threads: Vec<_> = shares.collect();
-        threads.into_iter().flat_map(|thread| thread.join().expect("`count` does not panic")).collect()
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().expect("`count` does not panic"))
+            .collect()
     })
 }

@@ -58,12 +58,13 @@ impl Account {
 pub fn primes(below: Vec<u32>, threads: usize, count: fn(u32) -> usize) -> Vec<usize> {
     let share = below.len().div_ceil(threads).max(1);
     thread::scope(|scope| {
-        let shares = below.chunks(share).map(|share| {
-            scope.spawn(move || {
-                share.iter().map(|n| count(*n)).collect::<Vec<_>>()
-            })
-        });
+        let shares = below
+            .chunks(share)
+            .map(|share| scope.spawn(move || share.iter().map(|n| count(*n)).collect::<Vec<_>>()));
         let threads: Vec<_> = shares.collect();
-        threads.into_iter().flat_map(|thread| thread.join().expect("`count` does not panic")).collect()
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().expect("`count` does not panic"))
+            .collect()
     })
 }

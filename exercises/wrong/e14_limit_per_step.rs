@@ -14,7 +14,8 @@ pub fn first_of(mirrors: Vec<Mirror>, limit: Duration) -> Result<Vec<u8>, Error>
     let tasks = mirrors.into_iter().map(|mirror| {
         green::spawn(move || {
             let connection = green::timeout(limit, || mirror.open()).map_err(|_| Error::TooLate)?;
-            let read = || green::timeout(limit, || connection.read()).unwrap_or(Err(Error::TooLate));
+            let read =
+                || green::timeout(limit, || connection.read()).unwrap_or(Err(Error::TooLate));
             green::finally(read, || connection.goodbye())
         })
     });
@@ -35,7 +36,9 @@ pub fn all_or_none(mirrors: Vec<Mirror>, limit: Duration) -> Result<Vec<Vec<u8>>
     });
     match all {
         Ok(Ok(files)) => Ok(files),
-        Ok(Err(errors)) => Err(errors.into_errors().next().expect("a group that failed has an error")),
+        Ok(Err(errors)) => {
+            Err(errors.into_errors().next().expect("a group that failed has an error"))
+        }
         Err(_) => Err(Error::TooLate),
     }
 }

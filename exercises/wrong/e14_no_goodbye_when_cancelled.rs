@@ -32,7 +32,9 @@ pub fn all_or_none(mirrors: Vec<Mirror>, limit: Duration) -> Result<Vec<Vec<u8>>
     });
     match all {
         Ok(Ok(files)) => Ok(files),
-        Ok(Err(errors)) => Err(errors.into_errors().next().expect("a group that failed has an error")),
+        Ok(Err(errors)) => {
+            Err(errors.into_errors().next().expect("a group that failed has an error"))
+        }
         Err(_) => Err(Error::TooLate),
     }
 }
