@@ -9,7 +9,8 @@ use crate::given::{ATTEMPTS, Id, Image, LIMIT, Posted, Studio, TOO_LATE, Why, Wo
 pub fn picture(studio: &Studio, name: &str) -> Result<Image, Why> {
     let mut result = Err(TOO_LATE);
     for _ in 0..ATTEMPTS {
-        result = done(studio, Work::Scale, name).and_then(|small| done(studio, Work::Frame, &small));
+        result =
+            done(studio, Work::Scale, name).and_then(|small| done(studio, Work::Frame, &small));
         if result.is_ok() {
             break;
         }

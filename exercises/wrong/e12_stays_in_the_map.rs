@@ -29,9 +29,7 @@ fn done(studio: &Studio, work: Work, image: &str) -> Result<Image, Why> {
 fn end_of(studio: &Studio, id: Id) -> Result<Image, Why> {
     let (sender, mut receiver) = oneshot::channel();
     studio.waiting.borrow_mut().insert(id, sender);
-    receiver.recv_timeout(LIMIT).unwrap_or_else(|_| {
-        Err(TOO_LATE)
-    })
+    receiver.recv_timeout(LIMIT).unwrap_or_else(|_| Err(TOO_LATE))
 }
 
 /// Takes what is posted, and sends it to who waits for that job, until the queue is shut down.
