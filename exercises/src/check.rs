@@ -2,6 +2,8 @@
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt::Display;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -116,7 +118,7 @@ pub(crate) struct Situation {
     pub(crate) site: &'static Location<'static>,
     pub(crate) thread: hang::Thread,
     /// What each job or task does, in the order in which they came.
-    pub(crate) jobs: Mutex<Vec<(String, Doing)>>,
+    pub(crate) jobs: Mutex<BTreeMap<u64, (String, Doing)>>,
     /// What was counted, for the report of a hang.
     pub(crate) counts: Mutex<Vec<(&'static str, usize)>>,
     verdict: Mutex<Option<Failure>>,
@@ -154,12 +156,13 @@ impl Situation {
         }
     }
 
-    /// Notes what a job does.
-    pub(crate) fn does(&self, job: &str, doing: Doing) {
-        let mut jobs = locked(&self.jobs);
-        match jobs.iter_mut().find(|(name, _)| name == job) {
-            Some((_, does)) => *does = doing,
-            None => jobs.push((job.to_owned(), doing)),
+    /// Notes what a job does, or a task, by its number.
+    pub(crate) fn does(&self, number: u64, name: &str, doing: Doing) {
+        match locked(&self.jobs).entry(number) {
+            Entry::Occupied(mut job) => job.get_mut().1 = doing,
+            Entry::Vacant(place) => {
+                place.insert((name.to_owned(), doing));
+            }
         }
     }
 

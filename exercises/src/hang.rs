@@ -2,7 +2,7 @@
 
 use std::backtrace::Backtrace;
 use std::io::Write;
-use std::sync::OnceLock;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -46,7 +46,7 @@ pub(crate) fn end(situation: &Situation) -> ! {
 fn describe(situation: &Situation, place: Option<&str>) -> String {
     let mut text = format!("it has not ended after {} s. ", LIMIT.as_secs());
     let jobs = locked(&situation.jobs);
-    let running = jobs.iter().find(|(_, doing)| *doing == Doing::Running);
+    let running = jobs.values().find(|(_, doing)| *doing == Doing::Running);
     match (running, place) {
         (Some((job, _)), Some(place)) => text += &format!("`{job}` has the thread, at {place}"),
         (Some((job, _)), None) => text += &format!("`{job}` has the thread"),
@@ -57,7 +57,7 @@ fn describe(situation: &Situation, place: Option<&str>) -> String {
     for (what, n) in locked(&situation.counts).iter() {
         text += &format!("  {what} {} times\n", grouped(*n));
     }
-    for (job, doing) in jobs.iter().take(30) {
+    for (job, doing) in jobs.values().filter(|(_, doing)| *doing != Doing::Ended).take(30) {
         text += &match doing {
             Doing::Running => format!("  `{job}` has the thread\n"),
             Doing::Ready => format!("  `{job}` is ready, and waits for its turn\n"),
@@ -68,35 +68,48 @@ fn describe(situation: &Situation, place: Option<&str>) -> String {
     text.trim_end().to_owned()
 }
 
-static TRACE: OnceLock<String> = OnceLock::new();
+static TRACE: Mutex<Option<String>> = Mutex::new(None);
 
 /// The line of the student's file at which the thread of the check is.
 fn place(situation: &Situation) -> Option<String> {
     extern "C" fn trace(_: libc::c_int) {
         // Not async-signal-safe. The process ends anyway: where this blocks, the line is not printed.
-        TRACE.get_or_init(|| Backtrace::force_capture().to_string());
+        *locked(&TRACE) = Some(Backtrace::force_capture().to_string());
     }
     let thread = situation.thread.0.load(Ordering::SeqCst);
     if thread == 0 {
         return None;
     }
-    // SAFETY: the handler is a function of the right type, and the mask is initialised; the thread of the check has not
-    // ended, since it has not sent its result, after which alone it ends.
+    // SAFETY: the handler is a function of the right type, and the mask is initialised.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = trace as extern "C" fn(libc::c_int) as usize;
         libc::sigemptyset(&mut action.sa_mask);
-        if libc::sigaction(libc::SIGUSR2, &action, std::ptr::null_mut()) != 0
-            || libc::pthread_kill(thread as libc::pthread_t, libc::SIGUSR2) != 0
-        {
+        if libc::sigaction(libc::SIGUSR2, &action, std::ptr::null_mut()) != 0 {
             return None;
         }
     }
+    // Some instructions have no line. The next look finds the thread at another one.
     let begun = Instant::now();
-    while TRACE.get().is_none() && begun.elapsed() < Duration::from_secs(5) {
-        thread::sleep(Duration::from_millis(10));
+    for _ in 0..20 {
+        // SAFETY: the thread has not been joined, so that its number is its own.
+        if unsafe { libc::pthread_kill(thread as libc::pthread_t, libc::SIGUSR2) } != 0 {
+            return None;
+        }
+        let trace = loop {
+            if let Some(trace) = locked(&TRACE).take() {
+                break trace;
+            }
+            if begun.elapsed() > Duration::from_secs(5) {
+                return None;
+            }
+            thread::sleep(Duration::from_millis(10));
+        };
+        if let Some(line) = students_line(&trace) {
+            return Some(line);
+        }
     }
-    students_line(TRACE.get()?)
+    None
 }
 
 /// The innermost frame that is in a file of an exercise but its tests: `tests/e05_round_robin/exercise.rs:12:9 (round_robin)`.

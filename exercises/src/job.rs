@@ -1,7 +1,7 @@
 //! Jobs for a student's scheduler: what they ask of it, and how they are counted and drawn.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
@@ -75,69 +75,78 @@ pub trait Outside {
     fn sleep(&mut self, until: Option<u64>, waits: &[(Id, Wait)]) -> io::Result<Vec<Id>>;
 }
 
-/// A job with the code `body`, which needs to be resumed `needed` times. It has a row in the picture, and fails the
-/// check when it has been resumed 10 000 times.
+/// A job with the code `body`, which needs to be resumed `needed` times, or fewer. It has a row in the picture, and fails
+/// the check when it has been resumed 10,000 times.
 #[track_caller]
 pub fn job(
     name: &'static str,
     needed: usize,
     body: impl FnOnce(&Yielder<Op, Answer>) + 'static,
 ) -> Job {
-    /// Says that the job has ended, however it does.
-    struct Ends(&'static str);
+    /// Says that the job has ended, however it does: also where it is dropped in the middle of a wait.
+    struct Ends(Task, Cell<bool>);
     impl Drop for Ends {
         fn drop(&mut self) {
-            let outcome = match std::thread::panicking() {
-                true => Outcome::Panicked,
-                false => Outcome::Returned,
+            let outcome = match (self.1.get(), std::thread::panicking()) {
+                (true, _) => Outcome::Cancelled,
+                (false, true) => Outcome::Panicked,
+                (false, false) => Outcome::Returned,
             };
             trace(|t| t.ends(self.0, outcome));
         }
     }
 
-    trace(|t| t.spawned(name, Location::caller()));
+    let task = trace(|t| t.made(name, Location::caller()));
     Generator::new(move |y: &Yielder<Op, Answer>| {
         let mut inner = Generator::new(body);
         let mut resumes = 1;
-        trace(|t| t.turn(name));
-        let _ends = Ends(name);
+        trace(|t| t.turn(task));
+        let ends = Ends(task, Cell::new(false));
         let mut state = inner.prime();
         while let GeneratorState::Yielded(op) = state {
             let spawned = match &op {
                 Op::Spawn(name, _) => Some(*name),
                 _ => None,
             };
-            trace(|t| t.asks(name, &op));
+            trace(|t| t.asks(task, &op));
+            ends.1.set(true);
             let answer = y.yield_(op);
+            ends.1.set(false);
             if let (Some(name), Answer::Spawned(id)) = (spawned, &answer) {
                 spawned_as(name, *id);
             }
-            trace(|t| t.turn(name));
+            trace(|t| t.turn(task));
             resumes += 1;
             if resumes == MOST {
-                fail(format!("`{name}` was resumed {} times, {needed} were needed", grouped(MOST)));
+                let (most, needed) = (grouped(MOST), grouped(needed));
+                fail(format!("`{name}` was resumed {most} times, {needed} were needed"));
             }
             state = inner.send(answer);
         }
     })
 }
 
-/// Says which number the scheduler has given to a job, for the picture. (Jobs that jobs spawn are known already.)
+/// Says which number the scheduler has given to the job that was made last with this name, for the picture. (Jobs that jobs
+/// spawn are known already.)
 pub fn spawned_as(name: &'static str, id: Id) {
-    trace(|t| t.ids.insert(id, name));
+    trace(|t| {
+        if let Some(n) = t.jobs.iter().rposition(|job| job.name == name) {
+            t.ids.insert(id, n);
+        }
+    });
 }
 
-/// Draws what the jobs of this check do.
+/// The names of all jobs that [`job`] has made in this check.
+pub fn jobs_made() -> Vec<&'static str> {
+    trace(|t| t.jobs.iter().map(|job| job.name).collect())
+}
+
+/// Draws what the jobs of this check do, from now on.
 pub fn draw_jobs(title: &'static str) {
     let timeline = Timeline::titled(title);
     trace(|t| {
-        // What was made before is drawn too.
         t.timeline = timeline.clone();
-        let names: Vec<_> = t.jobs.iter().map(|(name, job)| (*job, *name)).collect();
-        let names: BTreeMap<_, _> = names.into_iter().map(|(job, name)| (job.task, name)).collect();
-        for name in names.into_values() {
-            t.begin(name);
-        }
+        (0..t.jobs.len()).for_each(|task| t.begin(task));
     });
     picture(timeline);
 }
@@ -146,17 +155,19 @@ pub fn draw_jobs(title: &'static str) {
 pub(crate) struct Trace {
     timeline: Timeline,
     base: Instant,
-    /// The virtual time, once there is one.
-    pub(crate) clock: Option<u64>,
-    jobs: HashMap<&'static str, Known>,
-    ids: HashMap<Id, &'static str>,
+    /// The virtual time, if it is virtual.
+    clock: Option<u64>,
+    jobs: Vec<Known>,
+    ids: HashMap<Id, Task>,
     /// How often the clock was read since a job had a turn, or the thread slept.
     asked: usize,
 }
 
-#[derive(Clone, Copy)]
+/// A job's place among all that were made.
+type Task = usize;
+
 struct Known {
-    task: u64,
+    name: &'static str,
     site: &'static Location<'static>,
     state: Does,
 }
@@ -176,7 +187,7 @@ thread_local! {
         timeline: Timeline::new(),
         base: Instant::now(),
         clock: None,
-        jobs: HashMap::new(),
+        jobs: Vec::new(),
         ids: HashMap::new(),
         asked: 0,
     });
@@ -191,33 +202,34 @@ impl Trace {
         self.clock.map_or_else(Instant::now, |ms| self.base + Duration::from_millis(ms))
     }
 
-    fn tell(&self, task: u64, kind: EventKind<'_>) {
-        self.timeline.observe(&TaskEvent::new(self.now(), task, kind));
+    /// An event of a job; tasks are numbered from 1.
+    fn tell(&self, task: Task, kind: EventKind<'_>) {
+        self.timeline.observe(&TaskEvent::new(self.now(), task as u64 + 1, kind));
     }
 
-    fn spawned(&mut self, name: &'static str, site: &'static Location<'static>) {
-        let task = self.jobs.len() as u64 + 1;
-        self.jobs.insert(name, Known { task, site, state: Does::Ready });
-        self.begin(name);
+    fn made(&mut self, name: &'static str, site: &'static Location<'static>) -> Task {
+        self.jobs.push(Known { name, site, state: Does::Ready });
+        self.begin(self.jobs.len() - 1);
+        self.jobs.len() - 1
     }
 
-    fn begin(&self, name: &'static str) {
-        let Known { task, site, .. } = self.jobs[name];
+    fn begin(&self, task: Task) {
+        let Known { name, site, .. } = self.jobs[task];
         self.tell(task, EventKind::spawned(Some(name), Era::Generator, site, None));
-        situation(|s| s.does(name, Doing::Ready));
+        situation(|s| s.does(task as u64, name, Doing::Ready));
     }
 
-    fn turn(&mut self, name: &'static str) {
+    fn turn(&mut self, task: Task) {
         self.asked = 0;
-        let job = self.set(name, Does::Runs, Doing::Running);
+        let before = self.set(task, Does::Runs, Doing::Running);
         // It was resumed before its wait was over, as far as is known here.
-        if !matches!(job.state, Does::Ready | Does::Runs) {
-            self.tell(job.task, EventKind::Woken(Actor::Outside));
+        if !matches!(before, Does::Ready | Does::Runs) {
+            self.tell(task, EventKind::Woken(Actor::Outside));
         }
-        self.tell(job.task, EventKind::Turn);
+        self.tell(task, EventKind::Turn);
     }
 
-    fn asks(&mut self, name: &'static str, op: &Op) {
+    fn asks(&mut self, task: Task, op: &Op) {
         let time = self.now();
         let wait_until = |ms: u64| {
             let mut wait = Wait::new(WaitFor::Time);
@@ -226,18 +238,18 @@ impl Trace {
         };
         let (state, wait, text) = match op {
             Op::Turn | Op::Spawn(..) => {
-                let job = self.set(name, Does::Ready, Doing::Ready);
-                return self.tell(job.task, EventKind::Yields);
+                self.set(task, Does::Ready, Doing::Ready);
+                return self.tell(task, EventKind::Yields);
             }
             Op::Sleep(ms) => {
                 let until = self.clock.unwrap_or_default() + ms;
                 (Does::Sleeps(until), wait_until(*ms), format!("sleeps for {ms} ms"))
             }
             Op::Join(id) => {
-                let other = self.ids.get(id).and_then(|name| self.jobs.get(name));
-                let wait = Wait::new(WaitFor::Task(other.map_or(0, |job| job.task)));
-                let text = match self.ids.get(id) {
-                    Some(name) => format!("waits for the end of `{name}`"),
+                let other = self.ids.get(id);
+                let wait = Wait::new(WaitFor::Task(other.map_or(0, |task| *task as u64 + 1)));
+                let text = match other {
+                    Some(other) => format!("waits for the end of `{}`", self.jobs[*other].name),
                     None => format!("waits for the end of {id}"),
                 };
                 (Does::Joins(*id), wait, text)
@@ -247,41 +259,50 @@ impl Trace {
                 (Does::Waits(fd), *wait, wait.what.to_string())
             }
         };
-        let job = self.set(name, state, Doing::Waits(text));
-        self.tell(job.task, EventKind::Waits(wait));
+        self.set(task, state, Doing::Waits(text));
+        self.tell(task, EventKind::Waits(wait));
     }
 
-    fn ends(&mut self, name: &'static str, outcome: Outcome) {
-        let job = self.set(name, Does::Ended, Doing::Ended);
-        self.tell(job.task, EventKind::Ends(outcome));
+    fn ends(&mut self, task: Task, outcome: Outcome) {
+        self.set(task, Does::Ended, Doing::Ended);
+        if outcome == Outcome::Cancelled {
+            self.tell(task, EventKind::Cancelled(Actor::End));
+        }
+        self.tell(task, EventKind::Ends(outcome));
         let ids = self.ids.clone();
-        let by_id = |id: Id| ids.get(&id).is_some_and(|joined| *joined == name);
-        self.wake(Actor::Task(job.task), |does| matches!(does, Does::Joins(id) if by_id(id)));
+        let by_id = |id: Id| ids.get(&id) == Some(&task);
+        let actor = Actor::Task(task as u64 + 1);
+        self.wake(actor, |does| matches!(does, Does::Joins(id) if by_id(id)));
     }
 
     /// The jobs that wait for this are ready, whether the scheduler has noticed it or not.
     fn wake(&mut self, by: Actor, is_over: impl Fn(Does) -> bool) {
-        let over = self.jobs.iter().filter(|(_, job)| is_over(job.state));
-        let mut over: Vec<_> = over.map(|(name, job)| (job.task, *name)).collect();
-        over.sort_unstable();
-        for (task, name) in over {
-            self.set(name, Does::Ready, Doing::Ready);
-            self.tell(task, EventKind::Woken(by));
+        for task in 0..self.jobs.len() {
+            if is_over(self.jobs[task].state) {
+                self.set(task, Does::Ready, Doing::Ready);
+                self.tell(task, EventKind::Woken(by));
+            }
         }
     }
 
-    /// Sets what a job does. Returns what was known before.
-    fn set(&mut self, name: &'static str, state: Does, doing: Doing) -> Known {
-        situation(|s| s.does(name, doing));
-        let job = self.jobs.get_mut(name).expect("a job of this check");
-        let before = *job;
-        job.state = state;
-        before
+    /// Sets what a job does. Returns what it did before.
+    fn set(&mut self, task: Task, state: Does, doing: Doing) -> Does {
+        situation(|s| s.does(task as u64, self.jobs[task].name, doing));
+        std::mem::replace(&mut self.jobs[task].state, state)
     }
 
     pub(crate) fn descriptors_are_ready(&mut self, ready: &[RawFd]) {
         self.asked = 0;
         self.wake(Actor::Socket, |does| matches!(does, Does::Waits(fd) if ready.contains(&fd)));
+    }
+
+    /// The sleeper that is due first, and when.
+    fn earliest(&self) -> Option<(&'static str, u64)> {
+        let sleepers = self.jobs.iter().filter_map(|job| match job.state {
+            Does::Sleeps(until) => Some((job.name, until)),
+            _ => None,
+        });
+        sleepers.min_by_key(|(_, until)| *until)
     }
 
     fn time_is(&mut self, now: u64) {
@@ -346,6 +367,15 @@ impl Outside for VirtualTime {
             fail(
                 "`sleep` was asked to wait for sockets, and no job here has one: pass only jobs that yielded `Op::Wait`",
             );
+        }
+        let earliest = trace(|t| t.earliest());
+        if let Some((name, earliest)) = earliest
+            && until.is_none_or(|until| until > earliest)
+        {
+            let until = until.map_or("None".to_owned(), |until| format!("Some({until})"));
+            fail(format!(
+                "`sleep({until}, ..)` sleeps past `{name}`'s deadline, {earliest} ms: sleep until the EARLIEST deadline"
+            ));
         }
         let Some(until) = until else {
             fail(

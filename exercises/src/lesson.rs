@@ -105,7 +105,7 @@ impl Observer for Watched {
             *turns += 1;
             watch.turns.set(watch.turns.get() + 1);
         }
-        situation(|s| s.does(name, doing));
+        situation(|s| s.does(event.task, name, doing));
         drop(of);
         if watch.turns.get() >= TURNS {
             // Each further turn: what swallows a cancellation is cancelled again.

@@ -9,7 +9,7 @@
 //! | `tests/eNN_name/main.rs` | the tests, and `mod exercise;` |
 //! | `tests/eNN_name/exercise.rs` | the student's file, the same as the skeleton until the student edits it |
 //! | `tests/eNN_name/README.md`, `README.zh-CN.md` | the text, in both languages |
-//! | `skeletons/eNN_name.rs` | compiles without a warning; each function is a `todo!` that uses its arguments |
+//! | `skeletons/eNN_name.rs` | compiles without a warning; each function is a `todo!` that uses its arguments; or code to be mended, without any `todo!`, that fails every test |
 //! | `solutions/eNN_name.rs` | passes all tests; formatted, without a warning of clippy |
 //! | `wrong/eNN_why.rs` | a wrong answer, at least two an exercise; line 1 is `//! says: TEXT` |
 //!
@@ -18,15 +18,15 @@
 //! solution's. `exercise.rs` then declares the others with `mod`, and `//! says:` stands in it.
 //!
 //! **Tests.** `main.rs` begins with a `//!` line and `mod exercise;`. Each test is an ordinary `#[test]` function whose body
-//! is one call of [`check`], with a sentence of what it is about; the first test in the file is the one that a student
+//! is one call of [`check()`], with a sentence of what it is about; the first test in the file is the one that a student
 //! should mend first. The message of a failure is written for the student who made that mistake: it names the job, and
 //! what was to come and what came instead, in one sentence or two; code that finds out which mistake it was stands at the
 //! end of the file. What is still to be written (`todo!`) fails every test with its own text. Use [`picture`] for what the
 //! check has to show: letter rows, a [`Log`], a timeline; it is printed after the message, and by `cargo course show NN`.
 //!
-//! **No hang is possible**, however wrong a solution is. Jobs that [`job()`] makes, clocks and [`poll`] count, and fail the
+//! **No hang is possible**, however wrong a solution is. Jobs that [`job()`] makes, clocks and [`poll()`] count, and fail the
 //! check after 10 000; tests of generators take from a generator no more than they need ([`some`]). Exercises on the
-//! crate run in [`lesson`] (virtual clock, at most 100 000 turns; a deadlock is the failure) or [`lesson_on_real_clock`].
+//! crate run in [`lesson()`] (virtual clock, at most 100 000 turns; a deadlock is the failure) or [`lesson_on_real_clock`].
 //! Threads of a test's own (clients) have time limits on their sockets. What still does not end is ended by `check` after
 //! 8 s of the machine's clock, with exit status 4. No test asserts a duration.
 //!
@@ -60,7 +60,9 @@ mod log;
 mod poll;
 
 pub use check::{check, fail, grouped, picture, text_of};
-pub use job::{Answer, Id, Job, Op, Outside, VirtualTime, draw_jobs, interest, job, spawned_as};
+pub use job::{
+    Answer, Id, Job, Op, Outside, VirtualTime, draw_jobs, interest, job, jobs_made, spawned_as,
+};
 pub use lesson::{TURNS, lesson, lesson_on_real_clock, warnings};
 pub use log::{Log, letter_rows};
 pub use poll::{Interest, poll, polls};

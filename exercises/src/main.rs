@@ -25,8 +25,8 @@ cargo course show NN [--html]       what the tests draw
 cargo course reset NN               the exercise as it was; what you wrote is kept beside it as .bak
 cargo course solution NN [--spoil]  the solution, when yours passes
 for teachers:
-cargo course verify [NN..] [--drill]
-cargo course grade SUBMISSION.. [--json FILE] [--junit FILE] [--csv FILE]
+cargo course verify [NN..] [--drill] [--times N]
+cargo course grade SUBMISSION.. [--only NN,..] [--json FILE] [--junit FILE] [--csv FILE]
 cargo course handout DIR [--vendor] [--borrow]
 --zh: texts in Chinese (as where LANG begins with zh)
 exit status: 0 all pass, 1 some do not, 2 a wrong command, 3 it does not compile, 4 a test did not end";
@@ -80,13 +80,16 @@ fn run(words: &mut Vec<String>) -> Result<u8, String> {
         }
         "verify" => {
             let drill = flag(words, "--drill");
-            verify::verify(&course, words, drill)
+            let times = value(words, "--times")?.unwrap_or_else(|| "1".to_owned());
+            let times = times.parse().map_err(|_| format!("--times {times:?} is not a number"))?;
+            verify::verify(&course, words, drill, times)
         }
         "grade" => {
             let json = value(words, "--json")?;
             let junit = value(words, "--junit")?;
             let csv = value(words, "--csv")?;
-            grade::grade(&course, words, &grade::Files { json, junit, csv })
+            let only = value(words, "--only")?;
+            grade::grade(&course, words, only.as_deref(), &grade::Files { json, junit, csv })
         }
         "handout" => {
             let (vendor, borrow) = (flag(words, "--vendor"), flag(words, "--borrow"));

@@ -84,6 +84,14 @@ pub fn poll(sockets: &[(RawFd, Interest)], limit: Option<Duration>) -> io::Resul
         ));
     }
     let ready: Vec<usize> = (0..fds.len()).filter(|n| fds[*n].revents != 0).collect();
+    if ready.is_empty() && limit.is_none_or(|limit| limit > LONGEST) {
+        fail(format!(
+            "nothing has happened for {} s, and `poll` was given {}: who sleeps until a time must be woken by then, and \
+             what can wake no job must not be waited for",
+            LONGEST.as_secs(),
+            limit.map_or("no limit".to_owned(), |limit| format!("the limit {limit:?}")),
+        ));
+    }
     let mut counts = COUNTS.get();
     counts.calls += 1;
     counts.idle = if ready.is_empty() { counts.idle + 1 } else { 0 };

@@ -1,4 +1,4 @@
-//! says: past its deadline: sleep until the EARLIEST
+//! says: sleeps past `b`'s deadline
 
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};

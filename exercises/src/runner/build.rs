@@ -64,6 +64,9 @@ impl Overlay {
         let (begin, end) = bin.ok_or("in Cargo.toml, [[bin]] is to stand before [lints.rust]")?;
         let manifest = format!("{}{}{OWN}", &manifest[..begin], &manifest[end..]);
         let manifest = manifest.replacen("[package]", "[package]\nautobins = false", 1);
+        // Overlays share what they are built into, where packages of one name would be taken for one another.
+        let package = format!("name = \"exercises-{name}\"");
+        let manifest = manifest.replacen("name = \"exercises\"", &package, 1);
         let wouldblock = format!("path = {:?}", outer.display().to_string());
         let manifest = manifest.replacen("path = \"..\"", &wouldblock, 1);
         write_if_new(&folder.join("Cargo.toml"), &manifest)?;

@@ -25,16 +25,25 @@ struct Line {
 }
 
 /// Grades folders: in each, the exercises that have a folder of their name there, or in `tests/` or `exercises/tests/`.
-pub fn grade(course: &Course, submissions: &[String], files: &Files) -> Result<u8, String> {
+pub fn grade(
+    course: &Course,
+    submissions: &[String],
+    only: Option<&str>,
+    files: &Files,
+) -> Result<u8, String> {
     if submissions.is_empty() {
         return Err("name the folders of the submissions".into());
     }
+    let exercises: Vec<&Exercise> = match only {
+        Some(only) => only.split(',').map(|word| course.find(word)).collect::<Result<_, _>>()?,
+        None => course.exercises.iter().collect(),
+    };
     let mut overlay = Overlay::new(course, "grade")?;
     let mut handed: Vec<(usize, &Exercise, Result<String, String>)> = Vec::new();
     let names: Vec<String> = submissions.iter().map(|path| file_name(Path::new(path))).collect();
     for (n, submission) in submissions.iter().enumerate() {
         let folder = root_of(Path::new(submission), course)?;
-        for exercise in &course.exercises {
+        for exercise in exercises.iter().copied() {
             let added = students_files(course, exercise, &folder).and_then(|theirs| {
                 let used = match &exercise.uses {
                     Some(other) => Some(student_file(&folder.join(other).join("exercise.rs"))?),
@@ -51,8 +60,8 @@ pub fn grade(course: &Course, submissions: &[String], files: &Files) -> Result<u
         true => overlay.build()?,
         false => HashMap::new(),
     };
-    let mut lines = Vec::new();
-    for (n, exercise, added) in handed {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let results = process::in_parallel(cores, handed, |(n, exercise, added)| {
         let results = match added {
             Err(why) => all(exercise, Verdict::Fail, &why),
             Ok(target) => match built.get(&target) {
@@ -63,10 +72,13 @@ pub fn grade(course: &Course, submissions: &[String], files: &Files) -> Result<u
                 None => all(exercise, Verdict::Compile, "cargo has not built it"),
             },
         };
+        let (submission, exercise) = (&names[n], &exercise.name);
         let line =
-            |tested| Line { submission: names[n].clone(), exercise: exercise.name.clone(), tested };
-        lines.extend(results.into_iter().map(line));
-    }
+            |tested| Line { submission: submission.clone(), exercise: exercise.clone(), tested };
+        Ok::<_, String>(results.into_iter().map(line).collect::<Vec<_>>())
+    });
+    let lines: Vec<Line> =
+        results.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
     print(&names, &lines);
     for (file, text) in
         [(&files.json, json(&lines)), (&files.junit, junit(&lines)), (&files.csv, csv(&lines))]

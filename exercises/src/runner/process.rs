@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -79,6 +80,31 @@ pub fn run(
     }
     results.sort_by_key(|result| tests.iter().position(|test| *test == result.name));
     Ok(results)
+}
+
+/// Calls `f` with each item, on so many threads. Returns the results in the order of the items.
+pub fn in_parallel<T: Send, R: Send>(
+    threads: usize,
+    items: Vec<T>,
+    f: impl Fn(T) -> R + Sync,
+) -> Vec<R> {
+    let items = Mutex::new(items.into_iter().enumerate());
+    let results = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let next = items.lock().expect("no thread panics with it").next();
+                    let Some((place, item)) = next else { break };
+                    let result = f(item);
+                    results.lock().expect("no thread panics with it").push((place, result));
+                }
+            });
+        }
+    });
+    let mut results = results.into_inner().expect("no thread panics with it");
+    results.sort_by_key(|(place, _)| *place);
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
 /// One process.
