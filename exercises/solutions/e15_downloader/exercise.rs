@@ -1,12 +1,5 @@
 //! 15 downloader: everything, in three eras. This is what they have in common: it never waits.
 
-#[path = "future.rs"]
-pub mod future;
-#[path = "generator.rs"]
-pub mod generator;
-#[path = "green.rs"]
-pub mod green;
-
 use std::path::PathBuf;
 
 use crate::given::{Error, Head, Part, Target};

@@ -8,7 +8,7 @@ use wouldblock::net::TcpStream;
 use wouldblock::sync::Semaphore;
 use wouldblock::{Wait, gather};
 
-use super::Incoming;
+use crate::exercise::Incoming;
 use crate::given::{Error, Target};
 
 /// Downloads one target. Returns its length.

@@ -7,7 +7,7 @@ use wouldblock::net::TcpStream;
 use wouldblock::sync::Semaphore;
 use wouldblock::{gather, green};
 
-use super::Incoming;
+use crate::exercise::Incoming;
 use crate::given::{Error, Target};
 
 /// Downloads one target. Returns its length.

@@ -1,12 +1,5 @@
 //! 15 downloader: everything, in three eras. This is what they have in common: it never waits.
 
-#[path = "future.rs"]
-pub mod future;
-#[path = "generator.rs"]
-pub mod generator;
-#[path = "green.rs"]
-pub mod green;
-
 use crate::given::{Error, Target};
 
 /// An answer that comes in: first its head, then the bytes of the file.

@@ -1,7 +1,10 @@
 //! The tests of 15 downloader.
 
 mod exercise;
+mod future;
+mod generator;
 mod given;
+mod green;
 
 use std::fs;
 use std::panic::resume_unwind;
@@ -13,7 +16,7 @@ use exercise::Incoming;
 use given::server::{Page, Server};
 use given::{Error, Target};
 use kit::{check, fail, lesson_on_real_clock};
-use wouldblock::{JoinHandle, future, generator, task};
+use wouldblock::{JoinHandle, task};
 
 type Results = Vec<Result<u64, Error>>;
 
@@ -157,25 +160,21 @@ struct Era {
     all: fn(Vec<Target>, usize) -> Results,
 }
 
-const GREEN: Era = Era {
-    name: "green",
-    one: |target| exercise::green::download(&target),
-    all: exercise::green::all,
-};
+const GREEN: Era = Era { name: "green", one: |target| green::download(&target), all: green::all };
 
 const GENERATOR: Era = Era {
     name: "generator",
-    one: |target| joined(generator::spawn(move |y| exercise::generator::download(y, &target))),
+    one: |target| joined(wouldblock::generator::spawn(move |y| generator::download(y, &target))),
     all: |targets, at_once| {
-        joined(generator::spawn(move |y| exercise::generator::all(y, targets, at_once)))
+        joined(wouldblock::generator::spawn(move |y| generator::all(y, targets, at_once)))
     },
 };
 
 const FUTURE: Era = Era {
     name: "future",
-    one: |target| joined(future::spawn(async move { exercise::future::download(&target).await })),
+    one: |target| joined(wouldblock::future::spawn(async move { future::download(&target).await })),
     all: |targets, at_once| {
-        joined(future::spawn(async move { exercise::future::all(targets, at_once).await }))
+        joined(wouldblock::future::spawn(async move { future::all(targets, at_once).await }))
     },
 };
 

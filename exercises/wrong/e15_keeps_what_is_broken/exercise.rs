@@ -1,12 +1,5 @@
 //! says: is there, and is not whole
 
-#[path = "future.rs"]
-pub mod future;
-#[path = "generator.rs"]
-pub mod generator;
-#[path = "green.rs"]
-pub mod green;
-
 use std::path::PathBuf;
 
 use crate::given::{Error, Head, Part, Target};

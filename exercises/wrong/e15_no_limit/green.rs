@@ -1,4 +1,4 @@
-//! gevent: plain code, with std's names.
+//! says: were allowed
 
 use std::io::{Read, Write};
 use std::rc::Rc;
@@ -7,7 +7,7 @@ use wouldblock::net::TcpStream;
 use wouldblock::sync::Semaphore;
 use wouldblock::{gather, green};
 
-use super::Incoming;
+use crate::exercise::Incoming;
 use crate::given::{Error, Target};
 
 /// Downloads one target. Returns its length.
@@ -29,9 +29,7 @@ pub fn all(targets: Vec<Target>, at_once: usize) -> Vec<Result<u64, Error>> {
     let places = Rc::new(Semaphore::new(at_once));
     let tasks = targets.into_iter().map(|target| {
         let places = places.clone();
-        green::spawn(move || {
-            download(&target)
-        })
+        green::spawn(move || download(&target))
     });
     let tasks: Vec<_> = tasks.collect();
     green::wait(gather(tasks)).into_iter().map(|result| result?).collect()

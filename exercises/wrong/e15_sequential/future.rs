@@ -1,9 +1,9 @@
-//! async/await: the colour is part of each signature.
+//! says: never more than 1 connection
 
 use wouldblock::future::prelude::*;
 use wouldblock::net::TcpStream;
 
-use super::Incoming;
+use crate::exercise::Incoming;
 use crate::given::{Error, Target};
 
 /// Downloads one target. Returns its length.

@@ -1,4 +1,4 @@
-//! gevent: plain code, with std's names.
+//! says: one 404 cost
 
 use std::io::{Read, Write};
 use std::rc::Rc;
@@ -7,7 +7,7 @@ use wouldblock::net::TcpStream;
 use wouldblock::sync::Semaphore;
 use wouldblock::{green, try_gather};
 
-use super::Incoming;
+use crate::exercise::Incoming;
 use crate::given::{Error, Target};
 
 /// Downloads one target. Returns its length.

@@ -1,4 +1,4 @@
-//! Python 2: each wait is yielded, by hand, through every function on the way.
+//! says: `WouldBlock` is no error
 
 use std::io::ErrorKind::WouldBlock;
 use std::rc::Rc;
@@ -8,7 +8,7 @@ use wouldblock::net::TcpStream;
 use wouldblock::sync::Semaphore;
 use wouldblock::{Wait, gather};
 
-use super::Incoming;
+use crate::exercise::Incoming;
 use crate::given::{Error, Target};
 
 /// Downloads one target. Returns its length.
