@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use exercise::{Account, count, primes, read};
 use given::{Sensor, is_prime};
-use kit::{Log, check, grouped, lesson, lesson_on_real_clock, picture, warnings};
+use kit::{Log, check, lesson, lesson_on_real_clock, picture, warnings};
 use wouldblock::{gather, green, task};
 
 #[test]
@@ -20,13 +20,12 @@ fn a_computation_gives_turns() {
     check("the heart beats while `count` computes", || {
         let wanted = (2..30_000).filter(|n| is_prime(*n)).count();
         lesson_on_real_clock(move || {
-            let heart = Heart::start(|| {});
+            let heart = Heart::start(green::yield_now);
             assert_eq!(count(30_000), wanted, "there are so many primes below 30,000");
+            let beats = heart.beats.get();
             assert_eq!(count(2), 0, "there is no prime below 2");
-            let before = heart.beats.get();
-            count(130_000);
-            let beats = heart.beats.get() - before;
             if beats < 10 {
+                count(300_000); // That takes long enough for the watchdog.
                 let warning = warnings().pop().map(|text| format!("\nThe crate's warning: {text}"));
                 panic!(
                     "the heart beat {beats} times while `count` computed: give the others a turn now and then, within the \
@@ -34,11 +33,6 @@ fn a_computation_gives_turns() {
                     warning.unwrap_or_default()
                 );
             }
-            assert!(
-                beats <= 100_000,
-                "the heart beat {} times: a turn for each thousand numbers is enough",
-                grouped(beats)
-            );
         });
     });
 }
@@ -48,7 +42,10 @@ fn a_blocking_call_goes_to_another_thread() {
     check("the heart beats while the sensor is read", || {
         lesson_on_real_clock(|| {
             let (beat, beats) = mpsc::channel();
-            let heart = Heart::start(move || _ = beat.send(()));
+            let heart = Heart::start(move || {
+                beat.send(()).ok();
+                green::sleep(Duration::from_millis(1));
+            });
             let sensor = Sensor { beats: Arc::new(Mutex::new(beats)), read_on: Arc::default() };
             let degrees = read(&sensor);
             let read_on = *sensor.read_on.lock().unwrap();
@@ -164,8 +161,10 @@ impl Heart {
         let beating = move || {
             while !stop.get() {
                 beats.set(beats.get() + 1);
-                each();
-                green::sleep(Duration::from_micros(1));
+                match beats.get() {
+                    ..1000 => each(),
+                    _ => green::sleep(Duration::from_millis(1)), // The work is long: the turns of a lesson are limited.
+                }
             }
         };
         drop(task::Builder::new().name("heart").spawn(beating));
