@@ -14,8 +14,9 @@
 //! | `wrong/eNN_why.rs` | a wrong answer, at least two an exercise; line 1 is `//! says: TEXT` |
 //!
 //! An exercise with more files of the student's than `exercise.rs` (15) has all of them in folders: `skeletons/eNN_name/`,
-//! `solutions/eNN_name/`, `wrong/eNN_why/` with `exercise.rs` and the others; what a folder of `wrong` does not hold is the
-//! solution's. `exercise.rs` then declares the others with `mod`, and `//! says:` stands in it.
+//! `solutions/eNN_name/`, `wrong/eNN_why/`; what a folder of `wrong` does not hold is the solution's, and one of the files
+//! that it holds begins with `//! says:`. `main.rs` declares all of them. What the tests have beside themselves (15's server)
+//! lies in a folder, `given/`.
 //!
 //! **Tests.** `main.rs` begins with a `//!` line and `mod exercise;`. Each test is an ordinary `#[test]` function whose body
 //! is one call of [`check()`], with a sentence of what it is about; the first test in the file is the one that a student
