@@ -29,8 +29,8 @@ fn a_countdown_on_the_crate() {
                 "lift-off",
                 "the same future, on a greenlet's stack"
             );
-            let task = future::spawn(async { Countdown(1).await });
-            assert_eq!(task.join().unwrap(), "lift-off");
+            let task = future::spawn(async { (Countdown(1).await, Countdown(2).await) });
+            assert_eq!(task.join().unwrap(), ("lift-off", "lift-off"), "one after the other");
         });
     });
 }
@@ -119,7 +119,7 @@ fn two_countdowns_on_three_schedulers() {
         assert_eq!(texts, ("lift-off", "lift-off"));
         expect_polls("the two in `join2`", polls, 5);
         lesson(move || {
-            let task = future::spawn(async move { both().await });
+            let task = future::spawn(both());
             assert_eq!(task.join().unwrap(), ("lift-off", "lift-off"));
             assert_eq!(green::wait(both()), ("lift-off", "lift-off"));
         });
