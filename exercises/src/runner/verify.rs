@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::runner::build::{Built, Overlay};
 use crate::runner::catalog::{Course, Exercise, Files, hints, minutes, read};
-use crate::runner::process::{self, Tested, Verdict, in_parallel};
+use crate::runner::process::{self, Tested, Verdict};
 use crate::{ALL, SOME};
 
 /// What an answer is, and so what its tests have to come to.
@@ -53,10 +53,15 @@ pub fn verify(course: &Course, which: &[String], drill: bool, times: usize) -> R
         let times = if answer.kind == Kind::Solution { times } else { 1 };
         todo.extend(std::iter::repeat_n((answer, built), times));
     }
-    // Most of what takes time is hangs, which wait.
-    let found = in_parallel(if drill { 8 } else { 3 }, todo, |(answer, built)| {
-        judge(&overlay, answer, built, &answers)
-    });
+    // Last come those that never end, many at a time; they would take the processor from the others.
+    let (drills, others) = todo.into_iter().partition(|(answer, _)| answer.kind == Kind::Drill);
+    let mut found = Vec::new();
+    for (threads, todo) in [(2, others), (8, drills)] {
+        let todo: Vec<(&Answer<'_>, &Built)> = todo;
+        found.extend(process::in_parallel(threads, todo, |(answer, built)| {
+            judge(&overlay, answer, built, &answers)
+        }));
+    }
     faults.extend(found.into_iter().flatten());
     faults.sort();
     faults.dedup();

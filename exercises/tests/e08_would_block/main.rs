@@ -29,8 +29,11 @@ type Y = Yielder<Op, Answer>;
 const NOT_RESUMED: &str = "waits for its socket, and `run` returned before it was resumed: does your 07 hand each job that \
     yielded `Op::Wait` to `outside.sleep`, and resume those that `sleep` returns?";
 
-/// As long as a client waits for its server.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// As long as a client waits for its server, that sends so many bytes. (`poll` sleeps for 5 s at most, and a check runs for
+/// 8 s at most.)
+fn patience(bytes: usize) -> Duration {
+    Duration::from_secs(if bytes < 1000 { 3 } else { 6 })
+}
 
 #[test]
 fn it_sleeps() {
@@ -228,8 +231,8 @@ fn exchange(number: usize, address: SocketAddr, data: &[u8]) -> Outcome {
     let mut back = Vec::new();
     let mut receive = || -> io::Result<()> {
         let stream = std::net::TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(patience(data.len())))?;
+        stream.set_write_timeout(Some(patience(data.len())))?;
         thread::scope(|scope| {
             scope.spawn(|| {
                 (&stream).write_all(data).ok();
@@ -264,7 +267,8 @@ fn done(outcomes: &[Outcome]) {
         );
         match () {
             () if *is_late => panic!(
-                "{what}, and then nothing for 3 s: is each job resumed that waits for a socket?"
+                "{what}, and then nothing for {} s: is each job resumed that waits for a socket?",
+                patience(sent.len()).as_secs()
             ),
             () if same == back.len() => panic!(
                 "{what}, and then the connection ended{}: `echo` goes on until it reads 0 bytes; `WouldBlock` is no end",

@@ -1,4 +1,4 @@
-//! says: one 404 cost
+//! says: other files: each result stands for itself
 
 use std::io::{Read, Write};
 use std::rc::Rc;
