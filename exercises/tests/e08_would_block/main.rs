@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use exercise::{Sockets, echo, echo_server};
 use kit::{
-    Answer, Op, Outside, check, draw_jobs, fail, grouped, job, jobs_made, polls, spawned_as,
+    Answer, Job, Op, Outside, check, draw_jobs, fail, grouped, job, jobs_made, polls, spawned_as,
 };
 use scheduler::Scheduler;
 use wouldblock::generator::Yielder;
@@ -86,8 +86,15 @@ fn a_sleeper_wakes_beside_a_socket() {
 fn one_client() {
     check("one client sends three letters, and gets them back", || {
         let server = Server::start("one client", 1, None);
-        let client = server.client(1, b"abc".to_vec());
-        server.run();
+        // The client comes when the server has had a turn, and has found none.
+        let address = server.address;
+        let (begun, client) = mpsc::channel();
+        let begin = job("client", 1, move |_: &Y| {
+            let client = thread::spawn(move || exchange(1, address, b"abc"));
+            begun.send(client).expect("the test waits for it");
+        });
+        server.run_beside(Some(begin));
+        let client = client.try_recv().expect("each job has a turn");
         done(&[client.join().expect("the client ends")]);
     });
 }
@@ -189,6 +196,11 @@ impl Server {
     }
 
     fn run(self) {
+        self.run_beside(None);
+    }
+
+    /// Runs it, and another job that is spawned after it.
+    fn run_beside(self, other: Option<Job>) {
         let Server { listener, clients, .. } = self;
         let mut scheduler = Scheduler::new();
         let ended = Rc::new(Cell::new(false));
@@ -201,6 +213,9 @@ impl Server {
             }
         });
         spawned_as("server", scheduler.spawn("server", server));
+        if let Some(job) = other {
+            spawned_as("client", scheduler.spawn("client", job));
+        }
         if let Err(stuck) = scheduler.run(&mut Sockets::new()) {
             panic!("no job joins another here, and `run` returned {stuck:?}");
         }
