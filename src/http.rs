@@ -26,10 +26,10 @@
 //!
 //! # Three eras, and none
 //!
-//! The line `agent.get(&url).call()` is the same in all three: in a generator that was spawned, in a greenlet
-//! and in an `async fn`, it suspends the task that it is called in, and nobody else. Outside of a task, or on
-//! a thread without a scheduler, the same agent blocks the thread. One agent, with the connections it keeps,
-//! serves all of these at once.
+//! The line `agent.get(&url).call()` is the same in all three: in a generator that was spawned, in a greenlet and in
+//! an `async fn`, it suspends the task that it is called in, and no other. Outside of a task, or on a thread without
+//! a scheduler, the same agent blocks the thread. One agent, with the connections it keeps, serves all of these at
+//! once.
 //!
 //! # https
 //!
@@ -214,8 +214,8 @@ impl Resolver for Resolve {
     }
 }
 
-/// Refuses what the chain cannot do, before anybody is connected to. Without its SOCKS feature, ureq would
-/// connect directly, and tell the site who asks; without TLS, it would greet an https proxy in the clear.
+/// Refuses what the chain cannot do, before any connection is made. Without its SOCKS feature, ureq would connect
+/// directly, and tell the site who asks; without TLS, it would greet an https proxy in the clear.
 #[derive(Debug)]
 struct Refuse;
 

@@ -1,9 +1,9 @@
 //! One thread. Many coroutines. Three eras of waiting, one API.
 //!
 //! `wouldblock` runs straight-line, blocking-style Rust by the thousand on one thread. A coroutine reads a
-//! non-blocking socket; when the kernel says `WouldBlock`, it says what it waits for and gives up its
-//! turn, with its stack as it is; a round-robin scheduler resumes it there when the socket is ready. Code
-//! that was written for blocking sockets, [`ureq`](mod@http) for one, needs no change and no `async`.
+//! non-blocking socket; when the kernel answers `WouldBlock`, it records what it waits for and gives up its turn,
+//! with its stack as it is; a round-robin scheduler resumes it there when the socket is ready. Code that was written
+//! for blocking sockets, [`ureq`](mod@http) for one, needs no change and no `async`.
 //!
 //! ```
 //! use wouldblock::green;
@@ -34,15 +34,15 @@
 //!
 //! # Three eras, side by side
 //!
-//! Python went from `yield` generators (2.5) to gevent's greenlets to async/await (3.5). Here, all three
-//! run on one scheduler, and differ in nothing but the verb that waits. What is waited for is an
-//! *operation*: a future that says what it needs, such as [`time::sleep`], a socket's
-//! [`readable`](net::TcpStream::readable), a [`JoinHandle`] or [`offload()`].
+//! Python went from `yield` generators (2.5) to gevent's greenlets to async/await (3.5). Here, all three run on one
+//! scheduler, and differ in nothing but the verb that waits. What is waited for is an *operation*: a future that
+//! describes it, such as [`time::sleep`], a socket's [`readable`](net::TcpStream::readable), a [`JoinHandle`] or
+//! [`offload()`].
 //!
 //! | | [`generator`] (Python 2) | [`green`] (gevent) | [`future`] (async/await) |
 //! |---|---|---|---|
 //! | the verb | `y.wait(op)` | `wait(op)` | `op.await` |
-//! | who sees the yield | the caller: `resume` returns a [`Wait`] | nobody | the `async` in each signature |
+//! | where the yield shows | in the caller: `resume` returns a [`Wait`] | nowhere | in the `async` in each signature |
 //! | call a function that waits | `y.yield_from(sub)` | call it | `.await` it |
 //! | start a task | `generator::spawn(\|y\| ..)` | `green::spawn(\|\| ..)` | `future::spawn(async { .. })` |
 //! | wait for a task | `y.wait(handle)` | `handle.join()` | `handle.await` |
@@ -258,16 +258,16 @@
 //!
 //! # When something goes wrong
 //!
-//! An error is written for whoever reads it at two in the morning: what happened, to which task, what to do.
+//! An error is written for a person who reads it at two in the morning: what happened, to which task, what to do.
 //!
 //! * **A deadlock.** When no task is ready, asleep, or waiting for a socket or for [`offload()`]ed work, and
 //!   no code keeps a waker, [`run()`] panics with a report ([`Builder::try_run`] returns it):
 //!
 //!   ```text
 //!   deadlock: 3 tasks wait, and nothing can wake any of them
-//!     task 1 "root" (green, spawned at src/main.rs:6:18) waits to be woken
-//!     task 2 "ann" (green, spawned at src/main.rs:9:49) waits for task 3
-//!     task 3 "bob" (green, spawned at src/main.rs:10:49) waits for task 2
+//!     task 1 "root" (green, spawned at src/main.rs:6:18) waits to be woken, at src/main.rs:13:9
+//!     task 2 "ann" (green, spawned at src/main.rs:9:49) waits for task 3, at src/main.rs:20:34
+//!     task 3 "bob" (green, spawned at src/main.rs:10:49) waits for task 2, at src/main.rs:20:34
 //!     cycle: task 2 → task 3 → task 2
 //!   ```
 //!
@@ -301,7 +301,7 @@
 //!
 //!   ```text
 //!   task 2 "fetch" (green, spawned at src/main.rs:15:24) panicked: index out of bounds: the len is 0 but the
-//!   index is 3, and nobody joined it to learn of it
+//!   index is 3, and no task joined it to get the error
 //!   ```
 //!
 //! * **A wait in a destructor while a stack unwinds** would leave the thread panicking for every other task.
@@ -394,7 +394,7 @@ mod inspect;
 mod kernel;
 pub mod net;
 pub mod observe {
-    //! What happens to each task, told to an [`Observer`] that is set by
+    //! What happens to each task, as events for an [`Observer`] that is set by
     //! [`Builder::observe`](crate::Builder::observe).
 
     pub use crate::kernel::edge::observe::{Actor, EventKind, Observer, Outcome, TaskEvent};
@@ -417,7 +417,8 @@ pub use inspect::deadlock::Deadlock;
 pub use inspect::tasks::{TaskInfo, Tasks, tasks};
 pub use inspect::timeline;
 pub use kernel::edge::observe::Era;
-pub use kernel::wait::{SourceId, Thing, Wait, WaitFor};
+pub use kernel::edge::trail::Thing;
+pub use kernel::wait::{SourceId, Wait, WaitFor};
 pub use offload::{Offload, offload};
 pub use run::builder::Builder;
 pub use run::handle::{RemoteJoinHandle, RunEnded, Spawner};

@@ -558,7 +558,7 @@ impl Future for Parking {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        wait::within_share(cx, |cx| {
+        wait::poll_within_budget(cx, |cx| {
             let mut parked = self.0.lock();
             if mem::take(&mut parked.token) {
                 return Poll::Ready(());

@@ -1,6 +1,6 @@
 //! Sleeping, time limits, and the time as tasks see it.
 //!
-//! Times are rounded up to whole milliseconds: nobody is woken early.
+//! Times are rounded up to whole milliseconds: no task is woken early.
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
@@ -63,7 +63,7 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 #[derive(Debug)]
 #[must_use = "an operation does nothing until it is waited for"]
 pub struct Sleep {
-    /// `None`: so far in the future that no clock can say it.
+    /// `None`: so far in the future that the clock cannot represent it.
     deadline: Option<Instant>,
     /// It gives a turn first.
     gives_turn: bool,
@@ -88,7 +88,7 @@ impl Future for Sleep {
             return wait::another_turn(cx);
         }
         let Some(deadline) = self.deadline else { return Poll::Pending };
-        wait::within_share(cx, |cx| {
+        wait::poll_within_budget(cx, |cx| {
             if now() >= deadline {
                 return Poll::Ready(());
             }
@@ -151,14 +151,14 @@ impl<F: Future> Future for Timeout<F> {
             let this = self.get_unchecked_mut();
             (Pin::new_unchecked(&mut this.operation), Pin::new(&mut this.limit), this.duration)
         };
-        wait::within_share(cx, |cx| {
+        wait::poll_within_budget(cx, |cx| {
             if let Poll::Ready(value) = operation.as_mut().poll(cx) {
                 return Poll::Ready(Ok(value));
             }
             ready!(limit.poll(cx));
             // It may be pending only since the budget of this turn is used up: the last look is with some of it left.
             if wait::is_spent() {
-                return wait::share_is_spent(cx);
+                return wait::budget_is_spent(cx);
             }
             Poll::Ready(match operation.poll(cx) {
                 Poll::Ready(value) => Ok(value),

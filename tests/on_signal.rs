@@ -1,7 +1,7 @@
 //! The table of tasks on a signal: it is printed between two turns, who keeps the thread is named at once, and neither
 //! disturbs anything.
 
-mod basics;
+#[path = "it/util/mod.rs"]
 mod util;
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
+use crate::util::{Ended, HOUR, MS, again, assert_contains, in_child, let_others_run, panic_text};
 use libc::{SIGUSR1, SIGUSR2};
-use util::{Ended, HOUR, MS, again, assert_contains, in_child, let_others_run, panic_text};
 use wouldblock::net::TcpListener;
 use wouldblock::sync::Mutex;
 use wouldblock::{Builder, future, green, offload, task, time};

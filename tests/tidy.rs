@@ -73,6 +73,7 @@ const READING_ORDER: &[&str] = &[
     "eras/scope/members.rs",
     "eras/scope/green.rs",
     "eras/scope/future.rs",
+    "eras/limits.rs",
     "eras/generator.rs",
     "eras/green.rs",
     "eras/scope/spawn.rs",
@@ -146,7 +147,7 @@ const LONGEST_FILE: usize = 400;
 
 /// Lines of kernel, without its edge, and the three eras together: with their documentation, without blank lines and
 /// tests.
-const AN_EVENING: usize = 3384;
+const AN_EVENING: usize = 3271;
 
 #[test]
 fn files_import_only_what_is_read_before_them() {
@@ -190,8 +191,10 @@ fn files_are_short() {
 fn kernel_and_eras_are_read_in_an_evening() {
     let mut files = sources(&["src/kernel", "src/eras"]);
     let second_reading =
-        ["src/kernel/edge/", "src/eras/scope/", "src/eras/pep342.rs", "src/eras/waited.rs"];
-    files.retain(|(name, _)| !second_reading.iter().any(|later| name.starts_with(later)));
+        ["kernel/edge/", "eras/scope/", "eras/limits", "eras/pep342", "eras/waited"];
+    files.retain(|(name, _)| {
+        !second_reading.iter().any(|later| name["src/".len()..].starts_with(later))
+    });
     let written = |line: &Line| !line.code.trim().is_empty() || !line.comment.trim().is_empty();
     let lines = files.iter().flat_map(|(_, text)| production(text));
     let lines = lines.filter(written).count();

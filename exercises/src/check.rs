@@ -34,6 +34,7 @@ pub fn check<F: FnOnce() + Send + 'static>(what: &'static str, test: F) {
     let name = name_of::<F>();
     hook();
     report(&["start", &name]);
+    mark(&name);
     let situation = Arc::new(Situation::new(&name, what, Location::caller()));
     let (done, ended) = mpsc::channel();
     let theirs = situation.clone();
@@ -53,6 +54,7 @@ pub fn check<F: FnOnce() + Send + 'static>(what: &'static str, test: F) {
     });
     let thread = thread.expect("a thread for the test");
     let Ok(result) = ended.recv_timeout(LIMIT) else { hang::end(&situation) };
+    mark("");
     // Not what its thread-locals do at the end of the thread: it is over.
     drop(thread);
     let ms = begun.elapsed().as_millis().to_string();
@@ -68,7 +70,9 @@ pub fn check<F: FnOnce() + Send + 'static>(what: &'static str, test: F) {
     };
     failure.message += &situation.caught(&failure);
     report(&["fail", &name, &ms, &failure.place, &failure.message, &pictures]);
-    println!("\n{name}: {what}\n  at {}\n\n{}\n\n{pictures}", failure.place, failure.message);
+    if !is_reported() {
+        println!("\n{name}: {what}\n  at {}\n\n{}\n\n{pictures}", failure.place, failure.message);
+    }
     panic::resume_unwind(Box::new("the check failed"));
 }
 
@@ -253,6 +257,21 @@ fn hook() {
         }));
     });
 }
+
+/// Whether a program runs the tests that reads the report, and prints what is in it.
+pub(crate) fn is_reported() -> bool {
+    std::env::var_os("COURSE_REPORT").is_some()
+}
+
+/// Before and after what a test prints, for the program that runs the tests.
+fn mark(name: &str) {
+    if is_reported() {
+        println!("\n{MARK}{name}");
+    }
+}
+
+/// What a line begins with that says which test prints from here on; none, without a name.
+const MARK: &str = "\u{1}kit: ";
 
 /// A line for the program that runs the tests, if one does: fields, with tabs between.
 pub(crate) fn report(fields: &[&str]) {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::check::{Doing, LIMIT, Situation, grouped, locked, report};
+use crate::check::{Doing, LIMIT, Situation, grouped, is_reported, locked, report};
 
 /// The exit status of a process whose test did not end.
 pub const HUNG: i32 = 4;
@@ -38,7 +38,9 @@ pub(crate) fn end(situation: &Situation) -> ! {
     let ms = LIMIT.as_millis().to_string();
     report(&["hang", &situation.name, &ms, &at, &message, ""]);
     let text = format!("\n{}: {}\n  at {at}\n\n{message}\n", situation.name, situation.what);
-    std::io::stderr().write_all(text.as_bytes()).ok();
+    if !is_reported() {
+        std::io::stderr().write_all(text.as_bytes()).ok();
+    }
     // SAFETY: it ends the process at once: the thread of the check cannot be ended by itself.
     unsafe { libc::_exit(HUNG) }
 }

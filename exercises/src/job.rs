@@ -305,6 +305,12 @@ impl Trace {
         sleepers.min_by_key(|(_, until)| *until)
     }
 
+    /// The first job that waits for a socket.
+    pub(crate) fn waits_for_a_socket(&self) -> Option<&'static str> {
+        let waits = |job: &&Known| matches!(job.state, Does::Waits(_));
+        self.jobs.iter().find(waits).map(|job| job.name)
+    }
+
     fn time_is(&mut self, now: u64) {
         (self.clock, self.asked) = (Some(now), 0);
         self.wake(Actor::Time, |does| matches!(does, Does::Sleeps(until) if until <= now));

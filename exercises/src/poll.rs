@@ -50,9 +50,13 @@ pub fn polls() -> usize {
 #[track_caller]
 pub fn poll(sockets: &[(RawFd, Interest)], limit: Option<Duration>) -> io::Result<Vec<usize>> {
     if sockets.is_empty() && limit.is_none() {
-        fail(
-            "`poll` on no socket and without a limit sleeps for ever: here `sleep` has nothing to wait for",
-        );
+        let why = match trace(|t| t.waits_for_a_socket()) {
+            Some(job) => format!(
+                "`{job}` waits for a socket, which is not among those that `poll` was given"
+            ),
+            None => "here `sleep` has nothing to wait for".to_owned(),
+        };
+        fail(format!("`poll` on no socket and without a limit sleeps for ever: {why}"));
     }
     let wanted = |interest| match interest {
         Interest::Readable => libc::POLLIN,
@@ -78,8 +82,8 @@ pub fn poll(sockets: &[(RawFd, Interest)], limit: Option<Duration>) -> io::Resul
     }
     if let Some(gone) = fds.iter().find(|fd| fd.revents & libc::POLLNVAL != 0) {
         fail(format!(
-            "`poll` was given descriptor {}, which is closed: its job has ended, or has dropped the socket; wait only for \
-             what jobs wait for now",
+            "`poll` was given descriptor {}, which is closed: its job has ended, or has dropped the socket. A wait is over \
+             when its socket was ready; take it out of the list then",
             gone.fd
         ));
     }

@@ -1,4 +1,4 @@
-//! The async/await era: a future says "not yet", and is asked again when it is woken.
+//! The async/await era: a future returns `Pending`, and is polled again when it is woken.
 //!
 //! Python 3.5's answer (PEP 492), and Rust's: no stack is kept while a task waits, only the future. The
 //! price is a colour: each function on the way that may wait is `async`, and is called with `.await`.
@@ -144,8 +144,8 @@ impl<F: Future> Code<F> {
 
     /// Polls once; when that was the last time, drops the future and fulfils the promise.
     fn poll(&self) {
-        // SAFETY: the future stays where it is, in an `Rc`, until it is dropped there; and nobody else
-        // looks at it: a task has one turn at a time, and only its turns come here.
+        // SAFETY: the future stays where it is, in an `Rc`, until it is dropped there; and no other code looks at it:
+        // a task has one turn at a time, and only its turns come here.
         let mut future = unsafe { Pin::new_unchecked(&mut *self.future.get()) };
         let polled = match !self.begun.replace(true) && cancel::is_cancelled() {
             true => {
@@ -156,8 +156,8 @@ impl<F: Future> Code<F> {
                 let now = future.as_mut().as_pin_mut().expect("polled until it is ready");
                 let record = Record::new();
                 match panic::catch_unwind(AssertUnwindSafe(|| door::poll(&record, now))) {
-                    Ok(Poll::Pending) if cancel::is_cancelled() => None, // It had its chance to be ready.
-                    Ok(Poll::Pending) => return door::put_record(&record),
+                    Ok(Poll::Pending) if cancel::is_cancelled() => None, // An operation that had completed would have won.
+                    Ok(Poll::Pending) => return door::store_record(&record),
                     Ok(Poll::Ready(value)) => Some(Ok(value)),
                     Err(payload) => Some(Err(payload)),
                 }

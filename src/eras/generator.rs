@@ -1,4 +1,4 @@
-//! The generator era: a coroutine that hands what it waits for to whoever resumes it.
+//! The generator era: a coroutine that yields what it waits for to its resumer.
 //!
 //! Python 2.5 made generators into coroutines (PEP 342: `send`, `throw`, `close`), and Python 3.3 let one
 //! delegate to another (PEP 380: `yield from`). A scheduler, then called a trampoline, resumes them and
@@ -114,7 +114,7 @@ impl<T: 'static, F: FnOnce(&Yielder<Wait>) -> T + 'static> Body for Trampoline<T
             promise.begin(|| body(y));
         });
         let generator = self.generator.insert(generator);
-        generator.is_task(fiber);
+        generator.drive_by_task(fiber);
         bounce(generator.step(None))
     }
 }
@@ -122,9 +122,9 @@ impl<T: 'static, F: FnOnce(&Yielder<Wait>) -> T + 'static> Body for Trampoline<T
 /// What the generator has yielded is what its task waits for.
 fn bounce(step: Option<GeneratorState<Wait, std::thread::Result<()>>>) -> Switch {
     match step {
-        Some(GeneratorState::Yielded(wait)) => door::put(wait),
+        Some(GeneratorState::Yielded(wait)) => door::store_wait(wait),
         Some(GeneratorState::Complete(_)) => return Switch::Finished,
-        None => {} // It waited the green way: its wait is at the door already.
+        None => {} // It waited the green way: `door::suspend` has stored its wait.
     }
     Switch::Suspended
 }
@@ -132,8 +132,8 @@ fn bounce(step: Option<GeneratorState<Wait, std::thread::Result<()>>>) -> Switch
 impl<Y: From<Wait> + 'static, S: 'static> Yielder<Y, S> {
     /// Waits for an operation: the generator era's verb. Yields a [`Wait`] until the operation is ready.
     ///
-    /// Whoever resumes the generator, a scheduler or a hand, should do so when what the `Wait` says has
-    /// happened; resuming it sooner is harmless, it then yields again.
+    /// The resumer, a scheduler or code that drives the generator by hand, should resume it when what the `Wait`
+    /// describes has happened; resuming it sooner is harmless, it then yields again.
     ///
     /// # Panics
     ///
@@ -152,7 +152,7 @@ impl<Y: From<Wait> + 'static, S: 'static> Yielder<Y, S> {
             match door::poll_to_yield(operation.as_mut()) {
                 Ok(value) => return value,
                 Err(wait) => {
-                    door::leaves();
+                    door::note_site();
                     self.yield_wait(wait.into());
                 }
             }
@@ -170,7 +170,7 @@ impl<Y: From<Wait> + 'static, S: 'static> Yielder<Y, S> {
     /// When the generator is closed, the stack unwinds from here.
     #[track_caller]
     pub fn yield_now(&self) {
-        door::leaves();
+        door::note_site();
         drop(self.yield_(Wait::TURN.into()));
     }
 }

@@ -1,11 +1,11 @@
 //! Generators as Python 2.5 to 3.3 had them: PEP 342's `send`, `throw` and `close`, PEP 380's `yield from`.
 //!
-//! A [`Generator`] needs no scheduler and no task: whoever holds it resumes it by hand. The first era
-//! (`eras/generator.rs`) is a scheduler that does just that.
+//! A [`Generator`] needs no scheduler and no task: its owner resumes it by hand. The first era (`eras/generator.rs`)
+//! is a scheduler that does just that.
 //!
 //! ```text
 //!             resume, send(s), throw(p), close            yield_(y), yield_from(g)
-//!   caller ──────────────── sent ───────────────▶ Line ─────────▶ body, on a fiber
+//!   caller ──────────────── sent ───────────────▶ Wire ─────────▶ body, on a fiber
 //!          ◀───────── Yielded(y), Complete(r) ──────────────────
 //! ```
 
@@ -22,7 +22,7 @@ use crate::kernel::edge::unwinding;
 use crate::kernel::edge::warn;
 use crate::run::stack_size;
 
-/// A coroutine that yields `Y`s to whoever resumes it, takes `S`s from there, and returns an `R`.
+/// A coroutine that yields `Y`s to its resumer, is sent `S`s by it, and returns an `R`.
 ///
 /// It runs on a stack of its own, so that it may yield from any depth that its [`Yielder`] is passed to.
 /// Nothing runs before it is first resumed. Dropping it closes it, again at each further `yield_` if the body swallows
@@ -48,7 +48,7 @@ pub struct Generator<Y: 'static, S: 'static = (), R: 'static = ()> {
     start: Option<Start<Y, S, R>>,
     fiber: Option<Fiber>,
     stack_size: u32,
-    line: Rc<Line<Y, S>>,
+    wire: Rc<Wire<Y, S>>,
     returned: Rc<Cell<Option<std::thread::Result<R>>>>,
 }
 
@@ -64,13 +64,13 @@ pub enum GeneratorState<Y, R> {
 }
 
 /// The wire between a generator and its caller.
-struct Line<Y, S> {
+struct Wire<Y, S> {
     sent: Cell<Option<Sent<S>>>,
     yielded: Cell<Option<Y>>,
     /// Names the generator as the boundary of the unwinding that closes it; 0: there is none.
     serial: Cell<u64>,
-    /// It is a task's, so that all its turns are the task's own.
-    is_task: Cell<bool>,
+    /// A task drives it: no other code resumes it.
+    of_task: Cell<bool>,
     /// The thread was unwinding where the generator was last resumed.
     unwinding: Cell<bool>,
     /// It is suspended in a `wait`, not in a `yield_` of its own.
@@ -88,17 +88,17 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     ///
     /// `body` must own what it uses. To give it a borrow, make and finish the generator inside a closure.
     pub fn new(body: impl FnOnce(&Yielder<Y, S>) -> R + 'static) -> Generator<Y, S, R> {
-        let line = Line {
+        let wire = Wire {
             sent: Cell::default(),
             yielded: Cell::default(),
             serial: Cell::new(0),
-            is_task: Cell::new(false),
+            of_task: Cell::new(false),
             unwinding: Cell::new(false),
             in_wait: Cell::new(false),
         };
         let start = Some(Box::new(body) as Start<Y, S, R>);
         let stack_size = stack_size::DEFAULT;
-        Generator { start, fiber: None, line: Rc::new(line), returned: Rc::default(), stack_size }
+        Generator { start, fiber: None, wire: Rc::new(wire), returned: Rc::default(), stack_size }
     }
 
     /// As [`new`](Generator::new), on a stack of at least `bytes` usable bytes; the default is 256 KiB, in a
@@ -119,16 +119,16 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
 
     /// Whether it waits for an operation, which may be ready by now.
     pub(crate) fn is_in_wait(&self) -> bool {
-        self.line.in_wait.get()
+        self.wire.in_wait.get()
     }
 
     /// It is driven by a task's own turns, on the task's stack.
-    pub(crate) fn is_task(&mut self, fiber: Fiber) {
-        self.line.is_task.set(true);
+    pub(crate) fn drive_by_task(&mut self, fiber: Fiber) {
+        self.wire.of_task.set(true);
         self.fiber = Some(fiber);
     }
 
-    /// Runs up to the first `yield_`, so that there is somebody to `send` to. (In Python: `next(g)`.)
+    /// Runs up to the first `yield_`, so that a `send` has where to arrive. (In Python: `next(g)`.)
     ///
     /// # Panics
     ///
@@ -182,10 +182,10 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
             return;
         }
         // Also while this thread is unwinding: what unwinds in the generator is caught at its root.
-        match self.step(Some(Sent::Close)).expect(NOT_AT_THE_DOOR) {
+        match self.step(Some(Sent::Close)).expect(ONLY_A_TASK_WAITS) {
             GeneratorState::Yielded(_) => panic!("a generator yielded while it was being closed"),
             // The unwinding of a time limit, or of the task that closes it, goes on.
-            GeneratorState::Complete(Err(payload)) if !self.line.is_closing(&*payload) => {
+            GeneratorState::Complete(Err(payload)) if !self.wire.is_closing(&*payload) => {
                 unwinding::unwind_with(payload)
             }
             GeneratorState::Complete(_) => {}
@@ -214,17 +214,18 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         sent: Option<Sent<S>>,
     ) -> GeneratorState<Y, std::thread::Result<R>> {
         assert!(!self.is_finished(), "a generator was resumed after it had finished");
-        self.step(sent).expect(NOT_AT_THE_DOOR)
+        self.step(sent).expect(ONLY_A_TASK_WAITS)
     }
 
     #[cold]
+    #[track_caller]
     fn begin(&mut self) -> Switch {
         let body = self.start.take().expect("it has begun and is not finished");
         overflow::install();
         let fiber = self.fiber.take().unwrap_or_else(|| {
             Fiber::take(self.stack_size as usize).unwrap_or_else(|e| panic!("a generator: {e}"))
         });
-        let y = Yielder { line: self.line.clone(), suspender: fiber.suspender() };
+        let y = Yielder { wire: self.wire.clone(), suspender: fiber.suspender() };
         let returned = self.returned.clone();
         self.fiber.insert(fiber).start(move || {
             let result = unwinding::catch(|| body(&y));
@@ -232,20 +233,21 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         })
     }
 
-    /// One resume. `None`: it is suspended at the door, as the outermost coroutine of a task.
+    /// One resume. `None`: it did not yield, but waits the green way; only a task's own generator can.
     #[inline(always)] // See `Fiber::resume`.
+    #[track_caller]
     pub(crate) fn step(
         &mut self,
         sent: Option<Sent<S>>,
     ) -> Option<GeneratorState<Y, std::thread::Result<R>>> {
-        self.line.sent.set(sent);
-        self.line.unwinding.set(std::thread::panicking());
+        self.wire.sent.set(sent);
+        self.wire.unwinding.set(std::thread::panicking());
         let switch = match &mut self.fiber {
             Some(fiber) if self.start.is_none() => fiber.resume(),
             _ => self.begin(),
         };
         if switch == Switch::Suspended {
-            return self.line.yielded.take().map(GeneratorState::Yielded);
+            return self.wire.yielded.take().map(GeneratorState::Yielded);
         }
         Some(GeneratorState::Complete(self.end()))
     }
@@ -257,7 +259,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     }
 }
 
-const NOT_AT_THE_DOOR: &str = "only the outermost coroutine of a task is suspended at the door";
+const ONLY_A_TASK_WAITS: &str = "only a task's own generator waits the green way without yielding";
 
 impl<Y: 'static, R: 'static> Generator<Y, (), R> {
     /// Runs to the next `yield_`, or to the end. (In Python: `next(g)`, with the value of the
@@ -336,7 +338,7 @@ impl<Y, S, R> fmt::Debug for Generator<Y, S, R> {
 
 /// The inside end of a [`Generator`]: with it, the body yields and waits.
 pub struct Yielder<Y, S = ()> {
-    line: Rc<Line<Y, S>>,
+    wire: Rc<Wire<Y, S>>,
     suspender: Suspender,
 }
 
@@ -350,22 +352,22 @@ pub enum Thrown {
 }
 
 impl<Y: 'static, S: 'static> Yielder<Y, S> {
-    /// Gives `value` to whoever resumed the generator, and returns what the next `send` sends.
+    /// Gives `value` to the resumer, and returns what the next `send` sends.
     ///
     /// Unwinds from here when the generator is closed or something is thrown into it.
     ///
     /// # Panics
     ///
-    /// With what is thrown; and where the generator cannot yield: outside of its own body (in a task that
-    /// it spawned), or inside of a [`green::timeout`](crate::green::timeout), whose limit would go on
-    /// for whoever resumed it (PEP 789).
+    /// With what is thrown; and where the generator cannot yield: outside of its own body (in a task that it
+    /// spawned), or inside of a [`green::timeout`](crate::green::timeout), whose limit would go on for its resumer
+    /// (PEP 789).
     #[inline]
     #[track_caller]
     pub fn yield_(&self, value: Y) -> S {
         match self.exchange(value) {
             Sent::Value(value) => value,
             Sent::Throw(payload) => unwinding::unwind_with(payload),
-            Sent::Close => self.line.close(),
+            Sent::Close => self.wire.close(),
         }
     }
 
@@ -406,7 +408,7 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
             state = match self.exchange(value) {
                 Sent::Close => {
                     inner.close();
-                    self.line.close();
+                    self.wire.close();
                 }
                 sent => inner.advance(Some(sent)),
             };
@@ -416,32 +418,32 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
     /// As [`yield_`](Yielder::yield_), for an operation that is not ready.
     #[track_caller]
     pub(crate) fn yield_wait(&self, wait: Y) {
-        self.line.in_wait.set(true);
+        self.wire.in_wait.set(true);
         let sent = self.exchange(wait);
-        self.line.in_wait.set(false);
+        self.wire.in_wait.set(false);
         match sent {
             Sent::Value(_) => {}
             Sent::Throw(payload) => unwinding::unwind_with(payload),
-            Sent::Close => self.line.close(),
+            Sent::Close => self.wire.close(),
         }
     }
 
     #[inline(always)] // See `Fiber::resume`.
     #[track_caller]
     fn exchange(&self, value: Y) -> Sent<S> {
-        unwinding::refuse_to_yield(self.line.unwinding.get());
+        unwinding::refuse_to_yield(self.wire.unwinding.get());
         self.suspender.suspend(|open| {
-            self.line.may_suspend(open)?;
-            self.line.yielded.set(Some(value));
+            self.wire.may_suspend(open)?;
+            self.wire.yielded.set(Some(value));
             Ok(())
         });
-        self.line.sent.take().expect("a suspended generator is resumed with something sent")
+        self.wire.sent.take().expect("a suspended generator is resumed with something sent")
     }
 }
 
-impl<Y, S> Line<Y, S> {
-    /// A generator that is suspended leaves the code that it is in the middle of in force: for the code that has
-    /// resumed it, and for that which will. So it is refused there.
+impl<Y, S> Wire<Y, S> {
+    /// Refuses to yield in the middle of a poll, a time limit, a cleanup or a scope: that would stay in force for the
+    /// code that resumes the generator.
     #[inline]
     fn may_suspend(&self, open: &Open) -> Result<(), String> {
         let inside = open.limits.get() + open.shields.get() + open.scopes.get();
@@ -458,7 +460,7 @@ impl<Y, S> Line<Y, S> {
              generator may be resumed in another"
         } else if open.limits.get() > 0 {
             return Err(format!("a generator cannot yield inside of {}", open.limit.get()));
-        } else if self.is_task.get() {
+        } else if self.of_task.get() {
             return Ok(());
         } else if open.shields.get() > 0 {
             "in the cleanup of `green::finally`, which would go on for the task that resumed it"
@@ -470,21 +472,21 @@ impl<Y, S> Line<Y, S> {
 
     /// Unwinds to the root of the generator; in one that is a task's, that is the task's root.
     fn close(&self) -> ! {
-        let task = if self.is_task.get() { cancel::root() } else { None };
+        let task = if self.of_task.get() { cancel::root() } else { None };
         cancel::unwind_to(task.unwrap_or_else(|| {
             self.serial.set(Boundary::serial());
             Boundary::Generator(self.serial.get())
         }))
     }
 
-    /// Whether it was closed, and has unwound for that.
+    /// Whether `payload` is the unwinding by which this generator is closed.
     fn is_closing(&self, payload: &(dyn Any + Send)) -> bool {
         let boundary = payload.downcast_ref::<Unwind>().map(|unwind| unwind.boundary);
         boundary == Some(Boundary::Generator(self.serial.get()))
     }
 }
 
-/// The one value that says nothing, as an `S`.
+/// The unit value, as an `S`.
 #[track_caller]
 fn nothing<S: 'static>() -> S {
     let mut unit = Some(());

@@ -8,7 +8,7 @@ use crate::kernel::door;
 use crate::kernel::edge::registration::Registration;
 use crate::kernel::wait::{self, Wait};
 
-/// Waiting for a [`Wait`] is ready once, when what it says may have happened.
+/// A [`Wait`] is ready once, when what it describes may have happened.
 ///
 /// ```
 /// use wouldblock::{generator::{Generator, GeneratorState, Yielder}, Wait, green, time};
@@ -44,9 +44,9 @@ impl Future for Waited {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        wait::within_share(cx, |cx| {
+        wait::poll_within_budget(cx, |cx| {
             let Some(wait) = self.wait.take() else { return Poll::Ready(()) };
-            if wait.what.is_parked() && wait.created_by != door::creator() {
+            if wait.what.ends_by_wake_only() && wait.created_by != door::creator() {
                 // The wake came while the task did something else, or will come to another task.
                 return Poll::Ready(());
             }

@@ -26,6 +26,7 @@ static FILES: Pool = Pool::new(
 /// It is made here too where the pool has no thread and the system starts none. A file's call is short as a
 /// rule, so the other tasks are held up for a moment; an error would leave a program that is out of threads
 /// unable to read its files as well.
+#[track_caller]
 pub(super) fn call<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {
     if !may_wait() {
         return call();
@@ -48,6 +49,7 @@ pub(super) fn call<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static)
 }
 
 /// [`call`], with a path of its own.
+#[track_caller]
 pub(super) fn at<T: Send + 'static>(
     path: impl AsRef<Path>,
     function: impl FnOnce(PathBuf) -> io::Result<T> + Send + 'static,

@@ -53,6 +53,7 @@ impl Folder {
 }
 
 impl ReadDir {
+    #[track_caller]
     pub(super) fn new(entries: fs::ReadDir) -> ReadDir {
         let folder = Arc::new(Mutex::new(Folder { entries, fetched: Vec::new() }));
         ReadDir { batch: Vec::new().into_iter(), folder }
@@ -83,12 +84,14 @@ pub struct DirEntry(Arc<fs::DirEntry>);
 impl DirEntry {
     /// The folder's path, as it was given, with the name.
     #[must_use]
+    #[track_caller]
     pub fn path(&self) -> PathBuf {
         self.0.path()
     }
 
     /// The name alone.
     #[must_use]
+    #[track_caller]
     pub fn file_name(&self) -> OsString {
         self.0.file_name()
     }
@@ -106,6 +109,7 @@ impl DirEntry {
     /// # Cancellation
     ///
     /// Nothing is lost.
+    #[track_caller]
     pub fn metadata(&self) -> io::Result<Metadata> {
         let entry = Arc::clone(&self.0);
         call(move || entry.metadata())
@@ -121,6 +125,7 @@ impl DirEntry {
     /// # Blocking
     ///
     /// Asks the file system on this thread if it did not say so with the name.
+    #[track_caller]
     pub fn file_type(&self) -> io::Result<FileType> {
         self.0.file_type()
     }
@@ -151,11 +156,13 @@ impl DirBuilder {
     /// One folder, in one that is there.
     #[must_use]
     #[expect(clippy::new_without_default, reason = "std's has none either")]
+    #[track_caller]
     pub fn new() -> DirBuilder {
         DirBuilder { recursive: false, mode: 0o777 }
     }
 
     /// Whether to make the folders on the way to it too, and to be content with those that are there.
+    #[track_caller]
     pub fn recursive(&mut self, recursive: bool) -> &mut DirBuilder {
         self.recursive = recursive;
         self
@@ -174,6 +181,7 @@ impl DirBuilder {
     /// # Cancellation
     ///
     /// It may have been made, or some folders on the way to it.
+    #[track_caller]
     pub fn create<P: AsRef<Path>>(&self, path: P) -> io::Result<()> {
         let mut builder = fs::DirBuilder::new();
         builder.recursive(self.recursive).mode(self.mode);

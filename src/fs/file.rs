@@ -66,10 +66,9 @@ const MOST: usize = 1 << 20;
 ///
 /// # Cancellation
 ///
-/// A call that was under way goes on to its end on its thread, and its result is dropped: a read has
-/// moved the cursor and its bytes are lost; whether a write, or any other change, has happened is unknown.
-/// Whoever goes on with the file seeks first, or uses `read_at` and `write_at` of
-/// [`FileExt`], which have no cursor.
+/// A call that was under way goes on to its end on its thread, and its result is dropped: a read has moved the cursor
+/// and its bytes are lost; whether a write, or any other change, has happened is unknown. Code that goes on with the
+/// file seeks first, or uses `read_at` and `write_at` of [`FileExt`], which have no cursor.
 ///
 /// # Blocking
 ///
@@ -83,6 +82,7 @@ impl File {
     /// # Errors
     ///
     /// std's: it is not there, or may not be read.
+    #[track_caller]
     pub fn open<P: AsRef<Path>>(path: P) -> io::Result<File> {
         at(path, fs::File::open).map(File::from)
     }
@@ -92,6 +92,7 @@ impl File {
     /// # Errors
     ///
     /// std's: its folder is not there, or it may not be written.
+    #[track_caller]
     pub fn create<P: AsRef<Path>>(path: P) -> io::Result<File> {
         at(path, fs::File::create).map(File::from)
     }
@@ -101,6 +102,7 @@ impl File {
     /// # Errors
     ///
     /// std's; `AlreadyExists` if it was there.
+    #[track_caller]
     pub fn create_new<P: AsRef<Path>>(path: P) -> io::Result<File> {
         at(path, fs::File::create_new).map(File::from)
     }
@@ -111,6 +113,7 @@ impl File {
     ///
     /// The kernel's, too many descriptors: while a call that was given up is still under way, that call has
     /// the descriptor and the caller gets a duplicate.
+    #[track_caller]
     pub fn into_std(self) -> io::Result<fs::File> {
         Arc::try_unwrap(self.0).or_else(|shared| shared.try_clone())
     }
@@ -120,6 +123,7 @@ impl File {
     /// # Errors
     ///
     /// The kernel's: too many descriptors.
+    #[track_caller]
     pub fn try_clone(&self) -> io::Result<File> {
         self.0.try_clone().map(File::from)
     }
@@ -129,6 +133,7 @@ impl File {
     /// # Errors
     ///
     /// The disk's, perhaps of earlier writes.
+    #[track_caller]
     pub fn sync_all(&self) -> io::Result<()> {
         self.call(fs::File::sync_all)
     }
@@ -138,6 +143,7 @@ impl File {
     /// # Errors
     ///
     /// The disk's, perhaps of earlier writes.
+    #[track_caller]
     pub fn sync_data(&self) -> io::Result<()> {
         self.call(fs::File::sync_data)
     }
@@ -147,6 +153,7 @@ impl File {
     /// # Errors
     ///
     /// std's: not open for writing, or larger than a file can be.
+    #[track_caller]
     pub fn set_len(&self, size: u64) -> io::Result<()> {
         self.call(move |file| file.set_len(size))
     }
@@ -156,6 +163,7 @@ impl File {
     /// # Errors
     ///
     /// std's.
+    #[track_caller]
     pub fn metadata(&self) -> io::Result<Metadata> {
         self.call(fs::File::metadata)
     }
@@ -164,7 +172,8 @@ impl File {
     ///
     /// # Errors
     ///
-    /// std's: it belongs to somebody else.
+    /// std's: it belongs to another user.
+    #[track_caller]
     pub fn set_permissions(&self, permissions: Permissions) -> io::Result<()> {
         self.call(move |file| file.set_permissions(permissions))
     }
@@ -173,7 +182,8 @@ impl File {
     ///
     /// # Errors
     ///
-    /// std's: it belongs to somebody else.
+    /// std's: it belongs to another user.
+    #[track_caller]
     pub fn set_times(&self, times: FileTimes) -> io::Result<()> {
         self.call(move |file| file.set_times(times))
     }
@@ -182,16 +192,18 @@ impl File {
     ///
     /// # Errors
     ///
-    /// std's: it belongs to somebody else.
+    /// std's: it belongs to another user.
+    #[track_caller]
     pub fn set_modified(&self, time: SystemTime) -> io::Result<()> {
         self.call(move |file| file.set_modified(time))
     }
 
     /// Takes the file's lock for this handle alone, and waits while another one has it: `std::fs::File::lock`.
     ///
-    /// It is `flock(2)`: advisory, for whoever asks for it, in this process or another; it belongs to the open file,
-    /// of which a [`try_clone`](File::try_clone) is another handle. It is given back by [`unlock`](File::unlock), or
-    /// when the last handle is dropped. A handle that has a lock of the other kind gives that back first.
+    /// It is `flock(2)`: advisory, among all that lock the file in this way, in this process or another; it belongs
+    /// to the open file, of which a [`try_clone`](File::try_clone) is another handle. It is given back by
+    /// [`unlock`](File::unlock), or when the last handle is dropped. A handle that has a lock of the other kind gives
+    /// that back first.
     ///
     /// # Errors
     ///
@@ -231,6 +243,7 @@ impl File {
     /// # Errors
     ///
     /// [`TryLockError::WouldBlock`], if another handle has it; else the kernel's.
+    #[track_caller]
     pub fn try_lock(&self) -> Result<(), TryLockError> {
         try_flock(&self.0, libc::LOCK_EX)
     }
@@ -240,6 +253,7 @@ impl File {
     /// # Errors
     ///
     /// As [`try_lock`](File::try_lock).
+    #[track_caller]
     pub fn try_lock_shared(&self) -> Result<(), TryLockError> {
         try_flock(&self.0, libc::LOCK_SH)
     }
@@ -249,12 +263,14 @@ impl File {
     /// # Errors
     ///
     /// The kernel's.
+    #[track_caller]
     pub fn unlock(&self) -> io::Result<()> {
         flock(&self.0, libc::LOCK_UN)
     }
 
     /// Whether it is a terminal: [`std::io::IsTerminal`], which other crates cannot implement.
     #[must_use]
+    #[track_caller]
     pub fn is_terminal(&self) -> bool {
         self.0.is_terminal()
     }

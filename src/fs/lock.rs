@@ -18,6 +18,7 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// `flock(2)`, until no signal interrupts it.
+#[track_caller]
 pub(super) fn flock(file: &fs::File, operation: libc::c_int) -> io::Result<()> {
     loop {
         // SAFETY: the descriptor is open as long as `file` is, and the call touches no memory.
@@ -32,6 +33,7 @@ pub(super) fn flock(file: &fs::File, operation: libc::c_int) -> io::Result<()> {
 }
 
 /// `flock(2)` that does not wait.
+#[track_caller]
 pub(super) fn try_flock(file: &fs::File, operation: libc::c_int) -> Result<(), TryLockError> {
     flock(file, operation | libc::LOCK_NB).map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => TryLockError::WouldBlock,

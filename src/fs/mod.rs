@@ -80,6 +80,7 @@ mod options;
 /// # Errors
 ///
 /// std's: there is nothing at `path`.
+#[track_caller]
 pub fn canonicalize<P: AsRef<Path>>(path: P) -> io::Result<PathBuf> {
     at(path, std::fs::canonicalize)
 }
@@ -90,6 +91,7 @@ pub fn canonicalize<P: AsRef<Path>>(path: P) -> io::Result<PathBuf> {
 /// # Errors
 ///
 /// std's: `from` is no file, or one of them may not be opened.
+#[track_caller]
 pub fn copy<P: AsRef<Path>, Q: AsRef<Path>>(from: P, to: Q) -> io::Result<u64> {
     let to = to.as_ref().to_owned();
     at(from, move |from| std::fs::copy(from, to))
@@ -100,6 +102,7 @@ pub fn copy<P: AsRef<Path>, Q: AsRef<Path>>(from: P, to: Q) -> io::Result<u64> {
 /// # Errors
 ///
 /// std's; `AlreadyExists` if something is there.
+#[track_caller]
 pub fn create_dir<P: AsRef<Path>>(path: P) -> io::Result<()> {
     at(path, std::fs::create_dir)
 }
@@ -109,6 +112,7 @@ pub fn create_dir<P: AsRef<Path>>(path: P) -> io::Result<()> {
 /// # Errors
 ///
 /// std's: something on the way is no folder, or may not be written.
+#[track_caller]
 pub fn create_dir_all<P: AsRef<Path>>(path: P) -> io::Result<()> {
     at(path, std::fs::create_dir_all)
 }
@@ -117,7 +121,8 @@ pub fn create_dir_all<P: AsRef<Path>>(path: P) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// std's: it cannot be told, for a folder on the way may not be searched.
+/// std's: it cannot be known, since a folder on the way may not be searched.
+#[track_caller]
 pub fn exists<P: AsRef<Path>>(path: P) -> io::Result<bool> {
     at(path, std::fs::exists)
 }
@@ -127,6 +132,7 @@ pub fn exists<P: AsRef<Path>>(path: P) -> io::Result<bool> {
 /// # Errors
 ///
 /// std's; `AlreadyExists` if something is at `link`.
+#[track_caller]
 pub fn hard_link<P: AsRef<Path>, Q: AsRef<Path>>(original: P, link: Q) -> io::Result<()> {
     let link = link.as_ref().to_owned();
     at(original, move |original| std::fs::hard_link(original, link))
@@ -137,6 +143,7 @@ pub fn hard_link<P: AsRef<Path>, Q: AsRef<Path>>(original: P, link: Q) -> io::Re
 /// # Errors
 ///
 /// std's: it is not there.
+#[track_caller]
 pub fn metadata<P: AsRef<Path>>(path: P) -> io::Result<Metadata> {
     at(path, std::fs::metadata)
 }
@@ -146,6 +153,7 @@ pub fn metadata<P: AsRef<Path>>(path: P) -> io::Result<Metadata> {
 /// # Errors
 ///
 /// std's: it is not there, or may not be read.
+#[track_caller]
 pub fn read<P: AsRef<Path>>(path: P) -> io::Result<Vec<u8>> {
     at(path, std::fs::read)
 }
@@ -155,6 +163,7 @@ pub fn read<P: AsRef<Path>>(path: P) -> io::Result<Vec<u8>> {
 /// # Errors
 ///
 /// std's: it is no folder, or may not be read.
+#[track_caller]
 pub fn read_dir<P: AsRef<Path>>(path: P) -> io::Result<ReadDir> {
     at(path, std::fs::read_dir).map(ReadDir::new)
 }
@@ -164,6 +173,7 @@ pub fn read_dir<P: AsRef<Path>>(path: P) -> io::Result<ReadDir> {
 /// # Errors
 ///
 /// std's; `InvalidInput` if it is no link.
+#[track_caller]
 pub fn read_link<P: AsRef<Path>>(path: P) -> io::Result<PathBuf> {
     at(path, std::fs::read_link)
 }
@@ -173,6 +183,7 @@ pub fn read_link<P: AsRef<Path>>(path: P) -> io::Result<PathBuf> {
 /// # Errors
 ///
 /// std's; `InvalidData` if it is not UTF-8.
+#[track_caller]
 pub fn read_to_string<P: AsRef<Path>>(path: P) -> io::Result<String> {
     at(path, std::fs::read_to_string)
 }
@@ -182,6 +193,7 @@ pub fn read_to_string<P: AsRef<Path>>(path: P) -> io::Result<String> {
 /// # Errors
 ///
 /// std's; `DirectoryNotEmpty` if it is not empty.
+#[track_caller]
 pub fn remove_dir<P: AsRef<Path>>(path: P) -> io::Result<()> {
     at(path, std::fs::remove_dir)
 }
@@ -191,6 +203,7 @@ pub fn remove_dir<P: AsRef<Path>>(path: P) -> io::Result<()> {
 /// # Errors
 ///
 /// std's; what could be removed before is gone.
+#[track_caller]
 pub fn remove_dir_all<P: AsRef<Path>>(path: P) -> io::Result<()> {
     at(path, std::fs::remove_dir_all)
 }
@@ -200,6 +213,7 @@ pub fn remove_dir_all<P: AsRef<Path>>(path: P) -> io::Result<()> {
 /// # Errors
 ///
 /// std's: it is not there, or is a folder.
+#[track_caller]
 pub fn remove_file<P: AsRef<Path>>(path: P) -> io::Result<()> {
     at(path, std::fs::remove_file)
 }
@@ -209,6 +223,7 @@ pub fn remove_file<P: AsRef<Path>>(path: P) -> io::Result<()> {
 /// # Errors
 ///
 /// std's: `to` is in another file system, or is a folder and not empty.
+#[track_caller]
 pub fn rename<P: AsRef<Path>, Q: AsRef<Path>>(from: P, to: Q) -> io::Result<()> {
     let to = to.as_ref().to_owned();
     at(from, move |from| std::fs::rename(from, to))
@@ -218,7 +233,8 @@ pub fn rename<P: AsRef<Path>, Q: AsRef<Path>>(from: P, to: Q) -> io::Result<()> 
 ///
 /// # Errors
 ///
-/// std's: it belongs to somebody else.
+/// std's: it belongs to another user.
+#[track_caller]
 pub fn set_permissions<P: AsRef<Path>>(path: P, permissions: Permissions) -> io::Result<()> {
     at(path, move |path| std::fs::set_permissions(path, permissions))
 }
@@ -228,6 +244,7 @@ pub fn set_permissions<P: AsRef<Path>>(path: P, permissions: Permissions) -> io:
 /// # Errors
 ///
 /// std's: it is not there.
+#[track_caller]
 pub fn symlink_metadata<P: AsRef<Path>>(path: P) -> io::Result<Metadata> {
     at(path, std::fs::symlink_metadata)
 }
@@ -238,6 +255,7 @@ pub fn symlink_metadata<P: AsRef<Path>>(path: P) -> io::Result<Metadata> {
 /// # Errors
 ///
 /// std's: it may not be written, or the disk is full; then part of it may be there.
+#[track_caller]
 pub fn write<P: AsRef<Path>, C: AsRef<[u8]>>(path: P, contents: C) -> io::Result<()> {
     let contents = contents.as_ref().to_vec();
     at(path, move |path| std::fs::write(path, contents))

@@ -151,7 +151,7 @@ impl<E: From<JoinError> + Display + 'static> Group<E> {
                     Poll::Pending
                 }
             };
-            poll_fn(|cx| wait::within_share(cx, &mut polled)).await
+            poll_fn(|cx| wait::poll_within_budget(cx, &mut polled)).await
         };
         let value = match result {
             Some(Ok(value)) => Some(value),

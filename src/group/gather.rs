@@ -49,7 +49,7 @@ impl<T> Future for Gather<T> {
     type Output = Vec<Result<T, JoinError>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        wait::within_share(cx, |cx| {
+        wait::poll_within_budget(cx, |cx| {
             loop {
                 let Some(mut now) = self.now.take().or_else(|| self.handles.next()) else {
                     return Poll::Ready(std::mem::take(&mut self.results));

@@ -1,4 +1,4 @@
-//! Tasks that are waited for together: who has ended is told in the order in which they did.
+//! Tasks that are waited for together; results come in the order in which they end.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -28,7 +28,7 @@ struct News {
 }
 
 impl News {
-    fn tell(&self, key: usize) {
+    fn announce(&self, key: usize) {
         self.ended.borrow_mut().push_back(key);
         if let Some(waiter) = self.waiter.take() {
             waker::wake_waiter(waiter);
@@ -48,8 +48,8 @@ impl<T: 'static> Tasks<T> {
         let (news, entry) = (self.news.clone(), self.handles.vacant_entry());
         let key = entry.key();
         match handle.is_elsewhere() {
-            true => news.tell(key), // Asked, it says so.
-            false => handle.canceller().at_end(move || news.tell(key)),
+            true => news.announce(key), // Asked, it says so.
+            false => handle.canceller().at_end(move || news.announce(key)),
         }
         entry.insert(handle);
     }
@@ -59,7 +59,7 @@ impl<T: 'static> Tasks<T> {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<(usize, Result<T, JoinError>)>> {
-        wait::within_share(cx, |cx| {
+        wait::poll_within_budget(cx, |cx| {
             let first = self.news.ended.borrow().front().copied();
             if let Some(key) = first {
                 let result = ready!(self.handles[key].poll_shared(cx));

@@ -1,10 +1,10 @@
-//! The report of a deadlock: every task, what it waits for, and the cycle among the tasks that wait for one
+//! The report of a deadlock: every task, what it waits for and where in the source, and the cycle among the tasks that wait for one
 //! another.
 //!
 //! ```text
 //! deadlock: 3 tasks wait, and nothing can wake any of them
-//!   task 1 "root" (green, spawned at src/main.rs:4:5) waits for task 2
-//!   task 2 (green, spawned at src/main.rs:5:13) waits for task 3
+//!   task 1 "root" (green, spawned at src/main.rs:4:5) waits for task 2, at src/main.rs:7:10
+//!   task 2 (green, spawned at src/main.rs:5:13) waits for task 3, at src/main.rs:6:23
 //!   task 3 (future, spawned at src/main.rs:9:13) waits for task 2
 //!   cycle: task 2 → task 3 → task 2
 //! ```
@@ -30,11 +30,12 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::kernel::edge::trail::{self, Part, Step, TrailKey};
+use crate::kernel::edge::observe::Era;
+use crate::kernel::edge::trail::{self, Name, Part, Step, Thing, TrailKey};
 use crate::kernel::here::with_task;
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::{State, Task};
-use crate::kernel::wait::{Name, Thing, Wait, WaitFor};
+use crate::kernel::wait::{Wait, WaitFor};
 
 pub(crate) use crate::kernel::edge::trail::Kind;
 
@@ -78,7 +79,9 @@ impl Deadlock {
         Deadlock {
             suspected_after,
             tasks: names.tasks.len(),
-            lines: lines.map(|((task, does), _)| format!("{task} {does}")).collect(),
+            lines: lines
+                .map(|((task, does), _)| format!("{task} {does}{}", WaitsAt(task)))
+                .collect(),
             cycle: draw(&cycle, &names.tasks, &does),
         }
     }
@@ -165,6 +168,24 @@ impl fmt::Display for Does<'_> {
     }
 }
 
+/// Where in the source a waiting task of this thread gave up its turn: `, at src/main.rs:14:9`. Prints nothing where that is
+/// not known: a future that is not in the middle of a poll keeps no stack, and no such place.
+pub(crate) struct WaitsAt<'a>(pub(crate) &'a Task);
+
+impl fmt::Display for WaitsAt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // SAFETY: as in `Does::of`.
+        let local = unsafe { self.0.local() };
+        let on_a_stack = self.0.era != Era::Future || local.stack.get() != 0;
+        match local.last_site.get() {
+            Some(site) if on_a_stack && local.state.get() == State::Waiting => {
+                write!(f, ", at {site}")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// The tasks of a run that are not done, to be found by their numbers.
 pub(crate) struct Names {
     run: u32,
@@ -242,19 +263,19 @@ impl Trail {
     pub(crate) fn left_by(&self, step: Option<Step>) {
         self.last.set(step);
         if let Some(key) = self.key.get() {
-            trail::tell_again(key, step);
+            trail::update(key, step);
         }
     }
 
-    /// What an operation that waits for it leaves at the door.
+    /// The [`Wait`] that an operation records when it waits for the thing.
     pub(crate) fn wait(&self) -> Wait {
         let thing = |key| WaitFor::Thing(Thing(Name::Trail(key)));
-        Wait::new(self.key.get().or_else(|| self.tell()).map_or(WaitFor::Waker, thing))
+        Wait::new(self.key.get().or_else(|| self.register()).map_or(WaitFor::Waker, thing))
     }
 
     #[cold]
-    fn tell(&self) -> Option<TrailKey> {
-        self.key.set(trail::tell(self.kind, self.last.get()));
+    fn register(&self) -> Option<TrailKey> {
+        self.key.set(trail::register(self.kind, self.last.get()));
         self.key.get()
     }
 }

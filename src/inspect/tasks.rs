@@ -47,8 +47,8 @@ impl Runtime {
     }
 }
 
-/// See [`tasks`]. Prints as a tree of who spawned whom (beyond 32 levels, the level is said and not drawn), with
-/// how deep the stacks have been where their tasks were spawned: what a stack size needs to be.
+/// See [`tasks`]. Prints as a tree by parent (levels beyond 32 are given as a number), with how deep the stacks have
+/// been where their tasks were spawned: what a stack size needs to be.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Tasks {

@@ -1,4 +1,4 @@
-//! Cancellation: being unwound from where one waits.
+//! Cancellation: the stack of a task is unwound from where it waits.
 //!
 //! A cancelled task is not interrupted. It is resumed, and the wait that it was in raises: the stack is
 //! unwound from there, destructors run, up to a *boundary*. A boundary is the root of the task, for
@@ -11,11 +11,10 @@
 //!    └────────────────────────────│─────────────────────┘ the task was cancelled: unwind to the root
 //! ```
 //!
-//! It is level-triggered, as in trio: until the boundary is reached, each further wait raises it again, so
-//! that code which swallows the unwinding cannot go on as if nothing had been. The exception is cleanup
-//! that has to wait, behind a [`shield`]. Each boundary counts how often it has been raised: code that swallows it
-//! a thousand times and waits again would do so for ever, and ends the process; when the run itself is ending, the
-//! task is left instead, and its frames are leaked.
+//! As in trio, it is repeated: if code catches the unwinding before the boundary, the next wait raises it again. The
+//! exception is cleanup that has to wait, behind a [`shield`]. Each boundary counts how often it was raised. Code
+//! that catches it a thousand times and waits again would never stop: the process is aborted, or, if the run is
+//! ending, the task is abandoned and its frames leak.
 //!
 //! While a stack unwinds, nothing suspends: see `edge/unwinding.rs`.
 
@@ -75,8 +74,7 @@ pub(crate) fn is_cancelled() -> bool {
     with_local(Local::is_to_stop) == Some(true)
 }
 
-/// Unwinds if the running task is to stop; of code that has not begun, only what it has captured is then
-/// dropped.
+/// Unwinds if the running task is to stop. Code that has not begun never runs; only its captures are dropped.
 pub(crate) fn check_cancelled() {
     if is_cancelled() {
         raise_cancelled();
@@ -102,13 +100,13 @@ pub(crate) fn is_to_root(payload: &(dyn Any + Send)) -> bool {
 }
 
 fn raise(raised: &Cell<u16>, boundary: Boundary) -> ! {
-    if count(raised) {
+    if count(raised, boundary) {
         leave();
     }
     unwind_to(boundary)
 }
 
-/// Unwinds, without being counted.
+/// Unwinds to `boundary`, and does not count it.
 pub(crate) fn unwind_to(boundary: Boundary) -> ! {
     unwind_with(Box::new(Unwind { boundary, serial: 0 }))
 }
@@ -116,10 +114,10 @@ pub(crate) fn unwind_to(boundary: Boundary) -> ! {
 /// Counts that the root of the running task is raised. Returns `true` if the task is to be left: it has swallowed
 /// that too often, and the run is ending.
 pub(crate) fn count_root() -> bool {
-    with_local(|local| count(&local.raised)) == Some(true)
+    root().and_then(|root| with_local(|local| count(&local.raised, root))) == Some(true)
 }
 
-/// Takes back the count of an unwinding that this crate itself has ended, and not code that swallows it.
+/// Subtracts an unwinding that this crate itself has caught: only those that the task's code catches count.
 pub(crate) fn forgive(unwind: &Unwind) {
     let lower = |raised: &Cell<u16>| raised.set(raised.get().saturating_sub(1));
     match unwind.boundary {
@@ -146,7 +144,7 @@ fn limits() -> *const () {
 
 /// A time limit on whatever the running task does in a closure.
 pub(crate) struct Limit<'a> {
-    /// A scope may set an earlier one (`scope/members.rs`), and then wakes the task. `None`: none yet.
+    /// `None`: not set yet. A scope whose task fails sets it to now, and wakes the task (`scope/members.rs`).
     deadline: &'a Cell<Option<Instant>>,
     outer: *const Limit<'a>,
     serial: u64,
@@ -192,7 +190,8 @@ pub(crate) fn shield<T>(cleanup: impl FnOnce() -> T) -> T {
             });
         }
     }
-    // Outside of any task, there is none to shield. The cleanup of a generator may begin there and go on in a task.
+    // Outside of any task, this holds off nothing: then there is nothing to restore, even if the cleanup of a
+    // generator goes on in a task.
     let limits = with_local(|local| {
         local.shields.set(local.shields.get() + 1);
         local.limits.replace(ptr::null())

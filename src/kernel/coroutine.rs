@@ -1,8 +1,9 @@
 //! Switching stacks: the only file that names corosensei, and the only one that calls its `suspend`.
 //!
-//! A [`Fiber`] is a coroutine that is used again: it runs one job, then waits for the next one, on the
-//! same warm stack. All three eras run on fibers; a job is the body of a greenlet, the body of a
-//! generator, or one `poll` of a future.
+//! A [`Fiber`] is a coroutine that is used again: it runs one job, then waits for the next one, on the same warm
+//! stack. A task is written in one of three ways, its *era*: as a greenlet (plain code on a stack of its own), as a
+//! generator, or as a future. All run on fibers; a job is the body of a greenlet, the body of a generator, or one
+//! `poll` of a future.
 //!
 //! ```text
 //!                  start(job)            suspend            resume
@@ -22,8 +23,8 @@
 //!                                └── `yield_`: `Suspender::suspend` ──┘  only the generator's
 //! ```
 //!
-//! Suspending the base from the inner fiber is sound because a switch only saves where the thread was:
-//! resuming the base goes on in the inner fiber, whose way back to the base's frames is untouched.
+//! The inner fiber may suspend the base, because a switch only saves the point that the thread has reached. When the
+//! base is resumed, the thread goes on in the inner fiber, which returns to the base as if nothing had happened.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -72,19 +73,21 @@ struct Link {
     open: Open,
 }
 
-/// What the code on one fiber has begun and not yet ended. It lies with the fiber, so that each switch between
-/// fibers switches this too, and a job begins with nothing open.
+/// What the code on one fiber has begun and not yet ended. Each fiber has its own, so that a switch of fibers needs
+/// to save nothing, and a job begins with nothing open.
 pub(crate) struct Open {
-    /// The innermost poll of an operation: a `wait::Record` in a frame of this fiber.
+    /// The innermost poll of an operation: a `wait::Record` in a frame of this fiber (`wait.rs` explains it; no
+    /// generator yields meanwhile).
     pub(crate) poll: Cell<*const ()>,
-    /// Time limits, and what the innermost is called.
+    /// How many time limits are in force, and the name of the innermost, for errors.
     pub(crate) limits: Cell<u32>,
     pub(crate) limit: Cell<&'static str>,
     /// Pieces of cleanup that hold off a task's cancellation.
     pub(crate) shields: Cell<u32>,
     /// Scopes whose tasks borrow from this fiber's frames.
     pub(crate) scopes: Cell<u32>,
-    /// Names what unwinds this stack, on a thread that was unwinding before; 0: nothing.
+    /// The number of the cancellation that unwinds this stack, if the thread was unwinding already (see
+    /// `edge/unwinding.rs`); 0: none.
     pub(crate) unwinds: Cell<u64>,
 }
 
@@ -152,7 +155,7 @@ impl Fiber {
     ///
     /// # Errors
     ///
-    /// The kernel's, when there is no address space for another stack.
+    /// The operating system's, when there is no address space for another stack.
     pub(crate) fn take(size: usize) -> io::Result<Fiber> {
         let ending = |_| io::Error::other("no coroutine can start any more: the thread is ending");
         let take = |pools: &RefCell<Vec<Pool>>| {
@@ -177,7 +180,7 @@ impl Fiber {
     pub(crate) fn start<F: FnOnce() + 'static>(&mut self, job: F) -> Switch {
         /// # Safety
         ///
-        /// `job` is a `ManuallyDrop<F>` that nobody else moves or drops.
+        /// `job` is a `ManuallyDrop<F>` that no other code moves or drops.
         unsafe fn run<F: FnOnce()>(job: *mut ()) {
             let bomb = AbortOnDrop;
             // SAFETY: the caller's; `start`, whose frame it lies in, waits for this to be done: it is the
@@ -249,13 +252,14 @@ impl std::fmt::Debug for Fiber {
 pub(crate) struct Suspender(NonNull<Link>);
 
 impl Suspender {
-    /// Calls `before`, gives control back to the code that resumed the fiber, and returns when it is resumed
-    /// again. `before` is passed what the fiber's code has begun and not ended; its error is why it cannot be suspended.
+    /// Calls `before`, gives control back to the code that resumed the fiber, and returns when it is resumed again.
+    /// `before` is passed what is open on the fiber. If it returns an error, the fiber must not be suspended now, and
+    /// the error is the text of the panic.
     ///
     /// # Panics
     ///
-    /// When the code that runs now is not on that fiber itself (it is, say, in another task); `before` is
-    /// not called then. With the error of `before`.
+    /// If the running code is not on that fiber (but in another task, say): then `before` is not called. And with the
+    /// error of `before`.
     #[inline(always)] // As `resume`.
     #[track_caller]
     pub(crate) fn suspend(self, before: impl FnOnce(&Open) -> Result<(), String>) {
@@ -282,8 +286,8 @@ impl Suspender {
 pub(crate) fn suspend_base() {
     let (base, inner) = (active().base.get(), active().inner.get());
     let base = base.expect("a wait outside of any coroutine");
-    // SAFETY: the base fiber is running (`resume` sets and clears `base` around the switch), so its
-    // link and yielder exist. Being resumed goes on here, wherever on top of the base this is.
+    // SAFETY: the base fiber is running (`resume` sets and clears `base` around the switch), so its link and yielder
+    // exist. When the base is resumed, it goes on here, even if this is an inner fiber.
     unsafe { (*base.as_ref().yielder).suspend(()) };
     active().inner.set(inner);
 }
@@ -306,7 +310,8 @@ pub(crate) fn running_stack() -> Option<RunningStack> {
 
 /// Runs `f` as if this thread were in no coroutine: the fibers it resumes are outermost again.
 ///
-/// A scheduler does, so that its tasks suspend to it even when it was itself started inside a generator.
+/// A scheduler calls this around its loop: its tasks then suspend to the loop, even if the loop runs inside a
+/// generator.
 pub(crate) fn as_root<T>(f: impl FnOnce() -> T) -> T {
     struct Restore(Option<NonNull<Link>>, Option<NonNull<Link>>);
     impl Drop for Restore {
@@ -332,7 +337,7 @@ pub(crate) fn count_stacks() -> (usize, usize, usize) {
     POOLS.try_with(count).unwrap_or_default()
 }
 
-/// A fiber without a job: its coroutine, and its end on the stack.
+/// A fiber without a job: its coroutine, and its control block.
 type Idle = (Coroutine<(), (), (), Stack>, NonNull<Link>);
 
 /// Gives back the memory of this thread's idle fibers.

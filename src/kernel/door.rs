@@ -2,7 +2,7 @@
 //!
 //! A task suspends through `coroutine::suspend_base`, which [`suspend`], [`yield_now`] and [`give_turn`] call here, and
 //! nothing else but `unwinding::leave`, for a task that is abandoned. A body that returns to the scheduler instead stores
-//! its wait with [`put`].
+//! its wait with [`store_wait`].
 //!
 //! Cancellation (`cancel.rs`) is raised here too: an operation is polled first, so that one that has completed wins; a
 //! task that would have to wait then is unwound instead, if it was cancelled.
@@ -19,7 +19,7 @@ use super::cancel;
 use super::coroutine;
 use super::edge::entered::outside;
 use super::edge::unwinding;
-use super::edge::waker::{NOBODY, VTABLE};
+use super::edge::waker::{NO_TASK, VTABLE};
 use super::here::{current, in_task, running_task, with_local, with_task};
 use super::task::Waiter;
 use super::wait::{Record, Wait, WaitCell, WaitFor, is_own, is_spent, spend, this_turn};
@@ -31,12 +31,12 @@ fn own_waker() -> ManuallyDrop<Waker> {
     let task = running_task();
     if task.is_null() {
         // SAFETY: the vtable does nothing with the data.
-        return ManuallyDrop::new(unsafe { Waker::new(ptr::null(), &NOBODY) });
+        return ManuallyDrop::new(unsafe { Waker::new(ptr::null(), &NO_TASK) });
     }
-    // SAFETY: the waker is not dropped, so that its count, which was not taken, is not given back; clones of it
-    // take their own. `Record::poll` lends it to one poll, whose frame lies on the task's own stack (a generator cannot
-    // yield in the middle of it: `Yielder::exchange`); as long as that frame exists, the task is not done, and a
-    // task that is not done is kept, or leaked, by the table of its scheduler.
+    // SAFETY: the waker is not dropped, so that its count, which was not taken, is not given back; clones of it take
+    // their own. `Record::poll` lends it to one poll, whose frame lies on the task's own stack (a generator that
+    // tries to yield meanwhile panics: `Wire::may_suspend` in `eras/pep342.rs`); as long as that frame exists, the
+    // task is not done, and a task that is not done is kept, or leaked, by the table of its scheduler.
     ManuallyDrop::new(unsafe { Waker::new(task.cast(), &VTABLE) })
 }
 
@@ -94,8 +94,8 @@ pub(crate) fn wait<O: IntoFuture>(op: O) -> O::Output {
 
 /// Gives up the turn until what `wait` describes has happened, or something wakes the task.
 ///
-/// It unwinds instead, if the task was cancelled or is past a time limit. The caller polls again when it returns, and
-/// calls it again.
+/// It unwinds instead, if the task was cancelled or is past a time limit. When it returns, the caller polls its
+/// operation again, and, if that is still pending, calls this again.
 #[inline(always)] // See `suspend_base`.
 #[track_caller]
 fn suspend(wait: &WaitCell) {
@@ -120,7 +120,7 @@ fn before_suspending() -> Option<Instant> {
     // SAFETY: the task is alive while it is set, and this is its home thread.
     let local = unsafe { (*task).local() };
     let limit = cancel::check(local);
-    local.leaves(Location::caller());
+    local.note_site(Location::caller());
     limit
 }
 
@@ -136,19 +136,19 @@ pub(crate) fn pause(wait: Wait) {
 /// Records where the running task gives up its turn, for a body that returns to the scheduler.
 #[inline]
 #[track_caller]
-pub(crate) fn leaves() {
+pub(crate) fn note_site() {
     let site = Location::caller();
-    with_local(|local| local.leaves(site));
+    with_local(|local| local.note_site(site));
 }
 
 /// Stores the wait of a task whose body returns to the scheduler. Called last in the turn.
-pub(crate) fn put(wait: Wait) {
+pub(crate) fn store_wait(wait: Wait) {
     this_turn().wait.set(wait);
 }
 
-/// As [`put`], of what `record` has.
+/// As [`store_wait`], of what `record` has.
 #[inline]
-pub(crate) fn put_record(record: &Record) {
+pub(crate) fn store_record(record: &Record) {
     this_turn().wait.copy(&record.wait);
 }
 

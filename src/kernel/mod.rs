@@ -2,8 +2,8 @@
 //! crate from outside of this folder. Read its files in this order; apart from `edge/`, each one uses only those above it.
 //!
 //! What only a second reading needs lies in `edge/`: code of the user's that is no task's, wakes from other threads,
-//! observers, what a watchdog or a handler of signals sees, forked copies, reports, the end of a run. At first, read
-//! of those what their first lines say.
+//! observers, what a watchdog or a handler of signals sees, forked copies, reports, the end of a run. At a first
+//! reading, read only the first lines of those files.
 //!
 //! | file | what it is |
 //! |---|---|

@@ -14,7 +14,7 @@ const LONGEST: u32 = 64;
 /// The time between two polls.
 const PERIOD: Duration = Duration::from_micros(200);
 
-/// For how long the answer of the last poll counts as fresh.
+/// A poll that is younger than this is fresh: see `is_fresh`.
 const FRESH: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]

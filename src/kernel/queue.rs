@@ -1,22 +1,22 @@
-//! The run queue: who is ready, in which order.
+//! The run queue: which tasks are ready, in which order.
 //!
-//! First in, first out, in rounds: those who are ready when a round begins have one turn each in it, and whoever
-//! becomes ready meanwhile has one in the next. For tests, a round may be taken in an order drawn from a seed.
+//! First in, first out, in rounds: the tasks that are ready when a round begins have one turn each in it, and a task
+//! that becomes ready meanwhile has one in the next. For tests, a round may be taken in an order drawn from a seed.
 
 use std::cell::{Cell, UnsafeCell};
 use std::mem;
 
 pub(crate) struct Queue<T> {
-    /// A `RefCell` would be checked twice in each turn, for nothing: see `with`.
+    /// Not a `RefCell`, which would cost two checks in each turn; `with` explains why it is sound.
     rounds: UnsafeCell<Rounds<T>>,
     random: Option<Cell<u64>>,
 }
 
 /// Two stacks: pushing and popping take half of the instructions that a ring takes.
 struct Rounds<T> {
-    /// Those who have not had their turn in this round, the next one last.
+    /// The items that have not been taken in this round, the next one last.
     now: Vec<T>,
-    /// Those who have one in the next round, in the order in which they came.
+    /// The items of the next round, in the order in which they came.
     then: Vec<T>,
 }
 
@@ -30,8 +30,8 @@ impl<T> Queue<T> {
 
     #[inline(always)]
     fn with<R>(&self, f: impl FnOnce(&mut Rounds<T>) -> R) -> R {
-        // SAFETY: `f` is one of the closures below: none of them runs code of anybody else's (they move
-        // `T`s and drop none), so that none comes back here; and a queue does not leave its thread.
+        // SAFETY: `f` is one of the closures below: they move `T`s and drop none, so that no other code runs
+        // meanwhile and none comes back here; and a queue does not leave its thread.
         f(unsafe { &mut *self.rounds.get() })
     }
 
@@ -41,7 +41,7 @@ impl<T> Queue<T> {
         self.with(|rounds| rounds.then.push(item));
     }
 
-    /// Takes whoever is next.
+    /// Takes the item that is next.
     #[inline(always)]
     pub(crate) fn pop(&self) -> Option<T> {
         self.with(|rounds| rounds.now.pop().or_else(|| self.begin(rounds)))

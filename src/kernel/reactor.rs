@@ -1,8 +1,8 @@
-//! The reactor: which sockets the kernel says are ready.
+//! The reactor: which sockets are ready, according to the operating system.
 //!
-//! A socket is registered once, edge-triggered, for both directions, when a task first waits for it: the
-//! kernel then tells each *change* once, and the reactor remembers it as a flag. The flag stays up until
-//! a try meets `WouldBlock`, or `poll(2)` shows that foreign code has used up what there was:
+//! A socket is registered once, edge-triggered, for both directions, when a task first waits for it: the operating system then
+//! reports each *change* once, and the reactor keeps it as a flag. The flag stays up until a try meets `WouldBlock`,
+//! or `poll(2)` shows that foreign code has used up what there was:
 //!
 //! ```text
 //!            an event                        wait: the flag is up
@@ -10,13 +10,12 @@
 //!   └────────◀────────── ┘  a try met WouldBlock
 //! ```
 //!
-//! Waiters stand in line for each direction, first come, first served. An event wakes the first. As long as
-//! the flag is up, each further question to the kernel wakes the next: the first may have taken only a part
-//! of what there is, or have lost interest. (Woken at once, the second would find nothing, and have lost its
-//! place.)
+//! Waiters stand in line for each direction, first come, first served. An event wakes the first. As long as the flag
+//! is up, each further poll wakes the next: the first may have taken only a part of what there is, or have lost
+//! interest. (Woken at once, the second would find nothing, and lose its place in the line.)
 //!
-//! The reactor never calls the scheduler: it hands back whoever waited (a `W`), and the scheduler wakes
-//! them when nothing of the reactor's is borrowed any more, since a waker may be anybody's code.
+//! The reactor never calls the scheduler: the scheduler takes the waiters (each a `W`) that are to be woken, one by
+//! one, and wakes each when nothing of the reactor's is borrowed, since a waker may run code of the user's.
 //!
 //! A [`Source`] is the socket's end of all this (`edge/source.rs`).
 
@@ -55,10 +54,19 @@ pub(crate) struct Reactor<W> {
     events: Events,
     slots: Slab<Slot<W>>,
     handle: Arc<ReactorHandle>,
-    /// Lines in which somebody still stood when the first was woken.
+    /// Lines in which others still waited when the first was woken.
     unfinished: Vec<(SourceId, Direction)>,
     next: NonZeroU32,
+    wakes: Wakes<W>,
+}
+
+/// Where waiters go when they leave their lines for an event: the scheduler takes them from here, and wakes them.
+#[derive(Debug)]
+struct Wakes<W> {
+    woken: VecDeque<W>,
+    /// How many stand in line.
     waiting: usize,
+    /// How many have polled, and may have lost interest.
     polling: usize,
 }
 
@@ -66,8 +74,8 @@ pub(crate) struct Reactor<W> {
 struct Slot<W> {
     fd: RawFd,
     generation: u32,
-    /// The other side has sent its end, or urgent data: a read that takes little may have left something of
-    /// which the kernel has told already.
+    /// The other side has sent its end, or urgent data: after a read that takes little, there may be something left
+    /// that the operating system has reported already.
     tricky: bool,
     lines: [Line<W>; 2],
 }
@@ -78,8 +86,8 @@ struct Line<W> {
     /// It is listed in `Reactor::unfinished`.
     listed: bool,
     waiters: VecDeque<(Ticket, W)>,
-    /// Whoever polled the socket last with a waker of its own (`AsyncRead` inside of a combinator). It
-    /// has no place in the line, since nobody can tell when it has lost interest: each event wakes it.
+    /// The waker that last polled the socket, where that is not a task's own (`AsyncRead` inside of a combinator). It
+    /// has no place in the line, since nothing shows whether its future still exists: each event wakes it.
     poller: Option<W>,
 }
 
@@ -87,22 +95,37 @@ impl<W> Line<W> {
     const NEW: Line<W> =
         Line { ready: false, listed: false, waiters: VecDeque::new(), poller: None };
 
-    /// Whether nobody is to be woken.
+    /// Whether there is no waiter to wake.
     fn is_empty(&self) -> bool {
         self.waiters.is_empty() && self.poller.is_none()
     }
 
-    /// Wakes the first in line; says whether the line is to be looked at again.
-    fn wake_first(&mut self, woken: &mut Vec<W>) -> bool {
+    /// Wakes the first in line. Returns whether the line is to be looked at again.
+    fn wake_first(&mut self, wakes: &mut Wakes<W>) -> bool {
         let Some((_, waiter)) = self.waiters.pop_front() else { return false };
-        woken.push(waiter);
+        wakes.waiting -= 1;
+        wakes.woken.push_back(waiter);
         let list = !self.waiters.is_empty() && !self.listed;
         self.listed |= list;
         list
     }
+
+    fn wake_poller(&mut self, wakes: &mut Wakes<W>) {
+        let Some(poller) = self.poller.take() else { return };
+        wakes.polling -= 1;
+        wakes.woken.push_back(poller);
+    }
+
+    /// Wakes all waiters: the socket is worth a try by each.
+    fn wake_all(&mut self, wakes: &mut Wakes<W>) {
+        self.ready = true;
+        wakes.waiting -= self.waiters.len();
+        wakes.woken.extend(self.waiters.drain(..).map(|(_, waiter)| waiter));
+        self.wake_poller(wakes);
+    }
 }
 
-/// How long to sleep at most where the kernel refuses to.
+/// How long to sleep at most where the operating system refuses to.
 const BLIND: Duration = Duration::from_millis(10);
 
 impl<W> Reactor<W> {
@@ -118,8 +141,7 @@ impl<W> Reactor<W> {
             handle,
             unfinished: Vec::new(),
             next: NonZeroU32::MIN,
-            waiting: 0,
-            polling: 0,
+            wakes: Wakes { woken: VecDeque::new(), waiting: 0, polling: 0 },
         })
     }
 
@@ -133,7 +155,17 @@ impl<W> Reactor<W> {
 
     /// How many stand in line, and how many have polled and may have lost interest.
     pub(crate) fn waiting(&self) -> (usize, usize) {
-        (self.waiting, self.polling)
+        (self.wakes.waiting, self.wakes.polling)
+    }
+
+    /// The next waiter to wake. Its waker may be code of the user's: the reactor must not be borrowed then.
+    #[inline]
+    pub(crate) fn next_woken(&mut self) -> Option<W> {
+        self.wakes.woken.pop_front()
+    }
+
+    pub(crate) fn has_woken(&self) -> bool {
+        !self.wakes.woken.is_empty()
     }
 
     /// The id under which `source` is registered here, if it is.
@@ -146,7 +178,7 @@ impl<W> Reactor<W> {
     ///
     /// # Errors
     ///
-    /// The kernel's: no more watches, or a descriptor that cannot be waited for (a regular file).
+    /// The operating system's: no more watches, or a descriptor that cannot be waited for (a regular file).
     #[inline]
     pub(crate) fn register(&mut self, source: &Source) -> io::Result<SourceId> {
         if let Some(id) = self.find(source) {
@@ -178,15 +210,15 @@ impl<W> Reactor<W> {
         self.line(id, direction).is_none_or(|line| line.ready)
     }
 
-    /// Somebody met `WouldBlock`: the flag goes down.
+    /// A try met `WouldBlock`: the flag goes down.
     pub(crate) fn clear(&mut self, id: SourceId, direction: Direction) {
         if let Some(line) = self.line(id, direction) {
             line.ready = false;
         }
     }
 
-    /// Somebody has read less than they asked for: the flag goes down if that was all there is. Whatever comes
-    /// later is an event of its own. Says whether it went down.
+    /// A read has filled less than its buffer: the flag goes down, if that shows that there is no more. What comes
+    /// later is an event of its own. Returns whether the flag went down.
     #[inline]
     pub(crate) fn drain(&mut self, id: SourceId) -> bool {
         let Some(slot) = self.slot(id).filter(|slot| !slot.tricky) else { return false };
@@ -194,7 +226,7 @@ impl<W> Reactor<W> {
         true
     }
 
-    /// Whether nothing has come that has not been read, as far as the kernel has told by now.
+    /// Whether all that has come has been read, as far as the operating system has reported by now.
     pub(crate) fn is_quiet(&mut self, id: SourceId) -> bool {
         self.slot(id)
             .is_some_and(|slot| !slot.tricky && !slot.lines[Direction::Read as usize].ready)
@@ -204,7 +236,7 @@ impl<W> Reactor<W> {
     ///
     /// # Errors
     ///
-    /// Gives the waker back if there is nothing to wait for: the flag is up, or the socket is gone.
+    /// Returns `waiter` if there is nothing to wait for: the flag is up, or the socket is gone.
     #[inline]
     pub(crate) fn stand(
         &mut self,
@@ -216,18 +248,18 @@ impl<W> Reactor<W> {
         match self.line(id, direction) {
             Some(line) if !line.ready => {
                 line.waiters.push_back((ticket, waiter));
-                self.waiting += 1;
+                self.wakes.waiting += 1;
                 Ok(ticket)
             }
             _ => Err(waiter),
         }
     }
 
-    /// Keeps the waker of somebody who polls, in place of the one before, which is given back.
+    /// Keeps the waker of the last poll, and returns the one before.
     ///
     /// # Errors
     ///
-    /// Gives the waker itself back if the socket is gone.
+    /// Returns `waiter` if the socket is gone.
     pub(crate) fn set_poller(
         &mut self,
         id: SourceId,
@@ -237,14 +269,14 @@ impl<W> Reactor<W> {
         match self.line(id, direction) {
             Some(line) => {
                 let old = line.poller.replace(waiter);
-                self.polling += usize::from(old.is_none());
+                self.wakes.polling += usize::from(old.is_none());
                 Ok(old)
             }
             None => Err(waiter),
         }
     }
 
-    /// Leaves the line; `None` if the place is gone, having been woken.
+    /// Removes the waiter from the line and returns it; `None` if it has been woken already.
     pub(crate) fn leave(
         &mut self,
         id: SourceId,
@@ -254,80 +286,65 @@ impl<W> Reactor<W> {
         let line = self.line(id, direction)?;
         let at = line.waiters.iter().position(|&(at, _)| at == ticket)?;
         let (_, waiter) = line.waiters.remove(at)?;
-        self.waiting -= 1;
+        self.wakes.waiting -= 1;
         Some(waiter)
     }
 
-    /// Adds the waiters of each line that `news` ends to `woken`; forgets the slot of a closed socket.
-    fn hear(&mut self, id: SourceId, news: News, woken: &mut Vec<W>) {
+    /// Wakes the waiters of each line that `news` ends; forgets the slot of a closed socket.
+    fn apply(&mut self, id: SourceId, news: News) {
         let slot = self.slots.get_mut(id.index as usize);
         let Some(slot) = slot.filter(|slot| slot.generation == id.generation) else { return };
         let lines = match news {
             News::Closed => &mut slot.lines[..],
             News::Ended => &mut slot.lines[Direction::Write as usize..],
         };
-        for line in lines {
-            line.ready = true;
-            self.waiting -= line.waiters.len();
-            self.polling -= usize::from(line.poller.is_some());
-            woken.extend(line.waiters.drain(..).map(|(_, waiter)| waiter));
-            woken.extend(line.poller.take());
-        }
+        lines.iter_mut().for_each(|line| line.wake_all(&mut self.wakes));
         if let News::Closed = news {
             self.slots.remove(id.index as usize);
         }
     }
 
-    /// Where the kernel refuses to say what is ready: sleeps for a moment, and wakes all who wait for a socket, to try.
+    /// Where the operating system refuses to report what is ready: sleeps for a moment, and wakes all who wait for a socket, to
+    /// try.
     #[cold]
-    fn do_without_events(&mut self, timeout: Option<Duration>, woken: &mut Vec<W>) {
+    fn do_without_events(&mut self, timeout: Option<Duration>) {
         std::thread::sleep(timeout.unwrap_or(BLIND).min(BLIND));
         self.events.clear();
-        for (_, slot) in &mut self.slots {
-            for line in &mut slot.lines {
-                line.ready = true;
-                self.waiting -= line.waiters.len();
-                self.polling -= usize::from(line.poller.is_some());
-                woken.extend(line.waiters.drain(..).map(|(_, waiter)| waiter));
-                woken.extend(line.poller.take());
-            }
-        }
+        let lines = self.slots.iter_mut().flat_map(|(_, slot)| &mut slot.lines);
+        lines.for_each(|line| line.wake_all(&mut self.wakes));
     }
 
-    /// Asks the kernel what became ready, sleeping in it up to `timeout` (`None`: until something is).
-    /// Returns whether the bell was rung; whoever is to be woken is added to `woken`.
+    /// Asks the operating system what became ready, sleeping in it up to `timeout` (`None`: until something is). Returns whether the
+    /// bell was rung; [`next_woken`](Reactor::next_woken) gives the waiters of what is ready.
     ///
     /// # Errors
     ///
-    /// The kernel's error. This has slept up to 10 ms, so that the caller may call it again.
-    pub(crate) fn poll(
-        &mut self,
-        timeout: Option<Duration>,
-        woken: &mut Vec<W>,
-    ) -> io::Result<bool> {
-        let before = woken.len();
+    /// The operating system's error. This has slept up to 10 ms, so that the caller may call it again.
+    pub(crate) fn poll(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         for (id, direction) in std::mem::take(&mut self.unfinished) {
-            let Some(line) = self.line(id, direction) else { continue };
+            let slot = self.slots.get_mut(id.index as usize);
+            let Some(slot) = slot.filter(|slot| slot.generation == id.generation) else { continue };
+            let line = &mut slot.lines[direction as usize];
             line.listed = false;
-            // Whoever was woken may have taken all there was, and met no `WouldBlock`: the kernel knows.
+            // The task that was woken may have taken all there was, and met no `WouldBlock`: the operating system knows.
             let events = EVENTS[direction as usize];
             line.ready = line.ready && poll_one(id.fd(), events, 0).unwrap_or(true);
-            if line.ready && line.wake_first(woken) {
+            if line.ready && line.wake_first(&mut self.wakes) {
                 self.unfinished.push((id, direction));
             }
         }
-        let mut timeout = if woken.len() > before { Some(Duration::ZERO) } else { timeout };
+        let mut timeout = if self.has_woken() { Some(Duration::ZERO) } else { timeout };
         let sleep = timeout.filter(|timeout| !timeout.is_zero());
         let end = sleep.and_then(|sleep| Instant::now().checked_add(sleep));
         while let Err(e) = self.poll.poll(&mut self.events, timeout) {
             if e.kind() != io::ErrorKind::Interrupted {
-                self.do_without_events(timeout, woken);
+                self.do_without_events(timeout);
                 return Err(e);
             }
-            // A signal has come. Whoever sleeps its time out is to be sure that nothing has moved.
+            // A signal has come. A caller that gets no error and no event may rely on the whole time having passed.
             timeout = end.map(|end| end.saturating_duration_since(Instant::now())).or(timeout);
         }
-        let (mut rung, mut polled) = (false, Vec::new());
+        let mut rung = false;
         for event in &self.events {
             let Token(token) = event.token();
             rung |= event.token() == BELL; // It has no slot.
@@ -345,20 +362,17 @@ impl<W> Reactor<W> {
                 if !ready || line.is_empty() {
                     continue;
                 }
-                polled.extend(line.poller.take());
-                if line.wake_first(woken) {
+                if line.wake_first(&mut self.wakes) {
                     let index = (token & 0xffff_ffff) as u32;
                     let id = SourceId::new(slot.fd, index, slot.generation);
                     self.unfinished.push((id, direction));
                 }
+                line.wake_poller(&mut self.wakes);
             }
         }
-        self.waiting -= woken.len() - before;
-        self.polling -= polled.len();
-        woken.append(&mut polled);
         if rung {
             let news = std::mem::take(&mut *self.handle.news());
-            news.into_iter().for_each(|(id, news)| self.hear(id, news, woken));
+            news.into_iter().for_each(|(id, news)| self.apply(id, news));
         }
         Ok(rung)
     }
@@ -379,19 +393,18 @@ impl<W> Reactor<W> {
     }
 }
 
-/// Sends `news` of a socket to the reactors where it is registered. Those who waited at `here`, the reactor of this thread,
-/// are added to `woken`.
+/// Sends `news` of a socket to the reactors where it is registered. The waiters at `here`, the reactor of this thread, are
+/// then to be woken.
 pub(crate) fn announce<W>(
     news: News,
     registrations: Vec<Registered>,
     mut here: Option<&mut Reactor<W>>,
-    woken: &mut Vec<W>,
 ) {
     for at in registrations {
         if at.send(news, here.as_ref().map(|here| &here.handle))
             && let Some(here) = &mut here
         {
-            here.hear(at.id, news, woken);
+            here.apply(at.id, news);
         }
     }
 }

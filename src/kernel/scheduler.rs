@@ -49,11 +49,11 @@ pub(crate) struct Scheduler {
     pub(crate) home: Arc<Home>,
     pub(crate) clock: Clock,
     pub(crate) stack_size: u32,
-    /// What all chance in this run comes from.
+    /// The seed of everything random in this run.
     pub(crate) seed: u64,
     pub(crate) counters: Counters,
     /// The stack that futures are polled on, one after the other, of the run's stack size.
-    pub(crate) polls: Cell<Option<Fiber>>,
+    pub(crate) poll_fiber: Cell<Option<Fiber>>,
     pub(crate) queue: Queue<Arc<Task>>,
     /// Every task that is not done.
     pub(crate) tasks: RefCell<Table>,
@@ -67,7 +67,7 @@ pub(crate) struct Scheduler {
     pub(crate) closing: Cell<bool>,
     /// The thread was panicking when it entered this.
     pub(crate) unwinding: Cell<bool>,
-    /// The scheduler of the thread in whose turn this one is entered.
+    /// The scheduler that the thread had entered before this one; null: none.
     pub(super) outer: Cell<*const Scheduler>,
     /// How many tasks are `Left`.
     pub(crate) left: Cell<usize>,
@@ -80,18 +80,16 @@ pub(crate) struct Scheduler {
     pub(crate) refused: RefCell<Option<String>>,
 }
 
-/// How far a scheduler got.
+/// Why a scheduler cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Progress {
-    /// As far as it was asked to; of [`stalled`](Scheduler::stalled): a wait can still end.
-    Done,
+pub(crate) enum Stall {
     /// Tasks wait, and nothing can wake any of them.
     Deadlock,
-    /// Tasks have waited for as long as the run's patience lasts, and only a waker that is kept could wake them.
+    /// Nothing has moved for as long as the run's patience. Only code that keeps a waker could still wake a task.
     Quiet,
 }
 
-/// How often what happened, since the start of the `run`.
+/// Counts of events since the start of the run.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) would_block: Cell<u64>,
@@ -132,7 +130,7 @@ impl Scheduler {
             stack_size,
             seed: seed.unwrap_or(0),
             counters: Counters::default(),
-            polls: Cell::new(None),
+            poll_fiber: Cell::new(None),
             queue: Queue::new(seed),
             tasks: RefCell::default(),
             timers: RefCell::new(Timers::new()),
@@ -155,7 +153,7 @@ impl Scheduler {
         self.tasks.borrow().by_age()
     }
 
-    /// Whether something is under way on another thread that will wake somebody here.
+    /// Whether an operation is under way on another thread that will wake a task here.
     pub(crate) fn awaits_outside(&self) -> bool {
         self.home.outside.load(Acquire) > 0
     }
@@ -172,7 +170,7 @@ impl Scheduler {
         let parent = with_task(|task| task.id).unwrap_or(0);
         let task = Arc::new(Task::new(id, setup, parent as u32, self.home.clone(), body));
         if self.watch.is_on() {
-            self.tell(&task, spawned(&task, parent));
+            self.observe(&task, spawned(&task, parent));
         }
         let slot = self.tasks.borrow_mut().insert(task.clone());
         // SAFETY: the task was just made here, for this thread.
@@ -183,19 +181,19 @@ impl Scheduler {
     }
 
     /// The loop: gives turns, and sleeps when no task is ready, until `done`, or until nothing can move any more.
-    pub(crate) fn run_until(&self, done: impl Fn() -> bool) -> Progress {
+    pub(crate) fn run_until(&self, done: impl Fn() -> bool) -> Option<Stall> {
         while !done() {
             if self.one_turn() {
                 continue;
             }
             match self.stalled() {
-                Progress::Done => drop(self.poll(self.longest_sleep(), true)),
-                Progress::Quiet if patience::wait(&self.patience, |time| self.poll(time, true)) => {
-                }
+                None => drop(self.poll(self.longest_sleep(), true)),
+                Some(Stall::Quiet)
+                    if patience::wait(&self.patience, |time| self.poll(time, true)) => {}
                 stalled => return stalled,
             }
         }
-        Progress::Done
+        None
     }
 
     /// Gives one turn to the task at the head of the run queue, and polls the operating system after it if a poll is
@@ -225,7 +223,7 @@ impl Scheduler {
             }
         }
         if self.watch.is_on() {
-            self.tell(&task, EventKind::Turn);
+            self.observe(&task, EventKind::Turn);
         }
         // SAFETY: tasks in this queue were spawned on this thread.
         let local = unsafe { task.local() };
@@ -244,7 +242,7 @@ impl Scheduler {
             self.finish(&task);
         } else if this.wait.is_turn() || local.state.get() == State::Woken {
             if self.watch.is_on() {
-                self.tell(&task, EventKind::Yields);
+                self.observe(&task, EventKind::Yields);
             }
             self.enqueue(task);
         } else if local.state.get() == State::Left {
@@ -278,7 +276,7 @@ impl Scheduler {
         local.since.set(self.polled.get());
         local.state.set(State::Waiting);
         if self.watch.is_on() {
-            self.tell(&task, waits(wait));
+            self.observe(&task, waits(wait));
             if local.state.get() != State::Waiting {
                 return; // The observer has woken the task.
             }
@@ -305,8 +303,8 @@ impl Scheduler {
         }
     }
 
-    /// The cause that events name: the running task, else `watch.by`.
-    pub(super) fn who(&self) -> Actor {
+    /// The cause to be named in an event: the running task, or else `watch.by`.
+    pub(super) fn cause(&self) -> Actor {
         let Running { task, host } = running();
         let at_work = if task.get().is_null() { host } else { task };
         // SAFETY: a task lives while it is set.
@@ -316,14 +314,14 @@ impl Scheduler {
     }
 
     #[inline]
-    fn tell_woken(&self, task: &Task) {
+    fn observe_woken(&self, task: &Task) {
         if self.watch.is_on() {
-            self.tell(task, EventKind::Woken(self.who()));
+            self.observe(task, EventKind::Woken(self.cause()));
         }
     }
 
-    pub(super) fn tell(&self, task: &Task, what: EventKind<'_>) {
-        self.watch.tell(self.clock.now(), task.id, what);
+    pub(super) fn observe(&self, task: &Task, what: EventKind<'_>) {
+        self.watch.emit(self.clock.now(), task.id, what);
     }
 
     /// Makes a waiting task ready. Only for tasks of this scheduler.
@@ -337,7 +335,7 @@ impl Scheduler {
             State::Ready | State::Woken | State::Done | State::Left => {}
             State::Running => {
                 local.state.set(State::Woken);
-                self.tell_woken(&task);
+                self.observe_woken(&task);
             }
             State::Waiting => {
                 self.counters.wakes.set(self.counters.wakes.get() + 1);
@@ -353,10 +351,10 @@ impl Scheduler {
                 if let (Some(ticket), Some((id, direction))) = (local.ticket.take(), stood) {
                     drop(self.reactor.borrow_mut().leave(id, direction, ticket));
                 }
-                let told = self.watch.is_on().then(|| task.clone());
+                let woken = self.watch.is_on().then(|| task.clone());
                 self.enqueue(task);
-                if let Some(task) = told {
-                    self.tell_woken(&task);
+                if let Some(task) = woken {
+                    self.observe_woken(&task);
                 }
             }
         }
@@ -374,26 +372,16 @@ impl Scheduler {
     /// if no event came. Returns `false` if nothing has moved.
     pub(crate) fn poll(&self, timeout: Option<Duration>, idle: bool) -> bool {
         let begun = Instant::now();
-        let mut ready = Vec::new();
         self.counters.polls.set(self.counters.polls.get() + 1);
-        let polled =
-            here().pulse.asleep(timeout, || self.reactor.borrow_mut().poll(timeout, &mut ready));
-        let mut any = polled.as_ref().is_ok_and(|rung| *rung) || !ready.is_empty();
+        let polled = here().pulse.asleep(timeout, || self.reactor.borrow_mut().poll(timeout));
+        let mut any = polled.as_ref().is_ok_and(|rung| *rung) || self.reactor.borrow().has_woken();
         // After an error, the inbox is drained too. This does not count as an event, so that a virtual clock still
         // advances.
         let rung = polled.unwrap_or_else(|refused| {
             self.end_without_events(&refused);
             true
         });
-        self.watch.on_behalf_of(Actor::Socket, || {
-            for waiter in ready {
-                if let Waiter::Task(task) = &waiter {
-                    // SAFETY: tasks in this reactor's lines were spawned on this thread.
-                    unsafe { task.local() }.ticket.set(None); // The reactor has removed it.
-                }
-                self.wake_waiter(waiter);
-            }
-        });
+        self.watch.on_behalf_of(Actor::Socket, || self.wake_woken());
         if rung {
             self.take_in();
         }
@@ -404,10 +392,21 @@ impl Scheduler {
         any
     }
 
+    /// Wakes the tasks, and calls the wakers, that the reactor has taken out of its lines.
+    pub(crate) fn wake_woken(&self) {
+        while let Some(waiter) = { self.reactor.borrow_mut().next_woken() } {
+            if let Waiter::Task(task) = &waiter {
+                // SAFETY: tasks in this reactor's lines were spawned on this thread.
+                unsafe { task.local() }.ticket.set(None); // The reactor has removed it.
+            }
+            self.wake_waiter(waiter);
+        }
+    }
+
     /// Carries out what other threads have left: wakes of tasks, and orders.
     fn take_in(&self) {
         for task in self.home.inbox.drain() {
-            task.noted();
+            task.leave_inbox();
             self.wake(task);
         }
         for order in self.home.orders.drain() {
@@ -447,21 +446,21 @@ impl Scheduler {
         }
     }
 
-    /// With no task ready: `Done` if something can still end a wait, `Deadlock` if nothing can, `Quiet` if only code that
-    /// keeps a waker, on this thread or another, can.
-    fn stalled(&self) -> Progress {
+    /// With no task ready: returns `None` if something can still end a wait, `Deadlock` if nothing can, `Quiet` if only
+    /// code that keeps a waker, on this thread or another, can.
+    fn stalled(&self) -> Option<Stall> {
         let (in_line, pollers) = self.reactor.borrow().waiting();
-        // Read the count first: a waker pushes its task before the count falls, so that a count of 0 means that the push
-        // is visible; and so does a `Spawner` its orders.
+        // Read the count first: a waker pushes its task before the count falls, so that a count of 0 means that the
+        // push is visible; a `Spawner` leaves its orders before it lowers the count, too.
         let wakers = self.home.wakers.load(Acquire);
         let certain = !self.timers.borrow().is_empty()
             || in_line > 0
             || pollers > 0 && wakers > 0
             || self.awaits_outside();
         match (certain, wakers, self.home.inbox.is_empty() && self.home.orders.is_empty()) {
-            (true, _, _) | (_, _, false) => Progress::Done,
-            (false, 0, true) => Progress::Deadlock,
-            (false, _, true) => Progress::Quiet,
+            (true, _, _) | (_, _, false) => None,
+            (false, 0, true) => Some(Stall::Deadlock),
+            (false, _, true) => Some(Stall::Quiet),
         }
     }
 
@@ -479,7 +478,7 @@ impl Scheduler {
         aside(format_args!("a destructor of {task}"), || drop(body));
         let outcome = self.outcome.replace(Outcome::Returned);
         if self.watch.is_on() {
-            self.tell(task, EventKind::Ends(outcome));
+            self.observe(task, EventKind::Ends(outcome));
         }
         self.report_end(task);
         self.watch.by.set(Actor::Outside);

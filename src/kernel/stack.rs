@@ -13,7 +13,7 @@
 //!
 //! The guard is 16 pages, not one: C code does not probe the pages of a large frame one by one, as
 //! Rust does, and could step over a small guard. It is installed when a slot is first handed out, with
-//! `MADV_GUARD_INSTALL` where the kernel has it (Linux 6.13): that is a mark in the page table and
+//! `MADV_GUARD_INSTALL` where the operating system has it (Linux 6.13): that is a mark in the page table and
 //! leaves the mapping whole. Older kernels get `mprotect`, which splits the mapping in two at each
 //! guard, and so runs into `vm.max_map_count` at some 32 000 stacks. So do emulators and sandboxes whose
 //! `madvise` accepts every advice and does nothing: each mapping is tested with an advice that does not exist.
@@ -33,7 +33,7 @@ use std::sync::OnceLock;
 
 const GUARD_PAGES: usize = 16;
 
-/// In how many ways stacks begin, each a cache line further down.
+/// How many colours there are: offsets, a cache line apart, at which stacks begin.
 const COLOURS: usize = 16;
 const LINE: usize = 64;
 
@@ -90,8 +90,8 @@ struct Mapping {
 }
 
 impl Arena {
-    /// Stacks of `usable` bytes, rounded up to whole pages; of which their colour may leave up to a KiB unused.
-    /// Nothing is mapped yet.
+    /// Stacks of `usable` bytes, rounded up to whole pages. Up to a KiB of that stays unused, depending on the
+    /// colour. Nothing is mapped yet.
     pub(crate) fn new(usable: usize) -> Arena {
         let page = page_size();
         let usable = usable.max(page).next_multiple_of(page);
@@ -103,7 +103,7 @@ impl Arena {
     ///
     /// # Errors
     ///
-    /// What the kernel answered, with what to do about it.
+    /// What the operating system answered, with what to do about it.
     pub(crate) fn take(&mut self) -> io::Result<Stack> {
         let limit = match self.free.pop() {
             Some(limit) => limit,
@@ -116,7 +116,7 @@ impl Arena {
         Ok(Stack { base, limit })
     }
 
-    /// Takes a stack back and returns its memory to the kernel, where `madvise` does anything; the guard stays.
+    /// Takes a stack back and returns its memory to the operating system, where `madvise` does anything; the guard stays.
     pub(crate) fn give(&mut self, stack: Stack) {
         let usable = stack.guard().end;
         // SAFETY: the range is the usable part of a slot of ours, and the caller gave up the `Stack`,
@@ -154,10 +154,10 @@ impl Arena {
             return Err(explain("guard", self.usable, io::Error::last_os_error()));
         }
         self.fresh -= 1;
-        Ok(NonZeroUsize::new(limit).expect("the kernel never maps page zero"))
+        Ok(NonZeroUsize::new(limit).expect("the operating system never maps page zero"))
     }
 
-    /// As many new slots as are due, or as fit.
+    /// Maps the next batch of slots, or, if there is no room, a smaller one.
     fn map(&self) -> io::Result<Mapping> {
         let mut slots = self.mappings.last().map_or(FIRST_SLOTS, |m| (m.slots * 2).min(MOST_SLOTS));
         loop {
@@ -173,7 +173,7 @@ impl Arena {
 impl Drop for Arena {
     fn drop(&mut self) {
         if self.handed_out > 0 {
-            return; // Somebody's frames live in there: leaked rather than torn away.
+            return; // A stack that is in use has frames on it: leaked, not unmapped.
         }
         for mapping in &self.mappings {
             // SAFETY: the mapping is ours and none of its slots is handed out.
@@ -182,11 +182,11 @@ impl Drop for Arena {
     }
 }
 
-/// New memory, filled with zeros, from the kernel itself: a signal handler may ask for it.
+/// New memory, filled with zeros, from the operating system itself: a signal handler may ask for it.
 pub(crate) fn zeroed(bytes: usize, more_flags: libc::c_int) -> io::Result<*mut libc::c_void> {
     let access = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | more_flags;
-    // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no memory of ours.
+    // SAFETY: a new anonymous mapping at an address of the operating system's choice touches no memory of ours.
     let start = unsafe { libc::mmap(ptr::null_mut(), bytes, access, flags, -1, 0) };
     if start == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(start) }
 }
@@ -202,10 +202,13 @@ fn map(bytes: usize) -> io::Result<(NonZeroUsize, bool)> {
     // SAFETY: the first part of it, in which there are no frames; its first pages are a guard.
     let advise = |bytes, advice| unsafe { libc::madvise(start, bytes, advice) } == 0;
     #[cfg(target_os = "linux")]
-    advise(bytes, libc::MADV_NOHUGEPAGE); // It fails on a kernel that has none.
+    advise(bytes, libc::MADV_NOHUGEPAGE); // It fails on a system that has none.
     let is_real = cfg!(target_os = "linux") && !advise(page_size(), -1);
     let marks_guards = is_real && advise(page_size(), GUARD_INSTALL);
-    Ok((NonZeroUsize::new(start as usize).expect("the kernel never maps page zero"), marks_guards))
+    Ok((
+        NonZeroUsize::new(start as usize).expect("the operating system never maps page zero"),
+        marks_guards,
+    ))
 }
 
 fn explain(what: &str, bytes: usize, error: io::Error) -> io::Error {

@@ -1,4 +1,4 @@
-//! What a task is, the states it goes through, and who waits for its end.
+//! What a task is, the states it goes through, and what waits for its end.
 //!
 //! ```text
 //!               spawn                    its turn
@@ -10,8 +10,9 @@
 //!                 └────────── woken ───────── Waiting ◀───────────┘
 //! ```
 //!
-//! A wake of a task that is `Ready`, `Woken`, `Done` or `Left` changes nothing but the wake count. A task is `Ready` exactly
-//! while it is in the run queue, so that it is there once at most. One that never ends is `Left` when its run does.
+//! A wake of a task that is `Ready`, `Woken`, `Done` or `Left` changes nothing but the wake count. A task is `Ready`
+//! exactly while it is in the run queue, so it is there at most once. A task that has not ended when its run does
+//! becomes `Left`.
 
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
@@ -31,7 +32,7 @@ use super::reactor::Ticket;
 use super::timers::TimerKey;
 use super::wait::WaitFor;
 
-/// What an era does in a turn: the kernel's whole idea of a task's code.
+/// The code of a task, as the scheduler sees it: each era implements it.
 pub(crate) trait Body {
     /// Runs until the next wait or to the end. A body is never called again after `Finished`.
     fn turn(&mut self) -> Switch;
@@ -45,7 +46,8 @@ pub(crate) enum State {
     Woken,
     Waiting,
     Done,
-    /// The crate never resumes or drops its frames, nor data that they borrow.
+    /// Abandoned: it had not ended when its run did. Its frames are never resumed or dropped, nor is what they
+    /// borrow.
     Left,
 }
 
@@ -72,8 +74,8 @@ impl Waiter {
     }
 }
 
-/// What another thread wants done on the home thread: called there with `true`, or with `false` when the
-/// run is ending.
+/// A closure that another thread leaves for the home thread. It is called there with `true`; with `false`, if the run
+/// ends first.
 pub(crate) type Order = Box<dyn FnOnce(bool) + Send>;
 
 /// The thread, more exactly the `run`, that owns a task.
@@ -83,9 +85,9 @@ pub(crate) struct Home {
     pub(crate) inbox: Inbox<Arc<Task>>,
     pub(crate) orders: Inbox<Order>,
     pub(crate) reactor: Arc<ReactorHandle>,
-    /// Wakers of tasks, and handles, that somebody keeps: while there are any, a task may yet be woken.
+    /// Wakers of tasks, and handles, that other code keeps: while there are any, a task may yet be woken.
     pub(crate) wakers: AtomicUsize,
-    /// How many operations are under way on other threads, and will wake somebody.
+    /// How many operations are under way on other threads, each of which will wake a task.
     pub(crate) outside: AtomicUsize,
 }
 
@@ -97,7 +99,7 @@ pub(crate) struct Setup {
     pub(crate) stack_size: u32,
 }
 
-/// A task. Anybody may hold one, on any thread; only its home thread may look into `local`.
+/// A task. Any thread may hold one; only its home thread may look into `local`.
 pub(crate) struct Task {
     pub(crate) id: u64,
     pub(crate) site: &'static Location<'static>,
@@ -118,7 +120,7 @@ pub(crate) struct Task {
 pub(crate) struct Local {
     body: UnsafeCell<Option<Box<dyn Body>>>,
     /// Where in the source it last gave up its turn, if that was on a stack.
-    pub(crate) left: Cell<Option<&'static Location<'static>>>,
+    pub(crate) last_site: Cell<Option<&'static Location<'static>>>,
     /// The innermost of the time limits that are in force: a `cancel::Limit`.
     pub(crate) limits: Cell<*const ()>,
     pub(crate) state: Cell<State>,
@@ -128,7 +130,7 @@ pub(crate) struct Local {
     /// How many turns it has had, modulo 2^32.
     pub(crate) turns: Cell<u32>,
 
-    /// How often a wait has unwound to the task's root.
+    /// How often a cancellation was raised in it: see `cancel.rs`.
     pub(crate) raised: Cell<u16>,
     /// How often it has been woken, modulo 2^32.
     pub(crate) wakes: Cell<u32>,
@@ -177,7 +179,7 @@ impl Task {
             since: Cell::new(0),
             raised: Cell::new(0),
             waiting: Cell::new(WaitFor::Turn),
-            left: Cell::new(None),
+            last_site: Cell::new(None),
             slot: Cell::new(u32::MAX),
             timer: Cell::new(None),
             ticket: Cell::new(None),
@@ -210,8 +212,8 @@ impl Local {
 
     /// The task gives up its turn there.
     #[inline]
-    pub(crate) fn leaves(&self, site: &'static Location<'static>) {
-        self.left.set(Some(site));
+    pub(crate) fn note_site(&self, site: &'static Location<'static>) {
+        self.last_site.set(Some(site));
     }
 
     /// Gives the task its turn.

@@ -1,8 +1,9 @@
 //! Deadlines, and the clock they are measured with.
 //!
-//! Time is cut into ticks of one millisecond, and a deadline is rounded up to the next tick: a sleeper
-//! never wakes early, and all who wake in one tick wake together. (The kernel's own time-out, that of
-//! `epoll_wait`, counts in milliseconds as well; exact timers cost half as much again.)
+//! Time is cut into ticks of one millisecond, and a deadline is rounded up to the next tick: a task never wakes
+//! early, and all tasks of one tick wake together. (The operating system's own time-out, that of `epoll_wait`, counts
+//! in milliseconds as well; exact timers cost half as much again. A plain map from tick and number of arrival to
+//! entry takes 40 % more instructions a sleep, with a thousand sleepers, and eight bytes more in each task.)
 //!
 //! ```text
 //!   buckets (a tree, by tick)         entries (a slab, linked in order of arrival)
@@ -30,7 +31,7 @@ pub(crate) struct TimerKey {
     generation: NonZeroU32,
 }
 
-/// What is to be woken when. `W` is what is handed back: for the scheduler, a waker.
+/// Entries, each with the time when it fires and the `W` that is returned then: in the scheduler, a `Waiter`.
 #[derive(Debug)]
 pub(crate) struct Timers<W> {
     buckets: BTreeMap<Tick, Bucket>,
@@ -143,7 +144,7 @@ impl Clock {
         self.at(Instant::now)
     }
 
-    /// The time when the machine's is what `machine` says.
+    /// The time, if the machine's clock shows what `machine` returns; it is called only if needed.
     pub(crate) fn at(&self, machine: impl FnOnce() -> Instant) -> Instant {
         self.ahead.as_ref().map_or_else(machine, |ahead| self.start + ahead.get())
     }

@@ -17,9 +17,10 @@
 //!   net/socket.rs   blocking_io   recv(2) gives bytes, which `read` returns
 //! ```
 //!
-//! Every other wait goes the same way, and differs in two steps: which operation makes the [`Wait`], and what wakes the
-//! task. An *operation* is a future. When it is polled and not ready, it [`record`]s its wait and returns `Pending`; the
-//! code that polls it then gives up the turn, each era in its own way:
+//! Every other wait takes the same way from `suspend` on; what differs is what makes the [`Wait`] and what wakes the
+//! task. A socket call makes its own, as above; most waits are made by an *operation*, which is a future. When that
+//! is polled and not ready, it [`record`]s its wait and returns `Pending`; the code that polls it then gives up the
+//! turn, each era in its own way:
 //!
 //! ```text
 //!   green:      wait(op) ──poll──▶ op ──record──▶ Record ──▶ suspend ────────────▶ this_turn().wait ─▶ scheduler
@@ -31,9 +32,10 @@
 //! returns `false`, since the waker is not the running task's, and the operation keeps that waker, as it would in any
 //! other executor.
 //!
-//! A new kind of wait that code of this crate ends needs nothing here: record [`Wait::named`], and keep `door::waiter(cx)`
-//! to wake. One that the scheduler has to register is a variant of [`WaitFor`], with `Display` and `rank` here, and an arm
-//! in `Scheduler::{file, wake, stalled}` and in `edge/registration.rs`.
+//! A new kind of wait that other code of this crate ends, as unlocking ends that for a mutex, needs nothing here:
+//! record [`Wait::named`], keep `door::waiter(cx)`, and wake that. One that the scheduler has to register is a
+//! variant of [`WaitFor`], with `Display`, `ends_by_wake_only` and `rank` here, an arm in `Scheduler::{file, wake}`, in
+//! `edge/registration.rs` and in `inspect/timeline/chart.rs`, and a count for `Scheduler::stalled`.
 
 use std::cell::Cell;
 use std::fmt;
@@ -47,12 +49,12 @@ use std::time::Instant;
 
 use super::coroutine::{Open, with_open};
 use super::edge::foreign::running;
-use super::edge::trail::{self, TrailKey};
+use super::edge::trail::Thing;
 
 /// What a coroutine waits for, and until when at most: what a [`Generator`] of the first era yields to the code that
 /// resumes it.
 ///
-/// A `Wait` is itself an operation: waiting for it returns when what it says may have happened.
+/// A `Wait` is itself an operation: waiting for it returns when what it describes may have happened.
 ///
 /// [`Generator`]: crate::generator::Generator
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,56 +89,6 @@ pub enum WaitFor {
     Waker,
 }
 
-/// Something that tasks wait for until another task or thread acts on it. Prints as its name: `a mutex`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Thing(pub(crate) Name);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Name {
-    Fixed(&'static &'static str),
-    /// That of a thing on which tasks leave a trail, for reports.
-    Trail(TrailKey),
-}
-
-const GONE: &str = "something that is gone";
-
-impl Thing {
-    /// A thing with this name. A deadlock report shows the name after "waits for": `Thing::named(&"a permit")`.
-    pub const fn named(name: &'static &'static str) -> Thing {
-        Thing(Name::Fixed(name))
-    }
-
-    /// What prints the same when the thing is gone.
-    pub(crate) fn kept(self) -> Thing {
-        match self.0 {
-            Name::Trail(key) => {
-                Thing::named(trail::find(key).map_or(&GONE, |(kind, _)| &kind.what))
-            }
-            Name::Fixed(_) => self,
-        }
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &'static str {
-        match self.kept().0 {
-            Name::Fixed(name) => name,
-            Name::Trail(_) => GONE,
-        }
-    }
-}
-
-impl fmt::Display for Thing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl fmt::Debug for Thing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Thing({:?})", self.name())
-    }
-}
-
 /// Identifies a registered socket: its descriptor, its slot in the reactor, and the generation of the slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SourceId {
@@ -150,7 +102,8 @@ impl SourceId {
         SourceId { fd, index, generation }
     }
 
-    /// One that no reactor knows: for an event of another scheduler, or a wait that is driven by hand.
+    /// The id of a socket that is in no reactor: for events of other schedulers, and for generators that are resumed
+    /// by hand.
     pub const fn unregistered(fd: RawFd) -> SourceId {
         SourceId::new(fd, u32::MAX, 0)
     }
@@ -176,14 +129,14 @@ impl fmt::Display for WaitFor {
 }
 
 impl WaitFor {
-    /// Whether only a wake ends it, so that one that has come already must not be missed.
-    pub(crate) fn is_parked(self) -> bool {
+    /// Whether only a wake ends it: if the wake came before the wait, there will be no other.
+    pub(crate) fn ends_by_wake_only(self) -> bool {
         matches!(self, WaitFor::Waker | WaitFor::Task(_) | WaitFor::Thing(_))
     }
 
-    /// Of two waits in one poll, the one of the higher rank is recorded. Only sockets are registered by the scheduler, so
-    /// that they come first; a task or a thing says more in a report than a time, and a time more than a waker; a turn
-    /// comes soonest of all.
+    /// Of two waits in one poll, the one of the higher rank is recorded; the earlier deadline holds in any case. A
+    /// turn ranks highest, since it ends first. Then comes a socket, whose wake depends on being recorded; then a
+    /// task or a thing, a time, and a waker: the more it shows in a report, the higher.
     const fn rank(self) -> u8 {
         match self {
             WaitFor::Waker => 0,
@@ -217,7 +170,7 @@ impl Wait {
     }
 }
 
-/// Room for a `Wait`. Its parts are apart, so that the commonest ones cost one store.
+/// A cell for a `Wait`, with a cell for each field: the most common waits then cost one store.
 pub(crate) struct WaitCell {
     pub(crate) what: Cell<WaitFor>,
     pub(crate) deadline: Cell<Option<Instant>>,
@@ -240,7 +193,7 @@ impl WaitCell {
         Wait { deadline: self.deadline.get(), ..Wait::new(self.what.get()) }
     }
 
-    /// Takes over what `other` has. The deadline of a wait for a turn is not read.
+    /// Copies `other`, without the deadline if that waits for a turn: it is not used then.
     #[inline]
     pub(crate) fn copy(&self, other: &WaitCell) {
         self.what.set(other.what.get());
@@ -272,7 +225,7 @@ pub(crate) fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant
 
 /// The turn that a task of this thread has at the moment.
 pub(crate) struct Turn {
-    /// Tells one turn from the next.
+    /// The number of the turn.
     pub(crate) number: Cell<u32>,
     /// Operations that may still complete in it without waiting.
     pub(crate) budget: Cell<u32>,
@@ -297,8 +250,9 @@ pub(crate) fn this_turn() -> &'static Turn {
 
 /// How many operations may complete in one turn without waiting. Without a bound, a task whose peer is fast enough, or
 /// whose channel is never empty, never waits, and keeps all others, timers and sockets from their turns. (The idea is
-/// that of tokio's cooperative budget.)
-pub(crate) const BUDGET: u32 = 64;
+/// that of tokio's cooperative budget, and so is the figure: with 64, a hundred senders to one receiver cost half as much
+/// again.)
+pub(crate) const BUDGET: u32 = 128;
 
 /// Where an operation records what it waits for, during one poll.
 ///
@@ -340,15 +294,16 @@ impl Record {
             spend(); // A future of another crate does not do so itself.
         }
         if polled.is_pending() && this_turn().number.get() != number {
-            // The task was suspended in the middle of the poll. A wake then may have been meant for this operation, but
-            // ended the inner wait: the operation is polled again in the next turn.
+            // The task was suspended in the middle of the poll. A wake during that time may have been for this
+            // operation, though it ended the inner wait. So this waits for a turn: the operation is polled again.
             self.wait.what.set(WaitFor::Turn);
         }
         polled
     }
 }
 
-/// Calls `f` with the record of the innermost poll, if `waker` is what was lent to that poll, by the task that runs now.
+/// Calls `f` with the record of the innermost poll, if `waker` is the one that the running task has lent to that
+/// poll.
 #[inline(always)]
 fn with_record<R>(waker: &Waker, f: impl FnOnce(&Record) -> R) -> Option<R> {
     let is_own = |record: &Record| {
@@ -369,8 +324,8 @@ pub(crate) fn is_own(waker: &Waker) -> bool {
 }
 
 /// Records what an operation waits for, before it returns `Pending`. Returns `false` if the operation has to keep
-/// `cx.waker()` and wake it: the waker is another's, or a second socket is waited for in this poll.
-#[inline(always)] // Where it is called, the wait is known, and little of this is left.
+/// `cx.waker()` and wake it: the waker is not the running task's own, or this poll already waits for another socket.
+#[inline(always)] // The caller's wait is a constant, so that the compiler removes most of this.
 pub(crate) fn record(cx: &Context<'_>, wait: Wait) -> bool {
     with_record(cx.waker(), |record| {
         let (recorded, new) = (record.wait.what.get().rank(), wait.what.rank());
@@ -385,7 +340,7 @@ pub(crate) fn record(cx: &Context<'_>, wait: Wait) -> bool {
     }) == Some(true)
 }
 
-/// What an operation returns that only wants the others to have a turn first.
+/// Returns `Pending`, and makes the task ready again: for an operation that only gives the others a turn.
 pub(crate) fn another_turn<T>(cx: &Context<'_>) -> Poll<T> {
     if !record(cx, Wait::TURN) {
         cx.waker().wake_by_ref();
@@ -393,16 +348,16 @@ pub(crate) fn another_turn<T>(cx: &Context<'_>) -> Poll<T> {
     Poll::Pending
 }
 
-/// Polls an operation within the task's budget for this turn. Where that is used up, `poll` is not called, and each other
-/// ready task has a turn first. An operation that completes uses one of the budget, unless those inside of it have used
-/// some; one that waits uses nothing, so that a hundred of them may wait side by side.
+/// Polls an operation within the task's budget for this turn. Where that is used up, `poll` is not called, and each
+/// other ready task has a turn first. An operation that completes costs one, unless operations inside it have cost
+/// something already. One that waits costs nothing: a hundred may wait side by side.
 #[inline]
-pub(crate) fn within_share<T>(
+pub(crate) fn poll_within_budget<T>(
     cx: &mut Context<'_>,
     poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
 ) -> Poll<T> {
     if is_spent() {
-        return share_is_spent(cx);
+        return budget_is_spent(cx);
     }
     let budget = this_turn().budget.get();
     let polled = poll(cx);
@@ -412,20 +367,22 @@ pub(crate) fn within_share<T>(
     polled
 }
 
-/// How an operation that completes step by step begins: ready within the task's budget, else as [`share_is_spent`].
+/// To be called first by an operation that does not use [`poll_within_budget`]: ready while the task has a budget, else as
+/// [`budget_is_spent`].
 #[inline]
-pub(crate) fn share(cx: &Context<'_>) -> Poll<()> {
+pub(crate) fn check_budget(cx: &Context<'_>) -> Poll<()> {
     match is_spent() {
-        true => share_is_spent(cx),
+        true => budget_is_spent(cx),
         false => Poll::Ready(()),
     }
 }
 
-/// What an operation returns without having been looked at: the budget of the task for this turn is used up.
+/// The result of an operation that is not polled, since the budget of the task for this turn is used up.
 #[cold]
-pub(crate) fn share_is_spent<T>(cx: &Context<'_>) -> Poll<T> {
+pub(crate) fn budget_is_spent<T>(cx: &Context<'_>) -> Poll<T> {
     if !is_own(cx.waker()) {
-        // The waker is an inner executor's: with a new budget, its next poll in this turn can make progress.
+        // The poll is by an inner executor, which may poll again in the same turn: without a new budget it would spin
+        // for ever.
         this_turn().budget.set(BUDGET);
     }
     another_turn(cx)

@@ -198,7 +198,7 @@ impl Future for Lookup {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            State::Known(result) => wait::within_share(cx, |_| {
+            State::Known(result) => wait::poll_within_budget(cx, |_| {
                 Poll::Ready(result.take().expect("polled until it is ready"))
             }),
             State::Asking(offload) => match Pin::new(offload).poll(cx) {

@@ -78,7 +78,7 @@ impl Future for Connect {
     type Output = io::Result<Inner<net::TcpStream>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        wait::within_share(cx, |cx| self.try_in_turn(cx))
+        wait::poll_within_budget(cx, |cx| self.try_in_turn(cx))
     }
 }
 

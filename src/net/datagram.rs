@@ -7,12 +7,12 @@ macro_rules! datagram {
             limits!($Address);
 
             three_eras! {
-                /// Receives one datagram into the beginning of `buf`, and says how many bytes that were;
-                /// those that do not fit are lost.
+                /// Receives one datagram into the beginning of `buf`, and returns how many bytes that were; those
+                /// that do not fit are lost.
                 Read: recv, try_recv, receiving(buf: &mut [u8]) -> usize
                     = move |s| s.recv(buf);
 
-                /// As [`recv`](Self::recv), and says who sent it.
+                /// As [`recv`](Self::recv), and returns who sent it.
                 Read: recv_from, try_recv_from, receiving_from(buf: &mut [u8]) -> (usize, $Address)
                     = move |s| s.recv_from(buf);
 

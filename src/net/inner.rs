@@ -47,8 +47,9 @@ impl<S: AsRawFd> Inner<S> {
         Inner { socket: self.socket.clone_of(std), modes: self.modes.clone() }
     }
 
-    /// After std's `shutdown`: tells whoever waits to write. (Readers, and writers of TCP, the kernel tells.)
-    pub(super) fn is_shut_down(&self, how: Shutdown) {
+    /// After std's `shutdown`: wakes the tasks that wait to write. (To readers, and to writers of TCP, the kernel
+    /// reports it.)
+    pub(super) fn after_shutdown(&self, how: Shutdown) {
         if how != Shutdown::Read {
             self.socket.end_writing();
         }
@@ -58,7 +59,7 @@ impl<S: AsRawFd> Inner<S> {
         self.socket.io()
     }
 
-    /// Says that a read of a TCP stream took `n` of the `asked` bytes.
+    /// Notes that a read of a TCP stream took `n` of the `asked` bytes.
     pub(super) fn took(&self, n: usize, asked: usize) {
         self.socket.took(n, asked);
     }
@@ -111,7 +112,7 @@ impl<S: AsRawFd> Inner<S> {
         }
         match self.socket.try_io(direction, &mut call) {
             Err(e) if would_block(&e) && can_suspend() => {
-                door::yield_now(); // Who asks again and again is to starve nobody.
+                door::yield_now(); // A loop of such calls is to starve no other task.
                 self.socket.try_io(direction, call)
             }
             result => result,
@@ -226,9 +227,8 @@ impl TimeLimit {
     }
 }
 
-/// The pauses between tries at something whose coming nobody tells: 1 ms, 2, 4, .. and then 100 ms each.
-/// So it is met soon if it comes soon, late by a tenth of a second at most, and the waiting costs nothing
-/// to speak of.
+/// The pauses between tries at something that no event announces: 1 ms, 2, 4, .. and then 100 ms each. So it is met
+/// soon if it comes soon, late by a tenth of a second at most, and the waiting costs nothing to speak of.
 #[derive(Debug)]
 pub(super) struct Pauses {
     next: Duration,
@@ -327,9 +327,9 @@ macro_rules! socket {
                 Ok($Socket { inner: self.inner.clone_of(self.inner.std().try_clone()?) })
             }
 
-            /// In non-blocking mode, green calls fail as `WouldBlock` where they would wait. Before they
-            /// do, the other tasks have a turn, so that a loop of such calls starves nobody. The
-            /// kernel's mode stays as it is, non-blocking.
+            /// In non-blocking mode, green calls fail as `WouldBlock` where they would wait. Before they do, the
+            /// other tasks have a turn, so that a loop of such calls starves no other task. The kernel's mode stays
+            /// as it is, non-blocking.
             ///
             /// # Errors
             ///
@@ -347,7 +347,7 @@ macro_rules! socket {
             stds! {
                 /// The address of this side.
                 fn local_addr() -> $Address;
-                /// Takes the error that is pending on the socket (`SO_ERROR`), which no call has told yet.
+                /// Takes the error that is pending on the socket (`SO_ERROR`), which no call has returned yet.
                 fn take_error() -> Option<io::Error>;
             }
         }
@@ -393,7 +393,7 @@ macro_rules! socket {
             }
         }
 
-        /// As `into_std`: in blocking mode, which whoever gets it expects.
+        /// As `into_std`: in blocking mode, which its new owner expects.
         impl From<$Socket> for OwnedFd {
             fn from(socket: $Socket) -> OwnedFd {
                 socket.into_std().expect("an open socket takes a mode").into()
@@ -404,7 +404,7 @@ macro_rules! socket {
         impl FromRawFd for $Socket {
             /// # Safety
             ///
-            /// `fd` is an open socket of this kind, and nobody else's.
+            /// `fd` is an open socket of this kind, and has no other owner.
             unsafe fn from_raw_fd(fd: RawFd) -> $Socket {
                 // SAFETY: the caller's to keep, as said above.
                 unsafe { OwnedFd::from_raw_fd(fd) }.into()
@@ -445,14 +445,14 @@ macro_rules! stds {
 /// The end of what can be read, written, or both.
 macro_rules! shutdown {
     () => {
-        /// Closes one or both directions, of all clones too. Whoever waits for what it ends is woken.
+        /// Closes one or both directions, of all clones too. The tasks that wait for what it ends are woken.
         ///
         /// # Errors
         ///
         /// The kernel's.
         pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
             self.inner.std().shutdown(how)?;
-            self.inner.is_shut_down(how);
+            self.inner.after_shutdown(how);
             Ok(())
         }
     };

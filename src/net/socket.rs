@@ -26,7 +26,7 @@ use crate::deadline::{self, too_late};
 use crate::kernel::door;
 use crate::kernel::edge::entered::now;
 use crate::kernel::edge::registration::Registration;
-use crate::kernel::edge::source::{EVENTS, News, Source, poll_one};
+use crate::kernel::edge::source::{EVENTS, News, Registered, Source, poll_one};
 use crate::kernel::edge::unwinding;
 use crate::kernel::reactor::{Direction, Reactor, announce};
 use crate::kernel::scheduler::Scheduler;
@@ -116,7 +116,7 @@ impl<S: AsRawFd> Socket<S> {
         }
     }
 
-    /// Says that a read of a TCP stream took `n` of the `asked` bytes.
+    /// Notes that a read of a TCP stream took `n` of the `asked` bytes.
     #[inline]
     pub(super) fn took(&self, n: usize, asked: usize) {
         if 0 < n && n < asked && n <= SHORT {
@@ -195,7 +195,7 @@ impl<S: AsRawFd> Socket<S> {
                 id
             }
             None => loop {
-                ready!(wait::share(cx));
+                ready!(wait::check_budget(cx));
                 match self.attempt(direction, &mut call) {
                     Attempt::Done(result) => return Poll::Ready(result),
                     Attempt::Spent => continue,
@@ -250,13 +250,13 @@ impl<S: AsRawFd> Socket<S> {
     fn deregister(&mut self) {
         self.writers.forget(self.source.fd());
         let registrations = self.source.take();
-        wake_those(|here, woken| announce(News::Closed, registrations, here, woken));
+        announce_here(News::Closed, registrations);
     }
 
-    /// Wakes whoever waits to write, on this socket or a clone of it: they cannot any more.
+    /// Wakes the tasks that wait to write, on this socket or a clone of it: they cannot any more.
     pub(super) fn end_writing(&self) {
         let registrations = self.writers.end();
-        wake_those(|here, woken| announce(News::Ended, registrations, here, woken));
+        announce_here(News::Ended, registrations);
     }
 }
 
@@ -300,7 +300,7 @@ impl Future for Readiness<'_> {
     type Output = io::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(wait::share(cx));
+        ready!(wait::check_budget(cx));
         let (fd, direction) = (self.source.fd(), self.direction);
         if unwinding::unwinds() && is_ready_now(fd, direction) {
             return Poll::Ready(Ok(())); // The reactor is not asked then.
@@ -333,8 +333,8 @@ impl Future for Readiness<'_> {
     }
 }
 
-/// On a thread without a scheduler: leaves the wait for a generator to yield, for whoever resumes it has to watch
-/// the descriptor. An error, where there is no such generator.
+/// On a thread without a scheduler: leaves the wait for a generator to yield, since its resumer has to watch the
+/// descriptor. An error, where there is no such generator.
 fn wait_by_hand(cx: &Context<'_>, fd: RawFd, direction: Direction) -> Poll<io::Error> {
     if let Err(e) = deadline::pending(cx) {
         return Poll::Ready(e);
@@ -417,15 +417,14 @@ fn look(
     })
 }
 
-/// Wakes those whom `find`, given the reactor of this thread if there is one, has found.
-fn wake_those(find: impl FnOnce(Option<&mut Reactor<Waiter>>, &mut Vec<Waiter>)) {
-    let mut woken = Vec::new();
+/// Sends `news` of a socket to where it is registered, and wakes the waiters that the reactor of this thread has.
+fn announce_here(news: News, registrations: Vec<Registered>) {
     Scheduler::with(|scheduler| match scheduler {
-        Some(s) => {
-            find(Some(&mut s.reactor.borrow_mut()), &mut woken);
-            woken.into_iter().for_each(|waiter| s.wake_waiter(waiter));
+        Some(scheduler) => {
+            announce(news, registrations, Some(&mut scheduler.reactor.borrow_mut()));
+            scheduler.wake_woken();
         }
-        None => find(None, &mut woken),
+        None => announce::<Waiter>(news, registrations, None),
     });
 }
 

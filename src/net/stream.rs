@@ -6,11 +6,11 @@ use std::os::fd::AsFd;
 
 use socket2::SockRef;
 
-/// A write to somebody who has gone is an error and never the signal `SIGPIPE`, also in a program that
-/// has not told the kernel to ignore that one.
+/// A write to a peer that has gone is an error and never the signal `SIGPIPE`, also in a program that has not had the
+/// kernel ignore that one.
 #[cfg(not(target_vendor = "apple"))]
 const FLAGS: libc::c_int = libc::MSG_NOSIGNAL;
-/// Apple's sockets are told when std makes them.
+/// On Apple's systems, std sets this when it makes a socket.
 #[cfg(target_vendor = "apple")]
 const FLAGS: libc::c_int = 0;
 
@@ -75,8 +75,7 @@ macro_rules! stream {
                 self.note(read, total(bufs))
             }
 
-            /// Writes what there is room for from the beginning of `buf`, and says how many bytes that
-            /// was.
+            /// Writes what there is room for from the beginning of `buf`, and returns how many bytes that was.
             ///
             /// # Errors
             ///
@@ -211,11 +210,11 @@ macro_rules! stream {
             }
 
             fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                wait::within_share(cx, |_| Poll::Ready(Ok(())))
+                wait::poll_within_budget(cx, |_| Poll::Ready(Ok(())))
             }
 
             fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                wait::within_share(cx, |_| Poll::Ready(self.shutdown(Shutdown::Write)))
+                wait::poll_within_budget(cx, |_| Poll::Ready(self.shutdown(Shutdown::Write)))
             }
         }
     };

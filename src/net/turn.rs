@@ -12,7 +12,7 @@ use crate::kernel::wait;
 pub(super) async fn failed<T>(error: io::Error) -> io::Result<T> {
     let mut error = Some(error);
     let fail = |error: &mut Option<_>| Poll::Ready(error.take().expect("polled until it is ready"));
-    Err(poll_fn(|cx| wait::within_share(cx, |_| fail(&mut error))).await)
+    Err(poll_fn(|cx| wait::poll_within_budget(cx, |_| fail(&mut error))).await)
 }
 
 /// Whether there is a task that can be suspended. None can while its stack unwinds or its panic hook runs, since

@@ -192,7 +192,7 @@ impl UdpSocket {
         Read: peek, try_peek, peeking(buf: &mut [u8]) -> usize
             = move |s| s.peek(buf);
 
-        /// As [`peek`](UdpSocket::peek), from anybody, and says who sent it.
+        /// As [`peek`](UdpSocket::peek), from any sender, and returns who sent it.
         Read: peek_from, try_peek_from, peeking_from(buf: &mut [u8]) -> (usize, SocketAddr)
             = move |s| s.peek_from(buf);
     }

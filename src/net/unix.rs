@@ -73,8 +73,8 @@ impl UnixStream {
     ///
     /// # Errors
     ///
-    /// The kernel's: no such path, nobody listens there. The text names the address; `raw_os_error` is `None`. In a task,
-    /// `TimedOut` if a [`green::deadline`](crate::green::deadline) around this passes first.
+    /// The kernel's: no such path, no socket listens there. The text names the address; `raw_os_error` is `None`. In
+    /// a task, `TimedOut` if a [`green::deadline`](crate::green::deadline) around this passes first.
     ///
     /// # Blocking
     ///
@@ -185,7 +185,7 @@ impl Future for Connecting {
                 ready!(Pin::new(pause).poll(cx));
                 this.pause = None;
             }
-            ready!(wait::share(cx));
+            ready!(wait::check_budget(cx));
             let address = this.address.take().expect("polled until it is ready");
             let address = address.inspect_err(|_| wait::spend())?;
             let connected = match this.attempt(&address) {
@@ -333,7 +333,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// The kernel's: no such path, nobody receives there. The text names the address; `raw_os_error` is `None`.
+    /// The kernel's: no such path, no socket receives there. The text names the address; `raw_os_error` is `None`.
     pub fn connect<P: AsRef<Path>>(&self, path: P) -> io::Result<()> {
         self.connect_addr(&SocketAddr::from_pathname(path)?)
     }
@@ -355,7 +355,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// The socket's: no such path, nobody receives there; `TimedOut` if its time limit passes first.
+    /// The socket's: no such path, no socket receives there; `TimedOut` if its time limit passes first.
     ///
     /// # Blocking
     ///
@@ -440,7 +440,7 @@ impl UnixDatagram {
     pub async fn sending_to_addr(&self, buf: &[u8], address: &SocketAddr) -> io::Result<usize> {
         let mut pauses = Pauses::new();
         loop {
-            poll_fn(|cx| wait::share(cx)).await;
+            poll_fn(|cx| wait::check_budget(cx)).await;
             match self.try_send_to_addr(buf, address) {
                 Err(e) if would_block(&e) => pausing(pauses.next())?.await,
                 result => return result,

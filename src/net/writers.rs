@@ -1,8 +1,8 @@
 //! Who waits for room in a socket, and has to learn that there will be none.
 //!
 //! When the writing of a Unix socket is shut down, the kernel wakes every thread that is blocked there, and says
-//! nothing to its event queues. So whoever shuts it down tells those who wait. All clones of a socket share this,
-//! since what ends the writing of one ends that of all.
+//! nothing to its event queues. So the code that shuts it down wakes the waiters itself. All clones of a socket share
+//! this, since what ends the writing of one ends that of all.
 
 use std::os::fd::RawFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ pub(super) struct Writers(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     ended: bool,
-    /// Where somebody has waited.
+    /// The reactors in which a task has waited.
     registered: Vec<Registered>,
 }
 
@@ -37,14 +37,14 @@ impl Writers {
         self.lock().ended
     }
 
-    /// Nothing can be written any more: gives those who are to be told.
+    /// Nothing can be written any more: returns the registrations whose waiters are to be woken.
     pub(super) fn end(&self) -> Vec<Registered> {
         let mut state = self.lock();
         state.ended = true;
         std::mem::take(&mut state.registered)
     }
 
-    /// A clone is closed: whoever waits for it learns of that.
+    /// A clone is closed: its waiters are woken.
     pub(super) fn forget(&self, fd: RawFd) {
         self.lock().registered.retain(|at| at.id.fd() != fd);
     }

@@ -187,7 +187,7 @@ impl<T> Future for Offload<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        wait::within_share(cx, |cx| {
+        wait::poll_within_budget(cx, |cx| {
             let site = self.site;
             let begun = match &mut self.begun {
                 Ok(begun) => begun,

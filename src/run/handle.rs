@@ -76,8 +76,8 @@ impl Spawner {
     ///
     /// # Errors
     ///
-    /// [`RunEnded`], if the run is over; it gives `body` back. Should the run end after this and before the
-    /// task begins, `body` is dropped on the run's thread, and joining says so.
+    /// [`RunEnded`], if the run is over; it gives `body` back. Should the run end after this and before the task
+    /// begins, `body` is dropped on the run's thread, and joining returns an error.
     #[track_caller]
     pub fn spawn<T: Send + 'static, F>(&self, body: F) -> Result<RemoteJoinHandle<T>, RunEnded<F>>
     where
@@ -272,7 +272,7 @@ impl<T> Future for RemoteJoinHandle<T> {
     ///
     /// When it is polled again after it was ready.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        wait::within_share(cx, |cx| {
+        wait::poll_within_budget(cx, |cx| {
             // A waker's clone and destructor may be code of the user's: not under the lock.
             let waker = ForeignWaker::of(cx);
             let mut slot = self.remote.lock();

@@ -66,8 +66,8 @@ impl<T> JoinHandle<T> {
         door::wait(self)
     }
 
-    /// Asks the task to stop where it waits, now or next: a future is dropped, a generator closed, a
-    /// stack unwound. Its destructors run, and whoever joins it gets a [`JoinError`] that
+    /// Asks the task to stop where it waits, now or next: a future is dropped, a generator closed, a stack unwound.
+    /// Its destructors run, and the task that joins it gets a [`JoinError`] that
     /// [`is_cancelled`](JoinError::is_cancelled). A task that is done stays done.
     ///
     /// This does not wait for the task to have stopped; join it for that.
@@ -75,16 +75,16 @@ impl<T> JoinHandle<T> {
         self.canceller().cancel();
     }
 
-    /// Has `callback` called with the result when the task is done: once, by the scheduler, between two
-    /// turns; after the callbacks that were added before it, and before whoever joins the task goes on. If
-    /// the task is done already, it is called at once.
+    /// Has `callback` called with the result when the task is done: once, by the scheduler, between two turns; after
+    /// the callbacks that were added before it, and before the task that joins this one goes on. If the task is done
+    /// already, it is called at once.
     ///
-    /// It looks at the result and leaves it to whoever joins the task. A callback may spawn, cancel and
-    /// wake; it belongs to no task, so it must not wait: spawn a task that does. (gevent's `link`,
-    /// asyncio's `add_done_callback`.)
+    /// It is given a reference to the result, which the task that joins then gets. A callback may spawn, cancel and
+    /// wake; it belongs to no task, so it must not wait: spawn a task that does. (gevent's `link`, asyncio's
+    /// `add_done_callback`.)
     ///
-    /// A callback that panics stops nobody: the panic is logged as an error, and the next one is called. A
-    /// result that nobody joins is dropped after the last of them, where its destructor must not wait either.
+    /// A callback that panics stops no other: the panic is logged as an error, and the next one is called. A result
+    /// that no task joins is dropped after the last of them, where its destructor must not wait either.
     ///
     /// ```
     /// use std::{cell::RefCell, rc::Rc};
@@ -121,8 +121,8 @@ impl<T> JoinHandle<T> {
         });
     }
 
-    /// Has `call` called with the result when the task is done: see [`Canceller::at_end`]. If nobody else
-    /// wants the result, it is dropped there, and not on the task's stack.
+    /// Has `call` called with the result when the task is done: see [`Canceller::at_end`]. If no other code wants the
+    /// result, it is dropped there, and not on the task's stack.
     pub(crate) fn at_end(&self, call: impl FnOnce(&Packet<T>) + 'static)
     where
         T: 'static,
@@ -166,7 +166,7 @@ impl Canceller {
     /// See [`JoinHandle::cancel`].
     pub(crate) fn cancel(&self) {
         Scheduler::at(Arc::as_ptr(&self.task.home), |here| match here {
-            Some(here) if here.cancel(&self.task) => here.tell_cancelled(&self.task),
+            Some(here) if here.mark_cancelled(&self.task) => here.observe_cancelled(&self.task),
             Some(_) => {}
             // SAFETY: this was made on the task's home thread, and is not `Send`.
             None => unsafe { self.task.local() }.cancelled.set(true),
@@ -202,7 +202,7 @@ impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        wait::within_share(cx, |cx| self.poll_shared(cx))
+        wait::poll_within_budget(cx, |cx| self.poll_shared(cx))
     }
 }
 
@@ -246,7 +246,7 @@ impl<T> fmt::Debug for JoinHandle<T> {
 /// Why a task has no result.
 pub struct JoinError(Box<Failure>);
 
-/// Behind a pointer, so that a result has no room to keep for a failure that seldom comes.
+/// Boxed, so that a result is no larger for a failure, which is rare.
 struct Failure {
     /// `None`: there never was one.
     task: Option<Arc<Task>>,
@@ -274,7 +274,7 @@ impl JoinError {
         JoinError(Box::new(Failure { task: None, reason: Reason::Cancelled }))
     }
 
-    /// The task has no result, and is not to blame.
+    /// The task was cancelled.
     pub(crate) fn cancelled(task: Arc<Task>) -> JoinError {
         JoinError::new(task, Reason::Cancelled)
     }
@@ -299,10 +299,10 @@ impl JoinError {
         JoinError::new(task, Reason::Itself)
     }
 
-    /// Logs a failure that nobody will get.
+    /// Logs a failure that no task will join to get.
     pub(crate) fn say_if_lost(&self) {
         if matches!(self.0.reason, Reason::Panicked(_) | Reason::NoStack(_)) {
-            warn::error(format_args!("{self}, and nobody joined it to learn of it"));
+            warn::error(format_args!("{self}, and no task joined it to get the error"));
         }
     }
 
@@ -414,7 +414,8 @@ impl<T> Promise<T> {
         self.fulfil(code);
     }
 
-    /// The running task is to stop, and has not begun. Where its handle was dropped, no result says so.
+    /// The running task is to stop, and has not begun. If its handle was dropped, no result reports that, and a debug
+    /// line does.
     #[cold]
     pub(crate) fn never_begins(&self) {
         if Rc::strong_count(&self.0) == 1 {
@@ -431,7 +432,7 @@ impl<T> Promise<T> {
 
     /// Runs the task's code and keeps what becomes of it: a value, a panic, a cancellation.
     ///
-    /// This runs on the task's own stack, and so does the destructor of a result nobody asked for.
+    /// This runs on the task's own stack, and so does the destructor of a result that no task joins.
     ///
     /// # Panics
     ///
@@ -448,8 +449,8 @@ impl<T> Promise<T> {
             JoinError::new(task.clone(), reason)
         });
         self.0.result.set(Some(result));
-        // A panic in these destructors has been reported by the hook, and there is nobody to get it.
-        // They may wait, as cleanup does: what the task was told to stop has stopped.
+        // A panic in these destructors has been reported by the hook, and no task can join to get it. They may wait,
+        // as cleanup does: the cancelled code has ended.
         cancel::shield(|| {
             contain(|| drop(self));
             drop_values(&task);
@@ -464,13 +465,13 @@ impl<T> Promise<T> {
 fn drop_values(task: &Task) {
     // SAFETY: the task runs, so this is its home thread.
     let local = unsafe { task.local() };
-    // A destructor may ask for another value, and so make it.
+    // A destructor may read another value, and so make it.
     while let Some(value) = local.extras.if_any(|extras| extras.values.pop()) {
         contain(|| drop(value));
     }
 }
 
-/// Tells the scheduler how the running task ends.
+/// Sets how the running task ends, for the scheduler.
 fn note(failure: Outcome) {
     Scheduler::with(|scheduler| scheduler.into_iter().for_each(|s| s.failed(failure)));
 }

@@ -69,7 +69,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// Tasks wait, and nothing can ever wake any of them: the [`Deadlock`] tells which, and for what. They
+    /// Tasks wait, and nothing can ever wake any of them: the [`Deadlock`] lists them, and what each waits for. They
     /// have been cancelled.
     ///
     /// # Panics

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::inspect::deadlock::Deadlock;
 use crate::kernel::edge::entered::refuse_nesting;
 use crate::kernel::edge::warn;
-use crate::kernel::scheduler::{Progress, Scheduler};
+use crate::kernel::scheduler::{Scheduler, Stall};
 use crate::kernel::wait::this_turn;
 use crate::run::stack_size;
 
@@ -73,7 +73,7 @@ impl Runtime {
         })
     }
 
-    /// Gives turns until `done`, and sleeps when no task is ready. `done` is asked before each turn. (asyncio's
+    /// Gives turns until `done`, and sleeps when no task is ready. `done` is called before each turn. (asyncio's
     /// `run_until_complete`, with `|| task.is_finished()`.)
     ///
     /// ```
@@ -135,16 +135,16 @@ pub(crate) fn drive(runtime: &Runtime, when: &str, done: impl Fn() -> bool) -> O
     let scheduler = &runtime.scheduler;
     loop {
         match scheduler.run_until(&done) {
-            Progress::Done => return None,
-            Progress::Deadlock => return Some(Deadlock::of(scheduler, None)),
-            Progress::Quiet => {
+            None => return None,
+            Some(Stall::Deadlock) => return Some(Deadlock::of(scheduler, None)),
+            Some(Stall::Quiet) => {
                 warn::alarm(format_args!("{when}{}", Deadlock::of(scheduler, runtime.patience)));
             }
         }
     }
 }
 
-/// Cancels what is left, and says so if it does not end.
+/// Cancels what is left, and logs a warning if it does not end.
 pub(crate) fn close(runtime: &Runtime) {
     let scheduler = &runtime.scheduler;
     scheduler.patience.set(runtime.patience);

@@ -43,7 +43,7 @@ pub(crate) fn launch<T: 'static, B: Body + 'static>(
         }
         let task = scheduler.spawn(setup, Box::new(body(promise)));
         if scheduler.is_closing() {
-            scheduler.cancel(&task);
+            scheduler.mark_cancelled(&task);
             warn::warning(format_args!("{ENDING}: {task} is cancelled before it begins"));
         }
         task
@@ -93,7 +93,7 @@ pub(crate) fn poll_fiber() -> Option<Fiber> {
             if task.stack_size != scheduler.stack_size {
                 return None;
             }
-            let fiber = scheduler.polls.take()?;
+            let fiber = scheduler.poll_fiber.take()?;
             // SAFETY: a task has its turn on its home thread only.
             unsafe { task.local() }.stack.set(fiber.bounds().guard.end);
             Some(fiber)
@@ -115,7 +115,7 @@ pub(crate) fn end_poll(fiber: Fiber) {
         if task.stack_size != scheduler.stack_size {
             return Some(fiber);
         }
-        scheduler.polls.replace(Some(fiber))
+        scheduler.poll_fiber.replace(Some(fiber))
     });
     drop(dropped);
 }

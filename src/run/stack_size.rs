@@ -39,9 +39,9 @@ pub(crate) fn checked(bytes: usize) -> u32 {
     })
 }
 
-/// How deep the stack with the lowest usable address `bottom` has been, in bytes, to the page: how much of
-/// it lies above the lowest page that holds memory. `None` if there is no stack (`bottom` is 0), or the kernel
-/// does not tell. A signal handler may ask: this neither locks nor allocates.
+/// How deep the stack with the lowest usable address `bottom` has been, in bytes, to the page: how much of it lies
+/// above the lowest page that holds memory. `None` if there is no stack (`bottom` is 0), or the kernel does not
+/// report it. A signal handler may call this: it neither locks nor allocates.
 pub(crate) fn touched(bottom: usize, usable: usize) -> Option<usize> {
     const AT_ONCE: usize = 64;
     let page = page_size();

@@ -24,7 +24,7 @@ pub struct Stats {
     pub alive: u64,
     /// How often a waiting task was made ready.
     pub wakes: u64,
-    /// How often the operating system was asked what is ready.
+    /// How often the operating system was polled for what is ready.
     pub polls: u64,
     /// Deadlines that are waited for.
     pub timers: usize,
@@ -51,9 +51,9 @@ pub fn stats() -> Stats {
         let Some(scheduler) = scheduler else { return Stats::default() };
         let counters = &scheduler.counters;
         let (stacks_used, stacks_kept, stacks_cold) = coroutine::count_stacks();
-        let spare = scheduler.polls.take();
+        let spare = scheduler.poll_fiber.take();
         let polls = usize::from(spare.is_some());
-        scheduler.polls.set(spare);
+        scheduler.poll_fiber.set(spare);
         Stats {
             // The turn that this is called in, if it is, has been given too.
             turns: scheduler.pace.turns() + u64::from(in_task()),

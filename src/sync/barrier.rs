@@ -33,7 +33,7 @@ pub struct Barrier {
 }
 
 impl Barrier {
-    /// A barrier for so many. With 0 or 1, nobody ever waits.
+    /// A barrier for so many. With 0 or 1, no task ever waits.
     pub const fn new(size: usize) -> Barrier {
         Barrier { size, line: Line::new() }
     }
@@ -51,7 +51,7 @@ impl Barrier {
     ///
     /// # Cancellation
     ///
-    /// Whoever is cancelled while it waits has not come: the others wait for one more. (As in asyncio.)
+    /// A task that is cancelled while it waits has not come: the others wait for one more. (As in asyncio.)
     #[track_caller]
     pub fn wait(&self) -> BarrierWaitResult {
         door::wait(self.waiting())
@@ -68,14 +68,14 @@ impl Barrier {
     }
 }
 
-/// Told to each of those for whom a [`Barrier`] has opened.
+/// What each task gets for which a [`Barrier`] has opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BarrierWaitResult {
     is_leader: bool,
 }
 
 impl BarrierWaitResult {
-    /// Whether this is the one of them, the last to come, that is told so.
+    /// Whether this is the task that came last: `true` for one of them only.
     pub fn is_leader(&self) -> bool {
         self.is_leader
     }
@@ -93,7 +93,7 @@ impl Future for BarrierWaiting<'_> {
     type Output = BarrierWaitResult;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<BarrierWaitResult> {
-        wait::within_share(cx, |cx| {
+        wait::poll_within_budget(cx, |cx| {
             let Barrier { size, line } = self.barrier;
             let wait = || Wait::named(&"the others at a barrier");
             if self.place.is_some() {

@@ -6,13 +6,13 @@
 //!                                     free      promised
 //! ```
 //!
-//! An item that comes while somebody waits for one is *promised*: it stays in the buffer, so that the order is
-//! kept, but belongs to those who have been granted one. Should one of them be gone before it takes its item,
-//! the promise goes to the next in line. A waiting putter has brought its item along; whoever makes room moves
-//! it in, and that ends the put.
+//! An item that comes while a task waits for one is *promised*: it stays in the buffer, so that the order is kept,
+//! but belongs to those who have been granted one. Should one of them be gone before it takes its item, the promise
+//! goes to the next in line. A waiting putter has brought its item along; the task that makes room moves it in, and
+//! that ends the put.
 //!
-//! While somebody waits to take, there is no free item and nobody waits to put. With a capacity of 0, an item
-//! only moves in when somebody takes one.
+//! While a task waits to take, there is no free item and no task waits to put. With a capacity of 0, an item only
+//! moves in when a task takes one.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -40,9 +40,9 @@ pub(crate) struct Chan<T> {
     capacity: usize,
     /// How many items have ever been accepted.
     accepted: Cell<u64>,
-    /// Nobody may put any more.
+    /// No task may put any more.
     refuses: Cell<bool>,
-    /// Nobody will ever put again: once it is empty, it stays so.
+    /// No task will ever put again: once it is empty, it stays so.
     ended: Cell<bool>,
     putters: Line<T>,
     getters: Line<()>,
@@ -71,7 +71,7 @@ impl<T> Chan<T> {
         }
     }
 
-    /// Items that are nobody's yet.
+    /// Items that are promised to no task.
     pub(crate) fn len(&self) -> usize {
         self.items.borrow().len() - self.promised.get()
     }
@@ -190,14 +190,14 @@ impl<T> Chan<T> {
         }
     }
 
-    /// Accepts nothing any more: whoever waits to put gets its item back.
+    /// Accepts nothing any more: each task that waits to put gets its item back.
     pub(crate) fn refuse(&self) {
         self.refuses.set(true);
         self.putters.wake_all();
     }
 
-    /// Gives what is there, and nothing after that. Who waits is told once what was promised has been taken: it
-    /// may yet be passed on.
+    /// Gives what is there, and nothing after that. The tasks that wait are woken once what was promised has been
+    /// taken: it may yet be passed on.
     pub(crate) fn end(&self) {
         self.ended.set(true);
         self.getters.wake_all();
@@ -216,12 +216,12 @@ impl<T> Chan<T> {
         self.items.borrow_mut().push_back(item);
     }
 
-    /// Grants an item that is nobody's to the first who waits for one, if anybody does.
+    /// Promises an item that is free to the first task that waits for one, if any does.
     fn promise(&self) {
         self.getters.grant(|()| self.promised.set(self.promised.get() + 1));
     }
 
-    /// Takes what is nobody's, and lets the first who waits move into the room that this makes.
+    /// Takes a free item, and lets the first waiting put move into the room that this makes.
     #[inline]
     fn take(&self) -> Option<T> {
         let pop = || self.items.borrow_mut().pop_front();
@@ -241,7 +241,7 @@ impl<T> Chan<T> {
         item
     }
 
-    /// Whether nothing will come for those who wait: it has ended, and nobody can pass on what was promised.
+    /// Whether nothing will come for the tasks that wait: it has ended, and no task can pass on what was promised.
     fn over(&self) -> bool {
         self.ended.get() && self.promised.get() == 0
     }
@@ -298,7 +298,7 @@ impl<T> Future for Sending<'_, T> {
     type Output = Result<(), SendError<T>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        wait::within_share(cx, |cx| {
+        wait::poll_within_budget(cx, |cx| {
             let chan = self.chan;
             if self.place.is_none() {
                 return match chan.try_put(self.item.take().expect("polled until it is ready")) {
@@ -353,7 +353,7 @@ impl<T> Future for Receiving<'_, T> {
     type Output = Result<T, RecvError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        wait::within_share(cx, |cx| {
+        wait::poll_within_budget(cx, |cx| {
             let chan = self.chan;
             if self.place.is_none() {
                 return match chan.try_get() {
@@ -396,7 +396,7 @@ impl<T> fmt::Debug for Receiving<'_, T> {
 pub enum SendTimeoutError<T> {
     /// The time has passed, and there was no room.
     Timeout(T),
-    /// Nobody receives any more.
+    /// No task receives any more.
     Disconnected(T),
 }
 

@@ -51,7 +51,7 @@ pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     (Sender(shared.clone()), Receiver(shared))
 }
 
-/// A channel in which nobody ever waits to send. It grows as long as it is filled faster than emptied.
+/// A channel in which no task ever waits to send. It grows as long as it is filled faster than emptied.
 pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
     bounded(usize::MAX)
 }
@@ -90,7 +90,7 @@ impl<T> Sender<T> {
         self.0.chan.put(item)
     }
 
-    /// Sends if there is room, or somebody waits for an item.
+    /// Sends if there is room, or a task waits for an item.
     ///
     /// # Errors
     ///
@@ -220,7 +220,7 @@ impl<T> Receiver<T> {
         self.0.chan.get()
     }
 
-    /// Takes an item if there is one that is nobody's yet.
+    /// Takes an item if there is one that is promised to no task.
     ///
     /// # Errors
     ///

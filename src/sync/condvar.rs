@@ -15,8 +15,8 @@ use crate::kernel::wait::{self, Wait};
 use crate::run::may_wait::within_budget;
 use crate::time::{now, timeout};
 
-/// [`std::sync::Condvar`] for the tasks of one thread: gives up a mutex until somebody says that what it guards
-/// has changed.
+/// [`std::sync::Condvar`] for the tasks of one thread: gives up a mutex until a task notifies that what it guards has
+/// changed.
 ///
 /// As with std's: another task may have changed it again before the lock is back, or the notification may have
 /// been meant for one that was cancelled; so wait in a loop, or with [`wait_while`](Condvar::wait_while).
@@ -46,12 +46,12 @@ pub struct Condvar {
 }
 
 impl Condvar {
-    /// One that nobody waits for.
+    /// One that no task waits for.
     pub const fn new() -> Condvar {
         Condvar { line: Line::new() }
     }
 
-    /// Wakes the one who has waited longest, if anybody waits.
+    /// Wakes the task that has waited longest, if any waits.
     pub fn notify_one(&self) {
         self.line.grant(drop);
     }
@@ -187,7 +187,7 @@ impl Default for Condvar {
 pub struct WaitTimeoutResult(bool);
 
 impl WaitTimeoutResult {
-    /// The time passed, and nobody notified the task.
+    /// The time passed, and the task was not notified.
     pub fn timed_out(&self) -> bool {
         self.0
     }
@@ -204,13 +204,13 @@ impl<'c, T: ?Sized> Future for Notified<'c, '_, T> {
     type Output = Baton<'c>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Baton<'c>> {
-        wait::within_share(cx, |cx| {
+        wait::poll_within_budget(cx, |cx| {
             let condvar = self.condvar;
             let wait = || Wait::named(&"a condition variable to be notified");
             if self.place.is_some() {
                 return condvar.line.poll(&mut self.place, cx, wait).map(|()| Baton(condvar));
             }
-            // First in line, then unlocked: whoever gets the lock now may notify.
+            // First in line, then unlocked: a task that gets the lock now may notify.
             self.place = Some(condvar.line.stand(cx, wait(), ()));
             self.guard = None;
             Poll::Pending
@@ -228,7 +228,7 @@ impl<T: ?Sized> Drop for Notified<'_, '_, T> {
     }
 }
 
-/// A notification, passed on if whoever has it is gone before it has got the lock back.
+/// A notification, passed on if the task that has it is gone before it has got the lock back.
 struct Baton<'c>(&'c Condvar);
 
 impl Drop for Baton<'_> {

@@ -60,7 +60,7 @@ impl Event {
         self.is_set.set(false);
     }
 
-    /// Whether nobody needs to wait now.
+    /// Whether no task needs to wait now.
     pub fn is_set(&self) -> bool {
         self.is_set.get()
     }
@@ -69,8 +69,8 @@ impl Event {
     ///
     /// # Blocking
     ///
-    /// The task waits until somebody calls [`set`](Event::set). If it is set, it goes on, but
-    /// may give the other tasks a turn first.
+    /// The task waits until a call of [`set`](Event::set). If it is set, it goes on, but may give the other tasks a
+    /// turn first.
     ///
     /// # Panics
     ///
@@ -144,7 +144,7 @@ impl Future for EventWaiting<'_> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        wait::within_share(cx, |cx| {
+        wait::poll_within_budget(cx, |cx| {
             let Event { what, is_set, line } = self.event;
             let wait = || Wait::named(what);
             if self.place.is_some() {

@@ -1,7 +1,7 @@
 //! A [`WaitQueue`] of tasks: how an operation stands in it, is woken, and leaves.
 //!
-//! Nothing is borrowed while somebody is woken, or a waker or what somebody brought along is dropped: each
-//! of these may be anybody's code, and may come back.
+//! Nothing is borrowed while a waiter is woken, or a waker or what a waiter brought along is dropped: each of these
+//! may run code of the user's, which may come back.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -16,9 +16,9 @@ use crate::kernel::edge::waker::wake_waiter;
 use crate::kernel::task::Waiter;
 use crate::kernel::wait::{self, Wait};
 
-/// A line of those who wait, each of whom may bring something along: a message, the number of permits.
+/// A line of waiters, each of which may bring something: a message, a number of permits.
 ///
-/// It stays on its thread, and so does all that has one: those who wait are woken without a lock.
+/// It stays on its thread, and so does all that has one: waiters are woken without a lock.
 pub(crate) struct Line<X> {
     queue: RefCell<WaitQueue<Standing<X>>>,
     stays: PhantomData<*const ()>,
@@ -58,7 +58,14 @@ impl<X> Line<X> {
     /// lost to all others.
     #[inline]
     fn skip_left(&self) {
-        while has_left() {
+        if has_left() {
+            self.take_left_out();
+        }
+    }
+
+    #[cold]
+    fn take_left_out(&self) {
+        loop {
             let mut queue = self.queue.borrow_mut();
             // SAFETY: a line stays on its thread, and so do the tasks in it.
             let is_left = |waiter: &Waiter| unsafe { waiter.is_left() };
@@ -134,7 +141,7 @@ impl<X: Copy> Line<X> {
 }
 
 impl Line<()> {
-    /// Grants all who wait now, and wakes them, the first first. Who comes while they are woken waits.
+    /// Grants all present waiters, and wakes them in order. One that comes meanwhile waits.
     pub(crate) fn grant_all(&self) {
         let mut waiters = Vec::new();
         while let Some(granted) = { self.queue.borrow_mut().grant() } {

@@ -20,13 +20,13 @@
 //!
 //! What holds for each of them:
 //!
-//! * **First come, first served.** Whoever waits is served in the order of arrival, and nobody overtakes: a
-//!   lock, a permit or an item is handed to the first in line, in all eras alike.
+//! * **First come, first served.** Tasks are served in the order of their arrival, and none overtakes: a lock, a
+//!   permit or an item is handed to the first in line, in all eras alike.
 //! * **Nothing is lost or doubled** when a task is cancelled, or runs out of time, at whatever point of its
 //!   wait: what was just handed to it goes to the next in line. Who has been handed something by the time its
 //!   limit passes has it: a completed operation wins.
 //! * **What is always ready starves no other task.** An operation that is ready goes on in the same turn; but
-//!   after 64 of them (locks, messages, permits, socket calls) the task gives each other ready task a turn before
+//!   after 128 of them (locks, messages, permits, socket calls) the task gives each other ready task a turn before
 //!   the next. So a `RefCell` borrow is not to be held across any of these calls. `try_lock`, `try_send` and the
 //!   like never give up the turn. (tokio's cooperative budget.)
 //! * **What wakes never waits**: unlocking, giving back a permit, `set`, `notify_one`, `try_send` may be called

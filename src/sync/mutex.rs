@@ -21,8 +21,8 @@ use crate::time::{Elapsed, timeout};
 /// [`std::sync::Mutex`] for the tasks of one thread: one task at a time has what is inside, and the others wait
 /// for it without stopping the thread.
 ///
-/// On one thread, a `RefCell` will do as long as nobody waits while it is borrowed. A mutex is for what must
-/// stay as it is *across* waits: a connection in the middle of a request, a file that is being rewritten.
+/// On one thread, a `RefCell` will do as long as no task waits while it is borrowed. A mutex is for what must stay as
+/// it is *across* waits: a connection in the middle of a request, a file that is being rewritten.
 ///
 /// ```
 /// use std::rc::Rc;
@@ -41,7 +41,7 @@ use crate::time::{Elapsed, timeout};
 /// });
 /// ```
 ///
-/// **It is fair.** Unlocking hands the lock to whoever has waited longest, and nobody overtakes.
+/// **It is fair.** Unlocking hands the lock to the task that has waited longest, and none overtakes.
 ///
 /// **It is not poisoned.** A guard that is dropped while its stack unwinds, because the task was cancelled or
 /// panicked, unlocks; so `lock` gives the guard itself, and code that is moved here from std loses an
@@ -149,7 +149,7 @@ impl<T: ?Sized> Mutex<T> {
         self.locking_at(Location::caller())
     }
 
-    /// What is inside, of which nobody else has a borrow.
+    /// What is inside, which has no other borrow.
     pub fn get_mut(&mut self) -> &mut T {
         self.value.get_mut()
     }
@@ -163,7 +163,7 @@ impl<T: ?Sized> Mutex<T> {
         (!self.lock.locked.replace(true)).then(|| self.locked(site))
     }
 
-    /// The guard of whoever has been given the lock.
+    /// The guard of the task that has got the lock.
     #[inline]
     fn locked(&self, site: &'static Location<'static>) -> MutexGuard<'_, T> {
         self.lock.trail.step(Some(site));
@@ -172,10 +172,19 @@ impl<T: ?Sized> Mutex<T> {
 }
 
 impl Lock {
-    /// Hands the lock to the next in line.
+    /// Hands the lock to the first task in the line; without one, it is free.
     #[inline]
     fn unlock(&self) {
-        if self.line.is_empty() || !self.line.grant(|step| self.trail.left_by(step)) {
+        if self.line.is_empty() {
+            self.locked.set(false);
+        } else {
+            self.hand_over();
+        }
+    }
+
+    #[inline(never)] // So that the common case needs no frame.
+    fn hand_over(&self) {
+        if !self.line.grant(|step| self.trail.left_by(step)) {
             self.locked.set(false);
         }
     }
@@ -223,7 +232,7 @@ impl<'a, T: ?Sized> Future for Locking<'a, T> {
     type Output = MutexGuard<'a, T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<MutexGuard<'a, T>> {
-        wait::within_share(cx, |cx| {
+        wait::poll_within_budget(cx, |cx| {
             let (mutex, site) = (self.mutex, self.site);
             let Lock { line, trail, .. } = &mutex.lock;
             if self.place.is_some() {
@@ -246,7 +255,7 @@ impl<T: ?Sized> Drop for Locking<'_, T> {
         if let Some(key) = self.place.take()
             && lock.line.leave(key).is_none()
         {
-            lock.unlock(); // It was handed over to somebody who no longer wants it.
+            lock.unlock(); // It was handed over to an operation that no longer wants it.
         }
     }
 }
@@ -260,7 +269,7 @@ impl<T: ?Sized> fmt::Debug for Locking<'_, T> {
 /// The lock, held: gives what is inside of the [`Mutex`], and unlocks when it is dropped, which never waits.
 #[must_use = "dropping the guard unlocks the mutex"]
 pub struct MutexGuard<'a, T: ?Sized> {
-    // The order is that in which they are dropped: nobody is woken while the value is still borrowed.
+    // The order is that in which they are dropped: no task is woken while the value is still borrowed.
     value: RefMut<'a, T>,
     _lock: Unlock<'a>,
     mutex: &'a Mutex<T>,

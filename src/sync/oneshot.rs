@@ -58,7 +58,7 @@ impl<T> Sender<T> {
         Ok(())
     }
 
-    /// Whether the receiver is gone, so that nobody wants the value.
+    /// Whether the receiver is gone, so that the value is not wanted.
     pub fn is_disconnected(&self) -> bool {
         Rc::strong_count(&self.0) == 1
     }
@@ -162,7 +162,7 @@ impl<T> Future for Receiver<T> {
     type Output = Result<T, RecvError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        wait::within_share(cx, |cx| match self.try_recv() {
+        wait::poll_within_budget(cx, |cx| match self.try_recv() {
             Ok(value) => Poll::Ready(Ok(value)),
             Err(TryRecvError::Disconnected) => Poll::Ready(Err(RecvError)),
             Err(TryRecvError::Empty) => {

@@ -53,8 +53,8 @@ const KINDS: [Kind; 2] = [
 ];
 
 impl<T> Queue<T> {
-    /// A queue that holds `capacity` items; then putters wait. With 0, a put is over when somebody has been
-    /// given the item. (In Python, 0 means any number.)
+    /// A queue that holds `capacity` items; then putters wait. With 0, a put is over when a task has been given the
+    /// item. (In Python, 0 means any number.)
     pub const fn bounded(capacity: usize) -> Queue<T> {
         Queue { chan: Chan::new(capacity, &KINDS), done: Cell::new(0), joiners: Line::new() }
     }
@@ -88,7 +88,7 @@ impl<T> Queue<T> {
         self.chan.put(item)
     }
 
-    /// Puts an item in if there is room, or somebody waits for one.
+    /// Puts an item in if there is room, or a task waits for one.
     ///
     /// # Errors
     ///
@@ -149,7 +149,7 @@ impl<T> Queue<T> {
         self.chan.get()
     }
 
-    /// Takes an item out if there is one that is nobody's yet.
+    /// Takes an item out if there is one that is promised to no task.
     ///
     /// # Errors
     ///
@@ -233,14 +233,14 @@ impl<T> Queue<T> {
         Joining { queue: self, place: None }
     }
 
-    /// Refuses items from now on, and lets take out what is there; whoever waits, to put or to get, gets an
+    /// Refuses items from now on, and lets take out what is there; each task that waits, to put or to get, gets an
     /// error, with the item.
     pub fn shutdown(&self) {
         self.chan.refuse();
         self.chan.end();
     }
 
-    /// Refuses items from now on, and gives those that are there, which count as done. Whoever waits gets an
+    /// Refuses items from now on, and gives those that are there, which count as done. Each task that waits gets an
     /// error, also who was just handed an item and has not had its turn since.
     pub fn shutdown_now(&self) -> Vec<T> {
         self.chan.refuse();
@@ -294,7 +294,7 @@ impl<T> Future for Joining<'_, T> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        wait::within_share(cx, |cx| {
+        wait::poll_within_budget(cx, |cx| {
             let Queue { joiners, .. } = self.queue;
             let wait = || Wait::named(&"the items of a queue to be done");
             if self.place.is_some() {

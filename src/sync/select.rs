@@ -69,7 +69,7 @@ impl<A: Future, B: Future> Future for Select<A, B> {
             let this = self.get_unchecked_mut();
             (Pin::new_unchecked(&mut this.first), Pin::new_unchecked(&mut this.second))
         };
-        wait::within_share(cx, |cx| {
+        wait::poll_within_budget(cx, |cx| {
             let start = draw(2);
             for n in start..start + 2 {
                 let polled = match n % 2 {
@@ -128,7 +128,7 @@ impl<F: Future> Future for SelectAll<F> {
         let (before, after) = self.0.split_at_mut(draw(count));
         let start = before.len();
         let in_turn = after.iter_mut().zip(start..).chain(before.iter_mut().zip(0..));
-        wait::within_share(cx, |cx| {
+        wait::poll_within_budget(cx, |cx| {
             for (operation, index) in in_turn {
                 if let Poll::Ready(output) = operation.as_mut().poll(cx) {
                     return Poll::Ready((index, output));

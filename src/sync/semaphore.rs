@@ -40,7 +40,7 @@ use crate::time::{Elapsed, timeout};
 /// });
 /// ```
 ///
-/// **It is fair.** Whoever asks while others wait, waits behind them, even if there are permits for it: who
+/// **It is fair.** A task that comes while others wait, waits behind them, even if there are permits for it: who
 /// wants many is not starved by those who want one.
 pub struct Semaphore {
     free: Cell<usize>,
@@ -69,7 +69,7 @@ impl Semaphore {
         Semaphore { free: Cell::new(permits), line: Line::new(), trail: Trail::new(kind) }
     }
 
-    /// Has reports name `task` in place of the one that has acquired a permit last; `None`: nobody.
+    /// Has reports name `task` in place of the one that has acquired a permit last; `None`: no task.
     pub(crate) fn is_held_by(&self, task: Option<u64>, site: &'static Location<'static>) {
         self.trail.left_by(task.map(|task| Step::of(task, Some(site))));
     }
@@ -115,7 +115,7 @@ impl Semaphore {
         door::wait(self.acquiring_many(permits))
     }
 
-    /// A permit, if one is free and nobody waits for it.
+    /// A permit, if one is free and no task waits for it.
     #[inline]
     #[track_caller]
     pub fn try_acquire(&self) -> Option<Permit<'_>> {
@@ -254,7 +254,7 @@ impl<'a> Future for Acquiring<'a> {
     type Output = Permit<'a>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Permit<'a>> {
-        wait::within_share(cx, |cx| {
+        wait::poll_within_budget(cx, |cx| {
             let Acquiring { semaphore, permits, site, .. } = *self;
             let Semaphore { line, trail, .. } = semaphore;
             if self.place.is_some() {

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!             push             grant              leave
-//!   (nobody) ──────▶ waiting ─────────▶ granted ─────────▶ (nobody): seen, or passed on
-//!                       └───────────────────────────────▶ (nobody): given up
+//!   (vacant) ──────▶ waiting ─────────▶ granted ─────────▶ (vacant): seen, or passed on
+//!                       └───────────────────────────────▶ (vacant): given up
 //!                                       leave
 //! ```
 //!
@@ -11,8 +11,8 @@
 //! may be cancelled or choose something else. [`leave`](WaitQueue::leave) tells the two apart, so that what was
 //! granted and not seen is passed on, and not lost.
 //!
-//! Those who wait are linked in order of arrival; their places are a slab's, so that pushing, granting and
-//! leaving take the same short time however long the line is, and allocate nothing once it has been as long.
+//! Waiters are linked in order of arrival; their places are a slab's, so that pushing, granting and leaving take the
+//! same short time however long the line is, and allocate nothing once it has been as long.
 
 use slab::Slab;
 
@@ -28,7 +28,7 @@ pub(crate) struct WaitQueue<W> {
 #[derive(Debug)]
 struct Place<W> {
     /// `None`: granted, and no longer linked.
-    who: Option<W>,
+    waiter: Option<W>,
     previous: u32,
     next: u32,
 }
@@ -50,8 +50,8 @@ impl<W> WaitQueue<W> {
     }
 
     /// Stands at the end.
-    pub(crate) fn push(&mut self, who: W) -> Key {
-        let place = Place { who: Some(who), previous: self.last, next: NONE };
+    pub(crate) fn push(&mut self, waiter: W) -> Key {
+        let place = Place { waiter: Some(waiter), previous: self.last, next: NONE };
         let index = u32::try_from(self.places.insert(place)).expect("fewer than 2^32 waiters");
         match std::mem::replace(&mut self.last, index) {
             NONE => self.first = index,
@@ -63,7 +63,7 @@ impl<W> WaitQueue<W> {
 
     /// Who is first.
     pub(crate) fn first(&self) -> Option<&W> {
-        self.places.get(self.first as usize)?.who.as_ref()
+        self.places.get(self.first as usize)?.waiter.as_ref()
     }
 
     /// Takes the first out of the line; its place says so until it is left.
@@ -73,29 +73,31 @@ impl<W> WaitQueue<W> {
 
     /// Who waits there; `None` once it is granted.
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut W> {
-        self.places[key.0 as usize].who.as_mut()
+        self.places[key.0 as usize].waiter.as_mut()
     }
 
-    /// Gives up the place: who waited there, or `None` if it was granted.
+    /// Gives up the place, and returns its waiter; `None` if it was granted.
     pub(crate) fn leave(&mut self, key: Key) -> Option<W> {
-        let waits = self.places[key.0 as usize].who.is_some();
-        let who = waits.then(|| self.unlink(key.0));
+        let waits = self.places[key.0 as usize].waiter.is_some();
+        let waiter = waits.then(|| self.unlink(key.0));
         self.places.remove(key.0 as usize);
-        who
+        waiter
     }
 
-    /// Calls `f` with each who waits, the first first.
+    /// Calls `f` with each waiter, in order.
     pub(crate) fn each(&mut self, mut f: impl FnMut(&mut W)) {
         let mut index = self.first;
-        while let Some(Place { who: Some(who), next, .. }) = self.places.get_mut(index as usize) {
-            f(who);
+        while let Some(Place { waiter: Some(waiter), next, .. }) =
+            self.places.get_mut(index as usize)
+        {
+            f(waiter);
             index = *next;
         }
     }
 
     fn unlink(&mut self, index: u32) -> W {
         let place = &mut self.places[index as usize];
-        let who = place.who.take().expect("only who waits is linked");
+        let waiter = place.waiter.take().expect("only who waits is linked");
         let (previous, next) = (place.previous, place.next);
         match previous {
             NONE => self.first = next,
@@ -106,7 +108,7 @@ impl<W> WaitQueue<W> {
             next => self.places[next as usize].previous = previous,
         }
         self.waiting -= 1;
-        who
+        waiter
     }
 }
 

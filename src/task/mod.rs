@@ -61,7 +61,7 @@ impl Builder {
         self
     }
 
-    /// Spawned by whoever is at `site`, and not where the builder is told to spawn.
+    /// Sets the spawn site, in place of the line that calls the builder's `spawn`.
     pub(crate) fn at(mut self, site: &'static Location<'static>) -> Builder {
         self.site = Some(site);
         self

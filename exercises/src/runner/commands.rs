@@ -29,7 +29,7 @@ fn results(
         _ => {
             let target = build::target_of(&course.root);
             let tests = [exercise.name.clone()];
-            (build::build(&course.root, &target, &tests)?, course.root.clone())
+            (build::build(&course.root, &target, &tests, None)?, course.root.clone())
         }
     };
     let Built { program, messages } = built.remove(&exercise.name).unwrap_or_default();
@@ -62,6 +62,10 @@ fn test_until(
             return Ok(COMPILE);
         }
     };
+    if stop() {
+        println!("{}: it was saved again meanwhile.", exercise.title);
+        return Ok(SOME);
+    }
     let all = exercise.tests.len();
     let passed = results.iter().filter(|result| result.verdict == Verdict::Pass).count();
     let Some(first) = results.iter().find(|result| result.verdict != Verdict::Pass) else {
@@ -89,6 +93,9 @@ fn print_failure(result: &Tested) {
     if !result.picture.is_empty() {
         println!("{}\n", result.picture.trim_end());
     }
+    if !result.output.is_empty() {
+        println!("It printed:\n{}\n", result.output);
+    }
 }
 
 fn next(course: &Course, exercise: &Exercise, chinese: bool) {
@@ -114,7 +121,7 @@ pub fn overview(course: &Course, chinese: bool) -> Result<u8, String> {
     let target = build::target_of(&course.root);
     let built = match begun.is_empty() {
         true => Default::default(),
-        false => build::build(&course.root, &target, &begun)?,
+        false => build::build(&course.root, &target, &begun, None)?,
     };
     let mut first = None;
     for exercise in &course.exercises {

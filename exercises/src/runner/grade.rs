@@ -57,7 +57,7 @@ pub fn grade(
         }
     }
     let built = match handed.iter().any(|(_, _, added)| added.is_ok()) {
-        true => overlay.build()?,
+        true => overlay.build_what_can_be()?,
         false => HashMap::new(),
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -69,7 +69,9 @@ pub fn grade(
                     process::run(program, &overlay.folder, &exercise.tests, true, &|| false)?
                 }
                 Some(Built { messages, .. }) => all(exercise, Verdict::Compile, &plain(messages)),
-                None => all(exercise, Verdict::Compile, "cargo has not built it"),
+                None => {
+                    all(exercise, Verdict::Compile, "the compiler did not come to an end with it")
+                }
             },
         };
         let (submission, exercise) = (&names[n], &exercise.name);
@@ -144,14 +146,7 @@ fn student_file(path: &Path) -> Result<String, String> {
 
 /// One result for all tests.
 fn all(exercise: &Exercise, verdict: Verdict, message: &str) -> Vec<Tested> {
-    let result = |name: &String| Tested {
-        name: name.clone(),
-        verdict,
-        ms: 0,
-        place: String::new(),
-        message: message.to_owned(),
-        picture: String::new(),
-    };
+    let result = |name: &String| Tested::without_run(name, verdict, message);
     exercise.tests.iter().map(result).collect()
 }
 

@@ -41,11 +41,30 @@ pub struct Tested {
     pub place: String,
     pub message: String,
     pub picture: String,
+    /// What it has printed.
+    pub output: String,
+}
+
+impl Tested {
+    /// A result of a test that has not run.
+    pub fn without_run(name: &str, verdict: Verdict, message: &str) -> Tested {
+        Tested {
+            name: name.to_owned(),
+            verdict,
+            ms: 0,
+            place: String::new(),
+            message: message.to_owned(),
+            picture: String::new(),
+            output: String::new(),
+        }
+    }
 }
 
 /// How long a process may run, and how much memory it may have.
 const TIME: Duration = Duration::from_secs(60);
 const MEMORY: u64 = 1 << 30;
+/// So many tests of an exercise may hang; those after them are not run.
+const MOST_HANGS: usize = 3;
 /// How long a file may become that it writes, its output among them.
 const FILE: u64 = 64 << 20;
 
@@ -63,19 +82,18 @@ pub fn run(
     results.retain(|result| tests.contains(&result.name));
     for test in tests {
         let is_missing = |results: &[Tested]| !results.iter().any(|result| result.name == *test);
-        if every && is_missing(&results) && !stop() {
-            results.extend(once(program, folder, Some(test), stop)?);
-            if is_missing(&results) {
-                let message = "the program ended before this test began".to_owned();
-                results.push(Tested {
-                    name: test.clone(),
-                    verdict: Verdict::Crash,
-                    ms: 0,
-                    place: String::new(),
-                    message,
-                    picture: String::new(),
-                });
-            }
+        if !every || !is_missing(&results) || stop() {
+            continue;
+        }
+        if results.iter().filter(|result| result.verdict == Verdict::Hang).count() >= MOST_HANGS {
+            let why = "it was not run: three tests of this exercise had not ended before";
+            results.push(Tested::without_run(test, Verdict::Hang, why));
+            continue;
+        }
+        results.extend(once(program, folder, Some(test), stop)?);
+        if is_missing(&results) {
+            let why = "the program ended before this test began";
+            results.push(Tested::without_run(test, Verdict::Crash, why));
         }
     }
     results.sort_by_key(|result| tests.iter().position(|test| *test == result.name));
@@ -135,7 +153,7 @@ fn watched(
     let mut command = Command::new(program);
     command
         .current_dir(folder)
-        .arg("--test-threads=1")
+        .args(["--test-threads=1", "--nocapture"])
         .args(only.iter().flat_map(|t| ["--exact", t]));
     command.env("COURSE_REPORT", &report).env("TMPDIR", scratch).env_remove("RUST_BACKTRACE");
     let file = File::create(&output).map_err(failed)?;
@@ -175,7 +193,7 @@ fn watched(
     let status = child.wait().map_err(failed)?;
     let lines = fs::read(&report).unwrap_or_default();
     let output = fs::read(&output).unwrap_or_default();
-    let output = String::from_utf8_lossy(&output[output.len().saturating_sub(20_000)..]);
+    let output = String::from_utf8_lossy(&output);
     Ok(results(&String::from_utf8_lossy(&lines), status, killed, &output))
 }
 
@@ -208,6 +226,7 @@ fn results(
             place: field(3),
             message: field(4),
             picture: field(5),
+            output: printed(output, &field(1)),
         });
     }
     for name in begun {
@@ -219,6 +238,10 @@ fn results(
                 "the process ended in the middle of this test, with status {code}: a test passes by returning, and nothing \
                  in it may end the process"
             ),
+            (_, _, Some(libc::SIGXFSZ)) => {
+                "the process was ended in this test: it printed, or wrote, more than 64 MiB"
+                    .to_owned()
+            }
             (_, _, signal) => {
                 format!("the process was ended in this test by signal {}", signal.unwrap_or(0))
             }
@@ -226,10 +249,20 @@ fn results(
         // What the crate says as it aborts: of a stack that has overflowed, of a wait in a destructor.
         let said = output.rfind("wouldblock: ").map_or("", |at| output[at..].trim_end());
         let message = if said.is_empty() { how } else { format!("{said}\n{how}") };
-        let (place, picture) = (String::new(), String::new());
-        results.push(Tested { name, verdict, ms: 0, place, message, picture });
+        let printed = printed(output, &name);
+        results.push(Tested { output: printed, ..Tested::without_run(&name, verdict, &message) });
     }
     results
+}
+
+/// The end of what a test has printed, between the marks of the kit.
+fn printed(output: &str, test: &str) -> String {
+    const MARK: &str = "\u{1}kit: ";
+    const MOST: usize = 30;
+    let mut lines = output.lines().skip_while(|line| line.strip_prefix(MARK) != Some(test)).skip(1);
+    let lines: Vec<&str> = lines.by_ref().take_while(|line| !line.starts_with(MARK)).collect();
+    let text = lines[lines.len().saturating_sub(MOST)..].join("\n");
+    text.trim_matches('\n').to_owned()
 }
 
 fn unescaped(field: &str) -> String {
@@ -250,7 +283,7 @@ fn unescaped(field: &str) -> String {
 }
 
 /// Ends a process and all that it has started.
-fn kill_group(leader: u32) {
+pub fn kill_group(leader: u32) {
     // SAFETY: it takes two numbers; the group is that of a child that is not reaped yet.
     unsafe { libc::kill(-(leader as libc::pid_t), libc::SIGKILL) };
 }

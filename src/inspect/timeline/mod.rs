@@ -114,7 +114,7 @@ impl Timeline {
     }
 
     /// The run as the text of a trace file, in the JSON format of Chrome's trace events: for
-    /// <https://ui.perfetto.dev>. Each task is a thread there; an arrow goes from whoever woke a task to its
+    /// <https://ui.perfetto.dev>. Each task is a thread there; an arrow goes from the one that woke a task to its
     /// readiness.
     pub fn trace_json(&self) -> String {
         trace_json(std::slice::from_ref(self))

@@ -69,7 +69,7 @@ pub struct Row {
     pub parent: Option<u64>,
     /// What it was doing, each span beginning where the one before ends.
     pub spans: Vec<Span>,
-    /// When it was told to stop, and by whom.
+    /// When it was cancelled, and by what.
     pub cancelled: Option<(Moment, Actor)>,
     /// How it has ended, if it has.
     pub outcome: Option<Outcome>,

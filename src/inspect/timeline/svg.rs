@@ -1,8 +1,8 @@
 //! The picture as an SVG file that stands alone.
 //!
-//! A turn is dark and as high as its row, readiness lower and lighter, a wait thin and hatched: so it can be
-//! read where it is printed without colours. Turns that lie too near one another to be told apart are drawn
-//! as one, so that a file has at most some 3 MB, however long the run and however many its tasks.
+//! A turn is dark and as high as its row, readiness lower and lighter, a wait thin and hatched: so it can be read
+//! where it is printed without colours. Turns that lie too near one another to be distinguished are drawn as one, so
+//! that a file has at most some 3 MB, however long the run and however many its tasks.
 
 use std::collections::HashSet;
 use std::fmt::{self, Write};
@@ -163,7 +163,7 @@ impl Svg {
         }
     }
 
-    /// Who has the thread, if somebody has. `y` is the row's middle.
+    /// Which task has the thread, if one has. `y` is the row's middle.
     fn thread(&mut self, course: &Course, layout: &Layout, y: f64) {
         let rows = course.rows.values();
         let mut turns: Vec<_> = rows.flat_map(|row| row.turns().map(move |t| (row, t))).collect();

@@ -1,18 +1,18 @@
 //! What other threads, and handlers of signals, may see of a thread that runs tasks: whose turn it is.
 //!
 //! The thread writes it down at the beginning of each turn, in plain atomics, which costs a few stores. A board is
-//! never freed, only used again by the next run: who looks at one needs no lock, and follows no pointer into another
-//! thread's memory.
+//! never freed, only used again by the next run: a reader needs no lock, and follows no pointer into another thread's
+//! memory.
 //!
 //! ```text
 //!   thread of a run            board                          watchdog, handler of a signal
 //!     begins ── stores ──▶ turn │ who, site, .. │ shown ◀── loads in the other direction ── read
 //! ```
 //!
-//! `turn` is stored before the rest, and `shown` after it: if a reader finds both to be the same, with all that it
-//! has read between its two looks, it has read of one turn. (A sequence lock, with one writer.)
+//! `turn` is stored before the rest, and `shown` after it: a reader loads `shown` first and `turn` last; if they are
+//! equal, all that it has read in between belongs to one turn. (A sequence lock, with one writer.)
 //!
-//! A copy of the process (`fork`) has the boards of its parent too, and not the threads: it does not look at them.
+//! A forked child inherits the boards but not the threads that write them, so it ignores them.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -57,7 +57,7 @@ pub(crate) struct Board {
     unwatched: AtomicBool,
     /// How long a task may keep the thread, in nanoseconds; 0: the run is not watched.
     limit: AtomicU64,
-    /// The kernel's number of the thread, and of the clock that counts its time on a processor; 0: unknown.
+    /// The operating system's number of the thread, and of the clock that counts its time on a processor; 0: unknown.
     thread: AtomicI32,
     clock: AtomicI32,
     /// Written by the watchdog: a turn, and the milliseconds that it has lasted for at least.
@@ -68,7 +68,7 @@ pub(crate) struct Board {
     signal: AtomicI32,
     /// The signal that has come, and is not answered yet; 0: none.
     asked: AtomicI32,
-    /// What ends the thread's sleep in the kernel. It stays open as long as the process lives: a handler on another
+    /// What ends the thread's sleep in the operating system. It stays open as long as the process lives: a handler on another
     /// thread may write to it at any time.
     bell: OnceLock<(UnixStream, UnixStream)>,
 }
@@ -306,14 +306,14 @@ impl Board {
             .then(|| Duration::from_millis((held as u32).into()))
     }
 
-    /// The thread goes to sleep in the kernel.
+    /// The thread goes to sleep in the operating system.
     pub(crate) fn sleeps(&self) {
         self.asleep.store(true, Release);
     }
 
     /// The thread is up again. Returns whether the watchdog has stopped looking, and is to be woken.
     #[must_use]
-    pub(crate) fn is_up(&self) -> bool {
+    pub(crate) fn wakes_up(&self) -> bool {
         // In this order, and the watchdog the other way round (`doze`): one of the two sees the other.
         self.asleep.swap(false, SeqCst);
         let unwatched = self.unwatched.load(SeqCst);
@@ -357,7 +357,8 @@ impl Board {
         self.signal.store(0, Release);
     }
 
-    /// In a handler: asks the run, if it answers that signal. Returns `false` if it does not, or is asked already.
+    /// In a handler: requests the table of tasks, if the run answers that signal. Returns `false` if it does not, or
+    /// if it has a request already.
     pub(crate) fn ask(&self, signal: i32) -> bool {
         let answers = self.signal.load(Acquire) == signal;
         if !answers || self.asked.swap(signal, AcqRel) == signal {

@@ -15,7 +15,7 @@ thread_local! {
     static HAS_LEFT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether a task of this thread was ever left, so that one may stand in a line.
+/// Whether a task of this thread was ever left: only then may a line contain one.
 #[inline]
 pub(crate) fn has_left() -> bool {
     HAS_LEFT.get()
@@ -24,16 +24,16 @@ pub(crate) fn has_left() -> bool {
 impl Scheduler {
     /// A task of this scheduler is to stop where it waits, when it is next woken. Returns `false` if it was to stop
     /// already, or is done.
-    pub(crate) fn cancel(&self, task: &Task) -> bool {
+    pub(crate) fn mark_cancelled(&self, task: &Task) -> bool {
         // SAFETY: as in `wake`.
         let local = unsafe { task.local() };
         local.state.get() != State::Done && !local.cancelled.replace(true)
     }
 
-    /// Tells the observer of a task that [`cancel`](Scheduler::cancel) has cancelled.
-    pub(crate) fn tell_cancelled(&self, task: &Task) {
+    /// Emits the event of a task that [`mark_cancelled`](Scheduler::mark_cancelled) has cancelled.
+    pub(crate) fn observe_cancelled(&self, task: &Task) {
         if self.watch.is_on() {
-            self.tell(task, EventKind::Cancelled(self.who()));
+            self.observe(task, EventKind::Cancelled(self.cause()));
         }
     }
 
@@ -59,8 +59,8 @@ impl Scheduler {
         *self.refused.borrow_mut() = Some(text);
         self.watch.on_behalf_of(Actor::End, || {
             for task in self.all_tasks() {
-                if self.cancel(&task) {
-                    self.tell_cancelled(&task);
+                if self.mark_cancelled(&task) {
+                    self.observe_cancelled(&task);
                     self.wake(task);
                 }
             }
@@ -72,11 +72,12 @@ impl Scheduler {
     pub(crate) fn cancel_all(&self) {
         self.closing.set(true);
         let left = self.tasks.borrow().by_age();
-        // None begins or goes on before all are cancelled, and the observer, which may wake some, comes after that.
+        // All are cancelled before any runs. Observers are called after that, since they may wake tasks.
         self.clear_queue();
-        let told: Vec<_> = left.iter().filter(|task| self.cancel(task)).collect();
-        self.watch
-            .on_behalf_of(Actor::End, || told.iter().for_each(|task| self.tell_cancelled(task)));
+        let cancelled: Vec<_> = left.iter().filter(|task| self.mark_cancelled(task)).collect();
+        self.watch.on_behalf_of(Actor::End, || {
+            cancelled.iter().for_each(|task| self.observe_cancelled(task));
+        });
         // Then each is woken when the one before is gone, or its cleanup waits.
         for task in left.iter().rev() {
             // SAFETY: tasks in the table were spawned on this thread.
@@ -99,7 +100,7 @@ impl Scheduler {
         }
     }
 
-    /// Leaves `tasks`, which will not end, where they are: code that waits for the end of one is not to wait for ever.
+    /// Leaves `tasks`, which will not end, where they are: joiners and callbacks are served as if they had ended.
     pub(crate) fn leave(&self, tasks: &[Arc<Task>]) {
         HAS_LEFT.set(HAS_LEFT.get() || !tasks.is_empty());
         // SAFETY: as in `wake`. First all of them, so that none wakes another.
@@ -116,7 +117,7 @@ impl Scheduler {
     /// Refuses wakes and orders from other threads from now on: nothing will run here any more.
     pub(crate) fn close(&self) {
         for task in self.home.inbox.close() {
-            task.noted();
+            task.leave_inbox();
         }
         for order in self.home.orders.close() {
             aside(format_args!("an order of another thread, or its destructor,"), || order(false));

@@ -1,5 +1,5 @@
-//! The scheduler that this thread has entered. Inside of a run, a runtime that is dropped is entered for as long as its
-//! tasks end, so that one may lie around another.
+//! The scheduler that this thread has entered. A runtime that is dropped inside of a run is entered until its tasks
+//! have ended; so entered schedulers may nest.
 
 use std::ptr;
 use std::sync::Arc;

@@ -16,9 +16,10 @@ pub(crate) struct Extras {
     pub(crate) values: Vec<Value>,
     /// What is called when the task is done, in this order.
     pub(crate) callbacks: VecDeque<Callback>,
-    /// It had been cancelled when the budget of a turn was used up, and was not unwound then.
+    /// It was cancelled, and gave up a turn since for lack of budget, without being unwound: see
+    /// `check_between_operations`.
     pub(crate) noticed: bool,
-    /// The one in force.
+    /// The deadline of socket calls, if one is set.
     pub(crate) deadline: Option<Deadline>,
 }
 

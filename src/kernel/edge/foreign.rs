@@ -1,4 +1,5 @@
-//! Code of the user's that belongs to no task, and panics: those that end here, and those that are none.
+//! Code of the user's that runs outside of tasks; panics that are caught here; and the payloads of cancellation,
+//! which are no panics.
 //!
 //! Wakers of other executors, callbacks, observers, orders from other threads, and what is left of a task that had
 //! no stack: the scheduler calls them between two turns, or a task in the middle of an operation. Such code may
@@ -50,8 +51,8 @@ pub(crate) struct Unwind {
     pub(crate) serial: u64,
 }
 
-/// Where an unwinding ends. No two boundaries of a process are equal, at any time: a payload that is caught, kept
-/// and raised again elsewhere ends nothing there.
+/// Where an unwinding ends. Each is unique in the process. So a payload that is kept and raised again elsewhere
+/// matches no boundary there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Boundary {
     /// The root of the task with this number, of the run with this number.

@@ -1,18 +1,18 @@
 //! Knowing that one is a copy: a process that was forked off while a scheduler ran.
 //!
-//! `fork(2)` copies the memory and this one thread, but shares the kernel's event queue with the parent:
-//! a copy of a scheduler that went on would run the same tasks on the same sockets a second time. A word
-//! that becomes zero in the child tells them apart, at the price of reading it. Two things make it zero, since
-//! each misses some children: the kernel wipes its page (`MADV_WIPEONFORK`, Linux 4.14), also after a bare
-//! `clone(2)`, but not under an emulator or sandbox whose `madvise` does nothing; and the C library's `fork`
-//! calls a handler (`pthread_atfork`) on every system.
+//! `fork(2)` copies the memory and this one thread, but shares the operating system's event queue with the parent: a copy of a
+//! scheduler that went on would run the same tasks on the same sockets a second time. A word that becomes zero in the
+//! child distinguishes them, at the price of one read. Two things make it zero, since each misses some children: the
+//! operating system wipes its page (`MADV_WIPEONFORK`, Linux 4.14), also after a bare `clone(2)`, but not under an emulator or
+//! sandbox whose `madvise` does nothing; and the C library's `fork` calls a handler (`pthread_atfork`) on every
+//! system.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::kernel::stack::{page_size, zeroed};
 
-/// Tells the process it was made in from its copies.
+/// Distinguishes the process in which it was made from its copies.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Original {
     mark: &'static AtomicU32,
@@ -41,7 +41,7 @@ impl Original {
 fn map_mark() -> &'static AtomicU32 {
     let page = zeroed(page_size(), 0).unwrap_or_else(|e| panic!("cannot map a page: {e}"));
     #[cfg(target_os = "linux")]
-    // SAFETY: the page just mapped. On an older kernel this fails, and the handler is left.
+    // SAFETY: the page just mapped. On an older system this fails, and the handler is left.
     unsafe {
         libc::madvise(page, page_size(), libc::MADV_WIPEONFORK);
     }

@@ -1,8 +1,8 @@
 //! The inbox: where other threads leave what the scheduler's thread is to do.
 //!
-//! Pushing says whether the box was empty before: then whoever pushed rings the bell that ends the
-//! scheduler's sleep in the kernel. A bell rung before the scheduler sleeps ends that sleep at once, so
-//! no wake is lost between "the box is empty" and "sleep".
+//! A push returns `true` if the box was empty before: the thread that pushed then rings the bell, which ends the
+//! scheduler's sleep in the operating system. A bell rung before the scheduler sleeps ends that sleep at once, so no wake is
+//! lost between "the box is empty" and "sleep".
 
 use std::collections::VecDeque;
 use std::mem;
@@ -15,8 +15,8 @@ use loom::sync::{Mutex, MutexGuard, atomic::AtomicBool};
 #[cfg(not(wouldblock_loom))]
 use std::sync::{Mutex, MutexGuard, atomic::AtomicBool};
 
-/// How many items the scheduler takes at a time: those of threads that never stop pushing are no reason to look at no
-/// socket and no timer.
+/// How many items the scheduler takes at a time: without a limit, threads that push without end would keep it from
+/// sockets and timers.
 const MOST: usize = 1000;
 
 #[derive(Debug)]
@@ -83,12 +83,13 @@ impl Flag {
         Flag(AtomicBool::new(false))
     }
 
-    /// Before a push; false: it lies in the box, and whoever takes it out will see what was done before.
+    /// Call before a push. Returns `false` if the item is in the box already: the scheduler, when it takes the item
+    /// out, sees all that this thread has written before.
     pub(crate) fn raise(&self) -> bool {
         !self.0.swap(true, Ordering::AcqRel)
     }
 
-    /// After it was taken out, before what it announces is looked at.
+    /// Call when the item has been taken out, before reading what the pushing threads have written.
     pub(crate) fn lower(&self) {
         // A swap, not a store: it also *acquires* what was done before a `raise` that found it up.
         self.0.swap(false, Ordering::AcqRel);
@@ -168,8 +169,8 @@ mod model {
         });
     }
 
-    /// A thread leaves an order, and then gives up the handle that let it. Whoever sees that no handle is
-    /// left, and then that the box is empty, has seen the order: it may say that nothing will come.
+    /// A thread leaves an order, and then drops the handle that allowed it. A scheduler that finds no handle left,
+    /// and then an empty box, has taken that order: no other will come.
     #[test]
     fn nobody_gives_up_before_the_last_order() {
         loom::model(|| {

@@ -11,7 +11,7 @@
 //! | `trail.rs` | which task holds what others wait for |
 //! | `fork.rs` | telling a process from its copy |
 //! | `patience.rs` | how long nothing may move |
-//! | `foreign.rs` | code of the user's that is no task's, and what becomes of panics |
+//! | `foreign.rs` | code of the user's that runs outside of tasks, and what happens when it panics |
 //! | `observe.rs` | what an observer of a run gets to know |
 //! | `board.rs` | what other threads and handlers of signals see of a turn |
 //! | `extras.rs` | what few tasks have |

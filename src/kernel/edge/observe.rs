@@ -105,8 +105,8 @@ pub enum EventKind<'a> {
     Yields,
     /// Its turn is over, and it waits.
     Waits(Wait),
-    /// Its wait is over: it is ready. Told in its own turn, of its next wait: that is over before it begins, so
-    /// that the task [`Yields`](EventKind::Yields) when it comes to it.
+    /// Its wait is over: it is ready. An event in its own turn concerns its next wait, which is over before it
+    /// begins, so that the task [`Yields`](EventKind::Yields) when it comes to it.
     Woken(Actor),
     /// It is to stop where it waits.
     Cancelled(Actor),
@@ -126,13 +126,13 @@ impl<'a> EventKind<'a> {
     }
 }
 
-/// Who did it.
+/// The cause of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Actor {
     /// This task, in its turn or by its end.
     Task(u64),
-    /// The kernel: a socket is ready.
+    /// The operating system: a socket is ready.
     Socket,
     /// The clock.
     Time,

@@ -18,7 +18,7 @@ const SLICES: u32 = 10;
 const SHORTEST: Duration = Duration::from_millis(1);
 
 /// Calls `sleep` with the length of a slice until it returns `true`, since something has moved. Returns `false` if
-/// nothing has for as long as `patience` says; from then on, that is without an end, which is `None`.
+/// nothing has moved for that long; then sets `patience` to `None`, which is without an end.
 pub(crate) fn wait(
     patience: &Cell<Option<Duration>>,
     sleep: impl Fn(Option<Duration>) -> bool,

@@ -14,7 +14,7 @@ pub(crate) struct Pulse {
     board: Cell<Option<&'static Board>>,
     /// How many `Shown` there are.
     shown: Cell<u32>,
-    /// What answers the signal that the board is asked by, between two turns.
+    /// Prints what a signal has requested through the board, between two turns.
     answer: Cell<fn(i32)>,
 }
 
@@ -37,7 +37,7 @@ impl Pulse {
     pub(crate) fn begins(&self, task: &Task) {
         if let Some(board) = self.board.get() {
             // SAFETY: a task has its turn on its home thread only.
-            let left = unsafe { task.local() }.left.get();
+            let left = unsafe { task.local() }.last_site.get();
             let name = task.name.as_ref().map(|name| &***name);
             board.begins((task.id, task.era), task.site, left, name);
         }
@@ -51,15 +51,15 @@ impl Pulse {
         }
     }
 
-    /// Calls `poll`, which may sleep in the kernel for as long as `timeout` says. Wakes the watchdog afterwards, if that
-    /// has stopped looking.
+    /// Calls `poll`, which may sleep in the operating system for up to `timeout`. Wakes the watchdog afterwards, if that has
+    /// stopped looking.
     pub(crate) fn asleep<T>(&self, timeout: Option<Duration>, poll: impl FnOnce() -> T) -> T {
         let Some(board) = self.board.get().filter(|_| timeout != Some(Duration::ZERO)) else {
             return poll();
         };
         board.sleeps();
         let polled = poll();
-        if board.is_up() {
+        if board.wakes_up() {
             WATCHDOG.get().inspect(|watchdog| watchdog.unpark());
         }
         polled

@@ -1,5 +1,5 @@
-//! How an operation waits that is polled with another waker than the running task's, inside a combinator, say: it registers
-//! that waker itself, and takes it back when it is dropped.
+//! How an operation waits if its waker is not the running task's own, as inside of some combinators: it registers the
+//! waker itself, and removes it when it is dropped.
 
 use std::mem::{self, ManuallyDrop};
 use std::task::{Context, Waker};

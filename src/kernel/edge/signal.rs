@@ -15,7 +15,7 @@ pub(crate) type Handler = unsafe extern "C" fn(c_int, *mut siginfo_t, *mut c_voi
 ///
 /// # Errors
 ///
-/// The kernel's, for a number that is no signal, for one that no program may handle, and where a filter of system
+/// The operating system's, for a number that is no signal, for one that no program may handle, and where a filter of system
 /// calls forbids it.
 pub(crate) fn install(
     signal: c_int,
@@ -43,7 +43,7 @@ pub(crate) fn install(
 ///
 /// As for [`install`].
 pub(crate) fn current(signal: c_int) -> io::Result<libc::sigaction> {
-    // SAFETY: all-zero is a valid `sigaction`, which the kernel replaces.
+    // SAFETY: all-zero is a valid `sigaction`, which the operating system replaces.
     unsafe {
         let mut current = mem::zeroed();
         match libc::sigaction(signal, ptr::null(), &mut current) {
@@ -57,7 +57,7 @@ pub(crate) fn current(signal: c_int) -> io::Result<libc::sigaction> {
 ///
 /// # Safety
 ///
-/// `before` is what [`install`] gave for this signal; the rest is what the kernel has passed to the handler.
+/// `before` is what [`install`] gave for this signal; the rest is what the operating system has passed to the handler.
 pub(crate) unsafe fn hand_on(
     before: &libc::sigaction,
     signal: c_int,
@@ -96,7 +96,7 @@ pub(crate) unsafe fn alternate_stack(memory: &mut [u8]) -> libc::stack_t {
 /// As for [`alternate_stack`]; or null, to ask what there is.
 pub(crate) unsafe fn set_alternate_stack(new: *const libc::stack_t) -> libc::stack_t {
     let mut before = MaybeUninit::zeroed();
-    // SAFETY: the caller's; all-zero is a valid `stack_t`, which the kernel replaces.
+    // SAFETY: the caller's; all-zero is a valid `stack_t`, which the operating system replaces.
     unsafe {
         libc::sigaltstack(new, before.as_mut_ptr());
         before.assume_init()

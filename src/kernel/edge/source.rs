@@ -22,7 +22,7 @@ pub(crate) struct ReactorHandle {
     original: Original,
 }
 
-/// What was done to a socket, of which the kernel does not tell those who wait for it.
+/// A change of a socket that ends waits for it, and that the operating system does not report.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum News {
     Closed,
@@ -52,12 +52,12 @@ impl ReactorHandle {
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// The operating system's.
     pub(crate) fn ring_by(&self, fd: RawFd) -> io::Result<()> {
         self.registry.register(&mut SourceFd(&fd), BELL, Interest::READABLE)
     }
 
-    /// Takes `ring_by` back.
+    /// Undoes `ring_by`.
     pub(crate) fn ring_no_more_by(&self, fd: RawFd) {
         let _ = self.registry.deregister(&mut SourceFd(&fd)); // It fails only for one that does not ring.
     }
@@ -90,10 +90,10 @@ impl Registered {
     pub(crate) fn send(&self, news: News, here: Option<&Arc<ReactorHandle>>) -> bool {
         let Some(handle) = self.reactor.upgrade() else { return false };
         if handle.original.is_copied() {
-            return false; // The kernel's event queue is the parent's, which still waits for the socket.
+            return false; // The operating system's event queue is the parent's, which still waits for the socket.
         }
         if let News::Closed = news {
-            // It fails if the descriptor was closed by other code: then the kernel has forgotten it.
+            // It fails if the descriptor was closed by other code: then the operating system has forgotten it.
             let _ = handle.registry.deregister(&mut SourceFd(&self.id.fd()));
         }
         if here.is_some_and(|here| Arc::ptr_eq(here, &handle)) {

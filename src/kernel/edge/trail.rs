@@ -1,10 +1,59 @@
-//! What is known of the locks, queues and the like that tasks wait for: what each is, and which task has last
-//! had its hands on it. Told to reports and observers only once somebody waits for it.
+//! Trails: for each lock, queue and the like, what it is, and which task has used it last. It has an entry here, for
+//! reports and observers, once a task has waited for it.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::panic::Location;
 
 use slab::Slab;
+
+/// Something that tasks wait for until another task or thread acts on it. Prints as its name: `a mutex`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Thing(pub(crate) Name);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Name {
+    Fixed(&'static &'static str),
+    /// Of a thing whose last user is known, for reports: see `edge/trail.rs`.
+    Trail(TrailKey),
+}
+
+const GONE: &str = "something that is gone";
+
+impl Thing {
+    /// A thing with this name. A deadlock report shows the name after "waits for": `Thing::named(&"a permit")`.
+    pub const fn named(name: &'static &'static str) -> Thing {
+        Thing(Name::Fixed(name))
+    }
+
+    /// A copy that prints the same name when the thing is gone.
+    pub(crate) fn kept(self) -> Thing {
+        match self.0 {
+            Name::Trail(key) => Thing::named(find(key).map_or(&GONE, |(kind, _)| &kind.what)),
+            Name::Fixed(_) => self,
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        match self.kept().0 {
+            Name::Fixed(name) => name,
+            Name::Trail(_) => GONE,
+        }
+    }
+}
+
+impl fmt::Display for Thing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Debug for Thing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Thing({:?})", self.name())
+    }
+}
 
 /// Names a trail as long as there is one; afterwards it names nothing, for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,16 +62,16 @@ pub(crate) struct TrailKey {
     serial: u32,
 }
 
-/// What tasks wait for until some other task does something about it.
+/// A kind of thing for which tasks wait until another task acts on it.
 #[derive(Debug)]
 pub(crate) struct Kind {
     /// "a mutex"
     pub(crate) what: &'static str,
-    /// "held by": what the task has done whose trail this is.
+    /// The relation to the task that is named next: "held by".
     pub(crate) how: &'static str,
 }
 
-/// Which task has had its hands on it last, and where in the source.
+/// Which task has used the thing last, and where in the source.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Step {
     pub(crate) task: u64,
@@ -44,14 +93,14 @@ pub(crate) enum Part {
     Serves,
 }
 
-/// The trails of what somebody of this thread has waited for.
+/// The trails of all things that tasks of this thread have waited for.
 #[derive(Default)]
 struct Trails {
-    told: Slab<Told>,
+    entries: Slab<Entry>,
     serial: u32,
 }
 
-struct Told {
+struct Entry {
     serial: u32,
     kind: &'static Kind,
     last: Option<Step>,
@@ -61,24 +110,25 @@ thread_local! {
     static TRAILS: RefCell<Trails> = RefCell::default();
 }
 
-/// A task waits for it, for the first time. Returns `None` at the end of the thread, where nothing is kept any more.
-pub(crate) fn tell(kind: &'static Kind, last: Option<Step>) -> Option<TrailKey> {
+/// Makes an entry for a thing, when the first task waits for it. Returns `None` at the end of the thread, where no
+/// entries are kept any more.
+pub(crate) fn register(kind: &'static Kind, last: Option<Step>) -> Option<TrailKey> {
     changing(|all| {
         all.serial = all.serial.wrapping_add(1);
-        let told = Told { serial: all.serial, kind, last };
-        let index = u32::try_from(all.told.insert(told)).expect("fewer than 2^32 trails");
+        let entry = Entry { serial: all.serial, kind, last };
+        let index = u32::try_from(all.entries.insert(entry)).expect("fewer than 2^32 trails");
         TrailKey { index, serial: all.serial }
     })
 }
 
-/// Another task has its hands on it.
-pub(crate) fn tell_again(key: TrailKey, last: Option<Step>) {
-    changing(|all| all.told[key.index as usize].last = last);
+/// Another task has used the thing.
+pub(crate) fn update(key: TrailKey, last: Option<Step>) {
+    changing(|all| all.entries[key.index as usize].last = last);
 }
 
-/// It is gone.
+/// Removes the entry of a thing that is dropped.
 pub(crate) fn forget(key: TrailKey) {
-    changing(|all| all.told.remove(key.index as usize));
+    changing(|all| all.entries.remove(key.index as usize));
 }
 
 /// `None` at the end of the thread, where all may be gone already.
@@ -89,7 +139,8 @@ fn changing<R>(f: impl FnOnce(&mut Trails) -> R) -> Option<R> {
 /// What is known of it; `None` if it is gone.
 pub(crate) fn find(key: TrailKey) -> Option<(&'static Kind, Option<Step>)> {
     changing(|all| {
-        let told = all.told.get(key.index as usize).filter(|told| told.serial == key.serial)?;
-        Some((told.kind, told.last))
+        let entry =
+            all.entries.get(key.index as usize).filter(|entry| entry.serial == key.serial)?;
+        Some((entry.kind, entry.last))
     })?
 }

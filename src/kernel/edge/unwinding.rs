@@ -1,8 +1,9 @@
 //! While a stack unwinds, nothing suspends.
 //!
-//! The thread counts as panicking for as long, for every task that would run meanwhile, and a panic in one of them could
-//! not be told from a second one in a destructor, which ends the process. Code that has to wait in a destructor then ends
-//! it here, with a text that says so; only a wait for a socket goes on, by blocking the thread.
+//! Until the unwinding ends, std counts the whole thread as panicking, and would do so for every task that ran
+//! meanwhile; and a panic in one of them could not be distinguished from a second one in a destructor, which ends the
+//! process. Code that has to wait in a destructor then aborts the process here, with a text that explains it; only a
+//! wait for a socket goes on, by blocking the thread.
 //!
 //! A thread that unwinds already may drop a runtime, or use and drop generators: their stacks do not unwind for that, and
 //! are resumed. That a cancellation unwinds one of *these* is kept with its fiber ([`Open`]), until the code that has
@@ -105,7 +106,7 @@ fn refuse() {
         if !Scheduler::with(|s| s.is_some_and(Scheduler::is_closing)) {
             return; // A runtime that is driven by a thread that unwinds: its tasks do not.
         }
-        let task = running();
+        let task = describe_running();
         warn::error(format_args!(
             "{task} has to wait in its cleanup, where its runtime is dropped by a thread that unwinds: it is left \
              where it is"
@@ -116,7 +117,7 @@ fn refuse() {
         "{} has to wait in a destructor while its stack unwinds, or in a panic hook, which would leave the thread \
          panicking for all other tasks; aborting. Do not wait in `drop`; use `green::finally`. In a panic hook, use \
          std's locks and calls, which block the thread.",
-        running()
+        describe_running()
     ));
     process::abort();
 }
@@ -132,19 +133,23 @@ pub(crate) fn block_thread(wait: &WaitCell) -> bool {
     };
     let left = wait.deadline.get().map(|end| end.saturating_duration_since(Instant::now()));
     let ms = left.map_or(100, |left| left.as_millis().min(100) as i32);
-    let _ = poll_one(id.fd(), EVENTS[direction as usize], ms); // What it says, the next try shows.
+    let _ = poll_one(id.fd(), EVENTS[direction as usize], ms); // The next try shows the same.
     true
 }
 
 /// Counts that a boundary is raised once more. Aborts after too often, unless the run is ending: then this returns `true`,
 /// and the running task is to be left.
-pub(crate) fn count(raised: &Cell<u16>) -> bool {
+pub(crate) fn count(raised: &Cell<u16>, boundary: Boundary) -> bool {
     raised.set(raised.get() + 1);
     if raised.get() <= MOST_RAISED {
         return false;
     }
+    let what = match boundary {
+        Boundary::Limit(_) => "the unwinding of a time limit that has passed",
+        Boundary::Task(..) | Boundary::Generator(_) => "its cancellation",
+    };
     let text =
-        format!("{} has caught its cancellation {MOST_RAISED} times and waited again", running());
+        format!("{} has caught {what} {MOST_RAISED} times and waited again", describe_running());
     if Scheduler::with(|s| s.is_some_and(Scheduler::is_closing)) {
         warn::error(format_args!("{text}; the run is over, and the task is left where it is"));
         return true;
@@ -163,12 +168,12 @@ pub(crate) fn leave() -> ! {
     unreachable!("a task that is left is not resumed");
 }
 
-/// Has the running task left when it gives up its turn, which it does at once.
+/// Marks the running task as left. It must give up its turn right after this.
 pub(crate) fn mark_left() {
     with_local(|local| local.state.set(State::Left));
     this_turn().wait.set(Wait::PARKED);
 }
 
-pub(crate) fn running() -> String {
+pub(crate) fn describe_running() -> String {
     current().map_or_else(|| "code outside of any task".into(), |task| task.to_string())
 }

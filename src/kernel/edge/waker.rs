@@ -34,12 +34,12 @@ pub(crate) static VTABLE: RawWakerVTable = RawWakerVTable::new(
     },
 );
 
-/// The vtable of the waker that operations are polled with where no task runs: it wakes nobody, and tells
-/// them that what they wait for is to be left at the door all the same.
-pub(crate) static NOBODY: RawWakerVTable =
-    RawWakerVTable::new(|data| RawWaker::new(data, &NOBODY), |_| {}, |_| {}, |_| {});
+/// The vtable of the waker that operations are polled with where no task runs: waking it does nothing, and an
+/// operation records its wait all the same.
+pub(crate) static NO_TASK: RawWakerVTable =
+    RawWakerVTable::new(|data| RawWaker::new(data, &NO_TASK), |_| {}, |_| {}, |_| {});
 
-/// One waker, or handle, less. With the last one, a scheduler that waits for it may have to look for a deadlock.
+/// Subtracts one waker or handle. When the last is gone, a sleeping scheduler is rung, to check for a deadlock.
 pub(crate) fn give_up(home: &Home) {
     if home.wakers.fetch_sub(1, Ordering::Release) == 1
         && Scheduler::at(home, |here| here.is_none())
@@ -48,7 +48,7 @@ pub(crate) fn give_up(home: &Home) {
     }
 }
 
-/// Wakes whoever waited, from any scheduler of this thread.
+/// Wakes the waiter, which may be of any scheduler of this thread.
 pub(crate) fn wake_waiter(waiter: Waiter) {
     match waiter {
         Waiter::Task(task) => wake(task),
@@ -64,7 +64,7 @@ pub(crate) fn wake(task: Arc<Task>) {
     });
 }
 
-/// Held while something is under way on another thread that will wake somebody of a scheduler's.
+/// Held while an operation is under way on another thread that will wake a task of this scheduler.
 pub(crate) struct Outside(Arc<Home>);
 
 impl Outside {
@@ -79,13 +79,13 @@ impl Drop for Outside {
     fn drop(&mut self) {
         self.0.outside.fetch_sub(1, Ordering::Release);
         if Scheduler::at(Arc::as_ptr(&self.0), |here| here.is_none()) {
-            self.0.reactor.ring(); // It may be asleep because of us.
+            self.0.reactor.ring(); // It may sleep without an end only because this was held.
         }
     }
 }
 
 impl Task {
-    /// From another thread: asks the home thread to wake the task.
+    /// From another thread: leaves the task in the inbox of its home thread, which then wakes it.
     pub(crate) fn notify(self: Arc<Task>) {
         if self.notified.raise() {
             let home = self.home.clone();
@@ -95,8 +95,8 @@ impl Task {
         }
     }
 
-    /// On the home thread: takes note that the task was taken out of the inbox.
-    pub(crate) fn noted(&self) {
+    /// On the home thread: the task has been taken out of the inbox, and may be put there again.
+    pub(crate) fn leave_inbox(&self) {
         self.notified.lower();
     }
 }

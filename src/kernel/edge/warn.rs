@@ -35,7 +35,7 @@ pub(crate) fn error(text: fmt::Arguments<'_>) {
     report(Level::Error, text);
 }
 
-/// Reports what is suspicious and may be as it should.
+/// Reports what may be a mistake.
 #[cold]
 pub(crate) fn warning(text: fmt::Arguments<'_>) {
     report(Level::Warn, text);

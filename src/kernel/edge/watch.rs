@@ -16,7 +16,7 @@ pub(crate) struct Watch {
     broken: Vec<Cell<bool>>,
     /// An observer is being called.
     pub(crate) telling: Cell<bool>,
-    /// Who is at work while no task has its turn.
+    /// What acts while no task has its turn.
     pub(crate) by: Cell<Actor>,
 }
 
@@ -41,7 +41,7 @@ impl Watch {
     /// Calls each observer with an event. What an observer does itself meanwhile is no event. A panic of an observer ends
     /// here: it would unwind through the middle of the scheduler's work, or through the task that runs.
     #[cold]
-    pub(crate) fn tell(&self, at: Instant, task: u64, kind: EventKind<'_>) {
+    pub(crate) fn emit(&self, at: Instant, task: u64, kind: EventKind<'_>) {
         if self.telling.replace(true) {
             return;
         }
@@ -70,7 +70,7 @@ pub(crate) fn spawned(task: &Task, parent: u64) -> EventKind<'_> {
     EventKind::spawned(name, task.era, task.site, (parent != 0).then_some(parent))
 }
 
-/// What an observer may keep longer than the thing that is waited for lasts.
+/// The event of a wait. Its name stays valid when the thing is gone.
 pub(crate) fn waits(wait: Wait) -> EventKind<'static> {
     let what = match wait.what {
         WaitFor::Thing(thing) => WaitFor::Thing(thing.kept()),

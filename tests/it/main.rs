@@ -1,0 +1,51 @@
+//! The tests of behaviour: one program, with a module for each subject. What changes the whole process, or ends it,
+//! runs in a process of its own, by [`util::in_child`].
+//!
+//! Apart from it, each in a program of its own: `on_signal`, for its global allocator; `examples`, which runs the
+//! built examples; and `tidy`, which reads the source tree.
+
+mod util;
+
+mod auto_traits;
+mod cancel;
+mod deadline;
+mod deadlock;
+mod diagnosis;
+mod dropin;
+mod faults;
+mod fs;
+mod generator;
+mod group;
+mod handle;
+#[cfg(feature = "ureq")]
+mod http;
+#[cfg(all(feature = "rustls", feature = "gzip"))]
+mod https;
+mod interop;
+mod like_std;
+mod observe;
+mod offload;
+mod overflow;
+mod panic;
+mod patience;
+mod pool;
+mod port;
+mod preludes;
+mod scheduling;
+mod scope;
+mod soundness;
+mod stacks;
+mod sync_budget;
+mod sync_locks;
+mod sync_queues;
+mod task;
+mod tasks;
+mod tcp;
+mod thread;
+mod timeline;
+mod timers;
+mod traps;
+mod udp;
+mod unix;
+mod unwinding;
+mod watchdog;
