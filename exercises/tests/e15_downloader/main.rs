@@ -233,12 +233,12 @@ fn failures(era: Era) {
     ];
     lesson_on_real_clock(move || {
         let (results, _) = run(era, &pages, 3, &["/nowhere"]);
-        let lost = results.iter().filter(|result| **result == Err(Error::Status(404))).count();
+        let lost = results[..5].iter().filter(|result| result.is_err()).count();
         assert!(
-            lost < 2,
-            "{}: one 404 cost {} other files: each result stands for itself",
-            era.name,
-            lost - 1
+            lost <= 2,
+            "{}: two of the first five cannot be had, and {lost} results are errors: a failure cost other files; each \
+             result stands for itself",
+            era.name
         );
         let wanted = [
             Ok(4_000),

@@ -1,4 +1,4 @@
-//! says: one 404 cost
+//! says: a failure cost other files
 
 use std::io::{Read, Write};
 use std::rc::Rc;
