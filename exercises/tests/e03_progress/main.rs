@@ -14,6 +14,7 @@ fn percents_follow_the_sum() {
         let log = Log::new("you");
         picture(log.clone());
         let mut progress = progress(1024);
+        log.say("prime");
         expect(&log, progress.prime(), 0, 0, 1024);
         let mut so_far = 0;
         for (size, percent) in [(512, 50), (256, 75), (128, 87)] {
@@ -40,6 +41,7 @@ fn more_may_come_than_was_announced() {
         let log = Log::new("you");
         picture(log.clone());
         let mut progress = progress(100);
+        log.say("prime");
         expect(&log, progress.prime(), 0, 0, 100);
         log.say("send 300");
         expect_end(&log, progress.send(300), 1);
@@ -58,6 +60,10 @@ fn feed_primes_then_sends() {
             "4 came as the second value: the first size was sent to the wrong `yield_`; `prime` runs to the first one"
         );
         assert_eq!(sent, ["4", "3", "2"], "these sizes were to be sent");
+        assert!(
+            got != [1, 2, 3],
+            "`feed` returned [1, 2, 3]: what `prime` yields, the 0, is the first of the values"
+        );
         assert_eq!(got, [0, 1, 2, 3], "the generator yielded 0 when it was primed, then 1, 2, 3");
     });
 }
@@ -86,6 +92,7 @@ fn meter(log: &Log, most: usize) -> Progress {
     let log = log.clone();
     Generator::new(move |y: &Yielder<u8, u64>| {
         for n in 0..most {
+            log.of("generator").say(format!("yields {n}"));
             let size = y.yield_(n as u8);
             log.say(size);
         }

@@ -12,6 +12,10 @@ use wouldblock::{gather, green, task};
 fn a_picture_is_scaled_and_framed() {
     check("all goes well: ann is scaled, and then framed", || {
         let results = yours(&["ann"], &[]).results;
+        assert!(
+            results[0] != Err(TOO_LATE),
+            "the ends of ann's jobs were posted in time, and did not come to her: `dispatch` sends each to who waits for it"
+        );
         expect("ann", &results[0], Ok("framed small ann"));
     });
 }

@@ -199,8 +199,8 @@ fn expect_goodbyes(world: &World) {
     let rude = world.rude.borrow();
     assert!(
         rude.is_empty(),
-        "the connection to mirror {} ended without a goodbye: that has to be said also where the reading is cancelled or \
-         fails",
+        "the connection to mirror {} ended without a goodbye: it is to be said however the reading ends: well, with an \
+         error, or cancelled",
         rude[0]
     );
 }

@@ -1,4 +1,4 @@
-//! says: other files: each result stands for itself
+//! says: a failure cost other files
 
 use std::io::{Read, Write};
 use std::rc::Rc;

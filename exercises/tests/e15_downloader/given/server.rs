@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use wouldblock::net::{TcpListener, TcpStream};
@@ -11,6 +12,9 @@ use wouldblock::{green, task, time};
 
 /// How long the server waits for the connections that it wants at once.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A server of this process has waited for a request in vain: the next has less patience.
+static IN_VAIN: AtomicBool = AtomicBool::new(false);
 
 /// What the server does at a path.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +47,8 @@ pub struct Server {
     /// The most connections that it had at once.
     pub most: Cell<usize>,
     impatient: Cell<bool>,
+    /// It has waited for a request in vain.
+    pub unasked: Cell<bool>,
 }
 
 impl Server {
@@ -55,6 +61,7 @@ impl Server {
             now: Cell::new(0),
             most: Cell::new(0),
             impatient: Cell::new(false),
+            unasked: Cell::new(false),
         });
         let serving = server.clone();
         let accepting = move || {
@@ -74,11 +81,19 @@ impl Server {
         self.most.set(self.most.get().max(self.now.get()));
         let connected = Connected(&self.now);
         let mut request = Vec::new();
-        while !request.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte)?;
-            request.push(byte[0]);
-        }
+        let in_vain = IN_VAIN.load(Ordering::Relaxed);
+        let patience = if in_vain { PATIENCE / 10 } else { PATIENCE };
+        let reading = green::timeout(patience, || {
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte)?;
+                request.push(byte[0]);
+            }
+            io::Result::Ok(())
+        });
+        self.unasked.set(self.unasked.get() || reading.is_err());
+        IN_VAIN.fetch_or(reading.is_err(), Ordering::Relaxed);
+        reading??;
         let begun = time::now();
         while self.most.get() < self.wanted && !self.impatient.get() {
             self.impatient.set(time::now() - begun > PATIENCE);
