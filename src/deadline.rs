@@ -181,7 +181,7 @@ pub(crate) fn without<T>(f: impl FnOnce() -> T) -> T {
 /// cleanup.
 ///
 /// Other waits are not affected: locks, channels, [`join`](crate::JoinHandle::join), [`sleep`](crate::green::sleep),
-/// files, [`offload`](crate::offload()). [`time::timeout`](crate::time::timeout) limits one of them, and `green::timeout`
+/// files, [`offload`](crate::offload()). [`op::timeout`](crate::op::timeout) limits one of them, and `green::timeout`
 /// all of them, where nothing is lost by unwinding. Calls that begin with `try_` never wait, and have no deadline. An
 /// executor inside of the task that polls with wakers of its own (`FuturesUnordered`) is not woken when the time passes.
 ///

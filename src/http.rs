@@ -134,7 +134,7 @@ use crate::kernel::door;
 use crate::net::addr::{all_failed, resolve};
 use crate::net::turn::can_suspend;
 use crate::net::{self, TcpStream};
-use crate::time;
+use crate::op;
 
 /// A ureq agent whose requests suspend the task that makes them: `agent_with(config_builder().build())`.
 ///
@@ -202,8 +202,10 @@ impl Resolver for Resolve {
         let address = address.ok_or_else(|| Error::BadUri(uri.to_string()))?;
         let found = match limit.not_zero() {
             None => resolve(address)?,
-            Some(after) if can_suspend() => door::wait(time::timeout(*after, net::lookup(address)))
-                .map_err(|_| Error::Timeout(limit.reason))??,
+            Some(after) if can_suspend() => {
+                door::wait(op::timeout(*after, net::looking_up(address)))
+                    .map_err(|_| Error::Timeout(limit.reason))??
+            }
             Some(_) => return DefaultResolver::default().resolve(uri, config, limit),
         };
         let mut wanted = self.empty();
@@ -299,7 +301,7 @@ impl<In: Transport> Connector<In> for Connect {
 fn connect_any(addresses: &[SocketAddr], limit: NextTimeout) -> Result<TcpStream, Error> {
     let Some(limit_after) = limit.not_zero() else { return Ok(TcpStream::connect(addresses)?) };
     if can_suspend() {
-        let connected = door::wait(time::timeout(*limit_after, TcpStream::connecting(addresses)));
+        let connected = door::wait(op::timeout(*limit_after, TcpStream::connecting(addresses)));
         return Ok(connected.map_err(|_| Error::Timeout(limit.reason))??);
     }
     let start = Instant::now();
@@ -457,6 +459,7 @@ impl fmt::Debug for Tcp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time;
     use std::time::Duration;
     use ureq::unversioned::transport::time::Duration as After;
 

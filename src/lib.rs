@@ -32,11 +32,14 @@
 //! bob 2
 //! ```
 //!
+//! To step through this program, turn by turn, run `cargo run --example two_tasks` and open the page that it writes,
+//! `two_tasks.html`, in a browser. [`timeline::html`](timeline::html()) makes such a page of any run.
+//!
 //! # Three eras, side by side
 //!
 //! Python went from `yield` generators (2.5) to gevent's greenlets to async/await (3.5). Here, all three run on one
 //! scheduler, and differ in nothing but the verb that waits. What is waited for is an *operation*: a future that
-//! describes it, such as [`time::sleep`], a socket's [`readable`](net::TcpStream::readable), a [`JoinHandle`] or
+//! describes it, such as [`time::sleeping`], a socket's [`readable`](net::TcpStream::readable), a [`JoinHandle`] or
 //! [`offload()`].
 //!
 //! | | [`generator`] (Python 2) | [`green`] (gevent) | [`future`] (async/await) |
@@ -47,13 +50,14 @@
 //! | start a task | `generator::spawn(\|y\| ..)` | `green::spawn(\|\| ..)` | `future::spawn(async { .. })` |
 //! | wait for a task | `y.wait(handle)` | `handle.join()` | `handle.await` |
 //! | wait for many | `y.wait(gather(handles))` | `wait(gather(handles))` | `gather(handles).await` |
+//! | for all, or an error | `y.wait(try_gather(handles))` | `wait(try_gather(handles))` | `try_gather(handles).await` |
 //! | for the first | `y.wait(race(handles))` | `wait(race(handles))` | `race(handles).await` |
 //! | for each as it ends | `y.wait(all.next_result())` | `for result in as_completed(handles)` | `all.next_result().await` |
 //! | fail together | `y.wait(Group::running(async \|g\| ..))` | `Group::run(\|g\| ..)` | `Group::running(async \|g\| ..).await` |
-//! | so many at a time | `y.wait(pool.spawning(\|task\| ..))` | `pool.spawn(\|\| ..)` | `pool.spawning(\|task\| ..).await` |
+//! | so many at a time | `y.wait(pool.reserving()).spawn_generator(\|y\| ..)` | `pool.reserve().spawn(\|\| ..)` | `pool.reserving().await.spawn_future(async { .. })` |
 //! | each input of many | `y.wait(imap.next_result())` | `for result in pool.imap(inputs, f)` | `imap.next_result().await` |
 //! | let the others run | `y.yield_now()` | `yield_now()` | `yield_now().await` |
-//! | sleep | `y.wait(time::sleep(d))` | `green::sleep(d)` | `time::sleep(d).await` |
+//! | sleep | `y.wait(time::sleeping(d))` | `green::sleep(d)` | `time::sleeping(d).await` |
 //! | connect | `y.wait(TcpStream::connecting(a))` | `TcpStream::connect(a)` | `TcpStream::connecting(a).await` |
 //! | read a socket | `try_read`; `y.wait(s.readable())` on `WouldBlock` | `s.read(buf)` ([`std::io::Read`]) | `s.read(buf).await` ([`futures_io::AsyncRead`]) |
 //! | time limit | `y.wait(timeout(d, op))` | `green::timeout(d, \|\| ..)` | `timeout(d, op).await` |
@@ -62,6 +66,8 @@
 //! | take a lock | `y.wait(mutex.locking())` | `mutex.lock()` ([`sync`]) | `mutex.locking().await` |
 //! | get a message | `y.wait(receiver.receiving())` | `receiver.recv()` | `receiver.receiving().await` |
 //! | the first of two | `y.wait(select(a, b))` | `wait(select(a, b))` | `select(a, b).await` |
+//! | the first of many | `y.wait(select_all(ops))` | `wait(select_all(ops))` | `select_all(ops).await` |
+//! | both of two | `y.wait(join(a, b))` | `wait(join(a, b))` | `join(a, b).await` |
 //! | tasks that borrow | | `green::scope(\|s\| ..)` | `future::scope(async \|s\| ..)` |
 //! | tasks that borrow and fail together | | `green::try_scope(\|s\| ..)` | `future::try_scope(async \|s\| ..)` |
 //! | cancel: `handle.cancel()` | the generator is closed | the stack unwinds | the future is dropped |
@@ -70,9 +76,9 @@
 //!
 //! ```
 //! # use std::{io, io::ErrorKind::WouldBlock, net::SocketAddr, time::Duration};
-//! # use wouldblock::{gather, generator::{self, Generator, Yielder}, green, net::{TcpListener, TcpStream}};
-//! # use wouldblock::{Group, JoinError, Pool, offload, race, Wait};
-//! # use wouldblock::{sync::{Either, Mutex, channel, select}, time::{sleep, timeout}};
+//! # use wouldblock::{generator::{self, Generator, Yielder}, green, group::gather, net::{TcpListener, TcpStream}};
+//! # use wouldblock::{JoinError, Wait, group::{Group, Pool, race}, offload};
+//! # use wouldblock::{op::{Either, join, select, select_all, timeout}, sync::{Mutex, channel}, time::sleeping};
 //! # const MS: Duration = Duration::from_millis(1);
 //! # fn greeter() -> io::Result<SocketAddr> {
 //! #     let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -101,20 +107,22 @@
 //!     let task = generator::spawn(move |y| {
 //!         assert_eq!(y.yield_from(greeting(address)).unwrap(), 5);
 //!         y.yield_now();
-//!         y.wait(sleep(MS));
-//!         assert!(y.wait(timeout(MS, sleep(60_000 * MS))).is_err());
+//!         y.wait(sleeping(MS));
+//!         assert!(y.wait(timeout(MS, sleeping(60_000 * MS))).is_err());
 //!         assert!(y.wait(offload(|| std::fs::read("Cargo.toml"))).is_ok());
 //!         assert_eq!(y.wait(offload(|| 6 * 7)), 42);
 //!         let (mutex, (sender, receiver)) = (Mutex::new(6), channel::bounded(1));
 //!         y.wait(sender.sending(*y.wait(mutex.locking()))).unwrap();
 //!         assert_eq!(y.wait(receiver.receiving()), Ok(6));
-//!         assert_eq!(y.wait(select(receiver.receiving(), sleep(MS))), Either::Second(()));
+//!         assert_eq!(y.wait(select(receiver.receiving(), sleeping(MS))), Either::Second(()));
+//!         assert_eq!(y.wait(select_all([sleeping(MS), sleeping(2 * MS)])).0, 0);
+//!         assert_eq!(y.wait(join(sleeping(MS), async { 7 })), ((), 7));
 //!         let tasks = (0..3).map(|n| generator::spawn(move |_| n));
 //!         assert!(y.wait(race(tasks)).unwrap() < 3);
 //!         let group = Group::running(async |g| Ok::<_, JoinError>(g.spawn_generator(|_| Ok(1))));
 //!         assert_eq!(y.wait(y.wait(group).unwrap()).unwrap(), 1);
 //!         let pool = Pool::new(2);
-//!         let task = y.wait(pool.spawning(|task| task.spawn_generator(|_| "in a pool")));
+//!         let task = y.wait(pool.reserving()).spawn_generator(|_| "in a pool");
 //!         assert_eq!(y.wait(task).unwrap(), "in a pool");
 //!         assert_eq!(y.wait(pool.imap(7.., |n| n * n).next_result()).unwrap().unwrap(), 49);
 //!         let tasks = (0..3).map(|n| generator::spawn(move |_| n));
@@ -129,9 +137,9 @@
 //!
 //! ```
 //! # use std::{io, net::SocketAddr, time::Duration};
-//! # use wouldblock::{fs, gather, green, net::{TcpListener, TcpStream}};
-//! # use wouldblock::{Group, JoinError, Pool, offload, race, Wait};
-//! # use wouldblock::{sync::{Either, Mutex, channel, select}, time::{sleep, timeout}};
+//! # use wouldblock::{fs, green, group::gather, net::{TcpListener, TcpStream}};
+//! # use wouldblock::{JoinError, Wait, group::{Group, Pool, race}, offload};
+//! # use wouldblock::{op::{Either, join, select, select_all, timeout}, sync::{Mutex, channel}, time::sleeping};
 //! # const MS: Duration = Duration::from_millis(1);
 //! # fn greeter() -> io::Result<SocketAddr> {
 //! #     let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -161,7 +169,9 @@
 //!         let (mutex, (sender, receiver)) = (Mutex::new(6), channel::bounded(1));
 //!         sender.send(*mutex.lock()).unwrap();
 //!         assert_eq!(receiver.recv(), Ok(6));
-//!         assert_eq!(wait(select(receiver.receiving(), sleep(MS))), Either::Second(()));
+//!         assert_eq!(wait(select(receiver.receiving(), sleeping(MS))), Either::Second(()));
+//!         assert_eq!(wait(select_all([sleeping(MS), sleeping(2 * MS)])).0, 0);
+//!         assert_eq!(wait(join(sleeping(MS), async { 7 })), ((), 7));
 //!         let tasks = (0..3).map(|n| green::spawn(move || n));
 //!         assert!(wait(race(tasks)).unwrap() < 3);
 //!         let group = Group::run(|g| Ok::<_, JoinError>(g.spawn(|| Ok(1))));
@@ -170,7 +180,7 @@
 //!         let scope = green::try_scope(|s| Ok::<_, JoinError>(s.spawn(|| Ok(text.len())).join()?));
 //!         assert_eq!(scope.unwrap(), green::scope(|s| s.spawn(|| text.len()).join()).unwrap());
 //!         let pool = Pool::new(2);
-//!         let task = pool.spawn(|| "in a pool");
+//!         let task = pool.reserve().spawn(|| "in a pool");
 //!         assert_eq!(task.join().unwrap(), "in a pool");
 //!         assert_eq!(pool.imap(7.., |n| n * n).next().unwrap().unwrap(), 49);
 //!         let tasks = (0..3).map(|n| green::spawn(move || n));
@@ -185,9 +195,9 @@
 //!
 //! ```
 //! # use std::{io, net::SocketAddr, time::Duration};
-//! # use wouldblock::{future, gather, green, net::{TcpListener, TcpStream}};
-//! # use wouldblock::{Group, JoinError, Pool, offload, race, Wait};
-//! # use wouldblock::{sync::{Either, Mutex, channel, select}, time::{sleep, timeout}};
+//! # use wouldblock::{future, green, group::gather, net::{TcpListener, TcpStream}};
+//! # use wouldblock::{JoinError, Wait, group::{Group, Pool, race}, offload};
+//! # use wouldblock::{op::{Either, join, select, select_all, timeout}, sync::{Mutex, channel}, time::sleeping};
 //! # const MS: Duration = Duration::from_millis(1);
 //! # fn greeter() -> io::Result<SocketAddr> {
 //! #     let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -210,23 +220,25 @@
 //!     let task = future::spawn(async move {
 //!         assert_eq!(greeting(address).await.unwrap(), 5);
 //!         yield_now().await;
-//!         sleep(MS).await;
-//!         assert!(timeout(MS, sleep(60_000 * MS)).await.is_err());
+//!         sleeping(MS).await;
+//!         assert!(timeout(MS, sleeping(60_000 * MS)).await.is_err());
 //!         assert!(offload(|| std::fs::read("Cargo.toml")).await.is_ok());
 //!         assert_eq!(offload(|| 6 * 7).await, 42);
 //!         let (mutex, (sender, receiver)) = (Mutex::new(6), channel::bounded(1));
 //!         sender.sending(*mutex.locking().await).await.unwrap();
 //!         assert_eq!(receiver.receiving().await, Ok(6));
-//!         assert_eq!(select(receiver.receiving(), sleep(MS)).await, Either::Second(()));
+//!         assert_eq!(select(receiver.receiving(), sleeping(MS)).await, Either::Second(()));
+//!         assert_eq!(select_all([sleeping(MS), sleeping(2 * MS)]).await.0, 0);
+//!         assert_eq!(join(sleeping(MS), async { 7 }).await, ((), 7));
 //!         let tasks = (0..3).map(|n| future::spawn(async move { n }));
 //!         assert!(race(tasks).await.unwrap() < 3);
 //!         let group = Group::running(async |g| Ok::<_, JoinError>(g.spawn_future(async { Ok(1) })));
 //!         assert_eq!(group.await.unwrap().await.unwrap(), 1);
 //!         let text = String::from("borrowed");
-//!         let scope = future::try_scope(async |s| io::Result::Ok(s.spawn(async { Ok(text.len()) }).await));
-//!         assert_eq!(scope.await.unwrap(), future::scope(async |s| s.spawn(async { text.len() }).await).await);
+//!         let scope = future::try_scope(async |s| io::Result::Ok(s.spawn_future(async { Ok(text.len()) }).await));
+//!         assert_eq!(scope.await.unwrap(), future::scope(async |s| s.spawn_future(async { text.len() }).await).await);
 //!         let pool = Pool::new(2);
-//!         let task = pool.spawning(|task| task.spawn_future(async { "in a pool" })).await;
+//!         let task = pool.reserving().await.spawn_future(async { "in a pool" });
 //!         assert_eq!(task.await.unwrap(), "in a pool");
 //!         assert_eq!(pool.imap(7.., |n| n * n).next_result().await.unwrap().unwrap(), 49);
 //!         let tasks = (0..3).map(|n| future::spawn(async move { n }));
@@ -243,6 +255,49 @@
 //! a greenlet for a future, and an `async fn` may call code that blocks the green way: it suspends its
 //! task, not the thread.
 //!
+//! # How things are named
+//!
+//! A name says whether the call waits:
+//!
+//! | | | |
+//! |---|---|---|
+//! | `lock`, `recv`, `accept`, `connect`, `sleep`, `reserve` | the plain verb, std's where std has it | waits the green way, and returns the result |
+//! | `locking`, `receiving`, `accepting`, `connecting`, `sleeping`, `reserving` | the verb in -ing | returns the operation, for `y.wait(..)` and `.await`; until then it does nothing |
+//! | `try_lock`, `try_recv`, `try_accept`, `try_reserve` | `try_` and the verb | never waits |
+//! | `lock_timeout`, `recv_timeout`, `connect_timeout` | the verb and `_timeout` | waits, but not longer; for an operation, it is [`op::timeout`] |
+//!
+//! These are operations without such a verb: the handle of something that has been started (a [`JoinHandle`], what
+//! [`offload()`] returns, a [`oneshot`](sync::oneshot) receiver), a state (`stream.readable()`), a result
+//! (`imap.next_result()`), and what is made of operations ([`op`]) or of tasks ([`group`]). `spawn`, `spawn_generator` and
+//! `spawn_future` start a greenlet, a generator and a future, on everything that starts tasks, and never wait. The
+//! modules [`generator`], [`green`] and [`future`] have the same names for the same things, each in its own form.
+//! (Before what may fail by itself, `try_` has std's other meaning, that of `try_fold`:
+//! [`try_scope`](green::try_scope) and [`try_gather`](group::try_gather()) end at the first error.)
+//!
+//! A user of tokio is caught by the first row: there, `lock` returns a future. Here, it has locked when it returns, in
+//! an `async fn` too, which suspends its task; and the guard is nothing to await. The compiler says so:
+//!
+//! ```compile_fail,E0277
+//! # use wouldblock::{future, sync::Mutex};
+//! # async fn add(mutex: &Mutex<u32>) {
+//! *mutex.lock().await += 1; // error: `MutexGuard<'_, u32>` is not a future
+//! # }
+//! ```
+//!
+//! ```
+//! # use wouldblock::{future, sync::Mutex};
+//! # wouldblock::run(|| { let task = future::spawn(async {
+//! # let mutex = Mutex::new(0);
+//! *mutex.locking().await += 1; // the operation: this future waits for it, as for any
+//! *mutex.lock() += 1; //          or the green call: the task waits in the middle of a poll
+//! # assert_eq!(*mutex.lock(), 2);
+//! # }); task.join().unwrap(); });
+//! ```
+//!
+//! Both are right. The first can be given up (by [`op::select`], [`op::timeout`], futures of other crates that poll
+//! several in turn), the second holds up the futures beside it in the same task. tokio's `time::sleep(d).await` is
+//! [`time::sleeping`]`(d).await`.
+//!
 //! # How a turn runs
 //!
 //! 1. The scheduler takes the first task of its queue and resumes it.
@@ -253,7 +308,8 @@
 //!    and takes the next task. When nothing is ready, the thread sleeps in the kernel.
 //! 5. Whatever ends the wait puts the task at the back of the queue; when its turn comes, it goes on at 2.
 //!
-//! That is the whole of it. The source is meant to be read, in this order: `src/kernel/` (its `mod.rs` lists
+//! That is the whole of it. [The guide](guide) tells it in eleven chapters, from `yield` on, with a program under each claim.
+//! The source is meant to be read, in this order: `src/kernel/` (its `mod.rs` lists
 //! the files), `run/`, then the three files of `eras/` side by side.
 //!
 //! # When something goes wrong
@@ -388,6 +444,8 @@ mod deadline;
 mod eras;
 pub mod fs;
 pub mod group;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 #[cfg(feature = "ureq")]
 pub mod http;
 mod inspect;
@@ -400,6 +458,7 @@ pub mod observe {
     pub use crate::kernel::edge::observe::{Actor, EventKind, Observer, Outcome, TaskEvent};
 }
 mod offload;
+pub mod op;
 mod run;
 pub mod sync;
 pub mod task;
@@ -409,11 +468,7 @@ pub mod time;
 
 pub use eras::waited::Waited;
 pub use eras::{future, generator, green};
-#[doc(inline)]
-pub use group::{AsCompleted, Gather, Race, TryGather, as_completed, gather, race, try_gather};
-#[doc(inline)]
-pub use group::{Failures, Group, Imap, Pool};
-pub use inspect::deadlock::Deadlock;
+pub use inspect::deadlock::{Deadlock, TaskState};
 pub use inspect::tasks::{TaskInfo, Tasks, tasks};
 pub use inspect::timeline;
 pub use kernel::edge::observe::Era;

@@ -56,11 +56,11 @@ use crate::kernel::here::current as current_task;
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::Task;
 use crate::kernel::wait::{self, Wait};
+use crate::op::timeout;
 use crate::run::join::{JoinError, JoinHandle as TaskHandle};
 use crate::run::spawn::check_spawn;
 use crate::run::stack_size;
 use crate::task::{self, TaskLocal};
-use crate::time::timeout;
 
 pub use std::thread::{AccessError, LocalKey, Result, available_parallelism, panicking};
 
@@ -307,11 +307,14 @@ impl<'scope, 'env> Scope<'scope, 'env> {
     ) -> ScopedJoinHandle<'scope, T> {
         check_spawn();
         let mut thread = None;
-        let task = self.0.adopt(body, |code| {
-            let begun = begin(builder, code);
-            thread = Some(begun.thread);
-            begun.task
-        });
+        let task = self.0.adopt(
+            |()| body(),
+            |code| {
+                let begun = begin(builder, move || code(&()));
+                thread = Some(begun.thread);
+                begun.task
+            },
+        );
         ScopedJoinHandle { task, thread: thread.expect("the scope has spawned it") }
     }
 }

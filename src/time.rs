@@ -1,12 +1,12 @@
-//! Sleeping, time limits, and the time as tasks see it.
+//! Sleeping, and the time as tasks see it. (A time limit on an operation is [`op::timeout`](crate::op::timeout).)
 //!
 //! Times are rounded up to whole milliseconds: no task is woken early.
 
 use std::fmt;
-use std::future::{Future, IntoFuture};
+use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::kernel::edge::entered;
@@ -29,9 +29,9 @@ pub fn now() -> Instant {
 ///
 /// let ms = Duration::from_millis;
 /// wouldblock::run(move || {
-///     green::wait(time::sleep(ms(1)));                                  // or green::sleep(ms(1))
-///     generator::spawn(move |y| y.wait(time::sleep(ms(1)))).join().unwrap();
-///     future::spawn(async move { time::sleep(ms(1)).await }).join().unwrap();
+///     green::wait(time::sleeping(ms(1)));                                  // or green::sleep(ms(1))
+///     generator::spawn(move |y| y.wait(time::sleeping(ms(1)))).join().unwrap();
+///     future::spawn(async move { time::sleeping(ms(1)).await }).join().unwrap();
 /// });
 /// ```
 ///
@@ -39,14 +39,14 @@ pub fn now() -> Instant {
 ///
 /// Nothing is lost.
 #[track_caller]
-pub fn sleep(duration: Duration) -> Sleep {
-    Sleep { gives_turn: duration.is_zero(), ..until(duration) }
+pub fn sleeping(duration: Duration) -> Sleeping {
+    Sleeping { gives_turn: duration.is_zero(), ..until(duration) }
 }
 
 /// `duration` from now.
 #[track_caller]
-fn until(duration: Duration) -> Sleep {
-    Sleep::until(now().checked_add(duration))
+pub(crate) fn until(duration: Duration) -> Sleeping {
+    Sleeping::until(now().checked_add(duration))
 }
 
 /// An operation that is ready at `deadline`, by the clock of [`now`].
@@ -55,14 +55,14 @@ fn until(duration: Duration) -> Sleep {
 ///
 /// Nothing is lost.
 #[track_caller]
-pub fn sleep_until(deadline: Instant) -> Sleep {
-    Sleep::until(Some(deadline))
+pub fn sleeping_until(deadline: Instant) -> Sleeping {
+    Sleeping::until(Some(deadline))
 }
 
-/// See [`sleep`].
+/// See [`sleeping`].
 #[derive(Debug)]
 #[must_use = "an operation does nothing until it is waited for"]
-pub struct Sleep {
+pub struct Sleeping {
     /// `None`: so far in the future that the clock cannot represent it.
     deadline: Option<Instant>,
     /// It gives a turn first.
@@ -72,15 +72,15 @@ pub struct Sleep {
     site: &'static Location<'static>,
 }
 
-impl Sleep {
+impl Sleeping {
     #[track_caller]
-    fn until(deadline: Option<Instant>) -> Sleep {
+    fn until(deadline: Option<Instant>) -> Sleeping {
         let registration = Registration::None;
-        Sleep { deadline, gives_turn: false, registration, site: Location::caller() }
+        Sleeping { deadline, gives_turn: false, registration, site: Location::caller() }
     }
 }
 
-impl Future for Sleep {
+impl Future for Sleeping {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -103,67 +103,6 @@ impl Future for Sleep {
                 self.registration.renew(cx, wait);
             }
             Poll::Pending
-        })
-    }
-}
-
-/// `operation` with a time limit of `duration` from this call.
-///
-/// For a limit on a whole piece of straight-line code, see [`green::timeout`](crate::green::timeout).
-///
-/// ```
-/// use std::time::Duration;
-/// use wouldblock::{green, time::{sleep, timeout}};
-///
-/// wouldblock::run(|| {
-///     let slow = green::wait(timeout(Duration::from_millis(1), sleep(Duration::from_secs(60))));
-///     assert_eq!(slow.unwrap_err().to_string(), "timed out after 1ms");
-/// });
-/// ```
-///
-/// # Errors
-///
-/// [`Elapsed`], if the time passes first. An operation that is ready by then wins.
-///
-/// # Cancellation
-///
-/// When the time passes, `operation` is dropped: what is lost is what it says under this heading.
-#[track_caller]
-pub fn timeout<O: IntoFuture>(duration: Duration, operation: O) -> Timeout<O::IntoFuture> {
-    Timeout { operation: operation.into_future(), limit: until(duration), duration }
-}
-
-/// See [`timeout`].
-#[derive(Debug)]
-#[must_use = "an operation does nothing until it is waited for"]
-pub struct Timeout<F> {
-    operation: F,
-    limit: Sleep,
-    duration: Duration,
-}
-
-impl<F: Future> Future for Timeout<F> {
-    type Output = Result<F::Output, Elapsed>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // SAFETY: `operation` is not moved out of its place, here or anywhere else; `limit` is `Unpin`.
-        let (mut operation, limit, duration) = unsafe {
-            let this = self.get_unchecked_mut();
-            (Pin::new_unchecked(&mut this.operation), Pin::new(&mut this.limit), this.duration)
-        };
-        wait::poll_within_budget(cx, |cx| {
-            if let Poll::Ready(value) = operation.as_mut().poll(cx) {
-                return Poll::Ready(Ok(value));
-            }
-            ready!(limit.poll(cx));
-            // It may be pending only since the budget of this turn is used up: the last look is with some of it left.
-            if wait::is_spent() {
-                return wait::budget_is_spent(cx);
-            }
-            Poll::Ready(match operation.poll(cx) {
-                Poll::Ready(value) => Ok(value),
-                Poll::Pending => Err(Elapsed::new(duration)),
-            })
         })
     }
 }

@@ -191,7 +191,7 @@ fn it_is_printed_while_all_tasks_wait() {
             let (held, wanted) = (mutex.clone(), mutex);
             let _holder = named("holder").spawn_generator(move |y| {
                 let _guard = y.wait(held.locking());
-                y.wait(time::sleep(HOUR));
+                y.wait(time::sleeping(HOUR));
             });
             green::yield_now();
             let _parent = named("parent").spawn(move || {

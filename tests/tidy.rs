@@ -6,6 +6,7 @@
 //! - no file is long ([`is_short`]), and kernel (without its edge) and eras together are an evening's reading;
 //! - one file names the library that switches stacks ([`hides_corosensei`]);
 //! - each `unsafe` says why it is sound ([`justifies_unsafe`]);
+//! - comments name their subject, which is no person ([`names_its_subject`]);
 //! - the CHANGELOG knows the current version ([`tells_the_version`]).
 //!
 //! A rule is a function from a file's name and text to the faults it finds. Below the rules, each is
@@ -24,6 +25,7 @@ const READING_ORDER: &[&str] = &[
     "kernel/coroutine.rs",
     "kernel/edge/opened.rs",
     "kernel/edge/trail.rs",
+    "kernel/edge/notes.rs",
     "kernel/edge/fork.rs",
     "kernel/edge/patience.rs",
     "kernel/edge/foreign.rs",
@@ -69,6 +71,7 @@ const READING_ORDER: &[&str] = &[
     "task/mod.rs",
     "inspect/tasks.rs",
     "time.rs",
+    "op.rs",
     "deadline.rs",
     "eras/scope/members.rs",
     "eras/scope/green.rs",
@@ -97,7 +100,6 @@ const READING_ORDER: &[&str] = &[
     "sync/mpsc.rs",
     "sync/oneshot.rs",
     "sync/queue.rs",
-    "sync/select.rs",
     "sync/mod.rs",
     "group/tasks.rs",
     "group/gather.rs",
@@ -134,11 +136,16 @@ const READING_ORDER: &[&str] = &[
     "inspect/timeline/terminal.rs",
     "inspect/timeline/svg.rs",
     "inspect/timeline/trace.rs",
+    "inspect/timeline/frames.rs",
+    "inspect/timeline/words.rs",
+    "inspect/timeline/lines.rs",
+    "inspect/timeline/html.rs",
     "inspect/timeline/mod.rs",
     "inspect/mod.rs",
     "testing/turns.rs",
     "testing/explore.rs",
     "testing/mod.rs",
+    "guide.rs",
     "lib.rs",
 ];
 
@@ -212,6 +219,11 @@ fn one_file_names_corosensei() {
 #[test]
 fn unsafe_code_is_justified() {
     hold(&["src"], justifies_unsafe);
+}
+
+#[test]
+fn comments_name_their_subject() {
+    hold(&["src"], names_its_subject);
 }
 
 #[test]
@@ -316,6 +328,17 @@ fn is_justified(lines: &[Line]) -> bool {
         }
     }
     false
+}
+
+fn names_its_subject(name: &str, text: &str) -> Vec<String> {
+    let fault = |line: &Line| {
+        let comment = line.comment.to_lowercase();
+        let persons = ["whoever", "somebody", "nobody", "anybody", "told"];
+        let person = persons.into_iter().find(|person| words(&comment, person).next().is_some())?;
+        let number = line.number;
+        Some(format!("{name}:{number}: not `{person}`: name the task, the caller, the scheduler"))
+    };
+    lines(text).iter().filter_map(fault).collect()
 }
 
 fn tells_the_version(name: &str, text: &str) -> Vec<String> {
@@ -635,6 +658,13 @@ fn naming_corosensei_is_found() {
         "// corosensei in a comment\nconst S: &str = \"corosensei\";\nuse corosensei::Yielder;";
     assert_eq!(faults(hides_corosensei, "src/runtime.rs", text), [3]);
     assert_eq!(faults(hides_corosensei, "src/kernel/coroutine.rs", text), [0; 0]);
+}
+
+#[test]
+fn a_person_in_a_comment_is_found() {
+    let text =
+        "/// Wakes whoever waits.\nlet told = \"somebody\"; // fine\n// Told once.\n// untold";
+    assert_eq!(faults(names_its_subject, "src/a.rs", text), [1, 3]);
 }
 
 #[test]

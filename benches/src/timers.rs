@@ -56,7 +56,7 @@ fn run(contender: &str, sleeps: u64) -> Sample {
                 generator::spawn(move |y| {
                     for nap in naps(n, sleeps) {
                         let start = Instant::now();
-                        y.wait(time::sleep(nap));
+                        y.wait(time::sleeping(nap));
                         woke(start, nap);
                     }
                 })
@@ -65,7 +65,7 @@ fn run(contender: &str, sleeps: u64) -> Sample {
             tasks.into_iter().for_each(|task| task.join().unwrap());
         }),
         "wouldblock-future" => wouldblock::run(|| {
-            let body = move |n| nap_away(n, sleeps, time::sleep);
+            let body = move |n| nap_away(n, sleeps, time::sleeping);
             let tasks: Vec<_> = (0..TASKS).map(|n| future::spawn(body(n))).collect();
             tasks.into_iter().for_each(|task| task.join().unwrap());
         }),

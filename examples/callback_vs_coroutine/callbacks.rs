@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use wouldblock::time::sleep;
+use wouldblock::time::sleeping;
 use wouldblock::{JoinHandle, future};
 
 use crate::service::{ATTEMPTS, Album, Id, Image, LIMIT, Picture, Posted, Service, TOO_LATE, Work};
@@ -58,7 +58,7 @@ impl Machine {
         self.album.submitted(id, work, &job.image);
         let machine = self.clone();
         let timer = future::spawn(async move {
-            sleep(LIMIT).await;
+            sleeping(LIMIT).await;
             machine.on_timeout(id);
         });
         self.pending.borrow_mut().insert(id, (job, timer));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use wouldblock::future;
 use wouldblock::sync::Queue;
-use wouldblock::time::{now, sleep};
+use wouldblock::time::{now, sleeping};
 
 pub type Id = u64;
 /// The pixels matter to nobody here: an image is what was done to it, "framed small ann.png".
@@ -94,7 +94,7 @@ impl Service {
 
         let queue = self.queue.clone();
         let post = async move |after, id, result| {
-            sleep(after).await;
+            sleeping(after).await;
             // The queue is shut down when nobody waits for any image: then this one comes too late.
             let _ = queue.putting(Posted { id, result }).await;
         };

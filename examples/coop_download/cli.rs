@@ -6,12 +6,18 @@ use std::time::Duration;
 use clap::{Args, Parser, ValueEnum, value_parser};
 use wouldblock::timeline::Timeline;
 
-/// Download files one after the other, and concurrently in three eras of
-/// coroutines on one thread.
+use crate::part::Checksum;
+use crate::urls;
+
+/// Download files, concurrently on one thread; or, to compare, one after the
+/// other and concurrently in three eras of coroutines.
 ///
-/// The exit status is 0 when every file is there, 1 when one is not, 2 when
-/// nothing was tried, and 130 after Ctrl-C. On SIGUSR1, it prints what
-/// each task is doing.
+/// A file that is there and whole is not downloaded again; one that is a part
+/// of the server's is completed. A name that two URLs give is numbered.
+///
+/// The exit status is 0 when every file is there, 1 when one is not or the
+/// result cannot be printed, 2 when nothing was tried, and 130 after Ctrl-C.
+/// On SIGUSR1, it prints what each task is doing.
 #[derive(Parser)]
 #[command(verbatim_doc_comment, next_line_help = true)] // The lines are as here, and fit into 80 columns.
 pub struct Arguments {
@@ -22,34 +28,40 @@ pub struct Arguments {
     /// The five addresses of the article that this program goes back to
     #[arg(long)]
     pub article: bool,
-    /// Read URLs from FILE ("-": standard input), one a line; blank lines
-    /// and # comments are skipped
+    /// Read URLs from FILE ("-": standard input), one a line, which may end
+    /// with sha256:HEX; blank lines and # comments are skipped
     #[arg(long, value_name = "FILE", verbatim_doc_comment)]
     pub urls: Option<PathBuf>,
     /// Which ways: sequential, generator, green, async; several with
-    /// commas
+    /// commas, or all; more than one downloads each file anew [default:
+    /// green where URLs are given, otherwise all]
     #[arg(
         long,
         verbatim_doc_comment,
         value_enum,
         value_delimiter = ',',
-        default_value = "all",
         value_name = "STYLE",
         hide_possible_values = true
     )]
     style: Vec<Style>,
+    /// What the file of the first URL must have; given several times, that
+    /// of the second, and so on
+    #[arg(long, verbatim_doc_comment, value_name = "sha256:HEX", value_parser = urls::checksum)]
+    pub checksum: Vec<Checksum>,
     #[command(flatten)]
     pub options: Options,
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub json: bool,
-    /// Draw what each task did and when, below the table (the sequential way
-    /// has no tasks)
-    #[arg(long, verbatim_doc_comment, conflicts_with = "json")]
+    /// Draw what each task did and when, below the table
+    #[arg(long, conflicts_with = "json")]
     pub timeline: bool,
     /// Save the same as one picture of all ways
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
+    /// Save the same as a page to step through in a browser, turn by turn
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// Save the same for https://ui.perfetto.dev
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
@@ -69,7 +81,7 @@ pub struct Arguments {
         default_missing_value = "127.0.0.1:8000",
         conflicts_with_all = [
             "url", "article", "urls", "style", "out", "concurrency", "chunk", "timeout", "retries",
-            "cacert", "json", "timeline", "svg", "trace"
+            "cacert", "json", "timeline", "svg", "html", "trace", "idle", "overwrite", "checksum"
         ]
     )]
     pub serve: Option<String>,
@@ -86,16 +98,25 @@ pub struct Options {
     /// At most so many downloads at once (sequential: one)
     #[arg(long, default_value = "100", value_name = "N", value_parser = value_parser!(u32).range(1..))]
     pub concurrency: u32,
-    /// At most so many bytes in one read
-    #[arg(long, default_value = "512", value_name = "BYTES", value_parser = value_parser!(u32).range(1..=1 << 24))]
-    pub chunk: u32,
+    /// Replace files that are there
+    #[arg(long)]
+    pub overwrite: bool,
+    /// At most so many bytes in one read [default: 65536; 512 from the
+    /// embedded server, so that there is something to see]
+    #[arg(long, verbatim_doc_comment, value_name = "BYTES", value_parser = value_parser!(u32).range(1..=1 << 24))]
+    pub chunk: Option<u32>,
     /// Give an attempt up after so long, from connecting to the last byte;
     /// fractions are fine [default: never]
     #[arg(long, value_name = "SECONDS", verbatim_doc_comment, value_parser = seconds, allow_negative_numbers = true)]
     pub timeout: Option<Duration>,
+    /// Give an attempt up when nothing has come for so long [default: 60;
+    /// never from the embedded server]
+    #[arg(long, value_name = "SECONDS", verbatim_doc_comment, value_parser = seconds, allow_negative_numbers = true)]
+    pub idle: Option<Duration>,
     /// Try again so many times after a failed connection, a time limit, a
-    /// status from 500, or a body that ends early; the pause before is 0.2
-    /// seconds, and twice as long each time
+    /// status such as 429 or 503, or a body that ends early; the pause before
+    /// is as long as the server says, or 0.2 seconds, and twice as long each
+    /// time; what has come is kept where the server can send the rest
     #[arg(long, verbatim_doc_comment, default_value = "2", value_name = "N")]
     pub retries: u32,
     /// Trust the certificates in FILE (PEM), instead of Mozilla's list
@@ -137,36 +158,45 @@ impl Style {
         }
     }
 
-    /// To record a run of it. The sequential way has no run, no tasks and no turns: there is nothing to see.
-    pub fn timeline(self) -> Option<Timeline> {
-        match self {
-            Style::Sequential => None,
-            _ => Some(Timeline::titled(self.name())),
-        }
+    /// The sequential way has no run, no tasks and no turns.
+    pub fn has_tasks(self) -> bool {
+        !matches!(self, Style::Sequential)
+    }
+
+    /// To record a run of it.
+    pub fn timeline(self) -> Timeline {
+        let timeline = Timeline::titled(self.name());
+        if self.has_tasks() { timeline } else { timeline.without_eras() }
     }
 }
 
 impl Arguments {
     /// Whether the runs are to be recorded.
     pub fn draws(&self) -> bool {
-        self.timeline || self.svg.is_some() || self.trace.is_some()
+        self.timeline || self.svg.is_some() || self.html.is_some() || self.trace.is_some()
     }
 
-    pub fn styles(&self) -> Vec<Style> {
+    /// The ways to be gone; `urls`: for URLs that were given.
+    pub fn styles(&self, urls: bool) -> Vec<Style> {
         let every = [Style::Sequential, Style::Generator, Style::Green, Style::Async];
         let one = |style: &Style| match style {
             Style::All => every.to_vec(),
             one => vec![*one],
         };
-        self.style.iter().flat_map(one).collect()
+        match &self.style[..] {
+            [] if urls => vec![Style::Green],
+            [] => every.to_vec(),
+            these => these.iter().flat_map(one).collect(),
+        }
     }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds =
-        text.parse::<f64>().map_err(|_| "a time limit is a number of seconds greater than 0")?;
+    let wrong = "a time limit is a number of seconds greater than 0";
+    let seconds = text.parse::<f64>().map_err(|_| wrong)?;
     match Duration::try_from_secs_f64(seconds) {
         Ok(limit) if !limit.is_zero() => Ok(limit),
-        _ => Err("a time limit is a number of seconds greater than 0".into()),
+        Err(_) if seconds > 1.0 => Ok(Duration::MAX), // longer than any run
+        _ => Err(wrong.into()),
     }
 }

@@ -1,80 +1,119 @@
-//! What can go wrong with a download, in words for whoever asked for it; and whether to try again.
+//! What ends an attempt before its file is whole: one vocabulary for all four ways, whichever library speaks.
 
 use std::error::Error as Cause;
 use std::io::{self, ErrorKind};
+use std::time::Duration;
 
-use hyper::StatusCode;
 use wouldblock::time::Elapsed;
 
 #[derive(Debug)]
 pub enum Error {
-    /// Another attempt may fare better.
-    Passing(String),
-    /// It will not.
-    Lasting(String),
-    /// The file is elsewhere, at this location.
-    Moved(String),
+    /// The connection could not be made, or has ended.
+    Connection { hope: Hope, why: String },
+    /// The server does not prove to be the one of the URL.
+    Tls(String),
+    /// What has come is not HTTP.
+    Protocol(String),
+    /// The server asks to come back later, and may say when.
+    Later { why: String, after: Option<Duration> },
+    /// No other attempt fares better.
+    Refused(String),
+    /// The file is elsewhere, at this location, in the bytes of the header.
+    Moved(Vec<u8>),
+    /// What was resumed is not what the server has now: the download begins anew.
+    Changed,
+    /// The file was there before, and is whole: so many bytes.
+    There(u64),
 }
 
-/// The errors of the libraries, whichever way they come.
+/// What another attempt may bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hope {
+    None,
+    /// Another outcome, after a pause.
+    Later,
+    /// The same, and at once if the connection was an old one, which the server has closed meanwhile.
+    Fresh,
+}
+
+/// The errors of the libraries.
 impl<E: Cause + 'static> From<E> for Error {
     fn from(error: E) -> Error {
-        let words = describe(&error);
-        match causes(&error).any(is_passing) {
-            true => Error::Passing(words),
-            false => Error::Lasting(words),
+        let why = describe(&error);
+        if causes(&error).any(is_of_tls) {
+            Error::Tls(why)
+        } else if causes(&error).any(is_of_the_protocol) {
+            Error::Protocol(why)
+        } else {
+            let hope = causes(&error).map(hope).find(|hope| *hope != Hope::None);
+            Error::Connection { hope: hope.unwrap_or(Hope::None), why }
         }
     }
 }
 
-/// What a status says other than that the body is the file.
-pub fn check(status: u16, location: Option<&[u8]>) -> Result<(), Error> {
-    let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
-    let words = format!("HTTP status {status} {}", reason.unwrap_or("(unknown)"));
-    match (status, location) {
-        (200, _) => Ok(()),
-        (301 | 302 | 303 | 307 | 308, Some(location)) => {
-            Err(Error::Moved(String::from_utf8_lossy(location).trim().to_owned()))
-        }
-        (500.., _) => Err(Error::Passing(words)),
-        _ => Err(Error::Lasting(words)),
+impl Error {
+    /// The connection ended where an answer was to come.
+    pub fn closed() -> Error {
+        Error::Connection { hope: Hope::Fresh, why: "the connection was closed".into() }
     }
 }
 
-/// A failed connection, a time limit, an answer that ends early.
-fn is_passing(cause: &(dyn Cause + 'static)) -> bool {
-    use ErrorKind::*;
+fn is_of_tls(cause: &(dyn Cause + 'static)) -> bool {
+    // The second is how `http::agent` puts the first.
+    cause.is::<rustls::Error>() || cause.to_string().starts_with("no TLS with ")
+}
+
+fn is_of_the_protocol(cause: &(dyn Cause + 'static)) -> bool {
     if let Some(error) = cause.downcast_ref::<io::Error>() {
-        #[rustfmt::skip]
-        let passing = [
-            ConnectionRefused, ConnectionReset, ConnectionAborted, HostUnreachable, NetworkUnreachable,
-            NotConnected, BrokenPipe, TimedOut, UnexpectedEof,
-        ];
-        return passing.contains(&error.kind());
+        return matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::InvalidData);
     }
     if let Some(error) = cause.downcast_ref::<ureq::Error>() {
-        return matches!(error, ureq::Error::Timeout(_) | ureq::Error::ConnectionFailed);
+        return matches!(error, ureq::Error::Protocol(_) | ureq::Error::LargeResponseHeader(..));
     }
     if let Some(error) = cause.downcast_ref::<hyper::Error>() {
-        return error.is_incomplete_message() || error.is_closed() || error.is_canceled();
+        return error.is_parse();
     }
-    cause.is::<Elapsed>()
+    cause.is::<ureq_proto::Error>()
 }
 
-/// An error with its causes, unless it has already said them itself.
+fn hope(cause: &(dyn Cause + 'static)) -> Hope {
+    use ErrorKind::*;
+    if let Some(error) = cause.downcast_ref::<io::Error>() {
+        return match error.kind() {
+            ConnectionReset | ConnectionAborted | NotConnected | BrokenPipe | UnexpectedEof => {
+                Hope::Fresh
+            }
+            ConnectionRefused | HostUnreachable | NetworkUnreachable | TimedOut => Hope::Later,
+            _ => match error.raw_os_error() {
+                Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::EADDRNOTAVAIL) => {
+                    Hope::Later
+                }
+                _ => Hope::None,
+            },
+        };
+    }
+    if let Some(error) = cause.downcast_ref::<hyper::Error>() {
+        let ended = error.is_incomplete_message() || error.is_closed() || error.is_canceled();
+        return if ended { Hope::Fresh } else { Hope::None };
+    }
+    match cause.downcast_ref::<ureq::Error>() {
+        Some(ureq::Error::ConnectionFailed) => Hope::Fresh,
+        _ if cause.is::<Elapsed>() => Hope::Later,
+        _ => Hope::None,
+    }
+}
+
+/// An error with its causes, except those that are in its own words.
 fn describe(error: &(dyn Cause + 'static)) -> String {
     let mut words = String::new();
     for cause in causes(error) {
         let more = match cause.downcast_ref() {
-            Some(ureq::Error::Io(_)) => String::new(), // It says what its cause says.
+            Some(ureq::Error::Io(_)) => String::new(), // Its words are those of its cause.
             _ => cause.to_string(),
         };
         if !words.contains(&more) {
             words = if words.is_empty() { more } else { format!("{words}: {more}") };
         }
-    }
-    if words.contains("invalid peer certificate") {
-        words += "; `--cacert FILE` says whom to trust";
     }
     words
 }

@@ -1,19 +1,22 @@
 //! The async/await era: every function that waits is `async`, and so is the library, hyper.
 
-use std::rc::Rc;
+use std::{future::poll_fn, pin::Pin, rc::Rc};
 
-use http_body_util::{BodyExt, Empty};
-use hyper::Request;
-use hyper::body::{Body, Bytes};
-use hyper::client::conn::http1;
-use hyper::header::{self, HeaderValue};
-use wouldblock::time::{sleep, timeout};
-use wouldblock::{Stats, gather, offload, stats, task};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::{Request, Response};
+use wouldblock::op::timeout;
+use wouldblock::time::sleeping;
+use wouldblock::{Stats, group::gather, offload, stats, task};
 
-use crate::error::{Error, check};
+use crate::error::Error;
 use crate::hyper_io;
 use crate::interrupt;
-use crate::job::{Job, List};
+use crate::job::{Job, Kept};
+use crate::list::List;
+use crate::policy::{LONGEST_HEAD, MOST_HEADERS};
+
+type Connection = SendRequest<String>;
 
 pub fn download_all(list: &Rc<List>) -> Stats {
     list.builder().run(|| {
@@ -31,38 +34,56 @@ pub fn download_all(list: &Rc<List>) -> Stats {
 }
 
 async fn work(list: &List) {
+    let mut kept = Kept::new();
     while let Some(mut job) = list.next() {
-        while let Some(pause) = job.again(attempt(&job).await) {
-            sleep(pause).await;
+        while let Some(pause) = job.again(download(&job, &mut kept).await) {
+            sleeping(pause).await;
         }
     }
 }
 
-async fn attempt(job: &Job<'_>) -> Result<u64, Error> {
-    timeout(job.timeout(), download(job)).await?
-}
-
-async fn download(job: &Job<'_>) -> Result<u64, Error> {
-    let target = &job.target;
-    let (mut sender, connection) = http1::handshake(hyper_io::connect(job).await?).await?;
-    let connection = job.task("hyper").spawn_future(connection.without_shutdown());
-    let request = Request::get(&target.path).header(header::HOST, &target.authority);
-    let mut response = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
-    let location = response.headers().get(header::LOCATION).map(HeaderValue::as_bytes);
-    check(response.status().as_u16(), location)?;
-
-    let mut part = job.part(response.size_hint().exact())?;
-    while let Some(frame) = response.frame().await {
-        if let Some(bytes) = frame.map_err(|e| part.broken_off(e))?.data_ref()
-            && let Some(write) = part.take(bytes)?
-        {
+async fn download(job: &Job<'_>, kept: &mut Kept<Connection>) -> Result<u64, Error> {
+    let request = job.request()?;
+    let mut connection = match kept.take(job) {
+        Some(connection) => connection,
+        None => connect(job).await?,
+    };
+    let (head, mut body) = send(job, &mut connection, request).await?.into_parts();
+    job.answer(&head)?;
+    while let Some(bytes) = receive(job, &mut body).await? {
+        if let Some(write) = job.take(&bytes) {
             offload(write).await?;
         }
     }
-    drop(sender); // there is no other request
-    if hyper_io::has_surplus(connection.await?) {
-        return Err(part.too_long());
-    }
-    offload(part.rest()?).await?;
-    part.finish()
+    offload(job.rest()?).await?;
+    kept.put(job, connection);
+    job.finish()
+}
+
+async fn connect(job: &Job<'_>) -> Result<Connection, Error> {
+    let io = wait(job, hyper_io::connect(job)).await??;
+    let mut builder = http1::Builder::new();
+    builder.max_headers(MOST_HEADERS).max_buf_size(LONGEST_HEAD);
+    let (sender, connection) = builder.handshake(io).await?;
+    drop(job.task("hyper").spawn_future(connection));
+    Ok(sender)
+}
+
+async fn send(
+    job: &Job<'_>,
+    to: &mut Connection,
+    request: Request<()>,
+) -> Result<Response<Incoming>, Error> {
+    wait(job, to.ready()).await??;
+    Ok(wait(job, to.send_request(hyper_io::request(request)?)).await??)
+}
+
+async fn receive(job: &Job<'_>, from: &mut Incoming) -> Result<Option<Bytes>, Error> {
+    let frame = poll_fn(|cx| Pin::new(&mut *from).poll_frame(cx));
+    let frame = wait(job, frame).await?.transpose()?;
+    Ok(frame.map(|frame| frame.into_data().unwrap_or_default())) // trailers are no data
+}
+
+async fn wait<O: Future>(job: &Job<'_>, operation: O) -> Result<O::Output, Error> {
+    Ok(timeout(job.time_left()?, operation).await.map_err(|_| job.timed_out())?)
 }

@@ -1,14 +1,14 @@
-//! What hyper needs of us: a connection, with TLS where the URL says https, under hyper's own traits.
+//! What hyper needs of us: a connection, with TLS where the URL says https, under hyper's own traits; and its form of a
+//! request.
 
-use std::error::Error as _;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_lite::{AsyncRead, AsyncWrite};
 use futures_rustls::TlsConnector;
-use hyper::client::conn::http1::Parts;
 use hyper::rt::ReadBufCursor;
+use hyper::{Request, Uri};
 use wouldblock::net::TcpStream;
 
 use crate::error::Error;
@@ -20,9 +20,9 @@ impl<S: AsyncRead + AsyncWrite> Stream for S {}
 
 pub async fn connect(job: &Job<'_>) -> Result<HyperIo, Error> {
     let target = &job.target;
-    let stream = TcpStream::connecting((target.host.as_str(), target.port)).await?;
+    let stream = TcpStream::connecting(target.address()).await?;
     stream.set_nodelay(true)?; // or TLS's last word delays the request by 40 ms
-    let stream: Pin<Box<dyn Stream>> = match target.https {
+    let stream: Pin<Box<dyn Stream>> = match target.https() {
         false => Box::pin(stream),
         true => {
             let connector = TlsConnector::from(job.trust().rustls());
@@ -32,12 +32,11 @@ pub async fn connect(job: &Job<'_>) -> Result<HyperIo, Error> {
     Ok(HyperIo { stream, chunk: vec![0; job.chunk()] })
 }
 
-/// Whether the server has sent more than its answer, which hyper then has left, or stumbled over.
-pub fn has_surplus(end: hyper::Result<Parts<HyperIo>>) -> bool {
-    match end {
-        Ok(parts) => !parts.read_buf.is_empty(),
-        Err(e) => e.source().is_none(), // an unexpected message; a connection that broke later is no matter
-    }
+/// hyper asks for a path, of the server that it is connected to. The body is empty.
+pub fn request(request: Request<()>) -> Result<Request<String>, Error> {
+    let (mut head, ()) = request.into_parts();
+    head.uri = head.uri.path_and_query().map_or_else(Uri::default, |path| path.clone().into());
+    Ok(Request::from_parts(head, String::new()))
 }
 
 /// hyper's I/O traits over those of the `futures` crates: a few lines, as for each runtime.

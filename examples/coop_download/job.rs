@@ -1,280 +1,302 @@
-//! The downloads of one run: who is next, what came of each, and when to try again.
+//! The downloads of one run, and one of them: what a way does for it in turn, and when it is tried again. What is asked
+//! for and what an answer means is for `policy.rs`, the file for `part.rs`.
 
-use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::io::{self, ErrorKind};
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
-use indicatif::ProgressBar;
-use log::{debug, error, info, warn};
-use signal_hook::consts::SIGUSR1;
-use wouldblock::timeline::Timeline;
-use wouldblock::{Builder, task};
+use log::{debug, warn};
+use ureq::http::Request;
+use ureq::http::response::Parts;
+use wouldblock::task;
 
-use crate::cli::Options;
-use crate::error::Error;
+use crate::drawn::Drawn;
+use crate::error::{Error, Hope};
 use crate::interrupt;
-use crate::part::Part;
-use crate::progress::Progress;
+use crate::list::{INTERRUPTED, Item, List};
+use crate::part::{Part, Write};
+use crate::policy::{self, MOST_REDIRECTS};
+use crate::progress::Bar;
+use crate::proxy;
 use crate::target::Target;
 use crate::tls::Trust;
-use crate::urls::Address;
-
-/// As many as ureq follows.
-const MOST_REDIRECTS: u32 = 10;
-
-/// A list of downloads, from which as many workers as may run at once take one after the other.
-pub struct List {
-    options: Options,
-    pub trust: Trust,
-    progress: Progress,
-    timeline: Option<Timeline>,
-    urls: Vec<String>,
-    /// Whom to ask and where to save it, or why that cannot be.
-    targets: Vec<Result<(Target, PathBuf), String>>,
-    /// Each worker has one of them to download.
-    one_each: bool,
-    next: Cell<usize>,
-    done: RefCell<Vec<Option<Done>>>,
-}
-
-/// What came of a download.
-#[derive(Clone)]
-pub struct Done {
-    pub url: String,
-    /// Where the file is, if it is there.
-    pub file: Option<PathBuf>,
-    pub seconds: f64,
-    pub attempts: u32,
-    /// How many bytes, or what went wrong.
-    pub outcome: Result<u64, String>,
-}
-
-/// What a download that Ctrl-C has stopped, or kept from beginning, says.
-pub const INTERRUPTED: &str = "interrupted";
-
-impl List {
-    pub fn new(
-        addresses: &[Address],
-        options: &Options,
-        trust: &Trust,
-        progress: &Progress,
-        timeline: Option<&Timeline>,
-    ) -> List {
-        let mut names = HashSet::new();
-        let mut target = |address: &Address| -> Result<(Target, PathBuf), String> {
-            let target = Target::of(&address.url)?;
-            let file = options.out.join(target.file_name()?);
-            match names.insert(file.clone()) {
-                true => Ok((target, file)),
-                false => Err(format!("another URL is saved as {}", file.display())),
-            }
-        };
-        let target = |address: &Address| target(address).map_err(|why| address.locate(&why));
-        let targets: Vec<_> = addresses.iter().map(target).collect();
-        let fits = targets.len() <= options.concurrency as usize;
-        List {
-            options: options.clone(),
-            trust: trust.clone(),
-            progress: progress.clone(),
-            timeline: timeline.cloned(),
-            urls: addresses.iter().map(|address| address.url.clone()).collect(),
-            one_each: fits && targets.iter().all(Result::is_ok),
-            targets,
-            next: Cell::new(0),
-            done: RefCell::new(vec![None; addresses.len()]),
-        }
-    }
-
-    pub fn len(&self) -> usize {
-        self.urls.len()
-    }
-
-    /// For a run in which these are downloaded.
-    pub fn builder(&self) -> Builder {
-        let builder = Builder::new().tasks_on_signal(SIGUSR1);
-        match &self.timeline {
-            Some(timeline) => builder.observe(timeline.clone()),
-            None => builder,
-        }
-    }
-
-    /// How many workers there should be.
-    pub fn workers(&self) -> usize {
-        self.targets.len().min(self.options.concurrency as usize)
-    }
-
-    /// For the task of the worker of this number: named after what it downloads, if each downloads one file.
-    pub fn worker(&self, number: usize) -> task::Builder {
-        let name = match &self.targets[number] {
-            Ok((_, file)) if self.one_each => file_name(file),
-            _ => format!("worker {}", number + 1).into(),
-        };
-        task::Builder::new().name(name)
-    }
-
-    /// The next download; none when all have begun, or after Ctrl-C.
-    pub fn next(&self) -> Option<Job<'_>> {
-        while !interrupt::has_come() {
-            let index = self.next.replace(self.next.get() + 1);
-            match self.targets.get(index)? {
-                Ok((target, file)) => return Some(Job::new(self, index, target.clone(), file)),
-                Err(why) => self.put(index, 0.0, 0, Err(why.clone())),
-            }
-        }
-        None
-    }
-
-    fn put(&self, index: usize, seconds: f64, attempts: u32, outcome: Result<u64, String>) {
-        let url = self.urls[index].clone();
-        match &outcome {
-            Ok(_) => info!("Downloaded: {url}"),
-            Err(why) if why == INTERRUPTED => {}
-            Err(why) => error!("Failed: {url}: {why}"),
-        }
-        let file = self.targets[index].as_ref().ok().filter(|_| outcome.is_ok());
-        let file = file.map(|(_, file)| file.clone());
-        self.done.borrow_mut()[index] = Some(Done { url, file, seconds, attempts, outcome });
-    }
-
-    /// What came of each, in the order of the list.
-    pub fn finish(&self) -> Vec<Done> {
-        for index in 0..self.urls.len() {
-            let begun = self.done.borrow()[index].is_some();
-            if !begun {
-                self.put(index, 0.0, 0, Err(INTERRUPTED.into()));
-            }
-        }
-        self.done.take().into_iter().flatten().collect()
-    }
-}
 
 /// One download. Dropped, it is done, whether or not it got to its end.
 pub struct Job<'a> {
     list: &'a List,
-    index: usize,
+    item: &'a Item,
     pub target: Target,
-    file: &'a PathBuf,
-    bar: ProgressBar,
+    part: RefCell<Option<Part>>,
+    bar: Bar,
+    /// What is drawn of it by hand, in the way that has no tasks.
+    drawn: Option<Drawn>,
     start: Instant,
-    /// When the present attempt began.
-    attempt: Instant,
     attempts: u32,
     redirects: u32,
+    /// When the present attempt began, and when something came last.
+    attempt: Cell<Instant>,
+    moved: Cell<Instant>,
+    /// Of the present attempt.
+    answered: Cell<bool>,
+    keeps: Cell<bool>,
+    reuses: Cell<bool>,
     /// Until there is one, that of a job which is stopped.
     outcome: Result<u64, String>,
+    skipped: bool,
 }
 
 impl<'a> Job<'a> {
-    fn new(list: &'a List, index: usize, target: Target, file: &'a PathBuf) -> Job<'a> {
-        let bar = list.progress.bar(&file_name(file));
-        let start = Instant::now();
-        let outcome = Err(INTERRUPTED.into());
+    pub fn new(list: &'a List, item: &'a Item, target: Target) -> Job<'a> {
+        let now = Instant::now();
         Job {
             list,
-            index,
+            item,
             target,
-            file,
-            bar,
-            start,
-            attempt: start,
+            part: RefCell::new(None),
+            bar: list.progress.bar(&item.name()),
+            drawn: list
+                .draws_by_hand()
+                .map(|timeline| Drawn::new(timeline, item.number(), &item.name())),
+            start: now,
             attempts: 1,
             redirects: 0,
-            outcome,
+            attempt: Cell::new(now),
+            moved: Cell::new(now),
+            answered: Cell::new(false),
+            keeps: Cell::new(false),
+            reuses: Cell::new(false),
+            outcome: Err(INTERRUPTED.into()),
+            skipped: false,
         }
+    }
+
+    /// Begins an attempt: with the file that it is saved in, and what is to be sent.
+    pub fn request(&self) -> Result<Request<()>, Error> {
+        if let Some(why) = proxy::refusal(&self.target) {
+            return Err(Error::Refused(why));
+        }
+        let mut part = self.part.borrow_mut();
+        if part.is_none() {
+            *part = Some(self.list.open(self.item)?);
+        }
+        policy::request(&self.target, part.as_ref().and_then(Part::held).as_ref())
+    }
+
+    /// Takes the head of an answer. Fails unless the body is to be saved.
+    pub fn answer(&self, head: &Parts) -> Result<(), Error> {
+        self.moved.set(Instant::now());
+        self.keeps.set(policy::keeps_alive(head));
+        let content = policy::answer(head, self.part(|part| part.held()).as_ref())?;
+        self.part(|part| part.begin(&content))?;
+        self.bar.begin(content.from, content.length);
+        self.answered.set(true);
+        Ok(())
+    }
+
+    /// Takes a piece of the body in.
+    pub fn add(&self, bytes: &[u8]) {
+        self.moved.set(Instant::now());
+        self.bar.add(bytes.len() as u64);
+        self.part(|part| part.add(bytes));
+    }
+
+    /// What writes to the disk, if enough has come together; to be called before the next piece.
+    pub fn full(&self) -> Option<Write> {
+        self.part(Part::full)
+    }
+
+    /// Both of these.
+    pub fn take(&self, bytes: &[u8]) -> Option<Write> {
+        self.add(bytes);
+        self.full()
+    }
+
+    /// At the end of the body: what writes the rest, unless something is missing.
+    pub fn rest(&self) -> Result<Write, Error> {
+        self.part(Part::rest)
+    }
+
+    /// Gives the file its name.
+    pub fn finish(&self) -> Result<u64, Error> {
+        self.part(Part::finish)
+    }
+
+    fn part<R>(&self, f: impl FnOnce(&mut Part) -> R) -> R {
+        f(self.part.borrow_mut().as_mut().expect("`request` comes first"))
     }
 
     /// For another task that works on it.
     pub fn task(&self, what: &str) -> task::Builder {
-        task::Builder::new().name(format!("{what}: {}", file_name(self.file)))
-    }
-
-    /// The file that it is saved in, `length` bytes long if that is known.
-    pub fn part(&self, length: Option<u64>) -> Result<Part, Error> {
-        Part::new(self.file, length, self.bar.clone())
+        task::Builder::new().name(format!("{what}: {}", self.item.name()))
     }
 
     /// The most bytes in one read.
     pub fn chunk(&self) -> usize {
-        self.list.options.chunk as usize
+        self.list.chunk
     }
 
-    /// Whom to trust with https.
+    /// Which authorities https relies on.
     pub fn trust(&self) -> &Trust {
         &self.list.trust
     }
 
-    /// The time that an attempt has.
-    pub fn timeout(&self) -> Duration {
-        self.list.options.timeout.unwrap_or(Duration::MAX)
-    }
-
-    /// What this attempt has left of it; fails if that is nothing.
+    /// How long the next wait may take: the attempt has a limit, and each silence. Fails if no time is left, and after
+    /// Ctrl-C.
     pub fn time_left(&self) -> io::Result<Duration> {
-        match self.timeout().saturating_sub(self.attempt.elapsed()) {
+        if interrupt::has_come() {
+            return Err(io::Error::other(INTERRUPTED));
+        }
+        let options = &self.list.options;
+        let timeout = options.timeout.unwrap_or(Duration::MAX);
+        let left = timeout.saturating_sub(self.attempt.get().elapsed());
+        match left.min(self.list.idle.saturating_sub(self.moved.get().elapsed())) {
             Duration::ZERO => Err(self.timed_out()),
             left => Ok(left),
         }
     }
 
+    /// The descriptor of the connection, as it is drawn.
+    pub fn connected(&self, socket: &impl AsRawFd) {
+        self.list.socket.set(socket.as_raw_fd());
+    }
+
+    /// A call that blocks the thread, as it is drawn.
+    pub fn blocking<T>(&self, call: impl FnOnce() -> T) -> T {
+        self.drawn.as_ref().inspect(|drawn| drawn.waits(self.list.socket.get()));
+        let result = call();
+        self.drawn.as_ref().inspect(|drawn| drawn.goes_on());
+        result
+    }
+
+    /// What a wait that took too long fails with.
     pub fn timed_out(&self) -> io::Error {
-        io::Error::new(io::ErrorKind::TimedOut, format!("timed out after {:?}", self.timeout()))
+        let options = &self.list.options;
+        let words = match options.timeout.filter(|limit| self.attempt.get().elapsed() >= *limit) {
+            Some(limit) => format!("timed out after {limit:?}"),
+            None => format!("timed out after {:?} without a byte", self.list.idle),
+        };
+        io::Error::new(ErrorKind::TimedOut, words)
     }
 
     /// Takes what came of an attempt, and says how long to pause before the next if there is to be one.
     pub fn again(&mut self, outcome: Result<u64, Error>) -> Option<Duration> {
         let pause = match outcome {
-            Ok(bytes) => {
-                self.outcome = Ok(bytes);
-                None
+            _ if interrupt::has_come() && outcome.is_err() => None,
+            Ok(bytes) => self.end(Ok(bytes)),
+            Err(Error::There(bytes)) => {
+                self.skipped = true;
+                self.end(Ok(bytes))
+            }
+            Err(Error::Refused(why)) => self.end(Err(why)),
+            Err(Error::Tls(why)) => {
+                let with = format!("no TLS with {}: ", self.target.host());
+                let why = why.strip_prefix(&with).unwrap_or(&why);
+                let hint = "`--cacert FILE` says which authorities to trust";
+                self.end(Err(format!("{with}{why}; {hint}")))
+            }
+            Err(Error::Protocol(why)) => {
+                let why = self.explain("the answer is malformed", "the body is malformed", &why);
+                self.end(Err(why))
             }
             Err(Error::Moved(location)) => self.redirect(&location),
-            Err(Error::Passing(why))
-                if !interrupt::has_come() && self.attempts <= self.list.options.retries =>
+            Err(Error::Changed) => match self.part(Part::forget) {
+                Ok(()) => Some(Duration::ZERO),
+                Err(Error::Refused(why)) => self.end(Err(why)),
+                Err(_) => unreachable!("it refuses, or does not fail"),
+            },
+            Err(Error::Connection { hope: Hope::Fresh, .. })
+                if self.reuses.get() && !self.answered.get() =>
             {
-                let pause = Duration::from_millis(200 << (self.attempts - 1).min(6));
-                warn!("Trying again in {} s: {}: {why}", pause.as_secs_f32(), self.target.url());
-                self.attempts += 1;
-                Some(pause)
+                debug!("Trying again on a new connection: {}", self.target.url());
+                Some(Duration::ZERO)
             }
-            Err(Error::Passing(why) | Error::Lasting(why)) => {
-                if !interrupt::has_come() {
-                    self.outcome = Err(why);
-                }
-                None
+            Err(Error::Connection { hope, why }) => {
+                let why = self.explain("no answer", "the body ended", &why);
+                self.retry(hope != Hope::None, why, None)
             }
+            Err(Error::Later { why, after }) => self.retry(true, why, after),
         };
-        self.attempt = Instant::now() + pause.unwrap_or_default();
+        let next = Instant::now() + pause.unwrap_or_default();
+        self.attempt.set(next);
+        self.moved.set(next);
+        self.answered.set(false);
+        self.reuses.set(false);
         pause
     }
 
-    fn redirect(&mut self, location: &str) -> Option<Duration> {
-        debug!("{} is at {location}", self.target.url());
-        self.redirects += 1;
-        match self.target.redirected(location) {
-            Err(why) => self.outcome = Err(why),
-            Ok(_) if self.redirects > MOST_REDIRECTS => {
-                self.outcome = Err("too many redirects".into());
-            }
-            Ok(target) => {
-                self.target = target;
-                return Some(Duration::ZERO);
-            }
-        }
+    fn end(&mut self, outcome: Result<u64, String>) -> Option<Duration> {
+        self.outcome = outcome;
         None
     }
-}
 
-fn file_name(file: &Path) -> Cow<'_, str> {
-    file.file_name().unwrap_or_default().to_string_lossy()
+    /// An error of a library, and when it came.
+    fn explain(&self, before: &str, after: &str, why: &str) -> String {
+        if !self.answered.get() {
+            return format!("{before}: {why}");
+        }
+        let (taken, length) = self.part(|part| (part.taken(), part.length()));
+        let all = length.map(|length| format!(" of {length}")).unwrap_or_default();
+        format!("{after} after {taken}{all} bytes: {why}")
+    }
+
+    fn retry(&mut self, may: bool, why: String, after: Option<Duration>) -> Option<Duration> {
+        if !may || self.attempts > self.list.options.retries {
+            return self.end(Err(why));
+        }
+        let pause = policy::pause(self.attempts, after);
+        warn!("Trying again in {} s: {}: {why}", pause.as_secs_f32(), self.target.url());
+        if let Err(Error::Refused(why)) = self.part(Part::keep) {
+            return self.end(Err(why));
+        }
+        self.attempts += 1;
+        Some(pause)
+    }
+
+    fn redirect(&mut self, location: &[u8]) -> Option<Duration> {
+        self.redirects += 1;
+        match self.target.redirected(location) {
+            Err(why) => self.end(Err(why)),
+            Ok(_) if self.redirects > MOST_REDIRECTS => self.end(Err("too many redirects".into())),
+            Ok(target) => {
+                debug!("{} is at {}", self.target.url(), target.url());
+                self.target = target;
+                Some(Duration::ZERO)
+            }
+        }
+    }
 }
 
 impl Drop for Job<'_> {
     fn drop(&mut self) {
+        drop(self.part.take()); // what is not whole goes before the outcome is known
         let outcome = std::mem::replace(&mut self.outcome, Ok(0));
-        self.list.progress.remove(&self.bar);
-        self.list.put(self.index, self.start.elapsed().as_secs_f64(), self.attempts, outcome);
+        self.list.put(self.item, self.start.elapsed(), self.attempts, self.skipped, outcome);
+    }
+}
+
+/// A connection that a worker keeps for its next request of the same server, or what holds one.
+pub struct Kept<C> {
+    origin: String,
+    connection: Option<C>,
+}
+
+impl<C> Kept<C> {
+    pub fn new() -> Kept<C> {
+        Kept { origin: String::new(), connection: None }
+    }
+
+    /// Takes the connection out, if it is one for this job: which is then tried again at once, on a fresh connection,
+    /// if the server has closed it meanwhile (RFC 9112, section 9.3.1).
+    pub fn take(&mut self, job: &Job<'_>) -> Option<C> {
+        let connection = self.connection.take().filter(|_| self.origin == job.target.origin());
+        job.reuses.set(connection.is_some());
+        connection
+    }
+
+    /// Keeps the connection after a whole answer, unless the server is to close it.
+    pub fn put(&mut self, job: &Job<'_>, connection: C) {
+        job.target.origin().clone_into(&mut self.origin);
+        self.connection = Some(connection).filter(|_| job.keeps.get());
     }
 }

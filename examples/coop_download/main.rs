@@ -4,25 +4,31 @@
 //!     cargo run --example coop_download -- URL...           these, over http or https
 //!     cargo run --example coop_download -- --style green,async --out pictures --json URL...
 //!     cargo run --example coop_download -- --timeline --svg timeline.svg --trace trace.json
+//!     cargo run --example coop_download -- --html replay.html
 //!     cargo run --example coop_download -- --serve          only the server, for other clients
 //!
 //! The four ways are four files with the same outline: `sequential.rs`, `generator.rs`, `green.rs` and
-//! `future.rs`. Put them side by side. What they share: `job.rs` has the list of downloads and says when to try
-//! again, `part.rs` the file that comes in, `error.rs` what can go wrong, `interrupt.rs` Ctrl-C.
+//! `future.rs`. Put them side by side: they differ in their I/O only. What they share: `job.rs` is one download as a way
+//! sees it, `policy.rs` says what is asked for and what an answer means, `exchange.rs` is HTTP for the ways that have no
+//! library of their own, `list.rs` has the downloads of a run, `part.rs` the file that comes in, `error.rs` what can go
+//! wrong, `interrupt.rs` Ctrl-C.
 
 mod cli;
+mod drawn;
 mod error;
+mod exchange;
 mod future;
 mod generator;
 mod green;
 mod hyper_io;
 mod interrupt;
 mod job;
+mod list;
 mod part;
-mod patient;
 mod pictures;
+mod policy;
 mod progress;
-mod protocol;
+mod proxy;
 mod report;
 mod sequential;
 mod server;
@@ -35,21 +41,25 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::{self, ExitCode};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use log::{LevelFilter, info};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use wouldblock::Stats;
 use wouldblock::timeline::{self, Timeline};
 
 use cli::{Arguments, Style};
-use job::{Done, List};
+use list::{Done, List};
 use pictures::Picture;
 use progress::Progress;
 use report::Way;
 use server::Server;
-use tls::Trust;
+use tls::{CERTIFICATE, Trust};
 use urls::Address;
+
+/// How long a server may send nothing, unless the command line says otherwise.
+const IDLE: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -81,14 +91,18 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
     let options = &arguments.options;
     prepare(&options.out)?; // before anything that takes a while
     let mut trust = options.cacert.as_deref().map_or(Ok(Trust::mozilla()), Trust::file)?;
+    let styles = arguments.styles(named.is_some());
+    let overwrite = options.overwrite || named.is_none() || styles.len() > 1;
+    // From the embedded server, there is more to see in small pieces; and pictures show what is waited for instead of
+    // the limit of that wait.
+    let (chunk, idle) = if named.is_some() { (64 * 1024, IDLE) } else { (512, Duration::MAX) };
     let (addresses, pictures) = match named {
         Some(addresses) => (addresses, Vec::new()),
         None => {
             let pictures = pictures::paint_all();
             let server = Server::bind("127.0.0.1:0", &pictures, &arguments.server)?;
-            if let Some(identity) = &server.identity {
-                trust = Trust::these(vec![identity.certificate.clone()])
-                    .map_err(|e| format!("the certificate made for this run: {e}"))?;
+            if arguments.server.tls {
+                trust = Trust::own();
             }
             let addresses = server.urls().map(|url| Address::new(&url)).collect();
             server.start().map_err(|e| format!("cannot start the image server: {e}"))?;
@@ -97,17 +111,31 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
     };
     let mut ways = Vec::new();
     let mut timelines = Vec::new();
-    for style in arguments.styles() {
-        let timeline = style.timeline().filter(|_| arguments.draws());
-        let list = List::new(&addresses, options, &trust, &progress, timeline.as_ref());
+    for style in styles {
+        let timeline = arguments.draws().then(|| style.timeline());
+        let timeline = timeline.map(|timeline| match arguments.html {
+            Some(_) => timeline.with_lines(),
+            None => timeline,
+        });
+        let mut list = List::new(&addresses, options, &trust, &progress);
+        list.timeline.clone_from(&timeline);
+        list.by_hand = !style.has_tasks();
+        list.overwrite = overwrite;
+        list.chunk = options.chunk.unwrap_or(chunk) as usize;
+        list.idle = options.idle.unwrap_or(idle);
+        list.compare_checksums();
         ways.push(way(style, list, &pictures));
         timelines.extend(timeline);
         if interrupt::has_come() {
             break;
         }
     }
-    print(&if arguments.json { report::json(&ways) } else { report::table(&ways) })?;
-    draw(arguments, &timelines)?;
+    let printed = print(&if arguments.json { report::json(&ways) } else { report::table(&ways) })
+        .and_then(|()| draw(arguments, &timelines));
+    if let Err(why) = printed {
+        eprintln!("coop_download: {why}");
+        return Ok(false);
+    }
     Ok(ways.iter().flat_map(|way| &way.files).all(|file| file.outcome.is_ok()))
 }
 
@@ -131,7 +159,7 @@ fn way(style: Style, list: List, pictures: &[Picture]) -> Way {
     };
     let name = style.name();
     let list = Rc::new(list);
-    info!("{name}: {} downloads", list.len());
+    info!("{name}: {} download{}", list.len(), if list.len() == 1 { "" } else { "s" });
     let start = Instant::now();
     let stats = download_all(&list);
     let seconds = start.elapsed().as_secs_f64();
@@ -143,7 +171,7 @@ fn way(style: Style, list: List, pictures: &[Picture]) -> Way {
     Way { name, seconds, stats, files }
 }
 
-/// The pictures that were asked for, of the ways that have tasks.
+/// The pictures that were asked for.
 fn draw(arguments: &Arguments, timelines: &[Timeline]) -> Result<(), String> {
     if arguments.timeline {
         for timeline in timelines {
@@ -157,6 +185,7 @@ fn draw(arguments: &Arguments, timelines: &[Timeline]) -> Result<(), String> {
         None => Ok(()),
     };
     save(&arguments.svg, timeline::svg)?;
+    save(&arguments.html, timeline::html)?;
     save(&arguments.trace, timeline::trace_json)
 }
 
@@ -175,10 +204,10 @@ fn check(done: &mut Done, pictures: &[Picture]) {
 fn serve(server: Server) -> Result<(), String> {
     let urls: Vec<_> = server.urls().collect();
     let mut trusted = None;
-    if let Some(identity) = &server.identity {
+    if server.config.is_some() {
         let file = tempfile::Builder::new().prefix("coop_download-").suffix(".pem").tempfile();
         let written =
-            file.and_then(|mut file| file.write_all(identity.pem.as_bytes()).map(|()| file));
+            file.and_then(|mut file| file.write_all(CERTIFICATE.as_bytes()).map(|()| file));
         trusted = Some(written.map_err(|e| format!("cannot write the certificate: {e}"))?);
     }
     let cacert = trusted.as_ref().map(|file| format!("--cacert {} ", file.path().display()));
@@ -198,12 +227,7 @@ fn print(text: &str) -> Result<(), String> {
 
 /// To as many as the system grants: a download takes two, and many a shell allows no more than 1024.
 fn raise_descriptor_limit() {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: both calls are given a `rlimit` of this frame. Where they fail, the limit is what it was.
-    unsafe {
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
-            limit.rlim_cur = limit.rlim_max;
-            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
-        }
-    }
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let _ = setrlimit(Resource::Nofile, raised); // otherwise, the limit is what it was
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 use wouldblock::Stats;
 
-use crate::job::{Done, INTERRUPTED};
+use crate::list::{Done, INTERRUPTED};
 
 /// One way of downloading, and what came of it.
 pub struct Way {
@@ -42,6 +42,10 @@ pub fn table(ways: &[Way]) -> String {
         ));
     }
     for Way { name, files, .. } in ways {
+        let there = files.iter().filter(|file| file.skipped).count();
+        if there > 0 {
+            lines.push(format!("already there ({name}): {there} of {}", files.len()));
+        }
         let mut interrupted = 0;
         for Done { url, outcome, .. } in files {
             match outcome {
@@ -65,6 +69,7 @@ pub fn json(ways: &[Way]) -> String {
             "bytes": file.outcome.as_ref().copied().unwrap_or(0),
             "seconds": file.seconds,
             "attempts": file.attempts,
+            "skipped": file.skipped,
             "error": file.outcome.as_ref().err(),
         })
     };

@@ -11,12 +11,12 @@ use log::{debug, warn};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use wouldblock::green;
 use wouldblock::net::{TcpListener, TcpStream};
-use wouldblock::time::{now, sleep_until};
+use wouldblock::time::{now, sleeping_until};
 
 use crate::cli::ServerOptions;
 use crate::interrupt;
 use crate::pictures::Picture;
-use crate::tls::Identity;
+use crate::tls;
 
 /// How often it sends a piece, in each second.
 const PIECES: u32 = 64;
@@ -28,7 +28,7 @@ pub struct Server {
     listener: TcpListener,
     pub address: SocketAddr,
     /// If it speaks https.
-    pub identity: Option<Identity>,
+    pub config: Option<Arc<ServerConfig>>,
     site: Site,
 }
 
@@ -49,14 +49,19 @@ impl Server {
             .and_then(|listener| Ok((listener.local_addr()?, listener)))
             .map_err(|e| format!("cannot listen on {address}: {e}"));
         let (address, listener) = listener?;
-        let identity = options.tls.then(|| Identity::new(address.ip())).transpose();
-        let identity = identity.map_err(|e| format!("cannot make a certificate: {e}"))?;
+        if options.tls && !address.ip().is_loopback() {
+            return Err(format!(
+                "cannot speak https on {address}: its certificate is for 127.0.0.1 and ::1"
+            ));
+        }
+        let config = options.tls.then(tls::server_config).transpose();
+        let config = config.map_err(|e| format!("cannot use the certificate: {e}"))?;
         let site = Site { pictures: pictures.into(), options: options.clone() };
-        Ok(Server { listener, address, identity, site })
+        Ok(Server { listener, address, config, site })
     }
 
     pub fn urls(&self) -> impl Iterator<Item = String> {
-        let scheme = if self.identity.is_some() { "https" } else { "http" };
+        let scheme = if self.config.is_some() { "https" } else { "http" };
         self.site.pictures.iter().map(move |p| format!("{scheme}://{}/{}", self.address, p.name))
     }
 
@@ -69,9 +74,8 @@ impl Server {
     /// Serves until Ctrl-C.
     pub fn run(self) {
         wouldblock::run(|| {
-            let config = self.identity.map(|identity| identity.config);
             let _accepting =
-                green::spawn(move || accept(&self.listener, &self.site.into(), config));
+                green::spawn(move || accept(&self.listener, &self.site.into(), self.config));
             green::wait(interrupt::coming());
         });
     }
@@ -150,7 +154,7 @@ impl Site {
         for piece in bytes.chunks((bandwidth / PIECES).max(1) as usize) {
             stream.write_all(piece)?;
             due += Duration::from_secs_f64(piece.len() as f64 / f64::from(bandwidth));
-            green::wait(sleep_until(due));
+            green::wait(sleeping_until(due));
         }
         Ok(())
     }

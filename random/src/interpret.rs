@@ -13,10 +13,14 @@ use std::thread;
 use std::time::Duration;
 
 use wouldblock::generator::{Generator, GeneratorState, Yielder};
+use wouldblock::group::{as_completed, gather, race};
 use wouldblock::net::unix::UnixStream;
-use wouldblock::sync::{Either, select};
-use wouldblock::{Group, JoinHandle, Pool, Wait, future, green, offload, task, task_local, time};
-use wouldblock::{as_completed, gather, race};
+use wouldblock::op::{Either, select};
+use wouldblock::{
+    JoinHandle, Wait, future, green,
+    group::{Group, Pool, Slot},
+    offload, op, task, task_local, time,
+};
 
 use crate::program::{self, Block, Era, Op, Spawn, Stack, What};
 use crate::report;
@@ -218,7 +222,7 @@ async fn step_async(cleanup: bool, op: &'static Op) {
         Op::Wait(what) if has_fuel(&world) => waited_for(ctx, what).await,
         Op::Timeout(limit, body) if has_fuel(&world) => {
             let end = time::now() + ms(*limit);
-            let result = time::timeout(ms(*limit), run_async(cleanup, body)).await;
+            let result = op::timeout(ms(*limit), run_async(cleanup, body)).await;
             check_limit(result.is_ok(), end);
         }
         Op::Catch { resume, body } if has_fuel(&world) => {
@@ -278,26 +282,57 @@ pub(crate) const STACK: usize = 2 << 20;
 /// Of which the address space that a child is given has no room.
 const TOO_LARGE: usize = (4 << 30) - (64 << 10);
 
-fn spawn(builder: task::Builder, task: &'static Spawn) -> JoinHandle<Value> {
+/// What a task of each era is spawned with.
+trait Spawner: Sized {
+    fn green(self, body: impl FnOnce() -> Value + 'static) -> JoinHandle<Value>;
+    fn generator(self, body: impl FnOnce(&Yielder<Wait>) -> Value + 'static) -> JoinHandle<Value>;
+    fn future(self, body: impl Future<Output = Value> + 'static) -> JoinHandle<Value>;
+}
+
+macro_rules! spawner {
+    ($type:ty) => {
+        impl Spawner for $type {
+            fn green(self, body: impl FnOnce() -> Value + 'static) -> JoinHandle<Value> {
+                self.spawn(body)
+            }
+
+            fn generator(
+                self,
+                body: impl FnOnce(&Yielder<Wait>) -> Value + 'static,
+            ) -> JoinHandle<Value> {
+                self.spawn_generator(body)
+            }
+
+            fn future(self, body: impl Future<Output = Value> + 'static) -> JoinHandle<Value> {
+                self.spawn_future(body)
+            }
+        }
+    };
+}
+
+spawner!(task::Builder);
+spawner!(Slot);
+
+fn spawn(spawner: impl Spawner, task: &'static Spawn) -> JoinHandle<Value> {
     let token = Token::new(Kind::Captured);
     let guard = (!task.captured.is_empty()).then(|| Guard::new(Ctx::green(), &task.captured));
     let captured = (token, guard);
     match task.era {
-        Era::Green => builder.spawn(move || {
+        Era::Green => spawner.green(move || {
             let captured = captured;
             run(Ctx::green(), &task.body);
             captured.0.check();
             drop(captured); // First: a result is leaked by rustc where a destructor behind it panics.
             Value::new(&task.result)
         }),
-        Era::Generator => builder.spawn_generator(move |y| {
+        Era::Generator => spawner.generator(move |y| {
             let captured = captured;
             run(Ctx { y: Some(y), ..Ctx::green() }, &task.body);
             captured.0.check();
             drop(captured); // First: a result is leaked by rustc where a destructor behind it panics.
             Value::new(&task.result)
         }),
-        Era::Future => builder.spawn_future(async move {
+        Era::Future => spawner.future(async move {
             let captured = captured;
             run_async(false, &task.body).await;
             captured.0.check();
@@ -329,7 +364,7 @@ fn join_handle(ctx: Ctx<'_>, world: &World, mut handle: JoinHandle<Value>) {
     if !ctx.is_limited() {
         return drop(ctx.wait(handle));
     }
-    match ctx.wait(time::timeout(ms(LONG), &mut handle)) {
+    match ctx.wait(op::timeout(ms(LONG), &mut handle)) {
         Ok(result) => drop(result),
         Err(_) => world::keep(&world.tasks, handle),
     }
@@ -402,15 +437,30 @@ fn scope(ctx: Ctx<'_>, children: &'static [Block], handles: program::Handle, bod
     let inside = Ctx { cleanup: ctx.cleanup, ..Ctx::green() };
     green::scope(|s| {
         let mut kept = Vec::new();
-        for child in children {
+        for (n, child) in children.iter().enumerate() {
             let (token, data) = (Token::new(Kind::Captured), &data);
-            let handle = s.spawn(move || {
-                data[0].check();
-                run(inside, child);
+            let end = move || {
                 data[1].check();
                 token.check();
                 Value::new(&[])
-            });
+            };
+            let handle = match n % 3 {
+                0 => s.spawn(move || {
+                    data[0].check();
+                    run(inside, child);
+                    end()
+                }),
+                1 => s.spawn_generator(move |y| {
+                    data[0].check();
+                    run(Ctx { y: Some(y), ..inside }, child);
+                    end()
+                }),
+                _ => s.spawn_future(async move {
+                    data[0].check();
+                    run_async(inside.cleanup, child).await;
+                    end()
+                }),
+            };
             match handles {
                 program::Handle::Keep => kept.push(handle),
                 program::Handle::Drop => drop(handle),
@@ -431,7 +481,7 @@ async fn async_scope(cleanup: bool, children: &'static [Block], body: &'static [
         let mut kept = Vec::new();
         for child in children {
             let data = &data;
-            kept.push(s.spawn(async move {
+            kept.push(s.spawn_future(async move {
                 data[0].check();
                 run_async(cleanup, child).await;
                 data[1].check();
@@ -520,18 +570,13 @@ fn pool(
 ) {
     let pool = Pool::new(size.into());
     for child in children {
-        let start = |builder| spawn(builder, child);
-        let spawning = pool.spawning(start);
-        match ctx.is_limited() {
-            false => {
-                let handle = ctx.wait(spawning);
-                keep(ctx, world, handle, child.handle);
-            }
-            true => {
-                if let Ok(handle) = ctx.wait(time::timeout(ms(LONG), spawning)) {
-                    keep(ctx, world, handle, child.handle);
-                }
-            }
+        let reserving = pool.reserving();
+        let slot = match ctx.is_limited() {
+            false => Some(ctx.wait(reserving)),
+            true => ctx.wait(op::timeout(ms(LONG), reserving)).ok(),
+        };
+        if let Some(slot) = slot {
+            keep(ctx, world, spawn(slot, child), child.handle);
         }
     }
     if cancel {
@@ -539,7 +584,7 @@ fn pool(
     }
     if join {
         match ctx.is_limited() {
-            true => drop(ctx.wait(time::timeout(ms(LONG), pool.joining()))),
+            true => drop(ctx.wait(op::timeout(ms(LONG), pool.joining()))),
             false => ctx.wait(pool.joining()),
         }
     }
@@ -677,7 +722,7 @@ fn resume(ctx: Ctx<'_>, world: &World, number: u8, follow: bool) {
         GeneratorState::Yielded(wait) => {
             world::keep(&world.generators, Some(generator));
             if follow {
-                let _ = ctx.wait(time::timeout(ms(LONG), wait));
+                let _ = ctx.wait(op::timeout(ms(LONG), wait));
             }
         }
     }
@@ -699,7 +744,7 @@ fn waited_for<'a>(ctx: Ctx<'a>, what: &'static What) -> Pin<Box<dyn Future<Outpu
     let whole = operation(ctx, what);
     match ctx.cleanup && what.is_endless() {
         true => Box::pin(async {
-            let _ = time::timeout(ms(LONG), whole).await;
+            let _ = op::timeout(ms(LONG), whole).await;
         }),
         false => whole,
     }
@@ -745,7 +790,7 @@ fn operation<'a>(ctx: Ctx<'a>, what: &'static What) -> Pin<Box<dyn Future<Output
             }))
         }
         What::Sleep(duration) => {
-            let (end, sleep) = (time::now() + ms(*duration), time::sleep(ms(*duration)));
+            let (end, sleep) = (time::now() + ms(*duration), time::sleeping(ms(*duration)));
             Box::pin(async move {
                 sleep.await;
                 token.check();
@@ -779,7 +824,7 @@ fn operation<'a>(ctx: Ctx<'a>, what: &'static What) -> Pin<Box<dyn Future<Output
                 let guard = mutex.locking().await;
                 guard.check();
                 if *hold > 0 {
-                    time::sleep(ms(*hold)).await;
+                    time::sleeping(ms(*hold)).await;
                 }
                 guard.check();
                 token.check();
@@ -789,7 +834,7 @@ fn operation<'a>(ctx: Ctx<'a>, what: &'static What) -> Pin<Box<dyn Future<Output
             let semaphore = world.semaphore.clone();
             Box::pin(async move {
                 let _permit = semaphore.acquiring().await;
-                time::sleep(ms(*hold)).await;
+                time::sleeping(ms(*hold)).await;
                 token.check();
             })
         }
@@ -898,7 +943,7 @@ fn operation<'a>(ctx: Ctx<'a>, what: &'static What) -> Pin<Box<dyn Future<Output
         What::Limit(limit, what) => {
             let (end, inner) = (time::now() + ms(*limit), operation(ctx, what));
             Box::pin(async move {
-                let result = time::timeout(ms(*limit), inner).await;
+                let result = op::timeout(ms(*limit), inner).await;
                 check_limit(result.is_ok(), end);
                 token.check();
             })

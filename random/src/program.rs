@@ -503,8 +503,9 @@ fn print(f: &mut fmt::Formatter<'_>, level: usize, op: &Op) -> fmt::Result {
         }
         Op::Scope { children, handles, body } => {
             write!(f, "green::scope(|s| ")?;
-            for child in children {
-                write!(f, "{handles:?} s.spawn(|| ")?;
+            for (n, child) in children.iter().enumerate() {
+                let spawn = ["spawn(|| ", "spawn_generator(|y| ", "spawn_future(async "][n % 3];
+                write!(f, "{handles:?} s.{spawn}")?;
                 braces(f, level, child)?;
                 write!(f, "); ")?;
             }
@@ -514,7 +515,7 @@ fn print(f: &mut fmt::Formatter<'_>, level: usize, op: &Op) -> fmt::Result {
         Op::AsyncScope { children, body } => {
             write!(f, "future::scope(async |s| ")?;
             for child in children {
-                write!(f, "s.spawn(async ")?;
+                write!(f, "s.spawn_future(async ")?;
                 braces(f, level, child)?;
                 write!(f, "); ")?;
             }
@@ -534,7 +535,7 @@ fn print(f: &mut fmt::Formatter<'_>, level: usize, op: &Op) -> fmt::Result {
         Op::Pool { size, children, cancel, join } => {
             write!(f, "Pool::new({size}): ")?;
             for child in children {
-                write!(f, "pool.")?;
+                write!(f, "pool.reserve().")?;
                 spawn(f, level, child)?;
                 write!(f, " ")?;
             }

@@ -8,7 +8,7 @@
 //! use wouldblock::{future, green, time};
 //!
 //! async fn nap(ms: u64) -> u64 {
-//!     time::sleep(Duration::from_millis(ms)).await;
+//!     time::sleeping(Duration::from_millis(ms)).await;
 //!     ms
 //! }
 //!

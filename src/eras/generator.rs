@@ -10,7 +10,7 @@
 //!
 //! fn nap(ms: u64) -> Generator<Wait, (), u64> {
 //!     Generator::new(move |y: &Yielder<Wait>| {
-//!         y.wait(time::sleep(Duration::from_millis(ms)));
+//!         y.wait(time::sleeping(Duration::from_millis(ms)));
 //!         ms
 //!     })
 //! }

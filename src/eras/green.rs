@@ -104,7 +104,7 @@ impl<T: 'static, F: FnOnce() -> T + 'static> Greenlet<T, F> {
 /// use wouldblock::{green, time};
 ///
 /// wouldblock::run(|| {
-///     green::wait(time::sleep(Duration::from_millis(1)));
+///     green::wait(time::sleeping(Duration::from_millis(1)));
 ///     assert_eq!(green::wait(async { 42 }), 42);
 /// });
 /// ```
@@ -146,7 +146,7 @@ pub fn yield_now() {
     door::yield_now();
 }
 
-/// Waits for a time to pass: `wait(time::sleep(duration))`, under std's name.
+/// Waits for a time to pass: `wait(time::sleeping(duration))`, under std's name.
 ///
 /// # Panics
 ///
@@ -157,7 +157,7 @@ pub fn yield_now() {
 /// Nothing is lost.
 #[track_caller]
 pub fn sleep(duration: Duration) {
-    if duration.is_zero() { yield_now() } else { wait(time::sleep(duration)) } // One turn, whatever the budget.
+    if duration.is_zero() { yield_now() } else { wait(time::sleeping(duration)) } // One turn, whatever the budget.
 }
 
 /// The traits of this era: `use wouldblock::green::prelude::*`.

@@ -15,7 +15,7 @@ use crate::kernel::wait::{self, Wait};
 ///
 /// wouldblock::run(|| {
 ///     let mut inner = Generator::new(|y: &Yielder<Wait>| {
-///         y.wait(time::sleep(std::time::Duration::from_millis(1)));
+///         y.wait(time::sleeping(std::time::Duration::from_millis(1)));
 ///     });
 ///     // A trampoline, by hand:
 ///     while let GeneratorState::Yielded(wait) = inner.resume() {

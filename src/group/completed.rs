@@ -18,7 +18,7 @@ use crate::run::join::{JoinError, JoinHandle};
 ///
 /// ```
 /// use std::time::Duration;
-/// use wouldblock::{Builder, as_completed, generator, green};
+/// use wouldblock::{Builder, generator, green, group::as_completed};
 ///
 /// Builder::new().virtual_clock().run(|| {
 ///     let nap = |s| green::spawn(move || { green::sleep(Duration::from_secs(s)); s });
@@ -86,7 +86,7 @@ impl<T> fmt::Debug for AsCompleted<T> {
 ///
 /// ```
 /// use std::time::Duration;
-/// use wouldblock::{Builder, green, race};
+/// use wouldblock::{Builder, green, group::race};
 ///
 /// Builder::new().virtual_clock().run(|| {
 ///     let nap = |s| green::spawn(move || { green::sleep(Duration::from_secs(s)); s });

@@ -39,7 +39,7 @@ use crate::run::join::{JoinError, JoinHandle};
 ///
 /// ```
 /// use std::{io, time::Duration};
-/// use wouldblock::{Builder, Group, green, time};
+/// use wouldblock::{Builder, green, group::Group, time};
 ///
 /// Builder::new().virtual_clock().run(|| {
 ///     let sum = Group::run(|group| {
@@ -52,7 +52,7 @@ use crate::run::join::{JoinError, JoinHandle};
 ///
 ///     let failures = Group::<io::Error>::run(|group| {
 ///         group.spawn(|| { green::sleep(Duration::from_secs(1)); Err::<(), _>(io::ErrorKind::NotFound.into()) });
-///         group.spawn_future(async { Ok(time::sleep(Duration::from_secs(3600)).await) });
+///         group.spawn_future(async { Ok(time::sleeping(Duration::from_secs(3600)).await) });
 ///         Ok(())
 ///     }).unwrap_err();
 ///     assert_eq!(failures.errors().map(io::Error::kind).collect::<Vec<_>>(), [io::ErrorKind::NotFound]);
@@ -108,7 +108,7 @@ impl<E: From<JoinError> + Display + 'static> Group<E> {
     ///
     /// ```
     /// use std::io;
-    /// use wouldblock::{Group, future, generator};
+    /// use wouldblock::{future, generator, group::Group};
     ///
     /// wouldblock::run(|| {
     ///     let task = generator::spawn(|y| y.wait(Group::running(async |group| {
@@ -176,8 +176,8 @@ impl<E: From<JoinError> + Display + 'static> Group<E> {
 
     /// Starts a greenlet of the group.
     ///
-    /// The handle gives its value. Whoever joins it after it has failed gets a [`JoinError`] that
-    /// [`is_cancelled`](JoinError::is_cancelled): what it failed with is told by the group.
+    /// The handle gives its value. A task that joins it after it has failed gets a [`JoinError`] that
+    /// [`is_cancelled`](JoinError::is_cancelled): the group returns what it failed with.
     ///
     /// # Panics
     ///
@@ -294,7 +294,7 @@ impl<E: Display> Display for Failure<E> {
     }
 }
 
-/// Logs the failures that nobody will get, because a stack unwinds or a future is dropped.
+/// Logs the failures that no caller will get, because a stack unwinds or a future is dropped.
 struct Lost<'a, E: Display>(&'a RefCell<Vec<Failure<E>>>);
 
 impl<E: Display> Drop for Lost<'_, E> {

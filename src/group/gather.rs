@@ -14,7 +14,7 @@ use crate::run::join::{JoinError, JoinHandle};
 /// `gather(return_exceptions=True)`.)
 ///
 /// ```
-/// use wouldblock::{gather, green};
+/// use wouldblock::{green, group::gather};
 ///
 /// wouldblock::run(|| {
 ///     let tasks = (0..3).map(|n| green::spawn(move || 6 / n));
@@ -38,7 +38,7 @@ pub fn gather<T>(handles: impl IntoIterator<Item = JoinHandle<T>>) -> Gather<T> 
 #[must_use = "an operation does nothing until it is waited for"]
 pub struct Gather<T> {
     results: Vec<Result<T, JoinError>>,
-    /// The tasks run whether or not anybody waits for them, so one after the other will do.
+    /// The tasks run whether or not they are waited for, so they may be looked at one after the other.
     handles: std::vec::IntoIter<JoinHandle<T>>,
     now: Option<JoinHandle<T>>,
 }
@@ -82,7 +82,7 @@ impl<T> fmt::Debug for Gather<T> {
 /// `Box<dyn Error>` have.
 ///
 /// ```
-/// use wouldblock::{green, try_gather};
+/// use wouldblock::{green, group::try_gather};
 ///
 /// wouldblock::run(|| {
 ///     let parse = |text: &'static str| {

@@ -118,8 +118,8 @@ impl Pool {
 ///
 /// # Cancellation
 ///
-/// Whoever is cancelled or out of time while waiting for the next result loses none. When this is dropped, what
-/// is under way is cancelled, and no further input is pulled.
+/// A task that is cancelled, or runs out of time, while it waits for the next result loses none. When this is
+/// dropped, what is under way is cancelled, and no further input is pulled.
 #[must_use = "dropping it cancels what is under way"]
 pub struct Imap<T> {
     handles: Receiver<JoinHandle<T>>,
@@ -128,7 +128,7 @@ pub struct Imap<T> {
     /// A permit for each input that may be pulled.
     window: Rc<Semaphore>,
     under_way: Rc<Members>,
-    /// `None`: has ended, and it has been told how.
+    /// `None`: it has ended, and its end was reported.
     feeder: Option<JoinHandle<()>>,
 }
 
@@ -152,9 +152,9 @@ impl<T: 'static> Imap<T> {
                 may_pull.is_held_by(None, site);
                 cancel::check_cancelled(); // It may have been given what it waited for all the same.
                 let Some(input) = inputs.next() else { return };
-                let (f, room) = (f.clone(), pool.room().acquire());
+                let (f, slot) = (f.clone(), pool.reserve());
                 cancel::check_cancelled();
-                let handle = pool.start(room, site, |task| task.spawn(move || f(input)));
+                let handle = slot.start(site, |task| task.spawn(move || f(input)));
                 started.keep(handle.canceller());
                 if in_order {
                     drop(sender.try_send(handle));

@@ -9,16 +9,16 @@
 //! | `Group`, which keeps no errors | `TaskGroup`, `ExceptionGroup` | `open_nursery` | [`Group::run`], [`Failures`] | [`Group::running`] |
 //! | | | `open_nursery`, for tasks that borrow | [`green::try_scope`](crate::green::try_scope) | [`future::try_scope`](crate::future::try_scope()) |
 //! | | | (a task that fails ends no other) | [`green::scope`](crate::green::scope) | [`future::scope`](crate::future::scope()) |
-//! | `Pool(n).spawn` | | `CapacityLimiter(n)` | [`Pool::spawn`] | [`Pool::spawning`] |
+//! | `Pool(n).spawn` | | `CapacityLimiter(n)` | [`Pool::reserve`], and then [`Slot::spawn`] | [`Pool::reserving`] |
 //! | `Pool.map` | `concurrent.futures.Executor.map` | | [`Pool::map`] | [`Pool::mapping`] |
 //! | `Pool.imap`, `imap_unordered` | | | [`Pool::imap`], [`Pool::imap_unordered`], iterators | [`next_result`](Imap::next_result) |
 //! | `Pool.join`, `kill` | | | [`Pool::join`], [`cancel`](Pool::cancel) | [`Pool::joining`] |
 //! | `link` | `add_done_callback` | | [`JoinHandle::on_done`](crate::JoinHandle::on_done) | |
 //! | `gevent.local` | `contextvars` | `contextvars` | [`task_local!`](crate::task_local) | |
 //!
-//! What becomes of the tasks that nobody waits for any more: those of `gather` and `as_completed` run on,
-//! detached, since whoever spawned them may have reasons of their own; those of `try_gather`, `race`, a
-//! `Group`, a `try_scope` and an `Imap` are cancelled, since they were started for one end.
+//! What becomes of tasks that no code waits for any more: those of `gather` and `as_completed` run on, detached,
+//! since the code that spawned them may need them; those of `try_gather`, `race`, a `Group`, a `try_scope` and an
+//! `Imap` are cancelled, since they were started for one end.
 
 mod completed;
 mod failing;
@@ -31,4 +31,4 @@ pub use completed::{AsCompleted, Race, as_completed, race};
 pub use failing::{Failures, Group};
 pub use gather::{Gather, TryGather, gather, try_gather};
 pub use imap::Imap;
-pub use pool::Pool;
+pub use pool::{Pool, Slot};

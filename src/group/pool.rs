@@ -5,24 +5,27 @@ use std::future::Future;
 use std::panic::Location;
 use std::rc::Rc;
 
+use crate::eras::pep342::Yielder;
 use crate::eras::scope::members::Members;
 use crate::inspect::deadlock::Kind;
+use crate::kernel::wait::Wait;
 use crate::run::join::JoinHandle;
 use crate::run::spawn;
 use crate::sync::{Event, Permit, Semaphore};
 use crate::task;
 
-/// A place for so many tasks and no more: whoever spawns when it is full, waits. (gevent's `Pool`.)
+/// Room for so many tasks and no more: a place is [reserved](Pool::reserve), which waits while the pool is full, and
+/// a task spawned into it, which does not. (gevent's `Pool`.)
 ///
 /// ```
 /// use std::time::Duration;
-/// use wouldblock::{Builder, Pool, green, time};
+/// use wouldblock::{Builder, green, group::Pool, time};
 ///
 /// Builder::new().virtual_clock().run(|| {
 ///     let start = time::now();
 ///     let pool = Pool::new(2);
 ///     for seconds in [1, 2, 3, 4] {
-///         pool.spawn(move || green::sleep(Duration::from_secs(seconds)));
+///         pool.reserve().spawn(move || green::sleep(Duration::from_secs(seconds)));
 ///     }
 ///     pool.join();
 ///     assert_eq!(time::now() - start, Duration::from_secs(6)); // 1 and 3 beside 2 and 4
@@ -32,7 +35,7 @@ use crate::task;
 /// });
 /// ```
 ///
-/// A task of the pool that spawns into it waits for room, while it takes up room itself. When all do, that is
+/// A task of the pool that reserves a place in it waits for room, while it takes up room itself. When all do, that is
 /// a deadlock, and is reported as one:
 ///
 /// ```text
@@ -80,17 +83,14 @@ impl Pool {
 
     #[track_caller]
     fn make(size: usize, name: Option<Box<str>>) -> Pool {
-        assert!(
-            size > 0,
-            "a pool with room for no task: whoever spawned there would wait for ever"
-        );
+        assert!(size > 0, "a pool with room for no task: who reserves there would wait for ever");
         let idle = Event::of(&"the tasks of a pool");
         idle.set();
         let members = Members::of(&"the tasks of a pool");
         Pool(Rc::new(Shared { room: Semaphore::of(size, &ROOM), members, idle, name, size }))
     }
 
-    /// Waits for room, and starts a greenlet: the green era's way.
+    /// Waits for room, and takes a place in the pool, into which a task is then spawned: the green era's way.
     ///
     /// # Blocking
     ///
@@ -99,35 +99,31 @@ impl Pool {
     ///
     /// # Panics
     ///
-    /// As [`green::spawn`](crate::green::spawn); and if it would have to wait outside of a task.
+    /// If it would have to wait outside of a task.
     ///
     /// # Cancellation
     ///
-    /// `body` is dropped; the room goes to the next in line.
+    /// Nothing is lost: the room goes to the next in line.
     #[track_caller]
-    pub fn spawn<T: 'static>(&self, body: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
-        spawn::check_spawn();
-        let site = Location::caller();
-        let permit = self.room().acquire();
-        spawn::check_spawn(); // The run may be ending by now.
-        self.start(permit, site, |task| task.spawn(body))
+    pub fn reserve(&self) -> Slot {
+        self.slot(self.room().acquire())
     }
 
-    /// The operation behind [`spawn`](Pool::spawn): waits for room, and then calls `start` with the
-    /// [`Builder`](task::Builder) of a task of the pool, of whichever era.
+    /// The operation behind [`reserve`](Pool::reserve): `y.wait(pool.reserving())`, `pool.reserving().await`.
     ///
     /// ```
-    /// use wouldblock::{Pool, future, generator};
+    /// use wouldblock::{future, generator, group::Pool};
     ///
     /// wouldblock::run(|| {
     ///     let pool = Pool::new(1);
     ///     let same = pool.clone();
     ///     let a = generator::spawn(move |y| {
-    ///         let task = y.wait(same.spawning(|task| task.spawn_generator(|y| { y.yield_now(); 1 })));
-    ///         y.wait(task).unwrap()
+    ///         let slot = y.wait(same.reserving());
+    ///         y.wait(slot.spawn_generator(|y| { y.yield_now(); 1 })).unwrap()
     ///     });
     ///     let b = future::spawn(async move {
-    ///         pool.spawning(|task| task.spawn_future(async { 2 })).await.await.unwrap()
+    ///         let slot = pool.reserving().await;
+    ///         slot.spawn_future(async { 2 }).await.unwrap()
     ///     });
     ///     assert_eq!((a.join().unwrap(), b.join().unwrap()), (1, 2));
     /// });
@@ -135,53 +131,27 @@ impl Pool {
     ///
     /// # Cancellation
     ///
-    /// As [`spawn`](Pool::spawn): `start` is dropped.
+    /// As [`reserve`](Pool::reserve).
     #[track_caller]
-    #[expect(
-        clippy::async_yields_async,
-        reason = "first there is room, and then the task to wait for"
-    )]
-    pub fn spawning<T: 'static>(
-        &self,
-        start: impl FnOnce(task::Builder) -> JoinHandle<T>,
-    ) -> impl Future<Output = JoinHandle<T>> {
-        let site = Location::caller();
+    pub fn reserving(&self) -> impl Future<Output = Slot> {
         let room = self.room().acquiring();
-        async move {
-            let permit = room.await;
-            self.start(permit, site, start)
-        }
+        async { self.slot(room.await) }
     }
 
-    pub(super) fn room(&self) -> &Semaphore {
+    /// A place in the pool, if there is room and no task waits for it. This never waits.
+    #[track_caller]
+    pub fn try_reserve(&self) -> Option<Slot> {
+        let permit = self.room().try_acquire()?;
+        Some(self.slot(permit))
+    }
+
+    fn room(&self) -> &Semaphore {
         &self.0.room
     }
 
-    #[track_caller]
-    pub(super) fn start<T: 'static>(
-        &self,
-        permit: Permit<'_>,
-        site: &'static Location<'static>,
-        start: impl FnOnce(task::Builder) -> JoinHandle<T>,
-    ) -> JoinHandle<T> {
-        let mut task = task::Builder::new().at(site);
-        if let Some(name) = &self.0.name {
-            task = task.name(&**name);
-        }
-        let (handle, shared) = (start(task), self.0.clone());
-        permit.forget(); // Until the task is done.
-        shared.room.is_held_by(Some(handle.task.id), site);
-        shared.idle.clear();
-        shared.members.enter();
-        shared.members.keep(handle.canceller());
-        handle.canceller().at_end(move || {
-            shared.members.leave();
-            shared.room.release(1);
-            if shared.members.is_empty() {
-                shared.idle.set();
-            }
-        });
-        handle
+    fn slot(&self, permit: Permit<'_>) -> Slot {
+        permit.forget(); // The slot gives it back.
+        Slot(Some(self.0.clone()))
     }
 
     /// Waits until no task of the pool is left: the green era's way.
@@ -212,7 +182,7 @@ impl Pool {
         self.0.idle.waiting()
     }
 
-    /// Cancels the tasks that are in the pool now. Whoever waits for room gets it when they have ended, which
+    /// Cancels the tasks that are in the pool now. A task that waits for room gets it when they have ended, which
     /// [`join`](Pool::join) waits for. (gevent's `kill`.)
     pub fn cancel(&self) {
         self.0.members.cancel_present();
@@ -242,5 +212,107 @@ impl Pool {
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Pool({} of {})", self.len(), self.size())
+    }
+}
+
+/// A place in a [`Pool`], for one task: see [`Pool::reserve`].
+///
+/// Dropping it makes room for the next in line.
+///
+/// ```
+/// use wouldblock::{green, group::Pool};
+///
+/// wouldblock::run(|| {
+///     let pool = Pool::new(1);
+///     let slot = pool.reserve();
+///     assert!(pool.try_reserve().is_none(), "it is taken");
+///     let task = slot.spawn(|| 6 * 7);
+///     assert!(pool.try_reserve().is_none(), "the task has it");
+///     assert_eq!(task.join().unwrap(), 42);
+///     assert!(pool.try_reserve().is_some(), "the task is done");
+/// });
+/// ```
+#[must_use = "dropping the slot gives it back"]
+pub struct Slot(
+    /// `None`: a task has it.
+    Option<Rc<Shared>>,
+);
+
+impl Slot {
+    /// Starts a greenlet in this place: see [`green::spawn`](crate::green::spawn).
+    ///
+    /// # Panics
+    ///
+    /// As [`green::spawn`](crate::green::spawn).
+    #[track_caller]
+    pub fn spawn<T: 'static>(self, body: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
+        self.start(Location::caller(), |task| task.spawn(body))
+    }
+
+    /// Starts a generator in this place: see [`generator::spawn`](crate::generator::spawn).
+    ///
+    /// # Panics
+    ///
+    /// As [`generator::spawn`](crate::generator::spawn).
+    #[track_caller]
+    pub fn spawn_generator<T: 'static>(
+        self,
+        body: impl FnOnce(&Yielder<Wait>) -> T + 'static,
+    ) -> JoinHandle<T> {
+        self.start(Location::caller(), |task| task.spawn_generator(body))
+    }
+
+    /// Starts a future in this place: see [`future::spawn`](crate::future::spawn).
+    ///
+    /// # Panics
+    ///
+    /// As [`future::spawn`](crate::future::spawn).
+    #[track_caller]
+    pub fn spawn_future<F>(self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: 'static> + 'static,
+    {
+        self.start(Location::caller(), |task| task.spawn_future(future))
+    }
+
+    #[track_caller]
+    pub(super) fn start<T: 'static>(
+        mut self,
+        site: &'static Location<'static>,
+        start: impl FnOnce(task::Builder) -> JoinHandle<T>,
+    ) -> JoinHandle<T> {
+        spawn::check_spawn(); // Here, so that a panic is at the caller's line.
+        let mut task = task::Builder::new().at(site);
+        if let Some(name) = self.0.as_ref().and_then(|shared| shared.name.as_deref()) {
+            task = task.name(name);
+        }
+        let handle = start(task); // If it panics, the slot is dropped.
+        let shared = self.0.take().expect("a slot is spawned into once");
+        shared.room.is_held_by(Some(handle.task.id), site);
+        shared.idle.clear();
+        shared.members.enter();
+        shared.members.keep(handle.canceller());
+        handle.canceller().at_end(move || {
+            shared.members.leave();
+            shared.room.release(1);
+            if shared.members.is_empty() {
+                shared.idle.set();
+            }
+        });
+        handle
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.take() {
+            shared.room.release(1);
+        }
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Slot")
     }
 }

@@ -80,7 +80,7 @@ impl Deadlock {
             suspected_after,
             tasks: names.tasks.len(),
             lines: lines
-                .map(|((task, does), _)| format!("{task} {does}{}", WaitsAt(task)))
+                .map(|((task, does), _)| format!("{task} {}{}", does.state(), WaitsAt(task)))
                 .collect(),
             cycle: draw(&cycle, &names.tasks, &does),
         }
@@ -102,11 +102,45 @@ fn draw(cycle: &[usize], tasks: &[Arc<Task>], does: &[Does<'_>]) -> Vec<String> 
     drawn
 }
 
-/// What a task of this thread does. Prints for a person to read, as `waits for task 3`; for a signal handler
-/// too, if no names are given: then it neither locks nor allocates.
+/// What a task does. Prints as in reports and tables: `waits for task 3`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TaskState {
+    /// It has its turn.
+    Running,
+    /// It is in the run queue.
+    Ready,
+    /// It waits.
+    #[non_exhaustive]
+    Waiting {
+        /// For what.
+        what: WaitFor,
+        /// Of a lock, a queue and the like: the task that has last used it, as `held by task 3 "fetch", src/main.rs:10:9`.
+        last_used: Option<String>,
+    },
+    /// Its code has ended, and its result is being handed over.
+    Ending,
+    /// It has swallowed its cancellation at the end of the run, and gets no further turn.
+    Left,
+}
+
+impl fmt::Display for TaskState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TaskState::Running => f.write_str("runs"),
+            TaskState::Ready => write!(f, "{}", WaitFor::Turn),
+            TaskState::Waiting { what, last_used: None } => write!(f, "{what}"),
+            TaskState::Waiting { what, last_used: Some(last) } => write!(f, "{what} ({last})"),
+            TaskState::Ending => f.write_str("ends"),
+            TaskState::Left => f.write_str("has swallowed its cancellation, and is left"),
+        }
+    }
+}
+
+/// What a task of this thread does, with what it takes to find the task that it waits for.
 #[derive(Clone, Copy)]
 pub(crate) struct Does<'a> {
-    pub(crate) state: State,
+    state: State,
     waiting: WaitFor,
     /// The run that the task belongs to.
     run: u32,
@@ -141,6 +175,20 @@ impl Does<'_> {
         }
     }
 
+    pub(crate) fn state(&self) -> TaskState {
+        match (self.state, self.waiting) {
+            (State::Running | State::Woken, _) => TaskState::Running,
+            (State::Done, _) => TaskState::Ending,
+            (State::Left, WaitFor::Turn) => TaskState::Left,
+            (_, WaitFor::Turn) => TaskState::Ready,
+            (_, WaitFor::Thing(thing)) => TaskState::Waiting {
+                what: WaitFor::Thing(thing.kept()),
+                last_used: self.through().and_then(|through| through.last_used()),
+            },
+            (_, what) => TaskState::Waiting { what, last_used: None },
+        }
+    }
+
     /// The lock, the queue and the like through which it waits for that task.
     fn through(&self) -> Option<Through<'_>> {
         match self.waiting {
@@ -148,22 +196,6 @@ impl Does<'_> {
                 Some(Through { key, run: self.run, names: self.names })
             }
             _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Does<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.state, self.waiting) {
-            (State::Running | State::Woken, _) => f.write_str("runs"),
-            (State::Done, _) => f.write_str("ends"),
-            (State::Left, WaitFor::Turn) => {
-                f.write_str("has swallowed its cancellation, and is left")
-            }
-            (_, WaitFor::Thing(Thing(Name::Trail(key)))) => {
-                write!(f, "waits for {}", Through { key, run: self.run, names: self.names })
-            }
-            (_, what) => write!(f, "{what}"),
         }
     }
 }
@@ -296,27 +328,29 @@ struct Through<'a> {
     names: Option<&'a Names>,
 }
 
+impl Through<'_> {
+    /// What is in the brackets.
+    fn last_used(&self) -> Option<String> {
+        let (Kind { how, .. }, last) = trail::find(self.key)?;
+        let Step { task: id, run, site, .. } = last?;
+        let name = match self.names {
+            _ if run != self.run => " of another run".to_owned(),
+            None => String::new(),
+            Some(names) => match names.place(id).map(|place| &names.tasks[place].name) {
+                Some(Some(name)) => format!(" {name:?}"),
+                Some(None) => String::new(),
+                None => ", which has ended".to_owned(),
+            },
+        };
+        let site = site.map_or_else(String::new, |site| format!(", {site}"));
+        Some(format!("{how} task {id}{name}{site}"))
+    }
+}
+
 impl fmt::Display for Through<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((Kind { what, how }, last)) = trail::find(self.key) else {
-            return f.write_str("something that is gone");
-        };
-        f.write_str(what)?;
-        let Some(Step { task: id, run, site, .. }) = last else { return Ok(()) };
-        write!(f, " ({how} task {id}")?;
-        if run != self.run {
-            f.write_str(" of another run")?;
-        } else if let Some(names) = self.names {
-            match names.place(id).map(|place| &names.tasks[place].name) {
-                Some(Some(name)) => write!(f, " {name:?}")?,
-                Some(None) => {}
-                None => f.write_str(", which has ended")?,
-            }
-        }
-        if let Some(site) = site {
-            write!(f, ", {site}")?;
-        }
-        f.write_str(")")
+        write!(f, "{}", Thing(Name::Trail(self.key)))?;
+        self.last_used().map_or(Ok(()), |last| write!(f, " ({last})"))
     }
 }
 

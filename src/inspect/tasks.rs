@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::inspect::deadlock::Names;
+use crate::inspect::deadlock::{Names, TaskState};
 use crate::inspect::tree::{self, Row};
 use crate::kernel;
 use crate::kernel::scheduler::Scheduler;
@@ -24,14 +24,14 @@ use crate::task::Task;
 /// A program that runs can be asked for it from outside: [`Builder::tasks_on_signal`](crate::Builder::tasks_on_signal).
 ///
 /// ```
-/// use wouldblock::{green, task, tasks};
+/// use wouldblock::{TaskState, green, task, tasks};
 ///
 /// wouldblock::run(|| {
 ///     let napper = task::Builder::new().name("napper").spawn(|| green::yield_now());
 ///     green::yield_now();
 ///     let table = tasks();
 ///     assert_eq!(table.tasks.len(), 2);
-///     assert_eq!((table.tasks[1].does.as_str(), table.tasks[1].turns), ("is ready", 1));
+///     assert_eq!((&table.tasks[1].state, table.tasks[1].turns), (&TaskState::Ready, 1));
 ///     println!("{table}");
 ///     # napper.join().unwrap();
 /// });
@@ -62,8 +62,8 @@ pub struct Tasks {
 pub struct TaskInfo {
     /// Who it is: its number, name, era, and where it was spawned.
     pub task: Task,
-    /// What it does, for a person to read: "waits to read from descriptor 9".
-    pub does: String,
+    /// What it does. Prints as "waits to read from descriptor 9".
+    pub state: TaskState,
     /// For how long it has waited, to some milliseconds. `None`: it does not wait.
     pub waits: Option<Duration>,
     /// How many turns it has had (modulo 2^32).
@@ -76,18 +76,18 @@ impl Tasks {
     fn of(scheduler: &Scheduler) -> Tasks {
         let names = Names::of(scheduler);
         let info = |task: Arc<kernel::task::Task>| {
-            let Row { does, waits, turns, stack_used, .. } = Row::of(&task, scheduler, &names);
-            TaskInfo { does: does.to_string(), waits, turns, stack_used, task: Task(task) }
+            let Row { state, waits, turns, stack_used, .. } = Row::of(&task, scheduler, &names);
+            TaskInfo { state, waits, turns, stack_used, task: Task(task) }
         };
         Tasks { tasks: scheduler.all_tasks().into_iter().map(info).collect() }
     }
 }
 
 impl TaskInfo {
-    fn row(&self) -> Row<'_, &str> {
+    fn row(&self) -> Row<'_> {
         Row {
             task: &self.task.0,
-            does: &self.does,
+            state: self.state.clone(),
             waits: self.waits,
             turns: self.turns,
             stack_used: self.stack_used,

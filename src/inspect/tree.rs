@@ -4,19 +4,19 @@
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
-use crate::inspect::deadlock::{Does, Names};
+use crate::inspect::deadlock::{Does, Names, TaskState};
 use crate::kernel::scheduler::Scheduler;
-use crate::kernel::task::{State, Task};
+use crate::kernel::task::Task;
 use crate::run::stack_size;
 
 /// Rows further down are drawn no further to the right, and say how deep they are: of a chain of ten thousand
 /// tasks, the indentation alone would be a hundred megabytes.
 const DEEPEST: usize = 32;
 
-/// A row of the table, with what the task does as a `D`.
-pub(crate) struct Row<'a, D> {
+/// A row of the table.
+pub(crate) struct Row<'a> {
     pub(crate) task: &'a Task,
-    pub(crate) does: D,
+    pub(crate) state: TaskState,
     pub(crate) waits: Option<Duration>,
     pub(crate) turns: u32,
     pub(crate) stack_used: Option<usize>,
@@ -26,19 +26,19 @@ pub(crate) struct Row<'a, D> {
     pub(crate) up: usize,
 }
 
-impl<'a> Row<'a, Does<'a>> {
+impl<'a> Row<'a> {
     /// The row of a task of that scheduler, which is this thread's.
-    pub(crate) fn of(task: &'a Task, scheduler: &Scheduler, names: &'a Names) -> Self {
+    pub(crate) fn of(task: &'a Task, scheduler: &Scheduler, names: &Names) -> Self {
         // SAFETY: the scheduler is this thread's, and so are its tasks.
         let local = unsafe { task.local() };
-        let does = Does::of(task, scheduler.home.run, Some(names));
+        let state = Does::of(task, scheduler.home.run, Some(names)).state();
         let now = scheduler.clock.tick(scheduler.clock.now()) as u32;
         let waits = Duration::from_millis(now.wrapping_sub(local.since.get()).into());
         Row {
             task,
-            does,
-            waits: (does.state == State::Waiting).then_some(waits),
+            waits: matches!(state, TaskState::Waiting { .. }).then_some(waits),
             turns: local.turns.get(),
+            state,
             stack_used: stack_size::touched(local.stack.get(), task.stack_size as usize),
             parent: local.parent.into(),
             up: 0,
@@ -47,12 +47,12 @@ impl<'a> Row<'a, Does<'a>> {
 }
 
 /// Draws the table; the rows end up in another order.
-pub(crate) fn draw(out: &mut impl Write, rows: &mut [Row<'_, impl Display>]) -> fmt::Result {
+pub(crate) fn draw(out: &mut impl Write, rows: &mut [Row<'_>]) -> fmt::Result {
     draw_tree(out, rows)?;
     draw_stacks(out, rows)
 }
 
-fn draw_tree(out: &mut impl Write, rows: &mut [Row<'_, impl Display>]) -> fmt::Result {
+fn draw_tree(out: &mut impl Write, rows: &mut [Row<'_>]) -> fmt::Result {
     rows.sort_unstable_by_key(|row| row.task.id);
     for at in 0..rows.len() {
         if rows.binary_search_by_key(&rows[at].parent, |row| row.task.id).is_err() {
@@ -87,7 +87,7 @@ fn draw_tree(out: &mut impl Write, rows: &mut [Row<'_, impl Display>]) -> fmt::R
     Ok(())
 }
 
-fn draw_stacks(out: &mut impl Write, rows: &mut [Row<'_, impl Display>]) -> fmt::Result {
+fn draw_stacks(out: &mut impl Write, rows: &mut [Row<'_>]) -> fmt::Result {
     let site =
         |task: &Task| (task.site.file(), task.site.line(), task.site.column(), task.stack_size);
     rows.sort_unstable_by_key(|row| site(row.task));
@@ -107,9 +107,9 @@ fn draw_stacks(out: &mut impl Write, rows: &mut [Row<'_, impl Display>]) -> fmt:
 }
 
 /// `task 2 "fetch" (green, spawned at src/main.rs:12:9): sleeps for 0.20 s, 7 turns, stack 36 of 256 KiB`
-impl<D: Display> Display for Row<'_, D> {
+impl Display for Row<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.task, self.does)?;
+        write!(f, "{}: {}", self.task, self.state)?;
         if let Some(waits) = self.waits {
             write!(f, " for {:.2} s", waits.as_secs_f64())?;
         }

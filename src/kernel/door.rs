@@ -17,9 +17,8 @@ use std::time::Instant;
 
 use super::cancel;
 use super::coroutine;
-use super::edge::entered::outside;
-use super::edge::unwinding;
 use super::edge::waker::{NO_TASK, VTABLE};
+use super::edge::{entered::outside, notes, unwinding};
 use super::here::{current, in_task, running_task, with_local, with_task};
 use super::task::Waiter;
 use super::wait::{Record, Wait, WaitCell, WaitFor, is_own, is_spent, spend, this_turn};
@@ -166,6 +165,7 @@ pub(crate) fn yield_now() {
 pub(crate) fn give_turn() {
     unwinding::refuse_while_unwinding();
     cancel::check_between_operations();
+    notes::records();
     this_turn().wait.what.set(WaitFor::Turn);
     coroutine::suspend_base();
 }

@@ -214,6 +214,7 @@ impl Local {
     #[inline]
     pub(crate) fn note_site(&self, site: &'static Location<'static>) {
         self.last_site.set(Some(site));
+        super::edge::notes::gives_up_at(&self.last_site);
     }
 
     /// Gives the task its turn.

@@ -29,8 +29,7 @@
 //! ```
 //!
 //! Some combinators of other crates (`FuturesUnordered`) poll their operations with wakers of their own. Then [`record`]
-//! returns `false`, since the waker is not the running task's, and the operation keeps that waker, as it would in any
-//! other executor.
+//! returns `false`, since the waker is not the running task's, and the operation keeps that waker.
 //!
 //! A new kind of wait that other code of this crate ends, as unlocking ends that for a mutex, needs nothing here:
 //! record [`Wait::named`], keep `door::waiter(cx)`, and wake that. One that the scheduler has to register is a
@@ -270,8 +269,7 @@ impl Record {
         Record { wait: WaitCell::parked(), lent: Cell::new(ptr::null()) }
     }
 
-    /// Polls `op` once for the code that is running, whose waker this is. If `op` is not ready, `self.wait` is what it
-    /// waits for.
+    /// Polls `op` once for the running code, whose waker this is. If it is not ready, `self.wait` is what it waits for.
     #[inline]
     pub(crate) fn poll<F: Future>(&self, waker: &Waker, op: Pin<&mut F>) -> Poll<F::Output> {
         /// The poll is over, however it ends; the poll around it, if there is one, goes on.
@@ -334,6 +332,7 @@ pub(crate) fn record(cx: &Context<'_>, wait: Wait) -> bool {
         }
         if new >= recorded {
             record.wait.what.set(wait.what);
+            super::edge::notes::records();
         }
         record.wait.limit(wait.deadline);
         true

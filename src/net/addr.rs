@@ -41,7 +41,7 @@ pub trait ToSocketAddrs {
     ///
     /// # Errors
     ///
-    /// As [`lookup`]; `TimedOut`, if a [`green::deadline`](crate::green::deadline) around this passes first.
+    /// As [`looking_up`]; `TimedOut`, if a [`green::deadline`](crate::green::deadline) around this passes first.
     ///
     /// # Blocking
     ///
@@ -53,10 +53,10 @@ pub trait ToSocketAddrs {
     /// The look-up's result is dropped.
     fn to_socket_addrs(&self) -> io::Result<Self::Iter>;
 
-    /// The operation of [`to_socket_addrs`](Self::to_socket_addrs), which [`lookup`] gives. For a type that does not
+    /// The operation of [`to_socket_addrs`](Self::to_socket_addrs), which [`looking_up`] gives. For a type that does not
     /// have its own, this calls `to_socket_addrs` at once.
-    fn looking_up(&self) -> Lookup {
-        Lookup(State::Known(Some(self.to_socket_addrs().map(Iterator::collect))))
+    fn looking_up(&self) -> LookingUp {
+        LookingUp(State::Known(Some(self.to_socket_addrs().map(Iterator::collect))))
     }
 }
 
@@ -66,7 +66,7 @@ pub trait ToSocketAddrs {
 /// use wouldblock::{green, net};
 ///
 /// wouldblock::run(|| {
-///     let addresses = green::wait(net::lookup("localhost:80")).unwrap();
+///     let addresses = green::wait(net::looking_up("localhost:80")).unwrap();
 ///     assert!(addresses.iter().all(|a| a.ip().is_loopback() && a.port() == 80));
 /// });
 /// ```
@@ -91,7 +91,7 @@ pub trait ToSocketAddrs {
 /// # Panics
 ///
 /// Polled again after it was ready.
-pub fn lookup(address: impl ToSocketAddrs) -> Lookup {
+pub fn looking_up(address: impl ToSocketAddrs) -> LookingUp {
     address.looking_up()
 }
 
@@ -140,18 +140,18 @@ pub(crate) fn all_failed(what: &str, mut failed: Vec<io::Error>) -> io::Error {
     }
 }
 
-/// See [`lookup`].
+/// See [`looking_up`].
 #[must_use = "an operation does nothing until it is waited for"]
-pub struct Lookup(State);
+pub struct LookingUp(State);
 
 enum State {
     Known(Option<io::Result<Vec<SocketAddr>>>),
     Asking(Offload<io::Result<Vec<SocketAddr>>>),
 }
 
-impl Lookup {
-    fn of(addresses: Vec<SocketAddr>) -> Lookup {
-        Lookup(State::Known(Some(Ok(addresses))))
+impl LookingUp {
+    fn of(addresses: Vec<SocketAddr>) -> LookingUp {
+        LookingUp(State::Known(Some(Ok(addresses))))
     }
 
     /// The result, if no look-up is needed for it. It is taken.
@@ -162,13 +162,13 @@ impl Lookup {
         }
     }
 
-    fn failed(what: String) -> Lookup {
-        Lookup(State::Known(Some(Err(io::Error::new(io::ErrorKind::InvalidInput, what)))))
+    fn failed(what: String) -> LookingUp {
+        LookingUp(State::Known(Some(Err(io::Error::new(io::ErrorKind::InvalidInput, what)))))
     }
 
-    fn name(host: &str, port: u16) -> Lookup {
+    fn name(host: &str, port: u16) -> LookingUp {
         if let Ok(ip) = host.parse::<IpAddr>() {
-            return Lookup::of(vec![SocketAddr::new(ip, port)]);
+            return LookingUp::of(vec![SocketAddr::new(ip, port)]);
         }
         let name = host.to_owned();
         let look_up = move || {
@@ -182,7 +182,7 @@ impl Lookup {
                 false => Ok(found),
             }
         };
-        Lookup(match begin(&NAMES, look_up) {
+        LookingUp(match begin(&NAMES, look_up) {
             Ok(operation) => State::Asking(operation),
             Err((error, _)) => State::Known(Some(Err(unknown(host, &error)))),
         })
@@ -193,7 +193,7 @@ fn unknown(host: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot look up the host {host:?}: {error}"))
 }
 
-impl Future for Lookup {
+impl Future for LookingUp {
     type Output = io::Result<Vec<SocketAddr>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -212,9 +212,9 @@ impl Future for Lookup {
     }
 }
 
-impl fmt::Debug for Lookup {
+impl fmt::Debug for LookingUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Lookup")
+        f.write_str("LookingUp")
     }
 }
 
@@ -234,8 +234,8 @@ macro_rules! already_an_address {
         impl ToSocketAddrs for $type {
             std_shape!();
 
-            fn looking_up(&self) -> Lookup {
-                Lookup::of(vec![SocketAddr::from(*self)])
+            fn looking_up(&self) -> LookingUp {
+                LookingUp::of(vec![SocketAddr::from(*self)])
             }
         }
     )*};
@@ -247,38 +247,38 @@ already_an_address!((IpAddr, u16), (Ipv4Addr, u16), (Ipv6Addr, u16));
 impl ToSocketAddrs for [SocketAddr] {
     std_shape!();
 
-    fn looking_up(&self) -> Lookup {
-        Lookup::of(self.to_vec())
+    fn looking_up(&self) -> LookingUp {
+        LookingUp::of(self.to_vec())
     }
 }
 
 impl ToSocketAddrs for (&str, u16) {
     std_shape!();
 
-    fn looking_up(&self) -> Lookup {
-        Lookup::name(self.0, self.1)
+    fn looking_up(&self) -> LookingUp {
+        LookingUp::name(self.0, self.1)
     }
 }
 
 impl ToSocketAddrs for (String, u16) {
     std_shape!();
 
-    fn looking_up(&self) -> Lookup {
-        Lookup::name(&self.0, self.1)
+    fn looking_up(&self) -> LookingUp {
+        LookingUp::name(&self.0, self.1)
     }
 }
 
 impl ToSocketAddrs for str {
     std_shape!();
 
-    fn looking_up(&self) -> Lookup {
+    fn looking_up(&self) -> LookingUp {
         if let Ok(address) = self.parse() {
-            return Lookup::of(vec![address]);
+            return LookingUp::of(vec![address]);
         }
         match self.rsplit_once(':').map(|(host, port)| (host, port.parse())) {
-            Some((host, Ok(port))) => Lookup::name(host, port),
-            Some((_, Err(_))) => Lookup::failed(format!("invalid port in the address {self:?}")),
-            None => Lookup::failed(format!("no port in the address {self:?}: write host:port")),
+            Some((host, Ok(port))) => LookingUp::name(host, port),
+            Some((_, Err(_))) => LookingUp::failed(format!("invalid port in the address {self:?}")),
+            None => LookingUp::failed(format!("no port in the address {self:?}: write host:port")),
         }
     }
 }
@@ -286,7 +286,7 @@ impl ToSocketAddrs for str {
 impl ToSocketAddrs for String {
     std_shape!();
 
-    fn looking_up(&self) -> Lookup {
+    fn looking_up(&self) -> LookingUp {
         (**self).looking_up()
     }
 }
@@ -294,7 +294,7 @@ impl ToSocketAddrs for String {
 impl<A: ToSocketAddrs + ?Sized> ToSocketAddrs for &A {
     std_shape!();
 
-    fn looking_up(&self) -> Lookup {
+    fn looking_up(&self) -> LookingUp {
         (**self).looking_up()
     }
 }

@@ -15,12 +15,12 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use std::vec;
 
-use super::addr::{Lookup, all_failed, cannot};
+use super::addr::{LookingUp, all_failed, cannot};
 use super::inner::Inner;
 use crate::kernel::reactor::Direction;
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::wait;
-use crate::time::{Sleep, sleep};
+use crate::time::{Sleeping, sleeping};
 
 /// How long an attempt goes on alone: RFC 8305's "Connection Attempt Delay".
 const DELAY: Duration = Duration::from_millis(250);
@@ -32,16 +32,16 @@ pub(super) const WHAT: &str = "connect to";
 #[derive(Debug)]
 pub(super) struct Connect {
     /// Until it is done.
-    lookup: Option<Lookup>,
+    lookup: Option<LookingUp>,
     untried: vec::IntoIter<SocketAddr>,
     attempts: Vec<Attempt>,
     failed: Vec<io::Error>,
     /// Ends when the next address is to be tried beside those that are under way.
-    delay: Option<Sleep>,
+    delay: Option<Sleeping>,
 }
 
 impl Connect {
-    pub(super) fn new(lookup: Lookup) -> Connect {
+    pub(super) fn new(lookup: LookingUp) -> Connect {
         Connect {
             lookup: Some(lookup),
             untried: Vec::new().into_iter(),
@@ -107,7 +107,7 @@ impl Connect {
                 Some(address) => match start(address) {
                     Ok(socket) => {
                         this.attempts.push(Attempt { address, socket });
-                        this.delay = (this.untried.len() > 0).then(|| sleep(DELAY));
+                        this.delay = (this.untried.len() > 0).then(|| sleeping(DELAY));
                     }
                     Err(e) => this.failed.push(cannot(WHAT, address, &e)),
                 },

@@ -268,7 +268,7 @@ fn begin() -> io::Result<()> {
 pub(super) fn pause(duration: Duration) -> io::Result<()> {
     let duration = until_deadline(duration)?;
     match can_suspend() {
-        true => door::wait(time::sleep(duration)),
+        true => door::wait(time::sleeping(duration)),
         false => thread::sleep(duration),
     }
     Ok(())
@@ -279,8 +279,8 @@ pub(super) fn pause(duration: Duration) -> io::Result<()> {
 /// # Errors
 ///
 /// The deadline has passed.
-pub(super) fn pausing(duration: Duration) -> io::Result<time::Sleep> {
-    Ok(time::sleep(until_deadline(duration)?))
+pub(super) fn pausing(duration: Duration) -> io::Result<time::Sleeping> {
+    Ok(time::sleeping(until_deadline(duration)?))
 }
 
 fn until_deadline(pause: Duration) -> io::Result<Duration> {

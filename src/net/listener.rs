@@ -165,7 +165,7 @@ macro_rules! listener {
             listener: &'a $Listener,
             readable: Readiness<'a>,
             limit: AtLimit,
-            pause: Option<Sleep>,
+            pause: Option<Sleeping>,
         }
 
         impl Future for Accepting<'_> {

@@ -59,7 +59,7 @@ pub use std::net::{
     AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6,
 };
 
-pub use addr::{Lookup, ToSocketAddrs, lookup};
+pub use addr::{LookingUp, ToSocketAddrs, looking_up};
 pub use socket::Readiness;
 pub use tcp::{Accepting, Connecting, Incoming, TcpListener, TcpStream};
 pub use udp::UdpSocket;

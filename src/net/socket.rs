@@ -25,6 +25,7 @@ use super::writers::Writers;
 use crate::deadline::{self, too_late};
 use crate::kernel::door;
 use crate::kernel::edge::entered::now;
+use crate::kernel::edge::notes;
 use crate::kernel::edge::registration::Registration;
 use crate::kernel::edge::source::{EVENTS, News, Registered, Source, poll_one};
 use crate::kernel::edge::unwinding;
@@ -357,6 +358,7 @@ fn is_ready_now(fd: RawFd, direction: Direction) -> bool {
 }
 
 fn count_would_block() {
+    notes::would_block();
     Scheduler::with(|scheduler| {
         let Some(scheduler) = scheduler else { return };
         let count = &scheduler.counters.would_block;

@@ -6,6 +6,8 @@ use std::os::fd::AsFd;
 
 use socket2::SockRef;
 
+use crate::kernel::edge::notes;
+
 /// A write to a peer that has gone is an error and never the signal `SIGPIPE`, also in a program that has not had the
 /// kernel ignore that one.
 #[cfg(not(target_vendor = "apple"))]
@@ -19,12 +21,12 @@ const FLAGS: libc::c_int = 0;
 const MOST_SLICES: usize = 1024;
 
 pub(super) fn send(stream: &impl AsFd, buf: &[u8]) -> io::Result<usize> {
-    SockRef::from(stream).send_with_flags(buf, FLAGS)
+    SockRef::from(stream).send_with_flags(buf, FLAGS).inspect(|n| notes::writes(*n))
 }
 
 pub(super) fn send_vectored(stream: &impl AsFd, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
     let first = &bufs[..bufs.len().min(MOST_SLICES)];
-    SockRef::from(stream).send_vectored_with_flags(first, FLAGS)
+    SockRef::from(stream).send_vectored_with_flags(first, FLAGS).inspect(|n| notes::writes(*n))
 }
 
 pub(super) fn receive(stream: &impl AsFd, buf: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
@@ -45,8 +47,11 @@ macro_rules! stream {
 
             /// Notes how much of `asked` a read has taken.
             fn note(&self, read: io::Result<usize>, asked: usize) -> io::Result<usize> {
-                if $drains && let Ok(n) = read {
-                    self.inner.took(n, asked);
+                if let Ok(n) = read {
+                    $crate::kernel::edge::notes::reads(n);
+                    if $drains {
+                        self.inner.took(n, asked);
+                    }
                 }
                 read
             }

@@ -25,7 +25,8 @@ use crate::deadline;
 use crate::kernel::door;
 use crate::kernel::reactor::Direction;
 use crate::kernel::wait;
-use crate::time::{Sleep, timeout};
+use crate::op::timeout;
+use crate::time::Sleeping;
 
 /// A TCP connection: [`std::net::TcpStream`] that suspends the task where that one blocks the thread.
 ///

@@ -30,7 +30,7 @@ use super::turn::{can_suspend, failed};
 use crate::kernel::door;
 use crate::kernel::reactor::Direction;
 use crate::kernel::wait;
-use crate::time::Sleep;
+use crate::time::Sleeping;
 
 /// A connection over a Unix socket: [`std::os::unix::net::UnixStream`] that suspends the task where that
 /// one blocks the thread.
@@ -153,7 +153,7 @@ pub struct Connecting {
     address: Option<io::Result<SocketAddr>>,
     socket: Option<socket2::Socket>,
     pauses: Pauses,
-    pause: Option<Sleep>,
+    pause: Option<Sleeping>,
 }
 
 impl Connecting {

@@ -4,7 +4,7 @@
 //! every task of the scheduler's thread. `offload` runs it on a thread of a [pool], and the task waits.
 //!
 //! There are three pools, so that none of the three kinds of work waits for another: the work of the user,
-//! [files](crate::fs) and look-ups of [names](crate::net::lookup). Where a pool has no thread and the system
+//! [files](crate::fs) and look-ups of [names](crate::net::looking_up). Where a pool has no thread and the system
 //! starts none, each kind has its own way out: see [`begin`].
 
 use std::env;

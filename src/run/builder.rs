@@ -80,7 +80,7 @@ impl Builder {
     /// Time stands still while there is anything to do, and then jumps to the next deadline: tests of
     /// what happens in an hour take no time, and always take the same course.
     ///
-    /// The virtual clock is what [`sleep`](crate::time::sleep), [`timeout`](crate::time::timeout) and
+    /// The virtual clock is what [`sleeping`](crate::time::sleeping), [`timeout`](crate::op::timeout) and
     /// [`now`](crate::time::now) go by. Code that asks `std::time` sees the machine's clock. While tasks
     /// wait for sockets and sleep as well, the sockets are looked at first, but not waited for: what the
     /// kernel holds back for a while (small writes, without `set_nodelay`) is overtaken by the next deadline.

@@ -156,7 +156,7 @@ impl Drop for Root {
         if self.is_done() {
             return;
         }
-        let (root, does) = (&self.0, Does::of(&self.0, self.0.home.run, None));
+        let (root, does) = (&self.0, Does::of(&self.0, self.0.home.run, None).state());
         let why = match std::thread::panicking() {
             true => "which panics",
             false => "whose tasks are to end; put a time limit inside of the cleanup that waits",

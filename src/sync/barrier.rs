@@ -14,7 +14,7 @@ use crate::kernel::wait::{self, Wait};
 ///
 /// ```
 /// use std::rc::Rc;
-/// use wouldblock::{gather, green, sync::Barrier};
+/// use wouldblock::{green, group::gather, sync::Barrier};
 ///
 /// wouldblock::run(|| {
 ///     let barrier = Rc::new(Barrier::new(3));

@@ -30,8 +30,8 @@ use super::wait_queue::Key;
 use crate::inspect::deadlock::{Kind, Trail};
 use crate::kernel::door;
 use crate::kernel::wait;
+use crate::op::timeout;
 use crate::run::may_wait::may_take;
-use crate::time::timeout;
 
 pub(crate) struct Chan<T> {
     items: RefCell<VecDeque<T>>,
@@ -274,12 +274,12 @@ impl<T> Sending<'_, T> {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use wouldblock::{green, sync::channel, time};
+    /// use wouldblock::{green, op, sync::channel};
     ///
     /// wouldblock::run(|| {
     ///     let (sender, _receiver) = channel::bounded(0);
     ///     let mut sending = sender.sending("hello");
-    ///     assert!(green::wait(time::timeout(Duration::from_millis(1), &mut sending)).is_err());
+    ///     assert!(green::wait(op::timeout(Duration::from_millis(1), &mut sending)).is_err());
     ///     assert_eq!(sending.give_back(), Some("hello"));
     /// });
     /// ```

@@ -12,8 +12,9 @@ use super::mutex::{Locking, MutexGuard};
 use super::wait_queue::Key;
 use crate::kernel::door;
 use crate::kernel::wait::{self, Wait};
+use crate::op::timeout;
 use crate::run::may_wait::within_budget;
-use crate::time::{now, timeout};
+use crate::time::now;
 
 /// [`std::sync::Condvar`] for the tasks of one thread: gives up a mutex until a task notifies that what it guards has
 /// changed.

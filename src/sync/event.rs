@@ -12,8 +12,9 @@ use super::line::Line;
 use super::wait_queue::Key;
 use crate::kernel::door;
 use crate::kernel::wait::{self, Wait};
+use crate::op::timeout;
 use crate::run::may_wait::may_take;
-use crate::time::{Elapsed, timeout};
+use crate::time::Elapsed;
 
 /// Something that happens once, or until further notice: all who wait for it go on. (Python's `Event`.)
 ///

@@ -16,7 +16,7 @@
 //!
 //! The second column is the green era's, in straight-line code. The third is for all: `y.wait(mutex.locking())`
 //! in a generator, `mutex.locking().await` in a future, `wait(select(a, b))` for whichever is ready first
-//! ([`select()`]).
+//! ([`op::select`](crate::op::select)).
 //!
 //! What holds for each of them:
 //!
@@ -67,7 +67,6 @@ mod mutex;
 pub mod oneshot;
 mod queue;
 mod rwlock;
-mod select;
 mod semaphore;
 mod wait_queue;
 
@@ -79,5 +78,4 @@ pub use event::{Event, EventWaiting};
 pub use mutex::{Locking, Mutex, MutexGuard};
 pub use queue::{Joining, Queue};
 pub use rwlock::{Reading, RwLock, RwLockReadGuard, RwLockWriteGuard, Writing};
-pub use select::{Either, Select, SelectAll, select, select_all};
 pub use semaphore::{Acquiring, Permit, Semaphore};

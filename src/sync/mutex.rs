@@ -15,8 +15,9 @@ use crate::inspect::deadlock::{Kind, Trail};
 use crate::kernel::door;
 use crate::kernel::edge::trail::Step;
 use crate::kernel::wait;
+use crate::op::timeout;
 use crate::run::may_wait::may_take;
-use crate::time::{Elapsed, timeout};
+use crate::time::Elapsed;
 
 /// [`std::sync::Mutex`] for the tasks of one thread: one task at a time has what is inside, and the others wait
 /// for it without stopping the thread.
@@ -26,7 +27,7 @@ use crate::time::{Elapsed, timeout};
 ///
 /// ```
 /// use std::rc::Rc;
-/// use wouldblock::{future, gather, generator, green, sync::Mutex};
+/// use wouldblock::{future, generator, green, group::gather, sync::Mutex};
 ///
 /// wouldblock::run(|| {
 ///     let account = Rc::new(Mutex::new(0));

@@ -24,8 +24,8 @@ use crate::kernel::door;
 use crate::kernel::edge::waker::wake_waiter;
 use crate::kernel::task::Waiter;
 use crate::kernel::wait::{self, Wait};
+use crate::op::timeout;
 use crate::run::may_wait::may_take;
-use crate::time::timeout;
 
 /// A channel for one value.
 pub fn channel<T>() -> (Sender<T>, Receiver<T>) {

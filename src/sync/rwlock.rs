@@ -12,7 +12,8 @@ use std::time::Duration;
 use super::semaphore::{Acquiring, Permit, Semaphore};
 use crate::inspect::deadlock::Kind;
 use crate::kernel::door;
-use crate::time::{Elapsed, timeout};
+use crate::op::timeout;
+use crate::time::Elapsed;
 
 /// [`std::sync::RwLock`] for the tasks of one thread: any number of tasks read what is inside, or one writes it.
 ///
@@ -20,7 +21,7 @@ use crate::time::{Elapsed, timeout};
 ///
 /// ```
 /// use std::rc::Rc;
-/// use wouldblock::{future, gather, generator, green, sync::RwLock};
+/// use wouldblock::{future, generator, green, group::gather, sync::RwLock};
 ///
 /// wouldblock::run(|| {
 ///     let config = Rc::new(RwLock::new(String::from("old")));

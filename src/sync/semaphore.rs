@@ -15,15 +15,16 @@ use crate::inspect::deadlock::{Kind, Trail};
 use crate::kernel::door;
 use crate::kernel::edge::trail::Step;
 use crate::kernel::wait;
+use crate::op::timeout;
 use crate::run::may_wait::may_take;
-use crate::time::{Elapsed, timeout};
+use crate::time::Elapsed;
 
 /// So many tasks at a time, and no more: a limit on what a server, a disk or an API is asked for at once.
 /// (gevent's and asyncio's `Semaphore`, tokio's in its names.)
 ///
 /// ```
 /// use std::{rc::Rc, time::Duration};
-/// use wouldblock::{gather, green, sync::Semaphore, time};
+/// use wouldblock::{green, group::gather, sync::Semaphore, time};
 ///
 /// wouldblock::Builder::new().virtual_clock().run(|| {
 ///     let start = time::now();

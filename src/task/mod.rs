@@ -3,7 +3,7 @@
 //! ```
 //! use wouldblock::task;
 //!
-//! task_local! { static USER: String = "nobody".into(); }
+//! task_local! { static USER: String = "no user".into(); }
 //! # use wouldblock::task_local;
 //!
 //! wouldblock::run(|| {
@@ -14,7 +14,7 @@
 //!         (me.name().unwrap().to_owned(), USER.with(String::clone))
 //!     });
 //!     assert_eq!(handle.join().unwrap(), ("login".into(), "ann".into()));
-//!     assert_eq!(USER.with(String::clone), "nobody");
+//!     assert_eq!(USER.with(String::clone), "no user");
 //! });
 //! ```
 
@@ -203,7 +203,7 @@ pub struct TaskLocal<T: 'static> {
 ///
 /// task_local! {
 ///     /// Whose request it is: known to all tasks that work on it.
-///     inherited static USER: &'static str = "nobody";
+///     inherited static USER: &'static str = "no user";
 ///     static STEPS: u32 = 0;
 /// }
 ///

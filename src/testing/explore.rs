@@ -20,7 +20,7 @@ const KEPT: usize = 1 << 16;
 ///
 /// ```
 /// use std::{cell::Cell, rc::Rc};
-/// use wouldblock::{gather, green, testing::explore};
+/// use wouldblock::{green, group::gather, testing::explore};
 ///
 /// explore(100, || {
 ///     let hits = Rc::new(Cell::new(0));

@@ -22,7 +22,7 @@ use serde_json::Value;
 const WAYS: [&str; 4] = ["sequential", "generator", "green", "async"];
 
 /// Of an entry of `files`.
-const MEMBERS: [&str; 6] = ["url", "path", "bytes", "seconds", "attempts", "error"];
+const MEMBERS: [&str; 7] = ["url", "path", "bytes", "seconds", "attempts", "error", "skipped"];
 
 const PICTURES: [&str; 5] = [
     "boto3-s3-multipart-upload-1024x536.jpg",
@@ -64,7 +64,7 @@ fn the_log_says_what_was_downloaded_and_how_long_it_took() {
     let folder = Folder::new();
     let server = server();
     let url = format!("http://{server}/whole.bin");
-    let ran = run_example("coop_download", &[&url], folder.path());
+    let ran = run_example("coop_download", &["--style", "all", &url], folder.path());
     let lines_with = |text: &str| ran.stderr.lines().filter(|line| line.contains(text)).count();
     assert_eq!(lines_with(&format!("Downloaded: {url}")), WAYS.len(), "{}", ran.stderr);
     assert_eq!(lines_with("Download time: "), WAYS.len(), "{}", ran.stderr);
@@ -98,7 +98,8 @@ fn the_json_has_the_promised_shape() {
     let server = server();
     let (good, bad) =
         (format!("http://{server}/whole.bin"), format!("http://{server}/missing.bin"));
-    let ran = run_example("coop_download", &["--json", "--out", "o", &good, &bad], folder.path());
+    let arguments = ["--style", "all", "--json", "--out", "o", &good, &bad];
+    let ran = run_example("coop_download", &arguments, folder.path());
     assert_eq!(ran.stdout.lines().count(), 1, "one object: {}", ran.stdout);
     let json = json(&ran);
     let styles = members(&json, ["styles"]);
@@ -113,7 +114,8 @@ fn the_json_has_the_promised_shape() {
         let files = files.as_array().expect("a list");
         assert_eq!(files.len(), 2);
         for (file, (asked, saved)) in files.iter().zip([(&good, true), (&bad, false)]) {
-            let [url, path, bytes, seconds, attempts, error] = members(file, MEMBERS);
+            let [url, path, bytes, seconds, attempts, error, skipped] = members(file, MEMBERS);
+            assert_eq!(skipped, &Value::from(false));
             assert_eq!((url, attempts), (&Value::from(&**asked), &Value::from(1)));
             assert_eq!(bytes.as_u64(), Some(if saved { body().len() as u64 } else { 0 }));
             assert_eq!(path.as_str(), saved.then_some("o/whole.bin"), "{file}");
@@ -143,28 +145,29 @@ fn failing_urls_do_not_stop_the_others() {
     let (refusing, _kept) = refusing();
 
     // Each way has its own library, with its own words for the cause.
-    let failing: [(String, &[&str]); 28] = [
+    let failing: [(String, &[&str]); 26] = [
         (here("missing.bin"), &["HTTP status 404 Not Found"]),
         (here("broken.bin"), &["HTTP status 500 Internal Server Error"]),
         (format!("http://{refusing}/refused.bin"), &["Connection refused"]),
         (
             "http://no-such-host.invalid/unknown.bin".into(),
-            &["cannot look up the host \"no-such-host"],
+            &["no answer: cannot look up the host \"no-such-host", "no answer: failed to lookup"],
         ),
         ("ftp://127.0.0.1/other.bin".into(), &["not an http or https URL, but one of ftp"]),
         ("other.bin".into(), &["not an http or https URL: it begins with neither"]),
-        ("http://127.0.0.1:99999/port.bin".into(), &["no port in the URL, but :99999"]),
+        ("http://127.0.0.1:99999/port.bin".into(), &["not a URL: invalid port number"]),
         (format!("http://me:secret@{server}/user.bin"), &["a user name in the URL"]),
-        ("http:///nowhere.bin".into(), &["not a URL"]),
+        ("http:///nowhere.bin".into(), &["no host in the URL"]),
         (here(""), &["no file name in the URL: nothing follows the host or the last slash"]),
-        (here("a b"), &["not a URL: it has a blank, which is written %20"]),
-        (here("a/%2e%2e"), &["no file name in the URL: \"..\" is a directory"]),
-        (here("."), &["no file name in the URL: \".\" is a directory"]),
+        (
+            here("a/%2e%2e"),
+            &["no file name in the URL: nothing follows the host or the last slash"],
+        ),
+        (here("."), &["no file name in the URL: nothing follows the host or the last slash"]),
         (here("..%2Foutside.bin"), &["\"../outside.bin\" in the URL would leave the directory"]),
         (here("..%5Coutside.bin"), &["\"..\\\\outside.bin\" in the URL would leave the directory"]),
         (here("nul%00.bin"), &["\"nul\\0.bin\" in the URL has control characters"]),
         (here("latin-%e9.bin"), &["latin-%e9.bin in the URL is not UTF-8"]),
-        (here("elsewhere/whole.bin"), &["another URL is saved as ./whole.bin"]),
         (here("short.bin"), &["the body ended after 40 of 100 bytes"]),
         (here("reset.bin"), &["Connection reset by peer"]),
         (here("reset-without-length.bin"), &["Connection reset by peer"]),
@@ -174,10 +177,7 @@ fn failing_urls_do_not_stop_the_others() {
         (here("not-http.bin"), &["invalid HTTP version"]),
         (here("headers.bin"), &["too many headers", "too large"]),
         (here("round-and-round.bin"), &["too many redirects"]),
-        (
-            here("moved-to-ftp.bin"),
-            &["redirected to ftp://127.0.0.1/x: not an http", "unknown scheme: ftp"],
-        ),
+        (here("moved-to-ftp.bin"), &["redirected to ftp://127.0.0.1/x: not an http"]),
     ];
     let whole = ["whole.bin", "pieces.bin", "to-the-end.bin"];
     let mut urls = vec![here(whole[0])];
@@ -205,23 +205,15 @@ fn failing_urls_do_not_stop_the_others() {
     }
 }
 
-/// HTTP counts what follows the announced body as no part of the answer. ureq discards it, unseen.
+/// HTTP counts what follows the announced body as no part of the answer.
 #[test]
-fn a_body_longer_than_announced_is_an_error_or_cut() {
+fn a_body_longer_than_announced_is_cut() {
     let url = format!("http://{}/long.bin", server());
     for way in WAYS {
         let folder = Folder::new();
         let ran =
             run_example("coop_download", &["--style", way, "--out", ".", &url], folder.path());
-        match way {
-            "green" => assert_eq!(files(folder.path())["long.bin"], body()[..100], "{ran:?}"),
-            _ => {
-                assert_eq!(ran.status, 1, "{ran:?}");
-                let words = "the body is longer than the 100 bytes announced";
-                assert!(ran.stdout.contains(words), "{}", ran.stdout);
-                assert!(files(folder.path()).is_empty(), "{way}");
-            }
-        }
+        assert_eq!(files(folder.path())["long.bin"], body()[..100], "{ran:?}");
     }
 }
 
@@ -344,7 +336,7 @@ fn what_may_pass_is_tried_again_and_what_will_not_is_not() {
         assert_eq!(ran.status, 1, "{ran:?}");
         let json = json(&ran);
         for (number, (asked, expected, whole)) in urls.iter().enumerate() {
-            let [url, _, _, _, attempts, error] =
+            let [url, _, _, _, attempts, error, _] =
                 members(&json["styles"][0]["files"][number], MEMBERS);
             assert_eq!(url, &Value::from(&**asked), "in the order of the command line");
             assert_eq!(attempts, &Value::from(*expected), "{way}: {asked}");
@@ -442,28 +434,6 @@ fn urls_come_from_standard_input() {
     assert_eq!(names(folder.path()), ["whole.bin"]);
 }
 
-/// Nobody is asked: the generator era refuses https before it would connect.
-#[test]
-fn the_article_has_five_addresses_and_the_generator_era_no_https() {
-    let folder = Folder::new();
-    let arguments = ["--article", "--style", "generator", "--json"];
-    let ran = run_example("coop_download", &arguments, folder.path());
-    assert_eq!(ran.status, 1, "{ran:?}");
-    let json = json(&ran);
-    let files = json["styles"][0]["files"].as_array().expect("a list");
-    let mut saved_as = Vec::new();
-    for file in files {
-        let [url, path, _, _, attempts, error] = members(file, MEMBERS);
-        let name =
-            url.as_str().expect("a URL").strip_prefix("https://codeflex.co/wp-content/uploads/");
-        saved_as.extend(name.and_then(|name| name.rsplit('/').next()));
-        assert!(error.as_str().is_some_and(|error| error.contains("has no https")), "{error}");
-        assert_eq!((path, attempts), (&Value::Null, &Value::from(1)));
-    }
-    saved_as.sort_unstable();
-    assert_eq!(saved_as, PICTURES);
-}
-
 #[test]
 fn options_that_make_no_sense_are_refused() {
     let refused: [(&[&str], &str); 18] = [
@@ -507,7 +477,7 @@ fn quiet_is_quiet_and_verbose_is_not() {
     let url = format!("http://{}/moved.bin", server());
     let said = |how: &[&str]| {
         let folder = Folder::new();
-        let arguments = [how, &["--out", ".", &url]].concat();
+        let arguments = [how, &["--style", "all", "--out", ".", &url]].concat();
         let ran = run_example("coop_download", &arguments, folder.path());
         assert_eq!(ran.status, 0, "{ran:?}");
         assert_eq!(ran.stdout.lines().count(), 1 + WAYS.len(), "{}", ran.stdout);
@@ -578,7 +548,7 @@ fn https_comes_from_whom_is_trusted_and_from_nobody_else() {
     let certificate = certificate.split(' ').next().expect("its file");
     assert!(server.urls.iter().all(|url| url.starts_with("https://")));
     let url = &server.urls[4];
-    for way in HTTPS_WAYS {
+    for way in WAYS {
         let folder = Folder::new();
         let run = |arguments: &[&str]| {
             let arguments = [arguments, &["--style", way, "--out", ".", url]].concat();
@@ -591,7 +561,8 @@ fn https_comes_from_whom_is_trusted_and_from_nobody_else() {
         fs::remove_file(folder.path().join(PICTURES[4])).expect("it is there");
         let wary = run(&[]);
         assert_eq!(wary.status, 1, "{wary:?}");
-        let words = "invalid peer certificate: UnknownIssuer; `--cacert FILE` says whom to trust";
+        let words =
+            "no TLS with 127.0.0.1: invalid peer certificate: UnknownIssuer; `--cacert FILE`";
         assert!(wary.stdout.contains(words), "{way}: {}", wary.stdout);
         assert!(names(folder.path()).is_empty(), "{way}");
     }
@@ -603,7 +574,7 @@ fn https_comes_from_whom_is_trusted_and_from_nobody_else() {
 #[test]
 fn the_embedded_server_may_speak_https() {
     let folder = Folder::new();
-    let styles = HTTPS_WAYS.join(",");
+    let styles = WAYS.join(",");
     let arguments = ["--tls", "--latency", "0", "--bandwidth", "100000000", "--style", &styles];
     let ran = run_example("coop_download", &arguments, folder.path());
     assert_eq!(ran.status, 0, "{ran:?}");
@@ -643,7 +614,8 @@ fn ctrl_c_cancels_and_leaves_whole_files_only() {
 fn ctrl_c_ends_all_styles_that_were_asked_for() {
     let url = format!("http://{}/stalls.bin", server());
     let folder = Folder::new();
-    let child = start_example("coop_download", &["--out", ".", &url], folder.path());
+    let arguments = ["--style", "all", "--out", ".", &url];
+    let child = start_example("coop_download", &arguments, folder.path());
     until("a file is under way", || names(folder.path()).len() == 1);
     interrupt(&child);
     let ran = ran(child);
@@ -707,16 +679,25 @@ fn a_signal_asks_what_each_task_is_doing() {
     let url = format!("http://{}/stalls.bin", server());
     for (way, era) in [("generator", "generator"), ("green", "green"), ("async", "future")] {
         let folder = Folder::new();
-        let arguments = ["--style", way, "--out", ".", &url];
-        let child = start_example("coop_download", &arguments, folder.path());
+        // With a limit, a wait to be woken by hyper counts as one for time.
+        let arguments = ["--style", way, "--idle", "1e30", "--out", ".", &url];
+        let mut child = start_example("coop_download", &arguments, folder.path());
         until("a file is under way", || names(folder.path()).len() == 1);
-        send(&child, libc::SIGUSR1);
-        interrupt(&child);
-        let ran = ran(child);
-        assert_eq!(ran.status, 130, "{ran:?}");
+        // The file is there before the first wait: another table follows each, until there is one with a wait.
         let row = format!(" \"stalls.bin\" ({era}, spawned at examples/coop_download/");
-        let row = ran.stderr.lines().find(|line| line.contains(&row));
-        assert!(row.is_some_and(|row| row.contains(": waits ")), "{way}: {}", ran.stderr);
+        send(&child, libc::SIGUSR1);
+        let mut tables = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+        let waits = tables.any(|line| {
+            let line = line.expect("UTF-8");
+            if line.starts_with("wouldblock: on signal ") {
+                send(&child, libc::SIGUSR1);
+            }
+            line.contains(&row) && line.contains(": waits ")
+        });
+        assert!(waits, "{way}");
+        interrupt(&child);
+        thread::spawn(move || tables.for_each(drop)); // what is still printed has room
+        assert_eq!(ran(child).status, 130, "{way}");
     }
 }
 
@@ -738,20 +719,9 @@ fn an_address_may_be_one_of_ipv6() {
     }
 }
 
-/// Two of the four ways speak HTTP/1.0, which knows no chunks.
 #[test]
 fn chunks_are_never_saved_as_they_come() {
-    let server = server();
-    for way in WAYS {
-        let folder = Folder::new();
-        let url = format!("http://{server}/chunked.bin");
-        let ran =
-            run_example("coop_download", &["--style", way, "--out", ".", &url], folder.path());
-        match ran.status {
-            0 => assert_eq!(files(folder.path())["chunked.bin"], b"in chunks", "{way}"),
-            _ => assert!(files(folder.path()).is_empty(), "{way}"),
-        }
-    }
+    assert_each_way_saves(server(), "chunked.bin", b"in chunks");
 }
 
 #[track_caller]
@@ -765,9 +735,6 @@ fn assert_each_way_saves(server: SocketAddr, name: &str, bytes: &[u8]) {
         assert!(files(folder.path())[name] == bytes, "{way} saved another {name}");
     }
 }
-
-/// The ways that know https.
-const HTTPS_WAYS: [&str; 3] = ["sequential", "green", "async"];
 
 /// A running `coop_download --serve`.
 struct Serving {
@@ -1012,30 +979,27 @@ fn sorted<const N: usize>(mut names: [&str; N]) -> [&str; N] {
 // The timelines.
 
 #[test]
-fn the_downloader_draws_its_three_eras() {
+fn the_downloader_draws_its_four_ways() {
     let folder = Folder::new();
     let arguments = ["--timeline", "--svg", "a.svg", "--trace", "a.json", "--latency", "1"];
     let ran = run_example("coop_download", &arguments, folder.path());
     assert_eq!(ran.status, 0, "{ran:?}");
     let heads: Vec<_> = ran.stdout.lines().filter(|line| line.contains(" turns in ")).collect();
-    assert_eq!(heads.len(), 3, "{}", ran.stdout);
-    for (head, era) in heads.iter().zip(["generator: ", "green: ", "async: "]) {
-        assert!(head.starts_with(era), "{head}");
+    assert_eq!(heads.len(), 4, "{}", ran.stdout);
+    for (head, way) in heads.iter().zip(WAYS) {
+        assert!(head.starts_with(&format!("{way}: ")), "{head}");
     }
     assert!(!ran.stdout.contains('\x1b'), "no colours in a pipe");
     let svg = fs::read_to_string(folder.path().join("a.svg")).unwrap();
-    assert!(
-        [">generator: ", ">green: ", ">async: "].iter().all(|title| svg.contains(title)),
-        "{svg}"
-    );
+    assert!(WAYS.iter().all(|way| svg.contains(&format!(">{way}: "))), "{svg}");
     let trace = fs::read_to_string(folder.path().join("a.json")).unwrap();
     let trace: Value = serde_json::from_str(&trace).unwrap();
     let events = trace["traceEvents"].as_array().or(trace.as_array()).unwrap();
-    assert_eq!(named(events, "process_name"), ["generator", "green", "async"]);
+    assert_eq!(named(events, "process_name"), WAYS);
     let tasks = named(events, "thread_name");
     assert!(!tasks.iter().any(|name| name.contains(".rs:")), "a task without a name in {tasks:?}");
     for (name, times) in [
-        ("pandas-dataframe-python-1024x512.png", 4), // three workers, and hyper's connection
+        ("pandas-dataframe-python-1024x512.png", 5), // one after the other, three workers, hyper's
         ("hyper: redis-cluster-topology.png", 1),
         ("all", 2),
     ] {
@@ -1056,7 +1020,7 @@ fn workers_that_download_several_files_have_numbers() {
     let arguments = ["--timeline", "--latency", "1", "--concurrency", "2"];
     let ran = run_example("coop_download", &arguments, folder.path());
     assert_eq!(ran.status, 0, "{ran:?}");
-    for (name, times) in [(" worker 1 ", 3), (" worker 2 ", 3), ("worker 3", 0), (" hyper: ", 5)] {
+    for (name, times) in [(" worker 1 ", 3), (" worker 2 ", 3), ("worker 3", 0), (" hyper:", 5)] {
         assert_eq!(ran.stdout.matches(name).count(), times, "{name} in {}", ran.stdout);
     }
 }
@@ -1066,7 +1030,7 @@ fn the_downloader_says_when_a_picture_cannot_be_saved_or_shown() {
     let folder = Folder::new();
     let arguments = ["--style", "green", "--latency", "1", "--quiet", "--svg", "no/such/a.svg"];
     let ran = run_example("coop_download", &arguments, folder.path());
-    assert_eq!(ran.status, 2, "{ran:?}");
+    assert_eq!(ran.status, 1, "{ran:?}"); // the files are there
     assert!(ran.stderr.contains("coop_download: cannot write no/such/a.svg: "), "{ran:?}");
     let ran = run_example("coop_download", &["--timeline", "--json"], folder.path());
     assert_eq!(ran.status, 2, "{ran:?}");

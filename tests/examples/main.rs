@@ -3,6 +3,12 @@
 
 #[cfg(feature = "rustls")]
 mod download;
+#[cfg(feature = "rustls")]
+mod download_cases;
+#[cfg(feature = "rustls")]
+mod download_tool;
+mod guide;
+mod replay;
 #[path = "../it/util/mod.rs"]
 mod util;
 
@@ -31,6 +37,16 @@ fn row<'a>(text: &'a str, word: &str) -> Vec<&'a str> {
     let mut rows = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let row = rows.find(|words| words.first() == Some(&word));
     row.unwrap_or_else(|| panic!("no line begins with {word}:\n{text}"))
+}
+
+#[test]
+fn the_clients_of_the_echo_server_take_turns() {
+    let text = printed("echo", &[]);
+    let mut lines: Vec<_> = text.lines().collect();
+    let at = |line: &str| lines.iter().position(|l| *l == line).expect("each answer comes");
+    assert!(at("eve 1") < at("ann 2") && at("ann 1") < at("eve 2"), "{text}");
+    lines.sort_unstable();
+    assert_eq!(lines, ["ann 1", "ann 2", "bob 1", "bob 2", "eve 1", "eve 2"]);
 }
 
 #[test]
@@ -91,34 +107,4 @@ fn the_two_ways_are_counted_and_timed() {
         lines
     });
     assert!(lines[1] < lines[0], "the coroutine is the shorter one: {lines:?}");
-}
-
-#[test]
-fn four_operations_take_their_steps_between_each_other() {
-    let text = printed("operations", &[]);
-    let (trace, _) = text.split_once("\n\n").expect("a trace and a table");
-    let at = |step: &str| {
-        let place = trace.lines().position(|line| line.ends_with(step));
-        place.unwrap_or_else(|| panic!("no line ends with {step:?}:\n{trace}"))
-    };
-    assert_eq!(trace.lines().count(), 1 + 4 * 3, "{trace}");
-    assert_eq!(trace.matches("8 MiB synced").count(), 3, "{trace}");
-    assert!(at(" 50000 rows") < at("100000 rows") && at("100000 rows") < at("150000 rows"));
-    assert!(at("answer 1") < at("answer 2") && at("answer 2") < at("answer 3"));
-    assert!(at("message 1") < at("message 2") && at("message 2") < at("message 3"));
-    // Neither waits until the other is done.
-    assert!(at("answer 1") < at("message 3") && at("message 1") < at("answer 3"), "{trace}");
-}
-
-#[test]
-fn the_operations_are_timed_together_and_apart() {
-    let text = printed("operations", &[]);
-    let (_, table) = text.split_once("\n\n").expect("a trace and a table");
-    let times: Vec<u128> = table
-        .lines()
-        .map(|line| line.split_whitespace().find_map(|word| word.parse().ok()).expect("a time"))
-        .collect();
-    let [together, network, file, database, queue, sum] = times[..] else { panic!("{table}") };
-    assert!(together > 0, "{table}");
-    assert_eq!(network + file + database + queue, sum, "{table}");
 }

@@ -47,10 +47,10 @@ macro_rules! table {
 type Plain = *mut std::cell::Cell<i32>;
 
 #[test]
-fn each_public_type_of_sync_thread_and_fs_has_the_auto_traits_that_it_is_to_have() {
+fn each_public_type_of_sync_op_thread_and_fs_has_the_auto_traits_that_it_is_to_have() {
     use std::sync as s;
     use std::thread as t;
-    use wouldblock::{fs, sync, thread};
+    use wouldblock::{fs, op, sync, thread};
     let of_sync = table! {
         sync::Barrier, "uwr", s::Barrier;
         sync::BarrierWaitResult, "syuwr", s::BarrierWaitResult;
@@ -58,7 +58,6 @@ fn each_public_type_of_sync_thread_and_fs_has_the_auto_traits_that_it_is_to_have
         sync::Condvar, "uwr", s::Condvar;
         sync::CondvarWaiting<'_, '_, i32>, "uwr";
         sync::WaitTimeoutResult, "syuwr", s::WaitTimeoutResult;
-        sync::Either<i32, i32>, "syuwr";
         sync::Event, "uwr";
         sync::EventWaiting<'_>, "uwr";
         sync::Mutex<i32>, "uwr", s::Mutex<i32>;
@@ -78,8 +77,6 @@ fn each_public_type_of_sync_thread_and_fs_has_the_auto_traits_that_it_is_to_have
         sync::Semaphore, "uwr";
         sync::Acquiring<'_>, "uwr";
         sync::Permit<'_>, "uwr";
-        sync::Select<i32, i32>, "syuwr";
-        sync::SelectAll<i32>, "syuwr";
         sync::channel::Sender<Plain>, "uwr", s::mpsc::Sender<Plain>;
         sync::channel::Receiver<Plain>, "uwr", s::mpsc::Receiver<Plain>;
         sync::channel::Sending<'_, i32>, "uwr";
@@ -91,6 +88,12 @@ fn each_public_type_of_sync_thread_and_fs_has_the_auto_traits_that_it_is_to_have
         sync::mpsc::SyncSender<Plain>, "uwr", s::mpsc::SyncSender<Plain>;
         sync::oneshot::Sender<Plain>, "uwr";
         sync::oneshot::Receiver<Plain>, "uwr";
+    };
+    let of_op = table! {
+        op::Either<i32, i32>, "syuwr";
+        op::Select<i32, i32>, "syuwr";
+        op::SelectAll<i32>, "syuwr";
+        op::Timeout<i32>, "syuwr";
     };
     let of_thread = table! {
         thread::Builder, "syuwr", t::Builder;
@@ -108,7 +111,8 @@ fn each_public_type_of_sync_thread_and_fs_has_the_auto_traits_that_it_is_to_have
         fs::ReadDir, "syuwr", std::fs::ReadDir;
         fs::TryLockError, "syu", std::io::Error;
     };
-    for (name, ours, letters, std) in of_sync.iter().chain(&of_thread).chain(&of_fs) {
+    let all = [&of_sync[..], &of_op, &of_thread, &of_fs].concat();
+    for (name, ours, letters, std) in &all {
         assert_eq!(ours, letters, "{name}");
         // What std's has, ours has, but for leaving its thread.
         let stays = !ours.contains('s');
@@ -117,9 +121,8 @@ fn each_public_type_of_sync_thread_and_fs_has_the_auto_traits_that_it_is_to_have
             assert!(has, "{name} has no {letter}, which std's has");
         }
     }
-    let table: String =
-        [&of_sync[..], &of_thread, &of_fs].concat().iter().map(|row| row.0).collect();
-    for name in public_types(&["src/sync", "src/fs", "src/thread.rs"]) {
+    let table: String = all.iter().map(|row| row.0).collect();
+    for name in public_types(&["src/sync", "src/op.rs", "src/fs", "src/thread.rs"]) {
         assert!(table.contains(&format!("::{name}")), "{name} is not in this table");
     }
 }

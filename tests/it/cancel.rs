@@ -11,7 +11,7 @@ use crate::util::{
     self, Defer, ERAS, HOUR, MS, SECOND, Trace, in_child, let_others_run, logged, panic_text, run,
     run_in_order, spawn_running, spawn_waiting, text,
 };
-use wouldblock::{Builder, Era, future, gather, generator, green, task, time};
+use wouldblock::{Builder, Era, future, generator, green, group::gather, op, task, time};
 
 // Stopping a task.
 
@@ -20,7 +20,7 @@ fn a_waiting_task_ends_its_destructors_run_and_its_joiner_learns_of_it() {
     for era in ERAS {
         run(|| {
             let trace = Trace::new();
-            let task = spawn_waiting(era, time::sleep(HOUR), trace.at_drop("dropped"));
+            let task = spawn_waiting(era, time::sleeping(HOUR), trace.at_drop("dropped"));
             let_others_run();
             assert!(trace.take().is_empty(), "it waits");
             task.cancel();
@@ -36,7 +36,7 @@ fn no_time_passes() {
     for era in ERAS {
         run(|| {
             let start = time::now();
-            let task = spawn_waiting(era, time::sleep(HOUR), ());
+            let task = spawn_waiting(era, time::sleeping(HOUR), ());
             let_others_run();
             task.cancel();
             assert!(task.join().is_err());
@@ -61,7 +61,7 @@ fn the_error_names_the_task() {
 #[test]
 fn cancel_asks_and_does_not_wait() {
     run_in_order(|| {
-        let task = spawn_waiting(Era::Green, time::sleep(HOUR), ());
+        let task = spawn_waiting(Era::Green, time::sleeping(HOUR), ());
         green::yield_now();
         task.cancel();
         assert!(!task.is_finished());
@@ -201,7 +201,7 @@ fn cancelling_twice_is_cancelling_once() {
     for era in ERAS {
         run(|| {
             let trace = Trace::new();
-            let task = spawn_waiting(era, time::sleep(HOUR), trace.at_drop("dropped"));
+            let task = spawn_waiting(era, time::sleeping(HOUR), trace.at_drop("dropped"));
             let_others_run();
             task.cancel();
             task.cancel();
@@ -216,7 +216,7 @@ fn no_panic_hook_is_called() {
     for era in ERAS {
         let hooked = util::panics_hooked(|| {
             run(|| {
-                let waiting = spawn_waiting(era, time::sleep(HOUR), ());
+                let waiting = spawn_waiting(era, time::sleeping(HOUR), ());
                 let_others_run();
                 let unstarted = spawn_running(era, || ());
                 for task in [unstarted, waiting] {
@@ -237,8 +237,8 @@ fn nothing_is_logged() {
     for era in ERAS {
         let log = logged(|| {
             run(|| {
-                spawn_waiting(era, time::sleep(HOUR), ()).cancel();
-                drop(spawn_waiting(era, time::sleep(HOUR), ()));
+                spawn_waiting(era, time::sleeping(HOUR), ()).cancel();
+                drop(spawn_waiting(era, time::sleeping(HOUR), ()));
             });
         });
         assert!(log.is_empty(), "{log:?}");
@@ -271,7 +271,7 @@ fn the_stack_unwinds_from_the_innermost_call() {
 fn a_destructor_may_cancel_spawn_and_ask() {
     for era in ERAS {
         run(|| {
-            let other = spawn_waiting(era, time::sleep(HOUR), ());
+            let other = spawn_waiting(era, time::sleeping(HOUR), ());
             let trace = Trace::new();
             let inside = trace.clone();
             let held = Defer(move || {
@@ -280,7 +280,7 @@ fn a_destructor_may_cancel_spawn_and_ask() {
                 drop(spawn_running(era, move || said.say("spawned in a destructor")));
                 inside.say(format!("finished: {}", other.is_finished()));
             });
-            let task = spawn_waiting(era, time::sleep(HOUR), held);
+            let task = spawn_waiting(era, time::sleeping(HOUR), held);
             let_others_run();
             task.cancel();
             assert!(task.join().unwrap_err().is_cancelled());
@@ -413,7 +413,7 @@ fn a_generator_that_swallows_its_closing_is_closed_again_at_its_next_wait() {
         let inside = trace.clone();
         let task = generator::spawn(move |y| {
             for _ in 0..3 {
-                let wait = || y.wait(time::sleep(HOUR));
+                let wait = || y.wait(time::sleeping(HOUR));
                 assert!(panic::catch_unwind(AssertUnwindSafe(wait)).is_err());
                 inside.say("swallowed");
             }
@@ -450,7 +450,7 @@ fn swallow_for_ever(era: Era) {
     run(|| {
         let task = match era {
             Era::Generator => stubborn.spawn_generator(|y| {
-                let wait = || y.wait(time::sleep(HOUR));
+                let wait = || y.wait(time::sleeping(HOUR));
                 while panic::catch_unwind(AssertUnwindSafe(wait)).is_err() {}
             }),
             Era::Green => stubborn.spawn(swallow),
@@ -504,7 +504,7 @@ fn ignoring_being_closed_for_ever_aborts_with_the_generators_name() {
         run(|| {
             let task = task::Builder::new().name("stubborn").spawn_generator(|y| {
                 let mut sleeper = generator::Generator::new(|y: &generator::Yielder<_>| {
-                    y.wait(time::sleep(HOUR));
+                    y.wait(time::sleeping(HOUR));
                 });
                 let wait: wouldblock::Wait = sleeper.next().unwrap();
                 for _ in 0..1_000_000 {
@@ -580,7 +580,7 @@ fn a_limit_too_long_for_any_clock_is_none() {
         for forever in [Duration::MAX, Duration::from_millis(u64::MAX), u32::MAX * HOUR] {
             let start = time::now();
             assert_eq!(green::timeout(forever, || green::sleep(SECOND)), Ok(()));
-            assert_eq!(green::wait(time::timeout(forever, time::sleep(SECOND))), Ok(()));
+            assert_eq!(green::wait(op::timeout(forever, time::sleeping(SECOND))), Ok(()));
             assert_eq!(time::now() - start, 2 * SECOND);
         }
     });
@@ -722,8 +722,8 @@ fn a_panic_passes_through_a_limit() {
 #[test]
 fn a_limit_on_an_operation_works_with_each_verb() {
     run(|| {
-        let slow = || time::timeout(SECOND, time::sleep(HOUR));
-        let quick = || time::timeout(HOUR, time::sleep(SECOND));
+        let slow = || op::timeout(SECOND, time::sleeping(HOUR));
+        let quick = || op::timeout(HOUR, time::sleeping(SECOND));
         for era in ERAS {
             assert!(spawn_waiting(era, slow(), ()).join().unwrap().is_err(), "{era}");
             assert!(spawn_waiting(era, quick(), ()).join().unwrap().is_ok(), "{era}");
@@ -741,7 +741,7 @@ fn an_operation_past_its_limit_is_dropped() {
                 let _guard = guard;
                 pending::<()>().await;
             };
-            let limited = spawn_waiting(era, time::timeout(SECOND, operation), ());
+            let limited = spawn_waiting(era, op::timeout(SECOND, operation), ());
             assert!(limited.join().unwrap().is_err());
             assert_eq!(trace.take(), ["dropped"], "{era}");
         });
@@ -803,10 +803,10 @@ fn finally_runs_its_cleanup_to_its_end_when_cancelled() {
             let task = match era {
                 Era::Generator => generator::spawn(move |y| {
                     green::finally(
-                        || y.wait(time::sleep(HOUR)),
+                        || y.wait(time::sleeping(HOUR)),
                         || {
                             inside.say("cleaning up");
-                            y.wait(time::sleep(SECOND));
+                            y.wait(time::sleeping(SECOND));
                             inside.say("clean");
                         },
                     );
@@ -937,8 +937,8 @@ fn waiting_in_a_destructor_of_a_closing_generator_aborts_with_the_tasks_name() {
     let ended = in_child(|| {
         run(|| {
             let task = task::Builder::new().name("careless").spawn_generator(|y| {
-                let _guard = Defer(|| y.wait(time::sleep(SECOND)));
-                y.wait(time::sleep(HOUR));
+                let _guard = Defer(|| y.wait(time::sleeping(SECOND)));
+                y.wait(time::sleeping(HOUR));
             });
             let_others_run();
             task.cancel();
@@ -1012,7 +1012,7 @@ fn a_wait_in_the_destructor_of_a_cancelled_future_is_cancelled_too() {
             }),
             other,
         );
-        let task = spawn_waiting(Era::Future, time::sleep(HOUR), held);
+        let task = spawn_waiting(Era::Future, time::sleeping(HOUR), held);
         let_others_run();
         let start = time::now();
         task.cancel();
@@ -1030,7 +1030,7 @@ fn what_is_left_when_the_root_returns_is_cancelled_newest_first() {
         let trace = Trace::new();
         wouldblock::run(|| {
             for name in ["oldest", "middle", "newest"] {
-                drop(spawn_waiting(era, time::sleep(HOUR), trace.at_drop(name)));
+                drop(spawn_waiting(era, time::sleeping(HOUR), trace.at_drop(name)));
             }
             let_others_run();
         });
@@ -1111,7 +1111,7 @@ fn spawning_in_a_destructor_when_the_root_has_returned_begins_nothing() {
                     _ => keep.set(Some(spawn())),
                 }
             });
-            drop(spawn_waiting(era, time::sleep(HOUR), held));
+            drop(spawn_waiting(era, time::sleeping(HOUR), held));
             let_others_run();
         });
         match era {
@@ -1126,7 +1126,7 @@ fn spawning_in_a_destructor_when_the_root_has_returned_begins_nothing() {
 fn a_task_may_join_another_while_both_are_being_cancelled() {
     let trace = Trace::new();
     run(|| {
-        let worker = spawn_waiting(Era::Green, time::sleep(HOUR), trace.at_drop("worker"));
+        let worker = spawn_waiting(Era::Green, time::sleeping(HOUR), trace.at_drop("worker"));
         let inside = trace.clone();
         drop(green::spawn(move || {
             let mut worker = Some(worker);
@@ -1150,7 +1150,7 @@ fn a_root_that_panics_cancels_what_is_left_and_then_panics() {
     let text = panic_text(|| {
         run(|| {
             for era in ERAS {
-                drop(spawn_waiting(era, time::sleep(HOUR), trace.at_drop(era.to_string())));
+                drop(spawn_waiting(era, time::sleeping(HOUR), trace.at_drop(era.to_string())));
             }
             let_others_run();
             panic!("of the root");
@@ -1172,7 +1172,7 @@ fn cancelling_from_inside_another_runtime_reaches_the_tasks_own() {
     let (neighbour, its_task) = other.enter(|| {
         task.cancel();
         let trace = Trace::new();
-        (trace.clone(), spawn_waiting(Era::Green, time::sleep(SECOND), trace.at_drop("woke")))
+        (trace.clone(), spawn_waiting(Era::Green, time::sleeping(SECOND), trace.at_drop("woke")))
     });
     while other.turn() {}
     assert!(trace.take().is_empty(), "the other runtime does not run what is not its own");
@@ -1189,7 +1189,7 @@ fn dropping_a_runtime_cancels_its_tasks_newest_first() {
     let trace = Trace::new();
     runtime.enter(|| {
         for era in ERAS {
-            drop(spawn_waiting(era, time::sleep(HOUR), trace.at_drop(era.to_string())));
+            drop(spawn_waiting(era, time::sleeping(HOUR), trace.at_drop(era.to_string())));
         }
     });
     for _ in ERAS {

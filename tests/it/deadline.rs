@@ -14,8 +14,9 @@ use futures::future::{Either, select};
 use wouldblock::generator::{Generator, GeneratorState, Yielder};
 use wouldblock::net::unix::{UnixDatagram, UnixListener, UnixStream};
 use wouldblock::net::{TcpStream, ToSocketAddrs, UdpSocket};
+use wouldblock::op::timeout;
 use wouldblock::sync::Mutex;
-use wouldblock::time::{now, sleep, timeout};
+use wouldblock::time::{now, sleeping};
 use wouldblock::{Wait, future, generator, green};
 
 #[track_caller]
@@ -51,25 +52,6 @@ fn a_line_that_comes_in_two_parts_loses_the_first_after_a_timeout() {
         line.clear();
         reader.read_line(&mut line).unwrap();
         assert_eq!(line, "lo\n");
-    });
-}
-
-#[test]
-fn a_message_of_tungstenite_that_comes_in_two_parts_is_read_whole_after_a_deadline() {
-    use tungstenite::protocol::{Role, WebSocket};
-    bounded(|| {
-        let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let mut socket = WebSocket::from_raw_socket(ours, Role::Client, None);
-        let frame = [&[0x81, 11][..], b"hello world"].concat();
-        for half in [&frame[..6], &frame[6..]] {
-            theirs.write_all(half).unwrap();
-            if half.len() == 6 {
-                let late = green::deadline(5 * MS, || socket.read());
-                let Err(tungstenite::Error::Io(error)) = late else { panic!("{late:?}") };
-                assert_eq!(error.kind(), ErrorKind::TimedOut);
-            }
-        }
-        assert_eq!(socket.read().unwrap().to_text().unwrap(), "hello world");
     });
 }
 
@@ -307,7 +289,7 @@ fn an_operation_in_a_combinator_fails_when_the_time_has_passed() {
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let (other, _peer) = UnixStream::pair().unwrap();
         green::deadline(5 * MS, || {
-            let (hour, readable) = (pin!(sleep(HOUR)), pin!(ours.readable()));
+            let (hour, readable) = (pin!(sleeping(HOUR)), pin!(ours.readable()));
             let first = green::wait(select(hour, readable));
             let Either::Right((result, _)) = first else { panic!("an hour has passed") };
             assert_timed_out(result);
@@ -514,7 +496,7 @@ fn a_generator_that_is_resumed_by_hand_inside_has_that_of_the_task() {
             }
         });
         assert_timed_out(result);
-        let limited = timeout(5 * MS, async { sleep(HOUR).await });
+        let limited = timeout(5 * MS, async { sleeping(HOUR).await });
         assert!(generator::spawn(move |y| y.wait(limited)).join().unwrap().is_err());
     });
 }

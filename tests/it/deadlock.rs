@@ -16,7 +16,8 @@ use crate::util::{
 use futures_lite::future::or;
 use wouldblock::sync::{Mutex, Queue, RwLock, Semaphore};
 use wouldblock::{
-    Builder, Deadlock, Era, JoinHandle, future, gather, generator, green, offload, task, time,
+    Builder, Deadlock, Era, JoinHandle, future, generator, green, group::gather, offload, op, task,
+    time,
 };
 
 /// The report of a root that is to run into a deadlock.
@@ -526,7 +527,7 @@ fn it_is_found_when_a_waker_was_kept_and_dropped() {
 #[test]
 fn it_is_found_inside_of_an_async_scope_that_is_done_with_its_children() {
     let text = deadlock(|| {
-        green::wait(future::scope(async |s| s.spawn(async { 7 }).await));
+        green::wait(future::scope(async |s| s.spawn_future(async { 7 }).await));
         green::wait(pending::<()>());
     });
     assert!(text.to_string().starts_with("deadlock: 1 task waits"), "{text}");
@@ -538,7 +539,7 @@ fn it_is_found_inside_of_an_async_scope_that_is_done_with_its_children() {
 fn sleeping_is_none() {
     for era in ERAS {
         run(|| {
-            let sleeper = spawn_waiting(era, time::sleep(HOUR), ());
+            let sleeper = spawn_waiting(era, time::sleeping(HOUR), ());
             spawn_waiting(era, sleeper, ()).join().unwrap().unwrap();
         });
     }
@@ -548,7 +549,7 @@ fn sleeping_is_none() {
 fn a_time_limit_ends_what_would_be_one() {
     for era in ERAS {
         run(|| {
-            let limited = time::timeout(SECOND, pending::<()>());
+            let limited = op::timeout(SECOND, pending::<()>());
             assert!(spawn_waiting(era, limited, ()).join().unwrap().is_err(), "{era}");
             let limited = || green::timeout(SECOND, || green::wait(pending::<()>()));
             assert!(spawn_running(era, limited).join().unwrap().is_err(), "{era}");
@@ -712,7 +713,7 @@ fn the_first_of_two_operations_wakes() {
     for era in ERAS {
         run(|| {
             let start = time::now();
-            let either = or(time::sleep(HOUR), time::sleep(SECOND));
+            let either = or(time::sleeping(HOUR), time::sleeping(SECOND));
             spawn_waiting(era, either, ()).join().unwrap();
             assert_eq!(time::now() - start, SECOND);
             let either =
@@ -728,7 +729,7 @@ fn the_first_of_two_operations_wakes() {
 fn a_wait_that_is_over_at_once_does_not_hide_another_of_the_same_poll() {
     for era in ERAS {
         run(|| {
-            let mut sleep = Box::pin(time::sleep(SECOND));
+            let mut sleep = Box::pin(time::sleeping(SECOND));
             let operation = poll_fn(move |cx| {
                 let poll = sleep.as_mut().poll(cx);
                 green::wait(ready(())); // a call of code that waits the green way
@@ -745,7 +746,7 @@ fn a_wait_that_is_over_at_once_does_not_hide_another_of_the_same_poll() {
 fn a_green_wait_in_the_middle_of_a_poll_does_not_hide_another() {
     for era in ERAS {
         run(|| {
-            let mut sleep = Box::pin(time::sleep(2 * SECOND));
+            let mut sleep = Box::pin(time::sleeping(2 * SECOND));
             let mut first = true;
             let operation = poll_fn(move |cx| {
                 let poll = sleep.as_mut().poll(cx);
@@ -790,7 +791,7 @@ fn a_generator_that_is_resumed_in_the_middle_of_a_poll_does_not_hide_its_wait() 
     for era in ERAS {
         run(|| {
             let mut inner = Generator::new(|y: &Yielder<Wait>| y.wait(pending::<()>()));
-            let mut sleep = Box::pin(time::sleep(SECOND));
+            let mut sleep = Box::pin(time::sleeping(SECOND));
             let operation = poll_fn(move |cx| {
                 let poll = sleep.as_mut().poll(cx);
                 inner.resume(); // what it waits for is not what this poll waits for
@@ -828,7 +829,7 @@ fn a_run_in_which_all_ends_is_none() {
     for era in ERAS {
         let result = Builder::new().try_run(|| {
             spawn_waiting(era, pending::<()>(), ());
-            green::wait(time::sleep(MS));
+            green::wait(time::sleeping(MS));
             7
         });
         assert_eq!(result.unwrap(), 7, "what is left is cancelled, not reported");

@@ -14,7 +14,7 @@ use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use wouldblock::net::TcpStream;
 use wouldblock::net::unix::UnixStream;
 use wouldblock::time::now;
-use wouldblock::{JoinHandle, future, gather, generator, green, stats};
+use wouldblock::{JoinHandle, future, generator, green, group::gather, stats};
 
 /// Reads to the end, or to an error: what came, and how it ended.
 type Ended = (Vec<u8>, Result<(), ErrorKind>);
@@ -212,8 +212,6 @@ fn take_all_descriptors() -> Vec<File> {
 #[test]
 fn accepting_waits_at_the_descriptor_limit_and_recovers() {
     let ended = in_child_in_order(|| {
-        let (level, config) = (simplelog::LevelFilter::Warn, simplelog::Config::default());
-        simplelog::WriteLogger::init(level, config, std::io::stderr()).unwrap();
         virtually(|| {
             let (listener, address) = listener();
             let listener = Rc::new(listener);

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::util::{self, ERAS, HOUR, MS, let_others_run, run, spawn_running, spawn_waiting};
-use wouldblock::{Era, JoinHandle, gather, generator, green, offload, time};
+use wouldblock::{Era, JoinHandle, generator, green, group::gather, offload, op, time};
 
 /// Runs `body` with a folder that is removed afterwards.
 fn in_folder<T>(body: impl FnOnce(&Path) -> T) -> T {
@@ -521,9 +521,9 @@ fn whoever_is_cancelled_can_still_remove_its_files() {
         };
         for era in ERAS {
             run(|| {
-                assert_removed(spawn_waiting(era, time::sleep(HOUR), temporary())); // not begun
+                assert_removed(spawn_waiting(era, time::sleeping(HOUR), temporary())); // not begun
 
-                let waiting = spawn_waiting(era, time::sleep(HOUR), temporary());
+                let waiting = spawn_waiting(era, time::sleeping(HOUR), temporary());
                 let_others_run();
                 assert_removed(waiting);
 
@@ -551,7 +551,7 @@ fn the_operation_is_offloaded_std() {
                 offload(move || std::fs::read_to_string(path))
             };
             for era in ERAS {
-                let limited = time::timeout(HOUR, reading());
+                let limited = op::timeout(HOUR, reading());
                 assert_eq!(
                     spawn_waiting(era, limited, ()).join().unwrap().unwrap().unwrap(),
                     "text"

@@ -15,7 +15,7 @@ use crate::util::{
 };
 use wouldblock::generator::GeneratorState::{Complete, Yielded};
 use wouldblock::generator::{self, Generator, Thrown, Yielder};
-use wouldblock::{Builder, Wait, WaitFor, green, time};
+use wouldblock::{Builder, Wait, WaitFor, green, op, time};
 
 /// Yields 1, 2, 3, then returns "done".
 fn three() -> Generator<i32, (), &'static str> {
@@ -646,7 +646,7 @@ fn recursion_by_yield_from_goes_fifty_deep() {
 
 #[test]
 fn by_hand_a_sleep_yields_when_to_come_back() {
-    let mut generator = Generator::new(|y: &Yielder<Wait>| y.wait(time::sleep(MS)));
+    let mut generator = Generator::new(|y: &Yielder<Wait>| y.wait(time::sleeping(MS)));
     let Yielded(Wait { what: WaitFor::Time, deadline: Some(deadline), .. }) = generator.resume()
     else {
         panic!("it yields the time to wait for")
@@ -659,7 +659,7 @@ fn by_hand_a_sleep_yields_when_to_come_back() {
 
 #[test]
 fn by_hand_resuming_too_soon_yields_the_same_again() {
-    let mut generator = Generator::new(|y: &Yielder<Wait>| y.wait(time::sleep(HOUR)));
+    let mut generator = Generator::new(|y: &Yielder<Wait>| y.wait(time::sleeping(HOUR)));
     let first = generator.resume();
     assert_eq!(generator.resume(), first);
 }
@@ -668,7 +668,7 @@ fn by_hand_resuming_too_soon_yields_the_same_again() {
 fn by_hand_a_time_limit_is_the_earlier_deadline() {
     let start = time::now();
     let mut generator =
-        Generator::new(|y: &Yielder<Wait>| y.wait(time::timeout(SECOND, time::sleep(HOUR))));
+        Generator::new(|y: &Yielder<Wait>| y.wait(op::timeout(SECOND, time::sleeping(HOUR))));
     let Yielded(Wait { what: WaitFor::Time, deadline: Some(limit), .. }) = generator.resume()
     else {
         panic!("it yields the earlier time")
@@ -730,7 +730,7 @@ fn by_hand_in_a_greenlet_every_wait_can_be_waited_for() {
         let (server, _) = listener.accept().unwrap();
         let mut reader = Generator::new(move |y: &Yielder<Wait>| {
             y.yield_now();
-            y.wait(time::sleep(MS));
+            y.wait(time::sleeping(MS));
             y.wait(green::spawn(|| green::sleep(MS))).unwrap();
             let mut buf = [0; 8];
             loop {
@@ -928,7 +928,7 @@ fn a_yield_that_failed_in_another_task_is_not_what_this_task_waits_for() {
         let task = generator::spawn(|y| {
             green::scope(|s| {
                 drop(s.spawn(|| {
-                    assert!(panic_text(|| y.wait(time::sleep(HOUR))).contains("`y`"));
+                    assert!(panic_text(|| y.wait(time::sleeping(HOUR))).contains("`y`"));
                     green::sleep(SECOND);
                 }));
             });
@@ -944,7 +944,7 @@ fn a_yield_inside_of_a_time_limit_panics_clearly() {
     const TEXT: &str =
         "a generator cannot yield inside of `green::timeout`; use `y.wait(timeout(..))`";
     run(|| {
-        let task = generator::spawn(|y| green::timeout(SECOND, || y.wait(time::sleep(MS))));
+        let task = generator::spawn(|y| green::timeout(SECOND, || y.wait(time::sleeping(MS))));
         assert_eq!(util::text(&*task.join().unwrap_err().into_panic().unwrap()), TEXT);
 
         let mut generator = Generator::new(|y: &Yielder<i32>| {

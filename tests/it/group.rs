@@ -16,8 +16,11 @@ use crate::util::{
 };
 use wouldblock::generator::{Generator, GeneratorState, Yielder};
 use wouldblock::{
-    Builder, Era, Failures, Group, JoinError, JoinHandle, Wait, as_completed, future, gather,
-    generator, green, race, stats, tasks, testing::explore, time, try_gather,
+    Builder, Era, JoinError, JoinHandle, Wait, future, generator, green,
+    group::{Failures, Group, as_completed, gather, race, try_gather},
+    op, stats, tasks,
+    testing::explore,
+    time,
 };
 
 type Fallible = Result<u32, JoinError>;
@@ -570,7 +573,7 @@ fn a_group_waits_for_all_its_tasks_and_returns_what_its_body_does() {
             for s in 1..=3 {
                 let trace = say.clone();
                 drop(group.spawn_future(async move {
-                    time::sleep(s * SECOND).await;
+                    time::sleeping(s * SECOND).await;
                     trace.say(s.to_string());
                     Ok(())
                 }));
@@ -631,7 +634,7 @@ fn the_body_is_stopped_where_it_waits() {
                 Group::running(async move |group| {
                     fail(group);
                     let _held = held;
-                    time::sleep(HOUR).await;
+                    time::sleeping(HOUR).await;
                     Ok(())
                 })
             });
@@ -817,7 +820,7 @@ fn a_group_in_a_future_that_is_dropped_is_waited_for() {
         assert!(opened.join().unwrap_err().is_cancelled());
         assert_eq!(ended(&trace), 3, "when it has ended, so have they");
 
-        let limited = future::spawn(time::timeout(SECOND, group(trace.clone())));
+        let limited = future::spawn(op::timeout(SECOND, group(trace.clone())));
         assert!(limited.join().unwrap().is_err());
         assert_eq!(ended(&trace), 3);
 
@@ -1091,7 +1094,7 @@ fn a_generator_that_yields_inside_of_one_is_refused_with_its_name() {
     run(|| {
         let task = generator::spawn(|y| {
             Group::<JoinError>::run(|_| {
-                y.wait(time::sleep(SECOND));
+                y.wait(time::sleeping(SECOND));
                 Ok(())
             })
             .unwrap();
@@ -1179,7 +1182,7 @@ fn a_time_limit_around_a_group_ends_where_a_task_of_the_group_polls_it() {
                     });
                     Ok(())
                 });
-                y.wait(time::timeout(SECOND, group)).is_err()
+                y.wait(op::timeout(SECOND, group)).is_err()
             }
         });
         assert!(matches!(generator.resume(), GeneratorState::Yielded(_)));

@@ -9,7 +9,7 @@ use std::thread::{self, ThreadId};
 
 use crate::util::{all_logged, assert_contains, logged, panic_text, text};
 use wouldblock::{
-    Builder, Era, JoinError, RemoteJoinHandle, Spawner, gather, green, offload, stats, task,
+    Builder, Era, JoinError, RemoteJoinHandle, Spawner, green, group::gather, offload, stats, task,
 };
 
 /// Runs `elsewhere` on another thread, with a handle of a run on this one, and returns what it does. The run

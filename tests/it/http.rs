@@ -9,8 +9,8 @@ use crate::util::server::{self, Server, get};
 use crate::util::*;
 use ureq::{Agent, Error, Timeout};
 use wouldblock::http::{agent_with, config_builder};
-use wouldblock::time::{now, sleep};
-use wouldblock::{JoinHandle, future, gather, generator, green};
+use wouldblock::time::{now, sleeping};
+use wouldblock::{JoinHandle, future, generator, green, group::gather};
 
 /// An agent, whatever proxy the environment asks for.
 fn agent() -> Agent {
@@ -53,7 +53,7 @@ fn a_request_in_an_async_fn_suspends_only_its_task() {
         let counter = ticks.clone();
         drop(future::spawn(async move {
             loop {
-                sleep(MS).await;
+                sleeping(MS).await;
                 counter.set(counter.get() + 1);
             }
         }));
@@ -61,9 +61,9 @@ fn a_request_in_an_async_fn_suspends_only_its_task() {
             let url = url.clone();
             future::spawn(async move {
                 let agent = agent();
-                sleep(MS).await;
+                sleeping(MS).await;
                 let first = get(&agent, &url).unwrap();
-                sleep(MS).await;
+                sleeping(MS).await;
                 first + &get(&agent, &url).unwrap()
             })
         });

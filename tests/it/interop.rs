@@ -19,7 +19,8 @@ use futures::task::AtomicWaker;
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
 use wouldblock::generator::{Generator, GeneratorState, Yielder};
 use wouldblock::net::{TcpStream, UdpSocket};
-use wouldblock::time::{now, sleep, timeout};
+use wouldblock::op::timeout;
+use wouldblock::time::{now, sleeping};
 use wouldblock::{Builder, Era, JoinHandle, Wait, WaitFor, future, generator, green, offload};
 
 // Combinators.
@@ -30,7 +31,7 @@ fn futures_unordered_gives_who_is_ready_first() {
         in_each_era(|| async {
             let tasks = [30, 10, 20].map(|ms| {
                 future::spawn(async move {
-                    sleep(ms * MS).await;
+                    sleeping(ms * MS).await;
                     ms
                 })
             });
@@ -56,7 +57,7 @@ fn select_macro_takes_turns_between_two_sources() {
                     tx.try_send(n).unwrap();
                 }
             });
-            let mut end = pin!(sleep(25 * MS).fuse());
+            let mut end = pin!(sleeping(25 * MS).fuse());
             let mut got = Vec::new();
             loop {
                 let mut receive = pin!(rx.recv().fuse());
@@ -78,7 +79,7 @@ fn join_all_waits_for_all() {
         let start = now();
         let results = in_each_era(|| {
             join_all((0..50).map(|n| async move {
-                sleep(n % 7 * MS).await;
+                sleeping(n % 7 * MS).await;
                 n
             }))
         });
@@ -96,9 +97,9 @@ fn select_drops_the_loser() {
             async move {
                 let slow = async {
                     let _guard = guard;
-                    sleep(HOUR).await;
+                    sleeping(HOUR).await;
                 };
-                let Either::Right(_) = select(pin!(slow), sleep(MS)).await else {
+                let Either::Right(_) = select(pin!(slow), sleeping(MS)).await else {
                     panic!("an hour is longer than a millisecond")
                 };
             }
@@ -115,7 +116,7 @@ fn buffered_streams_keep_as_many_under_way_as_they_are_told() {
             let work = async |n: u32| {
                 under_way.set(under_way.get() + 1);
                 most.set(most.get().max(under_way.get()));
-                sleep((10 - n) * MS).await;
+                sleeping((10 - n) * MS).await;
                 under_way.set(under_way.get() - 1);
                 n
             };
@@ -452,7 +453,7 @@ fn spurious_wakes_end_no_wait() {
         let [a, b, c] = leaks;
         let long = green::spawn(|| green::sleep(10 * MS));
         let tasks = [
-            generator::spawn(move |y| drop(y.wait(select(a, sleep(10 * MS))))),
+            generator::spawn(move |y| drop(y.wait(select(a, sleeping(10 * MS))))),
             green::spawn(move || drop(green::wait(select(b, long)))),
             future::spawn(async move {
                 let mut byte = [0];
@@ -491,7 +492,7 @@ fn an_operation_polled_by_hand_wakes_whatever_waker_it_was_given() {
         let mut cx = Context::from_waker(&waker);
         let (mut ours, theirs) = half_pair();
         let task = green::spawn(|| green::sleep(5 * MS));
-        let (mut asleep, mut joins) = (pin!(sleep(5 * MS)), pin!(task));
+        let (mut asleep, mut joins) = (pin!(sleeping(5 * MS)), pin!(task));
         let mut reads = pin!(ours.readable());
         let mut works = pin!(offload(|| 7));
         assert!(asleep.as_mut().poll(&mut cx).is_pending());
@@ -520,8 +521,8 @@ fn an_operation_that_is_dropped_wakes_nobody() {
         let (ours, theirs) = half_pair();
         {
             let mut cx = Context::from_waker(&waker);
-            assert!(pin!(sleep(5 * MS)).poll(&mut cx).is_pending());
-            assert!(pin!(timeout(5 * MS, sleep(HOUR))).poll(&mut cx).is_pending());
+            assert!(pin!(sleeping(5 * MS)).poll(&mut cx).is_pending());
+            assert!(pin!(timeout(5 * MS, sleeping(HOUR))).poll(&mut cx).is_pending());
             assert!(pin!(ours.readable()).poll(&mut cx).is_pending());
         }
         send(&theirs, b"x");
@@ -534,7 +535,7 @@ fn an_operation_that_is_dropped_wakes_nobody() {
 #[test]
 fn polling_by_hand_with_a_waker_that_wakes_nobody_works() {
     virtually(|| {
-        let mut asleep = sleep(5 * MS);
+        let mut asleep = sleeping(5 * MS);
         assert!(poll_once(&mut asleep).is_pending());
         green::sleep(4 * MS);
         assert!(poll_once(&mut asleep).is_pending());
@@ -544,7 +545,7 @@ fn polling_by_hand_with_a_waker_that_wakes_nobody_works() {
         assert!(poll_once(&mut task).is_pending());
         settle();
         assert!(matches!(poll_once(&mut task), Poll::Ready(Ok(7))));
-        assert_eq!(sleep(5 * MS).now_or_never(), None);
+        assert_eq!(sleeping(5 * MS).now_or_never(), None);
     });
 }
 
@@ -703,13 +704,13 @@ fn blocking_style_code_in_an_async_fn_suspends_only_its_task() {
         let reader = future::spawn(async move {
             green::sleep(5 * MS);
             let text = blocking_style(&mut ours);
-            sleep(5 * MS).await;
+            sleeping(5 * MS).await;
             green::sleep(5 * MS);
             text
         });
         let other = future::spawn(async move {
             for _ in 0..10 {
-                sleep(MS).await;
+                sleeping(MS).await;
                 counter.set(counter.get() + 1);
             }
         });
@@ -746,7 +747,7 @@ fn an_async_fn_that_is_suspended_the_green_way_can_be_cancelled() {
     virtually(|| {
         let guard = OnDrop(log.clone(), "unwound");
         let task = future::spawn(async move {
-            sleep(MS).await;
+            sleeping(MS).await;
             let _guard = guard;
             green::sleep(HOUR);
         });
@@ -811,7 +812,7 @@ fn a_green_wait_inside_of_join_keeps_the_sleep_of_the_other_half() {
         in_each_era(|| async {
             let (tx, rx) = oneshot::channel();
             let sleeps = async {
-                sleep(10 * MS).await;
+                sleeping(10 * MS).await;
                 tx.send(()).unwrap();
             };
             let waits = async {
@@ -841,7 +842,7 @@ fn a_blocking_half_of_a_join_delays_an_awaiting_one_but_loses_nothing() {
         let mixed = || {
             join(
                 async {
-                    sleep(5 * MS).await;
+                    sleeping(5 * MS).await;
                     now()
                 },
                 async { green::sleep(10 * MS) },
@@ -857,7 +858,7 @@ fn a_blocking_half_of_a_join_delays_an_awaiting_one_but_loses_nothing() {
 fn spawn_in(era: usize, value: u32) -> JoinHandle<u32> {
     match era {
         0 => generator::spawn(move |y| {
-            y.wait(sleep(MS));
+            y.wait(sleeping(MS));
             value
         }),
         1 => green::spawn(move || {
@@ -865,7 +866,7 @@ fn spawn_in(era: usize, value: u32) -> JoinHandle<u32> {
             value
         }),
         _ => future::spawn(async move {
-            sleep(MS).await;
+            sleeping(MS).await;
             value
         }),
     }
@@ -892,7 +893,7 @@ fn a_handle_that_was_selected_against_can_be_waited_for_again() {
         in_each_era(|| async {
             let mut task = spawn_in(1, 7);
             for _ in 0..2 {
-                let short = sleep(MS / 10);
+                let short = sleeping(MS / 10);
                 if let Either::Left((result, _)) = select(&mut task, short).await {
                     return assert_eq!(result.unwrap(), 7);
                 }
@@ -906,7 +907,7 @@ fn a_handle_that_was_selected_against_can_be_waited_for_again() {
 
 fn naps_and_reads(mut stream: TcpStream) -> Generator<Wait, (), usize> {
     Generator::new(move |y: &Yielder<Wait>| {
-        y.wait(sleep(5 * MS));
+        y.wait(sleeping(5 * MS));
         let nap = spawn_in(2, 1);
         y.wait(nap).unwrap();
         y.yield_now();
@@ -986,7 +987,7 @@ fn who_drives_a_generator_sees_what_it_waits_for() {
 #[test]
 fn a_generator_that_is_resumed_too_soon_yields_again() {
     virtually(|| {
-        let mut generator = Generator::new(|y: &Yielder<Wait>| y.wait(sleep(5 * MS)));
+        let mut generator = Generator::new(|y: &Yielder<Wait>| y.wait(sleeping(5 * MS)));
         let GeneratorState::Yielded(first) = generator.resume() else { panic!("it has to wait") };
         for _ in 0..10 {
             assert_eq!(generator.resume(), GeneratorState::Yielded(first));
@@ -999,7 +1000,7 @@ fn a_generator_that_is_resumed_too_soon_yields_again() {
 #[test]
 fn a_generator_says_what_it_waits_for_outside_of_any_task() {
     let runtime = Builder::new().virtual_clock().build().unwrap();
-    let mut generator = Generator::new(|y: &Yielder<Wait>| y.wait(sleep(HOUR)));
+    let mut generator = Generator::new(|y: &Yielder<Wait>| y.wait(sleeping(HOUR)));
     let GeneratorState::Yielded(wait) = runtime.enter(|| generator.resume()) else {
         panic!("it has to wait")
     };

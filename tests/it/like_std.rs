@@ -852,8 +852,8 @@ fn operations_may_be_sent_to_and_shared_with_other_threads() {
     assert_eq!(auto_traits!(net::Accepting<'_>)[..3], plain);
     assert_eq!(auto_traits!(unix::Accepting<'_>)[..3], plain);
     assert_eq!(auto_traits!(unix::Connecting)[..3], plain);
-    assert_eq!(auto_traits!(net::Connecting), auto_traits!(net::Lookup));
-    assert_eq!(auto_traits!(net::Lookup)[0..3], plain);
+    assert_eq!(auto_traits!(net::Connecting), auto_traits!(net::LookingUp));
+    assert_eq!(auto_traits!(net::LookingUp)[0..3], plain);
 }
 
 /// Those that have no name: `.await` on a thread pool's task asks for `Send`.

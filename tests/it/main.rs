@@ -2,7 +2,7 @@
 //! runs in a process of its own, by [`util::in_child`].
 //!
 //! Apart from it, each in a program of its own: `on_signal`, for its global allocator; `examples`, which runs the
-//! built examples; and `tidy`, which reads the source tree.
+//! built examples; and `tidy`, which reads the source tree. The package `proofs` has those that need more crates.
 
 mod util;
 
@@ -11,7 +11,6 @@ mod cancel;
 mod deadline;
 mod deadlock;
 mod diagnosis;
-mod dropin;
 mod faults;
 mod fs;
 mod generator;
@@ -19,12 +18,11 @@ mod group;
 mod handle;
 #[cfg(feature = "ureq")]
 mod http;
-#[cfg(all(feature = "rustls", feature = "gzip"))]
-mod https;
 mod interop;
 mod like_std;
 mod observe;
 mod offload;
+mod op;
 mod overflow;
 mod panic;
 mod patience;
@@ -33,8 +31,10 @@ mod port;
 mod preludes;
 mod scheduling;
 mod scope;
+mod scope_eras;
 mod soundness;
 mod stacks;
+mod std_names;
 mod sync_budget;
 mod sync_locks;
 mod sync_queues;

@@ -17,10 +17,13 @@ use crate::util::{
 use futures::channel::oneshot;
 use log::Level;
 use wouldblock::observe::{Actor, EventKind, Observer, Outcome, TaskEvent};
-use wouldblock::time::{sleep, timeout};
+use wouldblock::op::timeout;
+use wouldblock::time::sleeping;
 use wouldblock::timeline::Timeline;
 use wouldblock::{
-    Builder, Era, Group, SourceId, Wait, WaitFor, future, gather, green, offload, task, try_gather,
+    Builder, Era, SourceId, Wait, WaitFor, future, green,
+    group::{Group, gather, try_gather},
+    offload, task,
 };
 
 /// Writes down in words what it is told.
@@ -92,7 +95,7 @@ fn told_of<T>(task: u64, root: impl FnOnce() -> T) -> Vec<String> {
 #[test]
 fn a_task_is_followed_from_its_spawn_to_its_end() {
     for era in ERAS {
-        let told = told(|| spawn_waiting(era, sleep(SECOND), ()).join().unwrap());
+        let told = told(|| spawn_waiting(era, sleeping(SECOND), ()).join().unwrap());
         let expected = [
             "1 spawned \"root\" (green)".to_owned(),
             "1 turn".into(),
@@ -249,7 +252,7 @@ fn gather_waits_for_the_first_that_has_not_ended() {
     for era in ERAS {
         let told = told_of(1, || {
             let times = [2, 1, 3];
-            let tasks = times.map(|n| spawn_waiting(era, sleep(n * SECOND), ()));
+            let tasks = times.map(|n| spawn_waiting(era, sleeping(n * SECOND), ()));
             green::wait(gather(tasks));
         });
         let expected = [
@@ -269,7 +272,7 @@ fn gather_waits_for_the_first_that_has_not_ended() {
 #[test]
 fn what_the_end_of_a_task_does_is_done_by_that_task() {
     async fn sleeps(seconds: u32) -> io::Result<()> {
-        sleep(seconds * SECOND).await;
+        sleeping(seconds * SECOND).await;
         Ok(())
     }
     for era in ERAS {
@@ -282,7 +285,7 @@ fn what_the_end_of_a_task_does_is_done_by_that_task() {
 
         let root = told_of(1, || {
             let (sender, receiver) = oneshot::channel::<()>();
-            drop(spawn_waiting(era, sleep(SECOND), sender));
+            drop(spawn_waiting(era, sleeping(SECOND), sender));
             green::wait(receiver).unwrap_err();
         });
         assert_eq!(root[2..4], ["waits to be woken", "woken by task 2"]);
@@ -302,7 +305,7 @@ fn what_the_end_of_a_task_does_is_done_by_that_task() {
 fn a_cancellation_is_told_once() {
     for era in ERAS {
         let told = told_of(2, || {
-            let task = spawn_waiting(era, sleep(HOUR), ());
+            let task = spawn_waiting(era, sleeping(HOUR), ());
             green::yield_now();
             task.cancel();
             task.cancel();
@@ -323,7 +326,7 @@ fn a_cancellation_is_told_once() {
 fn a_task_cancelled_before_its_first_turn_has_one_to_end_in() {
     for era in ERAS {
         let told = told_of(2, || {
-            let task = spawn_waiting(era, sleep(HOUR), ());
+            let task = spawn_waiting(era, sleeping(HOUR), ());
             task.cancel();
             task.join().unwrap_err();
         });
@@ -335,8 +338,8 @@ fn a_task_cancelled_before_its_first_turn_has_one_to_end_in() {
 fn what_is_left_at_the_end_is_cancelled_by_the_end() {
     for era in ERAS {
         let told = told(|| {
-            drop(spawn_waiting(era, sleep(HOUR), ()));
-            drop(spawn_waiting(era, sleep(HOUR), ()));
+            drop(spawn_waiting(era, sleeping(HOUR), ()));
+            drop(spawn_waiting(era, sleeping(HOUR), ()));
             green::yield_now();
         });
         let end = told.iter().position(|said| said == "1 returns").unwrap();
@@ -433,7 +436,7 @@ fn an_observer_that_panics_is_told_nothing_more_and_the_run_goes_on() {
     });
     let logged = logged(|| {
         let value = Builder::new().virtual_clock().observe(observer).run(|| {
-            let tasks = ERAS.map(|era| spawn_waiting(era, sleep(SECOND), ()));
+            let tasks = ERAS.map(|era| spawn_waiting(era, sleeping(SECOND), ()));
             green::wait(gather(tasks)).into_iter().filter(Result::is_ok).count()
         });
         assert_eq!(value, 3);

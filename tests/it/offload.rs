@@ -13,7 +13,7 @@ use crate::util::{
     Defer, ERAS, HOUR, MS, SECOND, assert_contains, caught, in_child, let_others_run, logged,
     panic_text, panics_hooked, run, spawn_running, spawn_waiting, text,
 };
-use wouldblock::{Builder, fs, gather, generator, green, net, offload, time};
+use wouldblock::{Builder, fs, generator, green, group::gather, net, offload, op};
 
 /// Work that returns what it is told to, and the one who tells.
 fn told<T: Send + 'static>() -> (Teller<T>, impl FnOnce() -> T + Send + 'static) {
@@ -188,7 +188,7 @@ fn a_time_limit_ends_the_wait_and_not_the_work() {
     for era in ERAS {
         wouldblock::run(|| {
             let (teller, work) = told();
-            let limited = time::timeout(MS, offload(work));
+            let limited = op::timeout(MS, offload(work));
             teller.await_begin();
             assert!(spawn_waiting(era, limited, ()).join().unwrap().is_err(), "{era}");
             teller.tell(());
@@ -201,7 +201,7 @@ fn a_time_limit_ends_the_wait_and_not_the_work() {
 fn work_in_time_beats_its_limit() {
     for era in ERAS {
         run(|| {
-            let limited = time::timeout(HOUR, offload(|| 7));
+            let limited = op::timeout(HOUR, offload(|| 7));
             assert_eq!(spawn_waiting(era, limited, ()).join().unwrap().unwrap(), 7, "{era}");
             let limited = || green::timeout(HOUR, || green::wait(offload(|| 7)));
             assert_eq!(spawn_running(era, limited).join().unwrap().unwrap(), 7, "{era}");
@@ -320,7 +320,7 @@ fn slow_work_does_not_hold_up_files_and_look_ups() {
                 })
                 .unzip();
             assert!(!fs::read(FILE).unwrap().is_empty());
-            assert!(!green::wait(net::lookup("localhost:80")).unwrap().is_empty());
+            assert!(!green::wait(net::looking_up("localhost:80")).unwrap().is_empty());
             for (teller, work) in tellers.into_iter().zip(works) {
                 teller.tell(());
                 green::wait(work);
@@ -353,7 +353,7 @@ fn where_no_thread_can_be_started_the_wait_for_work_panics_with_the_reason() {
                 let holds = Arc::clone(&held);
                 let work = offload(move || drop(holds));
                 assert_eq!(Arc::strong_count(&held), 1, "the work is dropped");
-                let limited = time::timeout(SECOND, work);
+                let limited = op::timeout(SECOND, work);
                 let error = spawn_waiting(era, limited, ()).join().unwrap_err();
                 let text = text(&*error.into_panic().unwrap());
                 assert_contains(&text, &["offloaded work was not done", REFUSED, "ulimit -u"]);
@@ -371,13 +371,13 @@ fn where_no_thread_can_be_started_a_look_up_fails_with_the_reason() {
         refuse_threads();
         for era in ERAS {
             run(|| {
-                let look_up = time::timeout(SECOND, net::lookup("localhost:80"));
+                let look_up = op::timeout(SECOND, net::looking_up("localhost:80"));
                 let error = spawn_waiting(era, look_up, ()).join().unwrap().unwrap().unwrap_err();
                 assert_eq!(error.kind(), io::ErrorKind::Other, "{era}: not `WouldBlock`");
                 let text = error.to_string();
                 assert_contains(&text, &["cannot look up the host \"localhost\"", REFUSED]);
                 // What is an address needs no thread.
-                assert!(green::wait(net::lookup("127.0.0.1:80")).is_ok());
+                assert!(green::wait(net::looking_up("127.0.0.1:80")).is_ok());
             });
         }
         assert!(net::TcpStream::connect("localhost:80").is_err());

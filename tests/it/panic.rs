@@ -14,7 +14,9 @@ use crate::util::{
 };
 use wouldblock::sync::Semaphore;
 use wouldblock::{
-    Builder, Era, JoinError, Pool, future, gather, generator, green, offload, task, thread, time,
+    Builder, Era, JoinError, future, generator, green,
+    group::{Pool, gather},
+    offload, task, thread, time,
 };
 
 // Out of join.
@@ -39,7 +41,7 @@ fn a_panic_after_a_wait_comes_out_of_join_too() {
     run(|| {
         let tasks = [
             generator::spawn(|y| {
-                y.wait(time::sleep(SECOND));
+                y.wait(time::sleeping(SECOND));
                 panic!("after a wait")
             }),
             green::spawn(|| {
@@ -47,7 +49,7 @@ fn a_panic_after_a_wait_comes_out_of_join_too() {
                 panic!("after a wait")
             }),
             future::spawn(async {
-                time::sleep(SECOND).await;
+                time::sleeping(SECOND).await;
                 panic!("after a wait")
             }),
         ];
@@ -101,7 +103,7 @@ fn the_destructors_of_a_panicking_task_run_before_its_joiner_goes_on() {
 #[test]
 fn the_other_tasks_do_not_notice() {
     run(|| {
-        let others = ERAS.map(|era| spawn_waiting(era, time::sleep(SECOND), ()));
+        let others = ERAS.map(|era| spawn_waiting(era, time::sleeping(SECOND), ()));
         for era in ERAS {
             assert!(spawn_running(era, || panic!("expected")).join().is_err());
         }
@@ -196,7 +198,7 @@ fn joining_oneself_is_an_error() {
             let done = Rc::new(Cell::new(None));
             let inside = done.clone();
             let other =
-                spawn_waiting(era, time::sleep(SECOND), Defer(move || inside.set(Some(()))));
+                spawn_waiting(era, time::sleeping(SECOND), Defer(move || inside.set(Some(()))));
             other.join().unwrap();
             assert_eq!(done.take(), Some(()), "the rest runs on");
         });
@@ -451,7 +453,7 @@ fn the_destructor_of_a_captured_value_panics_as_its_task_does() {
 #[test]
 fn the_destructor_of_a_cancelled_future_panics_as_its_task_does() {
     run(|| {
-        let task = spawn_waiting(Era::Future, time::sleep(HOUR), Bomb);
+        let task = spawn_waiting(Era::Future, time::sleeping(HOUR), Bomb);
         let_others_run();
         task.cancel();
         let payload = task.join().unwrap_err().into_panic().unwrap();
@@ -554,7 +556,7 @@ fn what_needs_a_run_says_so_at_the_callers_line() {
     panics_at_its_line(outside, || green::spawn(|| ()));
     panics_at_its_line(outside, || generator::spawn(|_| ()));
     panics_at_its_line(outside, || future::spawn(async {}));
-    panics_at_its_line(outside, || Pool::new(1).spawn(|| ()));
+    panics_at_its_line(outside, || Pool::new(1).reserve().spawn(|| ()));
     panics_at_its_line(outside, || Pool::new(1).map(0..1, |n| n));
     panics_at_its_line(outside, || Pool::new(1).mapping(0..1, |n| n));
     panics_at_its_line(outside, || Pool::new(1).imap(0..1, |n| n));
@@ -578,7 +580,7 @@ fn what_is_given_wrong_values_says_so_at_the_callers_line() {
     panics_at_its_line(&["usize::MAX permits", "`release(1)`"], || {
         Semaphore::new(usize::MAX).release(1);
     });
-    panics_at_its_line(&["a race of no tasks"], || wouldblock::race::<()>([]));
+    panics_at_its_line(&["a race of no tasks"], || wouldblock::group::race::<()>([]));
 }
 
 #[test]
@@ -609,7 +611,7 @@ fn a_yield_where_a_generator_cannot_is_refused_at_the_callers_line() {
         let body = |y: &generator::Yielder<wouldblock::Wait>| {
             let limit = &["a generator cannot yield inside of"];
             panics_at_its_line(limit, || green::timeout(SECOND, || y.yield_now()));
-            panics_at_its_line(limit, || green::timeout(SECOND, || y.wait(time::sleep(MS))));
+            panics_at_its_line(limit, || green::timeout(SECOND, || y.wait(time::sleeping(MS))));
             let poll = &["in the middle of an operation's poll"];
             panics_at_its_line(poll, || green::wait(async { y.yield_now() }));
         };
@@ -633,7 +635,7 @@ fn an_operation_that_is_polled_wrongly_says_where_it_was_made() {
         assert_contains(&text, &["polled again after it was ready", &place_of(made), "offload"]);
     });
     let made = Location::caller().line() + 1;
-    let sleep = time::sleep(SECOND);
+    let sleep = time::sleeping(SECOND);
     let text = panic_text(|| futures_lite::future::block_on(sleep));
     assert_contains(&text, &["on a thread without a scheduler", &place_of(made), "sleep"]);
 }

@@ -11,7 +11,11 @@ use crate::util::{
 };
 use wouldblock::sync::channel;
 use wouldblock::{
-    Builder, Imap, JoinError, Pool, future, generator, green, task, testing::explore, time,
+    Builder, JoinError, future, generator, green,
+    group::{Imap, Pool},
+    op, task, task_local,
+    testing::explore,
+    time,
 };
 
 /// How many are in at once, and the most there have been.
@@ -42,7 +46,7 @@ fn values<T>(results: impl IntoIterator<Item = Result<T, JoinError>>) -> Vec<T> 
     results.into_iter().map(Result::unwrap).collect()
 }
 
-// spawn and join
+// reserve, spawn and join
 
 #[test]
 fn never_more_than_its_size_are_under_way_and_all_of_them_if_there_is_work() {
@@ -51,7 +55,7 @@ fn never_more_than_its_size_are_under_way_and_all_of_them_if_there_is_work() {
             let (pool, crowd) = (Pool::new(size), Crowd::default());
             for _ in 0..10 {
                 let crowd = crowd.clone();
-                pool.spawn(move || crowd.stay(SECOND));
+                pool.reserve().spawn(move || crowd.stay(SECOND));
             }
             assert_eq!((pool.size(), pool.len() + pool.free_count()), (size, size));
             pool.join();
@@ -62,12 +66,12 @@ fn never_more_than_its_size_are_under_way_and_all_of_them_if_there_is_work() {
 }
 
 #[test]
-fn spawn_waits_when_it_is_full_and_gives_no_turn_away_when_it_is_not() {
+fn reserve_waits_when_it_is_full_and_gives_no_turn_away_when_it_is_not() {
     run(|| {
         let pool = Pool::new(2);
         let start = time::now();
         let handles = [3, 1, 1].map(|s| {
-            let handle = pool.spawn(move || {
+            let handle = pool.reserve().spawn(move || {
                 green::sleep(s * SECOND);
                 s
             });
@@ -84,24 +88,25 @@ fn each_era_spawns_each_and_waits_for_room() {
         for waiter in ERAS {
             for era in ERAS {
                 let pool = Pool::new(1);
-                pool.spawn(|| green::sleep(SECOND));
+                pool.reserve().spawn(|| green::sleep(SECOND));
                 let (same, start) = (pool.clone(), time::now());
                 let spawning = async move {
-                    let task = same.spawning(|task| match era {
-                        wouldblock::Era::Generator => task.spawn_generator(|y| {
-                            y.wait(time::sleep(SECOND));
+                    let slot = same.reserving().await;
+                    let task = match era {
+                        wouldblock::Era::Generator => slot.spawn_generator(|y| {
+                            y.wait(time::sleeping(SECOND));
                             task::current().unwrap().era()
                         }),
-                        wouldblock::Era::Green => task.spawn(|| {
+                        wouldblock::Era::Green => slot.spawn(|| {
                             green::sleep(SECOND);
                             task::current().unwrap().era()
                         }),
-                        wouldblock::Era::Future => task.spawn_future(async {
-                            time::sleep(SECOND).await;
+                        wouldblock::Era::Future => slot.spawn_future(async {
+                            time::sleeping(SECOND).await;
                             task::current().unwrap().era()
                         }),
-                    });
-                    task.await.await.unwrap()
+                    };
+                    task.await.unwrap()
                 };
                 let found = spawn_waiting(waiter, spawning, ()).join().unwrap();
                 assert_eq!((found, time::now() - start), (era, 2 * SECOND), "{waiter}");
@@ -115,10 +120,12 @@ fn each_era_spawns_each_and_waits_for_room() {
 fn who_waits_for_room_is_served_in_order() {
     run_in_order(|| {
         let (pool, trace) = (Pool::new(1), Trace::new());
-        pool.spawn(|| green::sleep(SECOND));
+        pool.reserve().spawn(|| green::sleep(SECOND));
         let waiters = ["a", "b", "c"].into_iter().zip(ERAS).map(|(name, era)| {
             let (pool, trace) = (pool.clone(), trace.clone());
-            spawn_running(era, move || pool.spawn(move || trace.say(name)).join().unwrap())
+            spawn_running(era, move || {
+                pool.reserve().spawn(move || trace.say(name)).join().unwrap();
+            })
         });
         let waiters: Vec<_> = waiters.collect();
         waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
@@ -131,11 +138,12 @@ fn tasks_have_the_line_and_the_name_of_their_pool() {
     run(|| {
         let pool = Pool::named("fetch", 3);
         let me = || task::current().unwrap();
-        let (a, line) = (pool.spawn(me), line!());
+        let (a, line) = (pool.reserve().spawn(me), line!());
         let a = a.join().unwrap();
         assert_eq!((a.name(), a.spawned_at().file()), (Some("fetch"), file!()));
         assert_eq!(a.spawned_at().line(), line);
-        let (b, line) = (green::wait(pool.spawning(|task| task.spawn(me))), line!());
+        let slot = green::wait(pool.reserving());
+        let (b, line) = (slot.spawn_future(async move { me() }), line!());
         assert_eq!(b.join().unwrap().spawned_at().line(), line);
         let (mut imap, line) = (pool.imap([()], move |()| me()), line!());
         assert_eq!(imap.next().unwrap().unwrap().spawned_at().line(), line);
@@ -146,11 +154,11 @@ fn tasks_have_the_line_and_the_name_of_their_pool() {
 fn a_task_that_fails_or_is_cancelled_makes_room() {
     run(|| {
         let pool = Pool::new(1);
-        assert!(pool.spawn(|| panic!("no")).join().unwrap_err().is_panic());
-        let stuck = pool.spawn(|| green::wait(pending::<()>()));
+        assert!(pool.reserve().spawn(|| panic!("no")).join().unwrap_err().is_panic());
+        let stuck = pool.reserve().spawn(|| green::wait(pending::<()>()));
         let_others_run();
         stuck.cancel();
-        assert_eq!(pool.spawn(|| 7).join().unwrap(), 7);
+        assert_eq!(pool.reserve().spawn(|| 7).join().unwrap(), 7);
         assert!(stuck.join().unwrap_err().is_cancelled());
         pool.join();
         assert_eq!(pool.free_count(), 1);
@@ -163,13 +171,13 @@ fn cancel_ends_those_that_are_in_it_and_those_that_wait_come_in() {
         let (pool, trace) = (Pool::new(2), Trace::new());
         for _ in 0..2 {
             let held = trace.at_drop("ended");
-            drop(pool.spawn(move || {
+            drop(pool.reserve().spawn(move || {
                 let _held = held;
                 green::wait(pending::<()>());
             }));
         }
         let same = pool.clone();
-        let waits = green::spawn(move || same.spawn(|| 7).join().unwrap());
+        let waits = green::spawn(move || same.reserve().spawn(|| 7).join().unwrap());
         let_others_run();
         pool.cancel();
         assert_eq!(waits.join().unwrap(), 7);
@@ -183,7 +191,7 @@ fn several_join_it_in_each_era() {
     run(|| {
         let pool = Pool::new(2);
         pool.join();
-        pool.spawn(|| green::sleep(SECOND));
+        pool.reserve().spawn(|| green::sleep(SECOND));
         let start = time::now();
         let joiners = ERAS.map(|era| {
             let pool = pool.clone();
@@ -197,7 +205,7 @@ fn several_join_it_in_each_era() {
 #[test]
 fn its_tasks_run_on_when_it_is_dropped() {
     run(|| {
-        let task = Pool::new(1).spawn(|| {
+        let task = Pool::new(1).reserve().spawn(|| {
             green::sleep(SECOND);
             7
         });
@@ -210,7 +218,7 @@ fn a_result_that_nobody_wants_is_dropped_by_its_task_and_may_wait() {
     run(|| {
         let (pool, trace) = (Pool::new(1), Trace::new());
         let say = trace.clone();
-        drop(pool.spawn(move || {
+        drop(pool.reserve().spawn(move || {
             Defer(move || {
                 green::sleep(SECOND);
                 say.say("dropped");
@@ -219,6 +227,62 @@ fn a_result_that_nobody_wants_is_dropped_by_its_task_and_may_wait() {
         pool.join();
         assert_eq!(trace.take(), ["dropped"]);
     });
+}
+
+#[test]
+fn a_slot_that_is_dropped_makes_room_for_the_next_in_line() {
+    run(|| {
+        let pool = Pool::new(1);
+        let slot = pool.try_reserve().unwrap();
+        assert_eq!((pool.len(), pool.free_count()), (0, 0), "reserved, and no task in it");
+        assert!(pool.try_reserve().is_none());
+        let same = pool.clone();
+        let waits = green::spawn(move || same.reserve().spawn(|| 7).join().unwrap());
+        let_others_run();
+        assert!(!waits.is_finished());
+        drop(slot);
+        assert!(pool.try_reserve().is_none(), "it is for the one that waits");
+        assert_eq!(waits.join().unwrap(), 7);
+        pool.join();
+        assert_eq!((pool.len(), pool.free_count()), (0, 1));
+    });
+}
+
+/// A value that the task would inherit a copy of, and that cannot be copied.
+#[test]
+fn a_spawn_that_panics_gives_the_slot_back() {
+    #[derive(Default)]
+    struct NoCopy(bool);
+    impl Clone for NoCopy {
+        fn clone(&self) -> NoCopy {
+            assert!(!self.0, "no copy");
+            NoCopy(false)
+        }
+    }
+    task_local! { inherited static VALUE: NoCopy = NoCopy::default(); }
+    run(|| {
+        let pool = Pool::new(1);
+        VALUE.set(NoCopy(true));
+        assert_contains(&panic_text(|| pool.reserve().spawn(|| ())), &["no copy"]);
+        assert_eq!((pool.len(), pool.free_count()), (0, 1));
+        VALUE.set(NoCopy(false));
+        pool.reserve().spawn(|| ()).join().unwrap();
+    });
+}
+
+/// The report of a deadlock names the task that keeps a place and spawns into none.
+#[test]
+fn who_keeps_a_slot_is_named() {
+    let deadlock = Builder::new().try_run(|| {
+        let pool = Pool::new(1);
+        let _slot = pool.reserve();
+        pool.reserve().spawn(|| ());
+    });
+    let report = deadlock.unwrap_err().to_string();
+    assert_contains(
+        &report,
+        &["waits for room in a pool (last taken by task 1 \"root\", tests/it/pool.rs:"],
+    );
 }
 
 #[test]
@@ -234,12 +298,10 @@ fn room_is_conserved_whoever_gives_up_at_whatever_point() {
             .map(|n| {
                 let (pool, crowd) = (pool.clone(), crowd.clone());
                 let spawning = async move {
-                    let task = pool.spawning(|task| {
-                        task.spawn(move || crowd.stay(u32::from(n % 3 != 0) * MS))
-                    });
-                    task.await.await
+                    let slot = pool.reserving().await;
+                    slot.spawn(move || crowd.stay(u32::from(n % 3 != 0) * MS)).await
                 };
-                spawn_waiting(ERAS[n % 3], time::timeout((n as u32 % 5) * MS, spawning), ())
+                spawn_waiting(ERAS[n % 3], op::timeout((n as u32 % 5) * MS, spawning), ())
             })
             .collect();
         for (n, spawner) in spawners.into_iter().enumerate() {
@@ -262,7 +324,7 @@ fn a_nested_spawn_in_a_full_pool_is_reported_as_the_deadlock_it_is() {
     let deadlock = Builder::new().try_run(|| {
         let pool = Pool::named("fetch", 1);
         let same = pool.clone();
-        pool.spawn(move || same.spawn(|| ()).join().unwrap()).join().unwrap();
+        pool.reserve().spawn(move || same.reserve().spawn(|| ()).join().unwrap()).join().unwrap();
     });
     let report = deadlock.unwrap_err().to_string();
     let lines: Vec<_> = report.lines().collect();
@@ -290,7 +352,7 @@ fn so_is_a_nested_map_and_a_join_from_within() {
     let deadlock = Builder::new().try_run(|| {
         let pool = Pool::new(1);
         let same = pool.clone();
-        pool.spawn(move || same.join());
+        pool.reserve().spawn(move || same.join());
         pool.join();
     });
     assert_contains(&deadlock.unwrap_err().to_string(), &["waits for the tasks of a pool"]);
@@ -397,7 +459,7 @@ fn a_pool_that_others_use_too_is_never_overfull() {
         };
         let (a, b) = (pool.imap(0..5, stay()), pool.imap_unordered(10..15, stay()));
         let single = stay();
-        pool.spawn(move || single(0));
+        pool.reserve().spawn(move || single(0));
         assert_eq!(values(a), [0, 1, 2, 3, 4]);
         let mut b = values(b);
         b.sort_unstable();
@@ -587,11 +649,11 @@ fn nothing_is_lost_and_no_room_either_whoever_gives_up_at_whatever_point() {
                     };
                     let mut taken = Vec::new();
                     loop {
-                        match time::timeout((n as u32 % 3) * MS, imap.next_result()).await {
+                        match op::timeout((n as u32 % 3) * MS, imap.next_result()).await {
                             Ok(Some(result)) => taken.push(result.unwrap()),
                             Ok(None) => break,
                             Err(_) if n == 4 => return None,
-                            Err(_) => time::sleep(MS).await,
+                            Err(_) => time::sleeping(MS).await,
                         }
                     }
                     taken.sort_unstable();
@@ -600,7 +662,7 @@ fn nothing_is_lost_and_no_room_either_whoever_gives_up_at_whatever_point() {
                 spawn_waiting(ERAS[n / 2], take, ())
             })
             .collect();
-        pool.spawn(|| green::sleep(MS));
+        pool.reserve().spawn(|| green::sleep(MS));
         takers[1].cancel();
         green::sleep(MS);
         takers[2].cancel();

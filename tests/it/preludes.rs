@@ -12,8 +12,9 @@ use wouldblock::future::prelude::*;
 #[allow(unused_imports, reason = "as above")]
 use wouldblock::green::prelude::*;
 use wouldblock::net::TcpStream;
-use wouldblock::time::{sleep, timeout};
-use wouldblock::{future, gather, generator, green, offload};
+use wouldblock::op::timeout;
+use wouldblock::time::sleeping;
+use wouldblock::{future, generator, green, group::gather, offload};
 
 /// Where a connection gets `hello`, and is closed.
 fn greeter() -> std::net::SocketAddr {
@@ -31,24 +32,24 @@ fn greeter() -> std::net::SocketAddr {
 fn the_verbs_of_all_eras_stand_side_by_side() {
     virtually(|| {
         let a = generator::spawn(|y| {
-            y.wait(sleep(MS));
+            y.wait(sleeping(MS));
             y.yield_now();
             y.wait(offload(|| 1))
         });
         let b = green::spawn(|| {
-            wait(sleep(MS)); // only the green prelude has a `wait`
+            wait(sleeping(MS)); // only the green prelude has a `wait`
             green::yield_now();
             wait(offload(|| 2))
         });
         let c = future::spawn(async {
-            sleep(MS).await;
+            sleeping(MS).await;
             future::yield_now().await;
             offload(|| 3).await
         });
         let values = wait(gather([a, b, c])).into_iter().map(Result::unwrap);
         assert_eq!(values.collect::<Vec<_>>(), [1, 2, 3]);
         assert!(green::timeout(MS, || green::sleep(60_000 * MS)).is_err());
-        assert!(wait(timeout(MS, sleep(60_000 * MS))).is_err());
+        assert!(wait(timeout(MS, sleeping(60_000 * MS))).is_err());
     });
 }
 

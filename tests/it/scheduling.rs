@@ -14,7 +14,7 @@ use futures::channel::oneshot;
 use futures::stream::{FuturesUnordered, StreamExt};
 use wouldblock::net::TcpStream;
 use wouldblock::{
-    Builder, Runtime, Stats, future, gather, generator, green, stats, testing::explore, time,
+    Builder, Runtime, Stats, future, generator, green, group::gather, stats, testing::explore, time,
 };
 
 // Round robin.
@@ -200,7 +200,7 @@ fn spinning_tasks_do_not_starve_timers() {
     Builder::new().run(|| {
         let done = Rc::new(Cell::new(false));
         let spinners = spinners(&done);
-        in_each_era(|| time::sleep(2 * MS));
+        in_each_era(|| time::sleeping(2 * MS));
         done.set(true);
         spinners.into_iter().for_each(join);
     });
@@ -447,7 +447,7 @@ fn nobody_has_a_turn_while_all_wait() {
             green::spawn(move || assert_eq!((&stream).read(&mut [0]).unwrap(), 1)),
             green::spawn(move || drop(listener.accept().unwrap())),
             future::spawn(async move { rx.await.unwrap() }),
-            generator::spawn(|y| y.wait(time::sleep(HOUR))),
+            generator::spawn(|y| y.wait(time::sleeping(HOUR))),
         ];
         green::sleep(5 * MS);
         let before = stats().turns;
@@ -728,7 +728,7 @@ fn waiting_outside_of_a_task_is_a_clear_error() {
     let runtime = by_hand();
     type Attempt = fn();
     let attempts: [Attempt; 3] =
-        [|| green::wait(time::sleep(MS)), green::yield_now, || green::sleep(MS)];
+        [|| green::wait(time::sleeping(MS)), green::yield_now, || green::sleep(MS)];
     for attempt in attempts {
         for text in [panic_text(attempt), panic_text(|| runtime.enter(attempt))] {
             assert!(text.contains("a wait outside of any task"), "{text:?}");
@@ -837,7 +837,7 @@ fn a_dropped_runtime_cancels_its_tasks_the_newest_first() {
             (guard("generator"), guard("green"), guard("future"), guard("not begun"));
         drop(generator::spawn(move |y| {
             let _guard = a;
-            y.wait(time::sleep(HOUR));
+            y.wait(time::sleeping(HOUR));
         }));
         drop(green::spawn(move || {
             let _guard = b;
@@ -845,7 +845,7 @@ fn a_dropped_runtime_cancels_its_tasks_the_newest_first() {
         }));
         drop(future::spawn(async move {
             let _guard = c;
-            time::sleep(HOUR).await;
+            time::sleeping(HOUR).await;
         }));
         drop(green::spawn(move || drop(d)));
     });

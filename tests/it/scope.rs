@@ -13,7 +13,7 @@ use crate::util::{
 };
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
-use wouldblock::{Builder, future, generator, green, task, testing::explore, time};
+use wouldblock::{Builder, future, generator, green, op, task, testing::explore, time};
 
 // The green scope.
 
@@ -509,8 +509,8 @@ fn futures_borrow_and_are_awaited() {
             let tasks: Vec<_> = words
                 .iter()
                 .map(|word| {
-                    s.spawn(async move {
-                        time::sleep(SECOND).await;
+                    s.spawn_future(async move {
+                        time::sleeping(SECOND).await;
                         word.len()
                     })
                 })
@@ -530,11 +530,11 @@ fn each_era_waits_for_an_async_scope() {
     for era in ERAS {
         run(|| {
             let scope = future::scope(async |s: &future::Scope<'static>| {
-                let a = s.spawn(async {
-                    time::sleep(SECOND).await;
+                let a = s.spawn_future(async {
+                    time::sleeping(SECOND).await;
                     1
                 });
-                let b = s.spawn(async { 2 });
+                let b = s.spawn_future(async { 2 });
                 a.await + b.await
             });
             let start = time::now();
@@ -552,8 +552,8 @@ fn it_waits_for_children_that_nobody_awaits() {
         green::wait(future::scope(async |s| {
             for n in 1..=3 {
                 let count = &count;
-                drop(s.spawn(async move {
-                    time::sleep(n * SECOND).await;
+                drop(s.spawn_future(async move {
+                    time::sleeping(n * SECOND).await;
                     count.set(count.get() + 1);
                 }));
             }
@@ -570,8 +570,8 @@ fn a_thousand_children_run_interleaved() {
             let children: Vec<_> = (0..1000_u32)
                 .map(|n| {
                     let hits = &hits;
-                    s.spawn(async move {
-                        time::sleep(MS * (n % 10)).await;
+                    s.spawn_future(async move {
+                        time::sleeping(MS * (n % 10)).await;
                         hits.set(hits.get() + 1);
                         n
                     })
@@ -592,10 +592,10 @@ fn children_may_spawn_from_a_scope_within() {
     run(|| {
         let base = 10;
         let total = green::wait(future::scope(async |outer| {
-            let child = outer.spawn(async {
+            let child = outer.spawn_future(async {
                 future::scope(async |inner| {
-                    let a = inner.spawn(async {
-                        time::sleep(SECOND).await;
+                    let a = inner.spawn_future(async {
+                        time::sleeping(SECOND).await;
                         base + 1
                     });
                     a.await
@@ -615,12 +615,12 @@ fn a_child_that_panics_panics_the_scope_and_drops_the_others() {
         let text = panic_text(|| {
             green::wait(future::scope(async |s| {
                 let guard = trace.at_drop("sibling");
-                drop(s.spawn(async move {
+                drop(s.spawn_future(async move {
                     let _guard = guard;
                     pending::<()>().await;
                 }));
-                drop(s.spawn(async {
-                    time::sleep(SECOND).await;
+                drop(s.spawn_future(async {
+                    time::sleeping(SECOND).await;
                     panic!("of a child");
                 }));
                 let _guard = trace.at_drop("body");
@@ -641,11 +641,11 @@ fn a_body_that_panics_drops_the_children() {
         let text = panic_text(|| {
             green::wait(future::scope(async |s| {
                 let guard = trace.at_drop("child");
-                drop(s.spawn(async move {
+                drop(s.spawn_future(async move {
                     let _guard = guard;
                     pending::<()>().await;
                 }));
-                time::sleep(SECOND).await;
+                time::sleeping(SECOND).await;
                 panic!("of the body");
             }));
         });
@@ -662,7 +662,7 @@ fn cancelling_its_task_drops_body_and_children() {
             let (body, child) = (trace.at_drop("body"), trace.at_drop("child"));
             let scope = future::scope(async move |s: &future::Scope<'static>| {
                 let _body = body;
-                drop(s.spawn(async move {
+                drop(s.spawn_future(async move {
                     let _child = child;
                     pending::<()>().await;
                 }));
@@ -685,12 +685,12 @@ fn a_limit_on_it_drops_body_and_children() {
         let trace = Trace::new();
         let scope = future::scope(async |s| {
             let guard = trace.at_drop("child");
-            drop(s.spawn(async move {
+            drop(s.spawn_future(async move {
                 let _guard = guard;
-                time::sleep(HOUR).await;
+                time::sleeping(HOUR).await;
             }));
         });
-        assert!(green::wait(time::timeout(SECOND, scope)).is_err());
+        assert!(green::wait(op::timeout(SECOND, scope)).is_err());
         assert_eq!(trace.take(), ["child"]);
     });
 }
@@ -700,7 +700,7 @@ fn a_child_whose_result_nobody_wants_drops_it() {
     run(|| {
         let trace = Trace::new();
         green::wait(future::scope(async |s| {
-            s.spawn(async { trace.at_drop("result") });
+            s.spawn_future(async { trace.at_drop("result") });
         }));
         assert_eq!(trace.take(), ["result"]);
     });
@@ -712,12 +712,12 @@ fn a_child_is_dropped_as_soon_as_it_is_done() {
         let trace = Trace::new();
         green::wait(future::scope(async |s| {
             let guard = trace.at_drop("child");
-            s.spawn(async move {
+            s.spawn_future(async move {
                 let _guard = guard;
-                time::sleep(SECOND).await;
+                time::sleeping(SECOND).await;
             })
             .await;
-            time::sleep(SECOND).await;
+            time::sleeping(SECOND).await;
             trace.say("body");
         }));
         assert_eq!(trace.take(), ["child", "body"]);
@@ -733,11 +733,11 @@ fn forgetting_it_half_way_is_sound() {
         {
             let borrowed = Cell::new(7);
             let scope = Box::pin(future::scope(async |s| {
-                drop(s.spawn(async {
+                drop(s.spawn_future(async {
                     loop {
                         polled.set(polled.get() + 1);
                         assert_eq!(borrowed.get(), 7);
-                        time::sleep(SECOND).await;
+                        time::sleeping(SECOND).await;
                     }
                 }));
                 pending::<()>().await;
@@ -757,7 +757,7 @@ fn forgetting_it_half_way_is_sound() {
 fn it_may_be_polled_with_any_waker() {
     run(|| {
         let scope = pin!(future::scope(async |s| {
-            let child = s.spawn(async { 7 });
+            let child = s.spawn_future(async { 7 });
             child.await
         }));
         let mut scope = scope;
@@ -778,7 +778,7 @@ fn a_child_that_yields_lets_other_tasks_run() {
             }
         });
         let seen = green::wait(future::scope(async |s| {
-            let child = s.spawn(async {
+            let child = s.spawn_future(async {
                 for _ in 0..100 {
                     future::yield_now().await;
                 }
@@ -799,7 +799,7 @@ fn children_that_yield_take_turns() {
         green::wait(future::scope(async |s| {
             for name in ["a", "b"] {
                 let trace = trace.clone();
-                drop(s.spawn(async move {
+                drop(s.spawn_future(async move {
                     for step in 1..=2 {
                         trace.say(format!("{name}{step}"));
                         future::yield_now().await;
@@ -821,7 +821,7 @@ fn a_child_is_polled_once_however_often_it_was_woken() {
             if polls.get() < 4 { Poll::Pending } else { Poll::Ready(()) }
         });
         green::wait(future::scope(async |s| {
-            let child = s.spawn(child);
+            let child = s.spawn_future(child);
             future::yield_now().await;
             for polled in 2..=4 {
                 let waker = waker.borrow().clone().unwrap();
@@ -845,8 +845,8 @@ fn a_waker_of_a_child_that_is_done_wakes_no_other_child() {
                 cx.waker().wake_by_ref(); // It is due once more when it is done.
                 Poll::Ready(())
             });
-            s.spawn(first).await;
-            let second = s.spawn(poll_fn(|cx| {
+            s.spawn_future(first).await;
+            let second = s.spawn_future(poll_fn(|cx| {
                 *own.borrow_mut() = Some(cx.waker().clone());
                 polls.set(polls.get() + 1);
                 if polls.get() == 1 { Poll::Pending } else { Poll::Ready(()) }
@@ -868,7 +868,10 @@ fn a_scope_is_polled_no_oftener_for_the_scopes_around_it() {
     fn within(scopes: usize, future: Boxed<'_>) -> Boxed<'_> {
         match scopes {
             0 => future,
-            _ => within(scopes - 1, future::scope(async |s| s.spawn(future).await).boxed_local()),
+            _ => within(
+                scopes - 1,
+                future::scope(async |s| s.spawn_future(future).await).boxed_local(),
+            ),
         }
     }
     let polls_within = |scopes| {
@@ -880,7 +883,7 @@ fn a_scope_is_polled_no_oftener_for_the_scopes_around_it() {
                 ends.set(true);
             });
             let mut inner = future::scope(async |s| {
-                s.spawn(async {
+                s.spawn_future(async {
                     while !over.get() {
                         future::yield_now().await;
                     }
@@ -908,12 +911,12 @@ fn a_child_may_wait_the_green_way() {
     run(|| {
         let start = time::now();
         let total = green::wait(future::scope(async |s| {
-            let blocking = s.spawn(async {
+            let blocking = s.spawn_future(async {
                 green::sleep(SECOND);
                 1
             });
-            let awaiting = s.spawn(async {
-                time::sleep(SECOND).await;
+            let awaiting = s.spawn_future(async {
+                time::sleeping(SECOND).await;
                 2
             });
             blocking.await + awaiting.await
@@ -929,7 +932,7 @@ fn a_child_joins_tasks_of_the_run() {
         let base = 10;
         let sum = green::wait(future::scope(async |s| {
             let children = [1, 2, 3].map(|n| {
-                s.spawn(async move {
+                s.spawn_future(async move {
                     let task = green::spawn(move || {
                         green::sleep(SECOND);
                         n
@@ -971,7 +974,7 @@ fn an_error_may_be_of_any_lifetime() {
     }
     async fn push_async(numbers: &mut Vec<i32>) -> Result<(), &'static str> {
         future::try_scope(async |s| {
-            s.spawn(async {
+            s.spawn_future(async {
                 numbers.push(3);
                 Err::<(), _>("static")
             });
@@ -1011,8 +1014,8 @@ fn tasks_that_succeed_borrow_and_the_value_of_the_body_is_returned() {
             let tasks: Vec<_> = numbers
                 .iter()
                 .map(|n| {
-                    s.spawn(async move {
-                        time::sleep(SECOND).await;
+                    s.spawn_future(async move {
+                        time::sleeping(SECOND).await;
                         Ok(*n)
                     })
                 })
@@ -1085,12 +1088,12 @@ fn the_first_error_of_a_future_drops_the_others_and_the_body_before_it_is_return
                 let borrow = &borrowed;
                 let result = future::try_scope(async |s| {
                     let guard = trace.at_drop("sibling");
-                    s.spawn(async move {
+                    s.spawn_future(async move {
                         let _guard = (guard, borrow);
                         pending::<Result<(), _>>().await
                     });
-                    let fails = s.spawn(async {
-                        time::sleep(SECOND).await;
+                    let fails = s.spawn_future(async {
+                        time::sleeping(SECOND).await;
                         Err::<(), _>("of a task")
                     });
                     let _guard = trace.at_drop("body");
@@ -1126,11 +1129,11 @@ fn a_body_that_fails_ends_its_tasks() {
 
         let result: Result<(), _> = green::wait(future::try_scope(async |s| {
             let guard = trace.at_drop("child");
-            s.spawn(async move {
+            s.spawn_future(async move {
                 let _guard = guard;
                 pending::<Result<(), _>>().await
             });
-            time::sleep(SECOND).await;
+            time::sleeping(SECOND).await;
             Err("of the body")
         }));
         assert_eq!((result, trace.take()), (Err("of the body"), vec!["child".into()]));
@@ -1149,8 +1152,8 @@ fn an_error_after_the_body_has_returned_is_the_result() {
         });
         assert_eq!(result, Err("late"));
         let result = green::wait(future::try_scope(async |s| {
-            s.spawn(async {
-                time::sleep(SECOND).await;
+            s.spawn_future(async {
+                time::sleeping(SECOND).await;
                 Err::<(), _>("late")
             });
             Ok(7)
@@ -1285,7 +1288,9 @@ fn a_panic_of_the_body_or_of_a_future_comes_out() {
         assert_eq!((text.as_str(), trace.take()), ("of the body", vec!["child".into()]));
         let text = panic_text(|| {
             green::wait(future::try_scope(async |s| {
-                s.spawn(async { if true { panic!("of a child") } else { Err::<(), _>("never") } });
+                s.spawn_future(async {
+                    if true { panic!("of a child") } else { Err::<(), _>("never") }
+                });
                 Ok(())
             }))
             .unwrap();
@@ -1315,7 +1320,7 @@ fn a_scope_whose_tasks_fail_together_is_cancelled_from_outside_with_all_of_them(
                         }),
                         true => green::wait(future::try_scope(async |s| {
                             let guard = (trace.at_drop("child"), &borrowed);
-                            s.spawn(async move {
+                            s.spawn_future(async move {
                                 let _guard = guard;
                                 pending::<Result<(), _>>().await
                             });
@@ -1392,7 +1397,7 @@ fn a_generator_cannot_yield_inside_of_a_scope_whose_tasks_fail_together() {
     run(|| {
         let task = generator::spawn(|y| {
             green::try_scope(|_| {
-                y.wait(time::sleep(SECOND));
+                y.wait(time::sleeping(SECOND));
                 Ok::<_, &str>(())
             })
         });

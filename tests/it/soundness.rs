@@ -64,7 +64,7 @@ fn a_generator_that_is_a_task_may_wait_inside_of_a_scope() {
             let words = ["a", "few"];
             green::scope(|s| {
                 let task = s.spawn(|| words.len());
-                y.wait(wouldblock::time::sleep(SECOND));
+                y.wait(wouldblock::time::sleeping(SECOND));
                 task.join().unwrap()
             })
         });

@@ -13,15 +13,16 @@ use futures::future::LocalBoxFuture;
 use futures::{AsyncWriteExt, FutureExt};
 use wouldblock::net::UdpSocket;
 use wouldblock::net::unix::{UnixDatagram, UnixStream};
+use wouldblock::op::{select, select_all};
 use wouldblock::sync::channel::{self, RecvTimeoutError};
 use wouldblock::sync::{
-    Barrier, Condvar, Event, Mutex, MutexGuard, Queue, RwLock, Semaphore, oneshot, select,
-    select_all,
+    Barrier, Condvar, Event, Mutex, MutexGuard, Queue, RwLock, Semaphore, oneshot,
 };
 use wouldblock::testing::{assert_turns, assert_turns_async};
 use wouldblock::{
-    Builder, Group, JoinError, JoinHandle, Spawner, as_completed, future, gather, generator, green,
-    task, time, try_gather,
+    Builder, JoinError, JoinHandle, Spawner, future, generator, green,
+    group::{Group, as_completed, gather, try_gather},
+    op, task, time,
 };
 
 /// Many times what a turn may have without waiting.
@@ -78,12 +79,14 @@ fn always_ready() -> Vec<(&'static str, Operation)> {
         ("join", boxed(|| done.joining())),
         ("select", boxed(|| select(event.waiting(), semaphore.acquiring()))),
         ("select_all", boxed(|| select_all([receiver.receiving(), receiver.receiving()]))),
-        ("timeout", boxed(|| time::timeout(Duration::ZERO, mutex.locking()))),
-        ("timeout of a foreign future", boxed(|| time::timeout(HOUR, ready(())))),
-        ("timeout that has passed", boxed(|| time::timeout(Duration::ZERO, pending::<()>()))),
-        ("sleep until now", boxed(|| time::sleep_until(time::now()))),
+        ("join of two", boxed(|| op::join(mutex.locking(), queue.getting()))),
+        ("timeout", boxed(|| op::timeout(Duration::ZERO, mutex.locking()))),
+        ("timeout of a foreign future", boxed(|| op::timeout(HOUR, ready(())))),
+        ("timeout that has passed", boxed(|| op::timeout(Duration::ZERO, pending::<()>()))),
+        ("sleep until now", boxed(|| time::sleeping_until(time::now()))),
         ("select of foreign futures", boxed(|| select(ready(()), ready(())))),
         ("select_all of foreign futures", boxed(|| select_all([ready(()), ready(())]))),
+        ("join of foreign futures", boxed(|| op::join(ready(()), ready(())))),
         ("gather of none", boxed(|| gather(Vec::<JoinHandle<()>>::new()))),
         (
             "try_gather of none",
@@ -453,7 +456,7 @@ fn a_sleep_of_no_time_gives_one_turn_also_where_the_share_is_spent() {
         });
         let in_a_future = assert_turns_async(2, async {
             spend(128);
-            time::sleep(Duration::ZERO).await;
+            time::sleeping(Duration::ZERO).await;
             spend(127); // The sleep has spent one.
             future::yield_now().await;
         });
@@ -603,7 +606,7 @@ fn a_child_of_an_async_scope_that_is_woken_often_is_polled_once() {
     run_in_order(|| {
         let polls = Cell::new(0);
         green::wait(future::scope(async |s| {
-            s.spawn(poll_fn(|cx| {
+            s.spawn_future(poll_fn(|cx| {
                 polls.set(polls.get() + 1);
                 (0..100).for_each(|_| cx.waker().wake_by_ref());
                 if polls.get() < 10 { Poll::Pending } else { Poll::Ready(()) }
@@ -620,7 +623,7 @@ fn nested_async_scopes_poll_in_proportion_to_their_depth() {
         polls.set(polls.get() + 1);
         if depth > 0 {
             let nested = future::scope(async |s| {
-                let child = s.spawn(future::yield_now());
+                let child = s.spawn_future(future::yield_now());
                 let inner: LocalBoxFuture<'_, ()> = nest(depth - 1, polls).boxed_local();
                 let mut inner = inner;
                 poll_fn(|cx| {
@@ -649,11 +652,11 @@ fn what_is_there_comes_before_a_limit_of_no_time_however_often() {
             (0..MANY).for_each(|n| sender.try_send(n).unwrap());
             let receives = async move {
                 for n in 0..MANY {
-                    let receiving = time::timeout(Duration::ZERO, receiver.receiving());
+                    let receiving = op::timeout(Duration::ZERO, receiver.receiving());
                     assert_eq!(receiving.await, Ok(Ok(n)));
                 }
                 drop(sender);
-                let over = time::timeout(Duration::ZERO, receiver.receiving()).await;
+                let over = op::timeout(Duration::ZERO, receiver.receiving()).await;
                 assert!(over.unwrap().is_err(), "the last sender is gone");
             };
             spawn_waiting(era, receives, ()).join().unwrap();
@@ -667,7 +670,7 @@ fn an_executor_inside_of_a_task_sees_what_is_there_before_a_limit_of_no_time() {
         let (sender, receiver) = channel::unbounded();
         (0..MANY).for_each(|n| sender.try_send(n).unwrap());
         for n in 0..MANY {
-            let receiving = time::timeout(Duration::ZERO, receiver.receiving());
+            let receiving = op::timeout(Duration::ZERO, receiver.receiving());
             let mut inside =
                 futures::stream::FuturesUnordered::from_iter([receiving.boxed_local()]);
             let next = green::wait(futures::StreamExt::next(&mut inside));

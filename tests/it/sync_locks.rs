@@ -17,11 +17,10 @@ use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use wouldblock::generator::{Generator, GeneratorState, Yielder};
-use wouldblock::sync::{
-    Barrier, Condvar, Either, Event, Mutex, Queue, RwLock, Semaphore, oneshot, select,
-};
+use wouldblock::op::{Either, select};
+use wouldblock::sync::{Barrier, Condvar, Event, Mutex, Queue, RwLock, Semaphore, oneshot};
 use wouldblock::{
-    Builder, Era, JoinHandle, Wait, future, gather, green, task, testing::explore, time,
+    Builder, Era, JoinHandle, Wait, future, green, group::gather, op, task, testing::explore, time,
 };
 
 /// A task of `era` that is first in line for the mutex's lock, says `what` once it has it, and keeps it for a
@@ -160,7 +159,7 @@ fn whoever_runs_out_of_time_leaves_the_line() {
             let mutex = Rc::new(Mutex::new(Trace::new()));
             let guard = mutex.lock();
             let waits = mutex.clone();
-            let limited = async move { time::timeout(SECOND, waits.locking()).await.is_err() };
+            let limited = async move { op::timeout(SECOND, waits.locking()).await.is_err() };
             let limited = spawn_waiting(era, limited, ());
             let patient = locker(era, &mutex, "patient");
             assert!(limited.join().unwrap(), "{era}");
@@ -825,7 +824,7 @@ fn at_most_so_many_at_a_time() {
                 let _permit = semaphore.acquiring().await;
                 now.set(now.get() + 1);
                 most.set(most.get().max(now.get()));
-                time::sleep(MS * (n % 7)).await;
+                time::sleeping(MS * (n % 7)).await;
                 now.set(now.get() - 1);
             };
             spawn_waiting(ERAS[n as usize % 3], code, ())
@@ -880,13 +879,12 @@ fn permits_are_conserved_whatever_becomes_of_those_who_wait() {
                 let code = async move {
                     let wanted = 1 + n % PERMITS;
                     let chosen = async {
-                        let acquired =
-                            time::timeout(MS * 2, semaphore.acquiring_many(wanted)).await;
+                        let acquired = op::timeout(MS * 2, semaphore.acquiring_many(wanted)).await;
                         let Ok(_permit) = acquired else { return };
                         taken.set(taken.get() + wanted);
                         let _given = Defer(|| taken.set(taken.get() - wanted));
                         assert!(taken.get() <= PERMITS);
-                        time::sleep(MS).await;
+                        time::sleeping(MS).await;
                     };
                     // Another choice, which wins now and then when a permit was just granted.
                     let other = async {
@@ -1091,7 +1089,7 @@ fn a_barrier_opens_for_exactly_so_many_whatever_becomes_of_those_who_wait() {
                             for _ in 0..n % 4 + turns {
                                 future::yield_now().await;
                             }
-                            time::sleep(n as u32 % 2 * MS).await;
+                            time::sleeping(n as u32 % 2 * MS).await;
                         };
                         select(Box::pin(come()), Box::pin(other)).await;
                     }

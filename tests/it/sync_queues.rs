@@ -14,14 +14,13 @@ use crate::util::{
     let_others_run, panic_text, poll_once, run, run_in_order, spawn_waiting,
 };
 use futures::FutureExt;
+use wouldblock::op::{Either, select, select_all};
 use wouldblock::sync::channel::{
     self, Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError,
     TrySendError,
 };
-use wouldblock::sync::{
-    Barrier, Condvar, Either, Event, Mutex, Queue, Semaphore, oneshot, select, select_all,
-};
-use wouldblock::{Era, JoinHandle, future, gather, green, task, testing::explore, time};
+use wouldblock::sync::{Barrier, Condvar, Event, Mutex, Queue, Semaphore, oneshot};
+use wouldblock::{Era, JoinHandle, future, green, group::gather, op, task, testing::explore, time};
 
 /// A task of `era` that sends all of `items`.
 fn sender<T: 'static>(
@@ -419,7 +418,7 @@ fn each_item_is_received_once_and_in_order_whatever_the_order_of_turns() {
                         for n in 0..6 {
                             let mut sending = tx.sending((who, n));
                             let limit = MS * (1 + n % 2);
-                            match time::timeout(limit, &mut sending).await {
+                            match op::timeout(limit, &mut sending).await {
                                 Ok(result) => {
                                     result.unwrap();
                                     sent.borrow_mut().push((who, n));
@@ -444,7 +443,7 @@ fn each_item_is_received_once_and_in_order_whatever_the_order_of_turns() {
                             match select(rx.receiving(), Box::pin(other)).await {
                                 Either::First(Ok(item)) => received.borrow_mut().push(item),
                                 Either::First(Err(RecvError)) => break,
-                                Either::Second(()) => time::sleep(MS).await,
+                                Either::Second(()) => time::sleeping(MS).await,
                             }
                         }
                     };
@@ -652,7 +651,7 @@ fn an_answer_comes_once_whatever_becomes_of_those_who_wait_for_it() {
                 let (sender, mut receiver) = oneshot::channel();
                 let answer = trace.at_drop(n.to_string());
                 let sends = async move {
-                    time::sleep(MS).await;
+                    time::sleeping(MS).await;
                     match n {
                         7 | 8 => drop(sender),
                         // Given back, it is dropped here.
@@ -662,7 +661,7 @@ fn an_answer_comes_once_whatever_becomes_of_those_who_wait_for_it() {
                 let sends = spawn_waiting(ERAS[n / 3], sends, ());
                 let late = late.clone();
                 let receives = async move {
-                    let answer = match select(&mut receiver, time::sleep(MS)).await {
+                    let answer = match select(&mut receiver, time::sleeping(MS)).await {
                         Either::First(answer) => answer.map_err(TryRecvError::from),
                         Either::Second(()) => {
                             late.set(late.get() + 1);
@@ -705,7 +704,7 @@ fn a_queue_is_joined_when_all_its_items_are_done() {
             let work = async move {
                 let mut done = Vec::new();
                 while let Ok(item) = worker.getting().await {
-                    time::sleep(SECOND).await;
+                    time::sleeping(SECOND).await;
                     done.push(item);
                     worker.task_done();
                 }
@@ -892,8 +891,8 @@ fn the_first_that_is_ready_is_chosen_in_all_eras() {
         run_in_order(|| {
             let (tx, rx) = channel::unbounded();
             let code = async move {
-                let first = select(rx.receiving(), time::sleep(SECOND)).await;
-                let second = select(time::sleep(HOUR), rx.receiving()).await;
+                let first = select(rx.receiving(), time::sleeping(SECOND)).await;
+                let second = select(time::sleeping(HOUR), rx.receiving()).await;
                 let third = select(select(pending::<()>(), rx.receiving()), ready(())).await;
                 (first, second, third)
             };
@@ -993,7 +992,7 @@ fn an_operation_may_be_kept_for_the_next_select() {
             rx.recv()
         });
         let mut sending = tx.sending(7);
-        assert_eq!(green::wait(select(&mut sending, time::sleep(SECOND))), Either::Second(()));
+        assert_eq!(green::wait(select(&mut sending, time::sleeping(SECOND))), Either::Second(()));
         assert_eq!(green::wait(select(stop.waiting(), &mut sending)), Either::Second(Ok(())));
         assert_eq!(receives.join().unwrap(), Ok(7));
     });

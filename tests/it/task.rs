@@ -11,7 +11,7 @@ use crate::util::{
     panic_text, run, run_in_order, spawn_running, spawn_waiting,
 };
 use wouldblock::{
-    Builder, Era, Group, JoinHandle, future, generator, green, task, task_local, time,
+    Builder, Era, JoinHandle, future, generator, green, group::Group, task, task_local, time,
 };
 
 fn me() -> task::Task {
@@ -212,7 +212,7 @@ fn a_future_keeps_its_values_between_its_polls() {
     run(|| {
         let task = future::spawn(async {
             NAME.set("ann".into());
-            time::sleep(SECOND).await;
+            time::sleeping(SECOND).await;
             NAME.with(String::clone)
         });
         let other = future::spawn(async { NAME.with(String::clone) });
@@ -714,13 +714,13 @@ fn a_sleep_that_is_dropped_in_another_runtime_disturbs_nobody_there() {
     let build = || Builder::new().virtual_clock().build().unwrap();
     let (home, other) = (build(), build());
     let sleep_with_foreign_waker = || {
-        let mut sleep = Box::pin(time::sleep(SECOND));
+        let mut sleep = Box::pin(time::sleeping(SECOND));
         let waker = Waker::from(std::sync::Arc::new(Foreign));
         assert!(sleep.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         sleep
     };
     let stranger = home.enter(sleep_with_foreign_waker);
-    let sleeper = other.enter(|| spawn_waiting(Era::Green, time::sleep(SECOND), ()));
+    let sleeper = other.enter(|| spawn_waiting(Era::Green, time::sleeping(SECOND), ()));
     assert!(other.turn());
     other.enter(|| drop(stranger));
     while other.turn() {}

@@ -2,7 +2,9 @@
 
 use crate::util::*;
 use wouldblock::net::TcpListener;
-use wouldblock::{Builder, future, gather, generator, green, stats, task, tasks};
+use wouldblock::{
+    Builder, TaskState, WaitFor, future, generator, green, group::gather, stats, task, tasks,
+};
 
 #[test]
 fn every_task_is_listed_with_what_it_does_and_since_when() {
@@ -12,16 +14,19 @@ fn every_task_is_listed_with_what_it_does_and_since_when() {
             drop(listener.accept());
         });
         let parent = future::spawn(async {
-            let child = generator::spawn(|y| y.wait(wouldblock::time::sleep(HOUR)));
+            let child = generator::spawn(|y| y.wait(wouldblock::time::sleeping(HOUR)));
             child.await.unwrap();
         });
         green::sleep(1500 * MS);
         let table = tasks();
-        let rows: Vec<_> = table.tasks.iter().map(|info| (info.task.id(), &*info.does)).collect();
+        let rows: Vec<_> =
+            table.tasks.iter().map(|info| (info.task.id(), info.state.to_string())).collect();
         let (root, rows) = rows.split_first().unwrap();
-        assert_eq!(*root, (1, "runs"));
+        assert_eq!((root.0, &*root.1), (1, "runs"));
+        assert_eq!(table.tasks[0].state, TaskState::Running);
         assert!(rows[0].1.starts_with("waits to read from descriptor"), "{rows:?}");
-        assert_eq!(rows[1..], [(3, "waits for task 4"), (4, "sleeps")]);
+        assert_eq!(rows[1..], [(3, "waits for task 4".into()), (4, "sleeps".into())]);
+        assert!(matches!(table.tasks[3].state, TaskState::Waiting { what: WaitFor::Time, .. }));
         let [_, acceptor_row, parent_row, child_row] = &table.tasks[..] else { panic!("{table}") };
         assert_eq!(parent_row.waits, Some(1500 * MS));
         assert_eq!((parent_row.turns, parent_row.stack_used), (1, None), "no stack between polls");
@@ -74,7 +79,7 @@ fn outside_of_a_run_there_are_no_tasks() {
     let runtime = Builder::new().build().unwrap();
     let handle = runtime.enter(|| green::spawn(|| ()));
     assert_eq!(runtime.tasks().tasks.len(), 1);
-    assert_eq!(runtime.tasks().tasks[0].does, "is ready");
+    assert_eq!(runtime.tasks().tasks[0].state, TaskState::Ready);
     while runtime.turn() {}
     assert!(runtime.tasks().tasks.is_empty());
     drop(handle);
@@ -122,4 +127,31 @@ fn a_chain_of_tasks_stays_narrow() {
         let start = format!("(level {at}) task {} (", at + 1);
         assert!(row.trim_start().starts_with(&start), "{text}");
     }
+}
+
+/// The state has what the row says: of a lock, what it is and which task has it.
+#[test]
+fn a_state_has_what_the_row_says() {
+    run_in_order(|| {
+        let mutex = std::rc::Rc::new(wouldblock::sync::Mutex::new(()));
+        let guard = mutex.lock();
+        let same = mutex.clone();
+        let waits = green::spawn(move || drop(same.lock()));
+        green::yield_now();
+        let row = tasks().tasks.pop().unwrap();
+        let TaskState::Waiting { what: WaitFor::Thing(thing), last_used, .. } = &row.state else {
+            panic!("{row}")
+        };
+        assert_eq!(thing.name(), "a mutex");
+        assert_contains(
+            last_used.as_ref().unwrap(),
+            &["held by task 1 \"root\", tests/it/tasks.rs:"],
+        );
+        assert_contains(
+            &row.state.to_string(),
+            &["waits for a mutex (held by task 1 \"root\", tests/it/tasks.rs:"],
+        );
+        drop(guard);
+        waits.join().unwrap();
+    });
 }

@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 
 use crate::util::*;
 use wouldblock::generator::Yielder;
-use wouldblock::net::{TcpListener, TcpStream, ToSocketAddrs, lookup};
-use wouldblock::time::{now, timeout};
-use wouldblock::{JoinHandle, Wait, future, gather, generator, green, stats};
+use wouldblock::net::{TcpListener, TcpStream, ToSocketAddrs, looking_up};
+use wouldblock::op::timeout;
+use wouldblock::time::now;
+use wouldblock::{JoinHandle, Wait, future, generator, green, group::gather, stats};
 
 // One program, in three eras: a client that says something, half-closes, and reads the answer to its end.
 
@@ -674,7 +675,7 @@ fn other_tasks_run_while_one_connects() {
 fn whatever_std_takes_for_an_address_is_one() {
     fn addresses(what: impl ToSocketAddrs) -> Vec<SocketAddr> {
         let found = what.to_socket_addrs().unwrap().collect::<Vec<_>>();
-        assert_eq!(green::wait(lookup(what)).unwrap(), found);
+        assert_eq!(green::wait(looking_up(what)).unwrap(), found);
         found
     }
     bounded(|| {
@@ -743,7 +744,7 @@ fn a_host_that_is_not_found_is_named() {
     check();
     bounded(check);
     bounded(|| {
-        let lookups = in_each_era(|| lookup((impossible_host(), 80)));
+        let lookups = in_each_era(|| looking_up((impossible_host(), 80)));
         assert!(lookups.iter().all(Result::is_err));
     });
 }
@@ -891,7 +892,7 @@ fn what_completes_at_once_spends_the_turn_too() {
         takes_turns(|| assert_eq!(green::wait(AsyncWriteExt::write(&mut &ours, b"x")).unwrap(), 1));
         let part = [io::IoSlice::new(b"x")];
         takes_turns(|| assert_eq!(Write::write_vectored(&mut &ours, &part).unwrap(), 1));
-        takes_turns(|| drop(green::wait(lookup("127.0.0.1:80")).unwrap()));
+        takes_turns(|| drop(green::wait(looking_up("127.0.0.1:80")).unwrap()));
         let (listener, address) = listener();
         takes_turns(|| drop(TcpStream::connect(address).unwrap()));
         takes_turns(|| drop(listener.accept().unwrap()));

@@ -17,10 +17,12 @@ use futures::channel::oneshot;
 use serde_json::Value;
 use wouldblock::observe::{Actor, Outcome};
 use wouldblock::sync::Mutex;
-use wouldblock::time::sleep;
+use wouldblock::time::sleeping;
 use wouldblock::timeline::{self, Row, State, Timeline};
 use wouldblock::{
-    Builder, future, gather, generator, green, offload, task,
+    Builder, future, generator, green,
+    group::gather,
+    offload, task,
     testing::{assert_turns, assert_turns_async, explore},
 };
 
@@ -44,7 +46,7 @@ fn of_everything() {
         let stream = stream.try_clone().unwrap();
         spawn_waiting(era, async move { stream.readable().await }, ())
     });
-    let sleeps = ERAS.map(|era| spawn_waiting(era, sleep(SECOND), ()));
+    let sleeps = ERAS.map(|era| spawn_waiting(era, sleeping(SECOND), ()));
     let spins = ERAS.map(|era| spawn_running(era, || (0..3).for_each(|_| green::yield_now())));
     let dies = task::Builder::new().name("dies").spawn(|| -> () { panic!("on purpose") });
     let stuck = task::Builder::new().name("stuck").spawn(|| green::sleep(HOUR));
@@ -76,7 +78,7 @@ fn of_everything() {
 
 /// A part of it that is the same each time: without sockets and other threads.
 fn of_what_repeats() {
-    let sleeps = ERAS.map(|era| spawn_waiting(era, sleep(SECOND), ()));
+    let sleeps = ERAS.map(|era| spawn_waiting(era, sleeping(SECOND), ()));
     let spins = ERAS.map(|era| spawn_running(era, || (0..3).for_each(|_| green::yield_now())));
     let stuck = task::Builder::new().name("stuck").spawn(|| green::sleep(HOUR));
     let (sender, receiver) = oneshot::channel();
@@ -101,7 +103,7 @@ fn spans(row: &Row) -> Vec<String> {
 #[test]
 fn the_spans_of_a_task_are_what_it_did() {
     for era in ERAS {
-        let rows = recorded(|| spawn_waiting(era, sleep(SECOND), ()).join().unwrap()).rows();
+        let rows = recorded(|| spawn_waiting(era, sleeping(SECOND), ()).join().unwrap()).rows();
         let root = [
             "ready 0-0 (0ns)",
             "running 0-2 (0ns)",
@@ -407,7 +409,7 @@ fn it_fits_into_the_columns() {
         }
     }
     let text = timeline.to_string();
-    assert_contains(&text, &["the long name…", "会議の準備をす…", "301 tasks"]);
+    assert_contains(&text, &["the lon…task 2", "会議の…をする", "301 tasks"]);
 }
 
 #[test]
@@ -559,7 +561,7 @@ fn an_svg_of_a_thousand_tasks_is_no_larger_than_promised() {
         let task = |n: u32| {
             future::spawn(async move {
                 for i in 0..30 {
-                    sleep((n + i) % 11 * MS).await;
+                    sleeping((n + i) % 11 * MS).await;
                 }
             })
         };
@@ -790,14 +792,14 @@ fn turns_given_up_are_counted_in_each_era() {
             assert_turns(0, || ());
             assert_turns(2, || {
                 y.yield_now();
-                y.wait(sleep(SECOND));
+                y.wait(sleeping(SECOND));
             });
         });
         let future = future::spawn(async {
             assert_turns_async(0, async {}).await;
             assert_turns_async(2, async {
                 future::yield_now().await;
-                sleep(SECOND).await;
+                sleeping(SECOND).await;
             })
             .await;
         });

@@ -11,8 +11,9 @@ use futures::FutureExt;
 use futures::future::{Either, select};
 use futures::stream::{FuturesUnordered, StreamExt};
 use wouldblock::net::TcpStream;
-use wouldblock::time::{Elapsed, now, sleep, sleep_until, timeout};
-use wouldblock::{Builder, future, gather, generator, green, offload, stats};
+use wouldblock::op::timeout;
+use wouldblock::time::{Elapsed, now, sleeping, sleeping_until};
+use wouldblock::{Builder, future, generator, green, group::gather, offload, stats};
 
 // The order in which sleepers wake.
 
@@ -24,7 +25,7 @@ fn sleepers_of_all_eras_wake_in_the_order_of_their_deadlines() {
             let log = log.clone();
             match n % 3 {
                 0 => generator::spawn(move |y| {
-                    y.wait(sleep(ms * MS));
+                    y.wait(sleeping(ms * MS));
                     log.push(ms);
                 }),
                 1 => green::spawn(move || {
@@ -32,7 +33,7 @@ fn sleepers_of_all_eras_wake_in_the_order_of_their_deadlines() {
                     log.push(ms);
                 }),
                 _ => future::spawn(async move {
-                    sleep(ms * MS).await;
+                    sleeping(ms * MS).await;
                     log.push(ms);
                 }),
             }
@@ -51,15 +52,15 @@ fn equal_deadlines_are_first_come_first_served() {
             let log = log.clone();
             match n % 3 {
                 0 => generator::spawn(move |y| {
-                    y.wait(sleep_until(deadline));
+                    y.wait(sleeping_until(deadline));
                     log.push(n);
                 }),
                 1 => green::spawn(move || {
-                    green::wait(sleep_until(deadline));
+                    green::wait(sleeping_until(deadline));
                     log.push(n);
                 }),
                 _ => future::spawn(async move {
-                    sleep_until(deadline).await;
+                    sleeping_until(deadline).await;
                     log.push(n);
                 }),
             }
@@ -73,7 +74,7 @@ fn equal_deadlines_are_first_come_first_served() {
 fn a_combinators_sleeps_wake_in_the_order_of_their_deadlines() {
     let orders = virtually(|| {
         in_each_era(|| {
-            let sleeps = [30, 10, 20, 0, 40].map(|ms| sleep(ms * MS).map(move |()| ms));
+            let sleeps = [30, 10, 20, 0, 40].map(|ms| sleeping(ms * MS).map(move |()| ms));
             sleeps.into_iter().collect::<FuturesUnordered<_>>().collect::<Vec<_>>()
         })
     });
@@ -88,7 +89,7 @@ fn a_hundred_thousand_sleeps_each_end_in_their_millisecond() {
         let tasks = (0..100_000).map(|n| {
             let (last, duration) = (last.clone(), (n * 7919 % 100 + 1) * MS);
             future::spawn(async move {
-                sleep(duration).await;
+                sleeping(duration).await;
                 assert!(now() >= last.get(), "time goes back");
                 last.set(now());
                 now() - start == duration
@@ -109,7 +110,7 @@ fn nobody_wakes_early_on_the_machines_clock() {
             future::spawn(async move {
                 let duration = Duration::from_micros(100 * n);
                 let start = Instant::now();
-                sleep(duration).await;
+                sleeping(duration).await;
                 let slept = start.elapsed();
                 assert!(slept >= duration, "{slept:?} instead of {duration:?}");
             })
@@ -128,7 +129,7 @@ fn the_virtual_clock_stands_still_but_for_sleeps() {
         assert_eq!(now(), start);
         green::sleep(HOUR);
         assert_eq!(now(), start + HOUR);
-        in_each_era(|| sleep(HOUR));
+        in_each_era(|| sleeping(HOUR));
         assert_eq!(now(), start + 2 * HOUR, "three sleeps at once");
     });
 }
@@ -149,10 +150,10 @@ fn no_time_at_all_and_the_past_are_over_at_once() {
     virtually(|| {
         green::sleep(10 * MS);
         let start = now();
-        in_each_era(|| sleep(Duration::ZERO));
-        in_each_era(|| sleep_until(start));
-        in_each_era(|| sleep_until(start - 10 * MS));
-        in_each_era(|| sleep_until(start - HOUR)); // before the run
+        in_each_era(|| sleeping(Duration::ZERO));
+        in_each_era(|| sleeping_until(start));
+        in_each_era(|| sleeping_until(start - 10 * MS));
+        in_each_era(|| sleeping_until(start - HOUR)); // before the run
         assert_eq!(now(), start);
     });
 }
@@ -160,7 +161,7 @@ fn no_time_at_all_and_the_past_are_over_at_once() {
 #[test]
 fn the_longest_duration_is_for_ever() {
     virtually(|| {
-        let results = in_each_era(|| timeout(HOUR, sleep(Duration::MAX)));
+        let results = in_each_era(|| timeout(HOUR, sleeping(Duration::MAX)));
         assert!(results.iter().all(Result::is_err));
         assert!(green::timeout(HOUR, || green::sleep(Duration::MAX)).is_err());
         assert_eq!(green::timeout(Duration::MAX, || 7), Ok(7));
@@ -191,10 +192,10 @@ fn very_long_durations_neither_end_nor_spin() {
 #[test]
 fn an_operation_that_is_ready_when_the_time_is_over_wins() {
     virtually(|| {
-        let results = in_each_era(|| timeout(5 * MS, sleep(5 * MS)));
+        let results = in_each_era(|| timeout(5 * MS, sleeping(5 * MS)));
         assert_eq!(results, [Ok(()); 3]);
         assert_eq!(green::timeout(5 * MS, || green::sleep(5 * MS)), Ok(()));
-        let results = in_each_era(|| timeout(5 * MS, timeout(5 * MS, sleep(5 * MS))));
+        let results = in_each_era(|| timeout(5 * MS, timeout(5 * MS, sleeping(5 * MS))));
         assert_eq!(results, [Ok(Ok(())); 3]);
         assert_eq!(in_each_era(|| timeout(Duration::ZERO, async { 7 })), [Ok(7); 3]);
     });
@@ -203,7 +204,7 @@ fn an_operation_that_is_ready_when_the_time_is_over_wins() {
 #[test]
 fn a_limit_that_passes_says_how_long_it_was() {
     virtually(|| {
-        for result in in_each_era(|| timeout(5 * MS, sleep(6 * MS))) {
+        for result in in_each_era(|| timeout(5 * MS, sleeping(6 * MS))) {
             assert_eq!(result.unwrap_err().to_string(), "timed out after 5ms");
         }
         let elapsed: Elapsed = green::timeout(5 * MS, || green::sleep(6 * MS)).unwrap_err();
@@ -216,14 +217,14 @@ fn a_limit_that_passes_says_how_long_it_was() {
 fn of_nested_limits_each_fires_at_its_own_time() {
     virtually(|| {
         let start = now();
-        let inner_first = in_each_era(|| timeout(10 * MS, timeout(5 * MS, sleep(HOUR))));
+        let inner_first = in_each_era(|| timeout(10 * MS, timeout(5 * MS, sleeping(HOUR))));
         assert!(inner_first.iter().all(|r| matches!(r, Ok(Err(_)))), "{inner_first:?}");
         assert_eq!(now() - start, 5 * MS);
-        let outer_first = in_each_era(|| timeout(5 * MS, timeout(10 * MS, sleep(HOUR))));
+        let outer_first = in_each_era(|| timeout(5 * MS, timeout(10 * MS, sleeping(HOUR))));
         assert!(outer_first.iter().all(Result::is_err), "{outer_first:?}");
         assert_eq!(now() - start, 10 * MS);
         let mixed = green::timeout(7 * MS, || {
-            let inner = green::wait(timeout(3 * MS, sleep(HOUR)));
+            let inner = green::wait(timeout(3 * MS, sleeping(HOUR)));
             assert!(inner.is_err());
             green::sleep(HOUR);
         });
@@ -235,7 +236,7 @@ fn of_nested_limits_each_fires_at_its_own_time() {
 #[test]
 fn a_limit_counts_from_the_call_that_made_it() {
     virtually(|| {
-        let limited = timeout(5 * MS, sleep(HOUR));
+        let limited = timeout(5 * MS, sleeping(HOUR));
         green::sleep(20 * MS);
         let start = now();
         assert!(green::wait(limited).is_err());
@@ -248,10 +249,10 @@ fn a_sleep_that_is_asked_again_and_again_keeps_its_deadline() {
     virtually(|| {
         let start = now();
         let ends = in_each_era(|| async {
-            let mut long = pin!(sleep(25 * MS));
+            let mut long = pin!(sleeping(25 * MS));
             let mut ticks = 0;
             loop {
-                match select(long.as_mut(), sleep(10 * MS)).await {
+                match select(long.as_mut(), sleeping(10 * MS)).await {
                     Either::Left(_) => return (ticks, now()),
                     Either::Right(_) => ticks += 1,
                 }
@@ -269,10 +270,10 @@ fn a_dropped_sleep_leaves_nothing_behind() {
     let start = runtime.enter(now);
     let tasks = runtime.enter(|| {
         let selects = || async {
-            drop(select(sleep(HOUR), sleep(5 * MS)).await);
-            timeout(HOUR, sleep(5 * MS)).await.unwrap();
+            drop(select(sleeping(HOUR), sleeping(5 * MS)).await);
+            timeout(HOUR, sleeping(5 * MS)).await.unwrap();
             let mut unordered: FuturesUnordered<_> =
-                [HOUR, 5 * MS].map(sleep).into_iter().collect();
+                [HOUR, 5 * MS].map(sleeping).into_iter().collect();
             unordered.next().await;
             drop(unordered);
             std::future::pending::<()>().await;
@@ -298,7 +299,7 @@ fn limits_that_do_not_pass_leave_nothing_behind() {
             for _ in 0..1000 {
                 assert!(green::timeout(HOUR, green::yield_now).is_ok());
                 assert!(green::timeout(HOUR, || green::sleep(MS)).is_ok());
-                assert!(green::wait(timeout(HOUR, sleep(MS))).is_ok());
+                assert!(green::wait(timeout(HOUR, sleeping(MS))).is_ok());
                 assert!(green::wait(timeout(HOUR, future::yield_now())).is_ok());
             }
             green::wait(std::future::pending::<()>());
@@ -315,9 +316,9 @@ fn a_cancelled_sleeper_leaves_nothing_behind() {
     let start = runtime.enter(now);
     let tasks = runtime.enter(|| {
         let sleepers = [
-            generator::spawn(|y| y.wait(sleep(HOUR))),
+            generator::spawn(|y| y.wait(sleeping(HOUR))),
             green::spawn(|| green::sleep(HOUR)),
-            future::spawn(sleep(HOUR)),
+            future::spawn(sleeping(HOUR)),
         ];
         green::spawn(move || {
             sleepers.iter().for_each(wouldblock::JoinHandle::cancel);

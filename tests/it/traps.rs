@@ -20,8 +20,9 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use wouldblock::generator::{Generator, GeneratorState, Yielder};
 use wouldblock::net::unix::{UnixDatagram, UnixStream};
 use wouldblock::net::{TcpListener, TcpStream, UdpSocket};
-use wouldblock::time::{now, sleep, timeout};
-use wouldblock::{Builder, JoinHandle, Wait, future, gather, generator, green, offload};
+use wouldblock::op::timeout;
+use wouldblock::time::{now, sleeping};
+use wouldblock::{Builder, JoinHandle, Wait, future, generator, green, group::gather, offload};
 
 // Trap: suspending while the stack unwinds aborts; other tasks would see `panicking()`.
 
@@ -311,7 +312,7 @@ fn meddle(log: &Log<&'static str>) {
     let (tx, rx) = oneshot::channel::<()>();
     drop(future::spawn(rx));
     drop(tx);
-    assert!(poll_once(&mut sleep(HOUR)).is_pending());
+    assert!(poll_once(&mut sleeping(HOUR)).is_pending());
     let _ = (wouldblock::stats(), wouldblock::task::current(), now());
     log.push("meddled");
 }
@@ -357,7 +358,7 @@ fn with_meddler(body: impl FnOnce(&mut Context<'_>)) -> usize {
 #[test]
 fn a_waker_may_do_anything_when_a_timer_wakes_it() {
     let meddled = with_meddler(|cx| {
-        let mut asleep = pin!(sleep(MS));
+        let mut asleep = pin!(sleeping(MS));
         assert!(asleep.as_mut().poll(cx).is_pending());
         green::sleep(2 * MS);
     });
@@ -411,7 +412,7 @@ fn a_waker_may_do_anything_when_it_is_dropped_with_an_operation() {
             let waker = Waker::from(Arc::new(Meddler));
             operation(&mut Context::from_waker(&waker));
         };
-        let mut asleep = sleep(HOUR);
+        let mut asleep = sleeping(HOUR);
         once(&mut |cx| assert!(pin!(&mut asleep).poll(cx).is_pending()));
         drop(asleep);
         let (ours, _theirs) = half_pair();
@@ -448,7 +449,7 @@ fn a_destructor_may_do_anything_wherever_a_task_ends() {
         let tasks = [
             generator::spawn(move |y| {
                 let _b = b;
-                y.wait(sleep(HOUR));
+                y.wait(sleeping(HOUR));
             }),
             green::spawn(move || {
                 let _c = c;
@@ -456,7 +457,7 @@ fn a_destructor_may_do_anything_wherever_a_task_ends() {
             }),
             future::spawn(async move {
                 let _d = d;
-                sleep(HOUR).await;
+                sleeping(HOUR).await;
             }),
         ];
         green::sleep(MS);
@@ -501,7 +502,7 @@ fn a_waker_that_a_scope_drops_may_wake_a_child_of_the_scope() {
         let childs = Arc::new(Mutex::new(None));
         let out = childs.clone();
         let mut scope = pin!(future::scope(async move |s| {
-            drop(s.spawn(poll_fn(move |cx| {
+            drop(s.spawn_future(poll_fn(move |cx| {
                 *out.lock().unwrap() = Some(cx.waker().clone());
                 Poll::<()>::Pending
             })));
@@ -1193,7 +1194,7 @@ fn a_socket_used_here_may_be_closed_there() {
 fn a_sleep_of_one_run_that_is_dropped_in_another_leaves_its_timers_alone() {
     let (a, b) = [(); 2].map(|()| Builder::new().virtual_clock().build().unwrap()).into();
     let waker = Waker::from(Arc::new(Meddler)); // any that is nobody's own
-    let mut stray = Box::pin(sleep(HOUR));
+    let mut stray = Box::pin(sleeping(HOUR));
     a.enter(|| assert!(stray.as_mut().poll(&mut Context::from_waker(&waker)).is_pending()));
     let sleeper = b.enter(|| green::spawn(|| green::sleep(MS)));
     let busy = b.enter(|| {

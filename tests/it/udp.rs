@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use crate::util::*;
 use wouldblock::net::UdpSocket;
-use wouldblock::time::{now, timeout};
-use wouldblock::{future, gather, generator, green, stats};
+use wouldblock::op::timeout;
+use wouldblock::time::now;
+use wouldblock::{future, generator, green, group::gather, stats};
 
 fn socket() -> (UdpSocket, SocketAddr) {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");

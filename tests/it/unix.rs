@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use crate::util::*;
 use wouldblock::net::unix::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
-use wouldblock::time::{now, timeout};
+use wouldblock::op::timeout;
+use wouldblock::time::now;
 use wouldblock::{JoinHandle, future, generator, green, stats};
 
 /// A path at which nothing is, in a folder that is removed when it is dropped.

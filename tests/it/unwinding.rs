@@ -126,7 +126,7 @@ fn a_wait_inside_of_a_poll_loses_no_wake_up_of_the_outer_operation() {
     Builder::new().run(|| {
         let nap_around = |wait: fn(&Yielder<Wait>)| {
             generator::spawn(move |y| {
-                let mut nap = pin!(time::sleep(10 * MS));
+                let mut nap = pin!(time::sleeping(10 * MS));
                 y.wait(poll_fn(|cx| {
                     let polled = nap.as_mut().poll(cx);
                     wait(y);
@@ -250,7 +250,7 @@ fn wake_among_innocents(hostile: Hostile) -> Vec<(Level, String)> {
                 green::sleep(SECOND);
             });
             let waker = Waker::from(Arc::new(hostile));
-            let mut nap = pin!(time::sleep(MS));
+            let mut nap = pin!(time::sleeping(MS));
             assert!(nap.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
             let beside = green::spawn(|| green::sleep(MS)); // due in the same tick, after the waker
             drop(waker);
@@ -726,7 +726,7 @@ fn a_generator_may_yield_after_a_limit_in_which_green_code_waited() {
                 y.yield_now();
             });
             y.yield_from(inner);
-            let group = wouldblock::Group::run(|g| {
+            let group = wouldblock::group::Group::run(|g| {
                 drop(g.spawn(|| {
                     green::sleep(MS);
                     Ok::<_, wouldblock::JoinError>(())
@@ -753,7 +753,7 @@ fn a_generator_cannot_yield_inside_of_a_limit_also_after_green_code_has_waited_i
         let error = task.join().unwrap_err();
         assert_contains(&error.to_string(), &["cannot yield inside of `green::timeout`"]);
         let task = generator::spawn(|y| {
-            wouldblock::Group::run(|_| {
+            wouldblock::group::Group::run(|_| {
                 y.yield_now();
                 Ok::<_, wouldblock::JoinError>(())
             })
@@ -1061,12 +1061,12 @@ fn a_sleep_of_no_time_gives_one_turn_and_notices_a_cancellation_in_each_era() {
         let zero = Duration::ZERO;
         wouldblock::testing::assert_turns(1, || green::sleep(zero));
         generator::spawn(move |y| {
-            wouldblock::testing::assert_turns(1, || y.wait(time::sleep(zero)));
+            wouldblock::testing::assert_turns(1, || y.wait(time::sleeping(zero)));
         })
         .join()
         .unwrap();
         future::spawn(async move {
-            wouldblock::testing::assert_turns_async(1, time::sleep(zero)).await;
+            wouldblock::testing::assert_turns_async(1, time::sleeping(zero)).await;
         })
         .join()
         .unwrap();
@@ -1078,12 +1078,12 @@ fn a_sleep_of_no_time_gives_one_turn_and_notices_a_cancellation_in_each_era() {
             }),
             generator::spawn(move |y| {
                 loop {
-                    y.wait(time::sleep(zero));
+                    y.wait(time::sleeping(zero));
                 }
             }),
             future::spawn(async move {
                 loop {
-                    time::sleep(zero).await;
+                    time::sleeping(zero).await;
                 }
             }),
         ];

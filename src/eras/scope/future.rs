@@ -39,13 +39,13 @@ type Child<'env> = Pin<Box<dyn Future<Output = ()> + 'env>>;
 ///
 /// ```
 /// use std::time::Duration;
-/// use wouldblock::{future, green, time::sleep};
+/// use wouldblock::{future, green, time::sleeping};
 ///
 /// wouldblock::run(|| {
 ///     let words = ["a", "few", "words"];
 ///     let total = green::wait(future::scope(async |s| {
-///         let count = |word: &'static str| async move { sleep(Duration::from_millis(1)).await; word.len() };
-///         let tasks: Vec<_> = words.iter().map(|word| s.spawn(count(word))).collect();
+///         let count = |word: &'static str| async move { sleeping(Duration::from_millis(1)).await; word.len() };
+///         let tasks: Vec<_> = words.iter().map(|word| s.spawn_future(count(word))).collect();
 ///         let mut total = 0;
 ///         for task in tasks {
 ///             total += task.await;
@@ -81,7 +81,7 @@ pub async fn scope<'env, T>(body: impl AsyncFnOnce(&Scope<'env>) -> T) -> T {
 ///
 /// async fn proxy(client: &TcpStream, server: &TcpStream) -> io::Result<()> {
 ///     future::try_scope(async |s| {
-///         s.spawn(pump(client, server));
+///         s.spawn_future(pump(client, server));
 ///         pump(server, client).await
 ///     }).await
 /// }
@@ -182,7 +182,7 @@ impl<'env> Scope<'env> {
     ///
     /// What it gives back is an operation with the child's result. Dropping that detaches the child, which
     /// the scope still waits for.
-    pub fn spawn<T: 'env>(&self, child: impl Future<Output = T> + 'env) -> Scoped<T> {
+    pub fn spawn_future<T: 'env>(&self, child: impl Future<Output = T> + 'env) -> Scoped<T> {
         let slot = Rc::new(Slot { value: Cell::new(None), waiter: Cell::new(None) });
         let into = slot.clone();
         self.new.borrow_mut().push(Box::pin(async move {
@@ -209,10 +209,13 @@ pub struct TryScope<'env, E> {
 }
 
 impl<'env, E: 'env> TryScope<'env, E> {
-    /// Adds a child, as [`Scope::spawn`] does, and drops the other futures of the scope if it fails.
-    pub fn spawn<T: 'env>(&self, child: impl Future<Output = Result<T, E>> + 'env) -> Scoped<T> {
+    /// Adds a child, as [`Scope::spawn_future`] does, and drops the other futures of the scope if it fails.
+    pub fn spawn_future<T: 'env>(
+        &self,
+        child: impl Future<Output = Result<T, E>> + 'env,
+    ) -> Scoped<T> {
         let failure = self.failure.clone();
-        self.scope.spawn(async move { value_of(child.await, &failure).await })
+        self.scope.spawn_future(async move { value_of(child.await, &failure).await })
     }
 }
 

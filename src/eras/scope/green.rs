@@ -5,9 +5,12 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::future::poll_fn;
+use std::future::Future;
 use std::marker::PhantomData;
+use std::mem;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 
 use super::members::{First, Members};
 use crate::kernel::cancel;
@@ -104,7 +107,7 @@ where
 ///
 /// A task that has failed, joined by another, is a task that
 /// [was cancelled](JoinError::is_cancelled): its error belongs to the scope. (Python's and trio's nurseries give
-/// all errors; so does [`Group`](crate::Group), whose tasks do not borrow.)
+/// all errors; so does [`Group`](crate::group::Group), whose tasks do not borrow.)
 ///
 /// # Errors
 ///
@@ -243,9 +246,9 @@ impl<'env, E: 'env> fmt::Debug for TryScope<'_, 'env, E> {
 /// Where a task leaves its value for its handle.
 type Value<T> = Rc<Cell<Option<T>>>;
 
-/// The code of a scoped task. The order of the fields is that in which they are dropped: the scope may
-/// end as soon as `presence` is gone, and by then nothing is left that borrows from it.
-pub(crate) struct Child<T, F> {
+/// The code of a scoped task: a closure or a future. The order of the fields is that in which they are dropped: the
+/// scope may end as soon as `presence` is gone, and by then nothing is left that borrows from it.
+struct Child<T, F> {
     body: F,
     value: Value<T>,
     presence: Presence,
@@ -273,48 +276,99 @@ impl Drop for Presence {
     }
 }
 
-impl<T, F: FnOnce() -> T> Child<T, F> {
-    fn run(self) {
+impl Presence {
+    /// Calls code of the task: whole, or one poll of it.
+    fn run<R>(&mut self, code: impl FnOnce() -> R) -> R {
+        self.begun = true;
+        unwinding::catch(code).unwrap_or_else(|payload| {
+            if !cancel::is_to_root(&*payload) {
+                self.fail(Failure::Panicked);
+            }
+            unwinding::unwind_with(payload)
+        })
+    }
+}
+
+impl<T, F> Child<T, F> {
+    fn call<A>(self, argument: &A)
+    where
+        F: FnOnce(&A) -> T,
+    {
         let Child { body, value, presence } = self;
         // Dropped in reverse: the value, if no handle to it is left, before the presence.
         let mut presence = presence;
-        presence.begun = true;
         let value = value;
-        match unwinding::catch(body) {
-            Ok(result) => value.set(Some(result)),
-            Err(payload) => {
-                if !cancel::is_to_root(&*payload) {
-                    presence.fail(Failure::Panicked);
-                }
-                unwinding::unwind_with(payload);
-            }
-        }
+        value.set(Some(presence.run(|| body(argument))));
+    }
+}
+
+impl<T, F: Future<Output = T>> Future for Child<T, F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // SAFETY: `body` is not moved out of its place, here or anywhere else; the other fields are never pinned.
+        let (body, value, presence) = unsafe {
+            let Child { body, value, presence } = self.get_unchecked_mut();
+            (Pin::new_unchecked(body), value, presence)
+        };
+        presence.run(|| body.poll(cx)).map(|output| value.set(Some(output)))
     }
 }
 
 impl<'scope> Scope<'scope, '_> {
-    /// Adds a task to the scope. `spawn` starts its code, whose lifetime has been erased.
-    pub(crate) fn adopt<T: 'scope, F: FnOnce() -> T + 'scope>(
+    /// A task of the scope, whose code is a closure that is called with an `A`: `spawn` makes it of the code, which has
+    /// a lifetime that it forgets.
+    pub(crate) fn adopt<A: 'static, T: 'scope>(
+        &'scope self,
+        body: impl FnOnce(&A) -> T + 'scope,
+        spawn: impl FnOnce(Box<dyn FnOnce(&A)>) -> JoinHandle<()>,
+    ) -> ScopedJoinHandle<'scope, T> {
+        self.enter(body, |child| {
+            let code: Box<dyn FnOnce(&A) + 'scope> = Box::new(move |argument| child.call(argument));
+            // SAFETY: only the lifetime changes. `scope` does not return or unwind before every `Presence` is
+            // gone, which is the last part of a child to be dropped, whether it has run or not.
+            spawn(unsafe {
+                mem::transmute::<Box<dyn FnOnce(&A) + 'scope>, Box<dyn FnOnce(&A)>>(code)
+            })
+        })
+    }
+
+    /// As [`adopt`](Scope::adopt), of a task whose code is a future.
+    pub(crate) fn adopt_future<T: 'scope>(
+        &'scope self,
+        body: impl Future<Output = T> + 'scope,
+        spawn: impl FnOnce(Pin<Box<dyn Future<Output = ()>>>) -> JoinHandle<()>,
+    ) -> ScopedJoinHandle<'scope, T> {
+        type Code<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+        #[expect(
+            clippy::redundant_async_block,
+            reason = "it drops `body` in the last poll, which sees what its destructor panics with"
+        )]
+        let body = async { body.await };
+        self.enter(body, |child| {
+            let code: Code<'scope> = Box::pin(child);
+            // SAFETY: as in `adopt`.
+            spawn(unsafe { mem::transmute::<Code<'scope>, Code<'static>>(code) })
+        })
+    }
+
+    fn enter<T, F>(
         &'scope self,
         body: F,
-        spawn: impl FnOnce(Box<dyn FnOnce()>) -> JoinHandle<()>,
+        spawn: impl FnOnce(Child<T, F>) -> JoinHandle<()>,
     ) -> ScopedJoinHandle<'scope, T> {
         let (value, failure) = (Rc::new(Cell::new(None)), Rc::new(Cell::new(None)));
         let state = self.state.clone();
         state.members.enter();
         let presence = Presence { state: state.clone(), begun: false, failure: failure.clone() };
-        let child = Child { body, value: value.clone(), presence };
-        let code: Box<dyn FnOnce() + 'scope> = Box::new(move || child.run());
-        // SAFETY: only the lifetime changes. `scope` does not return or unwind before every `Presence` is
-        // gone, which is the last part of a child to be dropped, whether it has run or not.
-        let code: Box<dyn FnOnce()> = unsafe { std::mem::transmute(code) };
-        let handle = spawn(code);
+        let handle = spawn(Child { body, value: value.clone(), presence });
         state.members.keep(handle.canceller());
         ScopedJoinHandle { handle, value, failure, state, scope: PhantomData }
     }
 }
 
-/// A task of a [`Scope`] or a [`TryScope`]. Dropping it detaches the task, which the scope still waits for.
+/// A task of a [`Scope`] or a [`TryScope`], and an operation with its result. Dropping it detaches the task, which the
+/// scope still waits for.
 pub struct ScopedJoinHandle<'scope, T> {
     handle: JoinHandle<()>,
     value: Value<T>,
@@ -339,17 +393,7 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// The result is lost; the scope still waits for the task.
     #[track_caller]
     pub fn join(self) -> Result<T, JoinError> {
-        let done = door::wait(poll_fn(|cx| self.handle.poll_shared(cx)));
-        match (done, self.value.take()) {
-            (Ok(()), Some(value)) => Ok(value),
-            (Ok(()), None) => unreachable!("a task that returned has left its value"),
-            (Err(error), _) => {
-                if let Some(failure) = self.failure.take() {
-                    self.state.forgive(failure);
-                }
-                Err(error)
-            }
-        }
+        door::wait(self)
     }
 
     /// Asks the task to stop: see [`JoinHandle::cancel`].
@@ -360,6 +404,25 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// Whether the task is done.
     pub fn is_finished(&self) -> bool {
         self.handle.is_finished()
+    }
+}
+
+/// As [`join`](ScopedJoinHandle::join), for `y.wait(task)` and `task.await`.
+impl<T> Future for ScopedJoinHandle<'_, T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let done = ready!(Pin::new(&mut self.handle).poll(cx));
+        Poll::Ready(match (done, self.value.take()) {
+            (Ok(()), Some(value)) => Ok(value),
+            (Ok(()), None) => unreachable!("a task that returned has left its value"),
+            (Err(error), _) => {
+                if let Some(failure) = self.failure.take() {
+                    self.state.forgive(failure);
+                }
+                Err(error)
+            }
+        })
     }
 }
 

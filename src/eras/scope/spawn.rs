@@ -1,13 +1,16 @@
-//! How a green scope starts its tasks. They are greenlets: this is read after `eras/green.rs`.
+//! How a green scope starts its tasks, of each era: this is read after these.
 
+use std::future::Future;
 use std::panic::Location;
 
 use super::green::{Scope, ScopedJoinHandle, TryScope};
+use crate::eras::pep342::Yielder;
+use crate::kernel::wait::Wait;
 use crate::run::spawn::check_spawn;
 use crate::task;
 
 impl<'scope> Scope<'scope, '_> {
-    /// Starts a task of the scope, that may borrow what outlives it.
+    /// Starts a greenlet of the scope, that may borrow what outlives it.
     ///
     /// # Panics
     ///
@@ -18,13 +21,43 @@ impl<'scope> Scope<'scope, '_> {
         body: impl FnOnce() -> T + 'scope,
     ) -> ScopedJoinHandle<'scope, T> {
         check_spawn();
-        let site = Location::caller();
-        self.adopt(body, |code| task::Builder::new().at(site).spawn(code))
+        let task = task::Builder::new().at(Location::caller());
+        self.adopt(|()| body(), |code| task.spawn(move || code(&())))
+    }
+
+    /// Starts a generator of the scope: see [`spawn`](Scope::spawn).
+    ///
+    /// # Panics
+    ///
+    /// As [`spawn`](Scope::spawn).
+    #[track_caller]
+    pub fn spawn_generator<T: 'scope>(
+        &'scope self,
+        body: impl FnOnce(&Yielder<Wait>) -> T + 'scope,
+    ) -> ScopedJoinHandle<'scope, T> {
+        check_spawn();
+        let task = task::Builder::new().at(Location::caller());
+        self.adopt(body, |code| task.spawn_generator(code))
+    }
+
+    /// Starts a future of the scope: see [`spawn`](Scope::spawn).
+    ///
+    /// # Panics
+    ///
+    /// As [`spawn`](Scope::spawn).
+    #[track_caller]
+    pub fn spawn_future<T: 'scope>(
+        &'scope self,
+        future: impl Future<Output = T> + 'scope,
+    ) -> ScopedJoinHandle<'scope, T> {
+        check_spawn();
+        let task = task::Builder::new().at(Location::caller());
+        self.adopt_future(future, |code| task.spawn_future(code))
     }
 }
 
 impl<'scope, 'env: 'scope, E: 'env> TryScope<'scope, 'env, E> {
-    /// Starts a task of the scope, that may borrow what outlives it, and cancels the others if it fails.
+    /// Starts a greenlet of the scope, that may borrow what outlives it, and cancels the others if it fails.
     ///
     /// # Panics
     ///
@@ -35,5 +68,31 @@ impl<'scope, 'env: 'scope, E: 'env> TryScope<'scope, 'env, E> {
         body: impl FnOnce() -> Result<T, E> + 'scope,
     ) -> ScopedJoinHandle<'scope, T> {
         self.scope.spawn(|| self.value_of(body()))
+    }
+
+    /// Starts a generator of the scope: see [`spawn`](TryScope::spawn).
+    ///
+    /// # Panics
+    ///
+    /// As [`spawn`](TryScope::spawn).
+    #[track_caller]
+    pub fn spawn_generator<T: 'scope>(
+        &'scope self,
+        body: impl FnOnce(&Yielder<Wait>) -> Result<T, E> + 'scope,
+    ) -> ScopedJoinHandle<'scope, T> {
+        self.scope.spawn_generator(|y| self.value_of(body(y)))
+    }
+
+    /// Starts a future of the scope: see [`spawn`](TryScope::spawn).
+    ///
+    /// # Panics
+    ///
+    /// As [`spawn`](TryScope::spawn).
+    #[track_caller]
+    pub fn spawn_future<T: 'scope>(
+        &'scope self,
+        future: impl Future<Output = Result<T, E>> + 'scope,
+    ) -> ScopedJoinHandle<'scope, T> {
+        self.scope.spawn_future(async { self.value_of(future.await) })
     }
 }

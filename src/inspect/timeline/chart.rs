@@ -96,22 +96,27 @@ pub(super) fn count(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
-/// In exactly so many columns, with an ellipsis if it has to be cut.
+/// In exactly so many columns; if it has to be cut, in its middle: names that begin alike mostly end otherwise.
 pub(super) fn cut(text: &str, columns: usize) -> String {
-    let whole: usize = text.chars().map(columns_of).sum();
-    let room = if whole <= columns { columns } else { columns - 1 };
-    let mut used = 0;
-    let fits = |c: &char| {
-        used += columns_of(*c);
-        used <= room
+    let width = |text: &str| text.chars().map(columns_of).sum::<usize>();
+    let start_of = |chars: &mut dyn Iterator<Item = char>, room: usize| -> String {
+        let mut used = 0;
+        let fits = |c: &char| {
+            used += columns_of(*c);
+            used <= room
+        };
+        chars.take_while(fits).collect()
     };
-    let mut cut: String = text.chars().take_while(fits).collect();
-    if whole > columns {
-        cut.truncate(cut.trim_end().len());
-        cut.push('…');
+    let mut cut = text.to_owned();
+    if width(text) > columns {
+        let room = columns.saturating_sub(1);
+        let start = start_of(&mut text.chars(), room.div_ceil(2));
+        let end = start_of(&mut text.chars().rev(), room / 2);
+        cut = format!("{}…", start.trim_end());
+        cut.extend(end.trim_end().chars().rev()); // the blanks that it begins with
     }
-    let used: usize = cut.chars().map(columns_of).sum();
-    cut + &" ".repeat(columns.saturating_sub(used))
+    let blanks = columns.saturating_sub(width(&cut));
+    cut + &" ".repeat(blanks)
 }
 
 /// How wide a terminal draws it: Chinese, Japanese and Korean characters and emoji take two columns.

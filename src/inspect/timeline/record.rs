@@ -6,7 +6,10 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::kernel::edge::notes::{self, Note, Place};
 use crate::kernel::edge::observe::{Actor, Era, EventKind, Outcome, TaskEvent};
+use crate::kernel::edge::trail::{self, Part, TrailKey};
+use crate::kernel::scheduler::Scheduler;
 use crate::kernel::wait::WaitFor;
 
 /// A moment of a run.
@@ -75,6 +78,10 @@ pub struct Row {
     pub outcome: Option<Outcome>,
     /// What it is doing, and since when; nothing when it has ended.
     doing: Option<(State, Moment)>,
+    /// How many events there were before the one since which it does that.
+    since: u64,
+    /// It has had a turn.
+    begun: bool,
     /// Who has woken it in this turn.
     woken: Option<Actor>,
 }
@@ -108,7 +115,11 @@ impl Row {
     fn apply(&mut self, at: Moment, mark: &Mark) {
         match mark {
             Mark::Spawned(_) => self.doing = Some((State::Ready, at)),
-            Mark::Turn => self.turn_to(Some(State::Running), at),
+            Mark::Noted(_) => {}
+            Mark::Turn => {
+                self.begun = true;
+                self.turn_to(Some(State::Running), at);
+            }
             Mark::Yields => self.turn_to(Some(State::Ready), at),
             Mark::Waits(state) => self.turn_to(Some(state.clone()), at),
             Mark::Woken(by) => match self.doing {
@@ -138,15 +149,15 @@ impl Row {
 
 /// An event, as it is kept.
 #[derive(Debug)]
-struct Entry {
+pub(super) struct Entry {
     /// Nanoseconds since the first.
     time: u64,
-    task: u64,
-    mark: Mark,
+    pub(super) task: u64,
+    pub(super) mark: Mark,
 }
 
 #[derive(Debug)]
-enum Mark {
+pub(super) enum Mark {
     /// With the row that it begins.
     Spawned(Box<Row>),
     Turn,
@@ -154,17 +165,65 @@ enum Mark {
     Waits(State),
     Woken(Actor),
     Cancelled(Actor),
+    /// What was done in the turn that the next event ends.
+    Noted(Box<Noted>),
     Ends(Outcome),
+}
+
+/// What a task did in a turn, besides what events tell.
+#[derive(Clone, Debug)]
+pub(super) struct Noted {
+    /// Bytes that it read,
+    pub(super) read: u64,
+    /// and wrote.
+    pub(super) written: u64,
+    /// How often a socket was not ready.
+    pub(super) would_block: u32,
+    /// Where it gave the turn up.
+    pub(super) place: Option<Rc<Place>>,
+    /// What it waits for then, if other tasks have their hands on it.
+    pub(super) thing: Option<TrailKey>,
+    /// Which task has its hands on what, from now on.
+    pub(super) hands: Vec<(TrailKey, Option<Hand>)>,
+}
+
+/// Which task has had its hands on something last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Hand {
+    pub(super) task: u64,
+    /// "held by"
+    pub(super) how: &'static str,
+    pub(super) site: Option<&'static Location<'static>>,
+}
+
+impl Noted {
+    fn of(note: Note) -> Noted {
+        let Note { read, written, would_block, place, thing, handed } = note;
+        let run = Scheduler::with(|scheduler| scheduler.map(|scheduler| scheduler.home.run));
+        let hand = |key, last: Option<trail::Step>| {
+            let how = trail::find(key)?.0.how;
+            let last = last.filter(|step| Some(step.run) == run && !how.is_empty())?;
+            let how = if last.part == Part::GaveBack { "given back by" } else { how };
+            Some(Hand { task: last.task, how, site: last.site })
+        };
+        let waited = thing.and_then(|key| Some((key, trail::find(key)?.1)));
+        let hands = handed.into_iter().chain(waited).map(|(key, last)| (key, hand(key, last)));
+        Noted { read, written, would_block, place, thing, hands: hands.collect() }
+    }
 }
 
 /// The events of a run: the last of them, up to `capacity`, and what the ones before them come to.
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) title: String,
+    /// Whether the tasks are of the three eras.
+    pub(super) has_eras: bool,
     pub(super) capacity: usize,
+    /// Turns are noted in detail.
+    pub(super) notes: bool,
     start: Option<Instant>,
-    events: VecDeque<Entry>,
-    past: Course,
+    pub(super) events: VecDeque<Entry>,
+    pub(super) past: Course,
     pub(super) forgotten: u64,
 }
 
@@ -172,7 +231,9 @@ impl Record {
     pub(super) fn new(title: String, capacity: usize) -> Record {
         Record {
             title,
+            has_eras: true,
             capacity,
+            notes: false,
             start: None,
             events: VecDeque::new(),
             past: Course::default(),
@@ -182,7 +243,9 @@ impl Record {
 
     pub(super) fn push(&mut self, event: &TaskEvent<'_>) {
         if event.task == 1 && matches!(event.kind, EventKind::Spawned { .. }) {
-            *self = Record::new(std::mem::take(&mut self.title), self.capacity); // Another run begins.
+            let title = std::mem::take(&mut self.title); // Another run begins.
+            let Record { has_eras, notes, capacity, .. } = *self;
+            *self = Record { has_eras, notes, ..Record::new(title, capacity) };
         }
         let start = *self.start.get_or_insert(event.at);
         let since = |at: Instant| at.saturating_duration_since(start);
@@ -199,6 +262,8 @@ impl Record {
                     cancelled: None,
                     outcome: None,
                     doing: None,
+                    since: 0,
+                    begun: false,
                     woken: None,
                 }))
             }
@@ -212,11 +277,25 @@ impl Record {
             EventKind::Cancelled(by) => Mark::Cancelled(by),
             EventKind::Ends(outcome) => Mark::Ends(outcome),
         };
+        let time = since(event.at).as_nanos() as u64;
+        if self.notes {
+            match mark {
+                Mark::Turn => notes::begin(),
+                Mark::Yields | Mark::Waits(_) | Mark::Ends(_) => {
+                    let noted = Mark::Noted(Box::new(Noted::of(notes::end())));
+                    self.keep(Entry { time, task: event.task, mark: noted });
+                }
+                _ => {}
+            }
+        }
+        self.keep(Entry { time, task: event.task, mark });
+    }
+
+    fn keep(&mut self, entry: Entry) {
         if self.events.len() >= self.capacity {
             self.forget();
         }
-        let time = since(event.at).as_nanos() as u64;
-        self.events.push_back(Entry { time, task: event.task, mark });
+        self.events.push_back(entry);
     }
 
     /// Forgets the oldest event, but for what its task has been doing since.
@@ -241,6 +320,7 @@ impl Record {
         }
         course.from = self.past.now;
         course.title.clone_from(&self.title);
+        course.has_eras = self.has_eras;
         course.forgotten = self.forgotten;
         course
     }
@@ -250,6 +330,7 @@ impl Record {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Course {
     pub(super) title: String,
+    pub(super) has_eras: bool,
     pub(super) rows: BTreeMap<u64, Row>,
     /// When the events begin that are kept.
     pub(super) from: Moment,
@@ -257,18 +338,40 @@ pub(super) struct Course {
     /// When the end of the run began to cancel what was left.
     pub(super) end: Option<Moment>,
     pub(super) forgotten: u64,
+    /// How many events there were,
+    events: u64,
+    /// and how many turns.
+    pub(super) turns: u64,
 }
 
 impl Course {
-    fn apply(&mut self, entry: &Entry) {
+    pub(super) fn apply(&mut self, entry: &Entry) {
         let at = self.moment(entry);
+        self.turns += u64::from(matches!(entry.mark, Mark::Turn));
+        self.events += 1;
         if let Mark::Spawned(row) = &entry.mark {
             self.rows.insert(entry.task, (**row).clone());
         }
-        self.rows.get_mut(&entry.task).into_iter().for_each(|row| row.apply(at, &entry.mark));
+        if let Some(row) = self.rows.get_mut(&entry.task) {
+            let done = row.spans.len();
+            row.apply(at, &entry.mark);
+            if row.spans.len() > done || matches!(entry.mark, Mark::Spawned(_)) {
+                row.since = self.events;
+            }
+        }
     }
 
-    fn moment(&mut self, entry: &Entry) -> Moment {
+    /// The tasks that are not done, in the order in which they began to do what they do; and whether each has had a turn.
+    pub(super) fn doing(&self) -> Vec<(u64, &State, bool)> {
+        let mut rows: Vec<_> = self.rows.values().collect();
+        rows.sort_by_key(|row| row.since);
+        rows.into_iter()
+            .filter_map(|row| Some((row.task, &row.doing.as_ref()?.0, row.begun)))
+            .collect()
+    }
+
+    /// The moment of the next event.
+    pub(super) fn moment(&mut self, entry: &Entry) -> Moment {
         let time = Duration::from_nanos(entry.time);
         let now = &mut self.now;
         let ends = self.end.is_none() && matches!(entry.mark, Mark::Cancelled(Actor::End));
@@ -286,7 +389,7 @@ impl Course {
                 return begins;
             }
             Mark::Yields | Mark::Waits(_) | Mark::Ends(_) => now.step += 1,
-            Mark::Spawned(_) | Mark::Woken(_) | Mark::Cancelled(_) => {}
+            Mark::Spawned(_) | Mark::Woken(_) | Mark::Cancelled(_) | Mark::Noted(_) => {}
         }
         *now
     }

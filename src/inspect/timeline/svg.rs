@@ -8,11 +8,13 @@ use std::collections::HashSet;
 use std::fmt::{self, Write};
 
 use super::chart::{END, Kind, LOOKS, Scale, count, cut, describe, heading, label, short};
-use super::record::{Course, Row, Span, State};
-use crate::kernel::edge::observe::{Actor, Era, Outcome};
+use super::record::{Course, Moment, Row, Span, State};
+use crate::kernel::edge::observe::{Actor, Outcome};
 
 const WIDTH: f64 = 960.0;
 const LEFT: f64 = 200.0;
+/// As many characters have room there.
+const NAME: usize = 26;
 const RIGHT: f64 = 14.0;
 const CHART: f64 = WIDTH - LEFT - RIGHT;
 const HIGHEST_ROW: f64 = 18.0;
@@ -31,15 +33,9 @@ const BETWEEN_TURNS: f64 = 0.5;
 const THINNEST: f64 = 0.1;
 
 pub(super) fn write(courses: &[Course]) -> String {
-    let mut svg = Svg { body: String::new(), y: 26.0 };
+    let mut svg = Svg { body: String::new(), y: 26.0, in_page: false };
     svg.legend(courses);
-    let longest = courses.iter().map(Scale::of).filter(|scale| !scale.by_turns);
-    let longest = longest.map(|scale| scale.to - scale.from).max().unwrap_or(0);
-    for course in courses {
-        let mut scale = Scale::of(course);
-        if !scale.by_turns {
-            scale.to = scale.from + longest; // So that one can be compared with the other.
-        }
+    for (course, scale) in courses.iter().zip(scales(courses)) {
         svg.course(course, scale);
     }
     let height = svg.y;
@@ -51,7 +47,34 @@ pub(super) fn write(courses: &[Course]) -> String {
     )
 }
 
-const STYLE: &str = r##"<style>
+/// Those on the machine's clock are equally long, so that one can be compared with the other.
+pub(super) fn scales(courses: &[Course]) -> Vec<Scale> {
+    let mut scales: Vec<_> = courses.iter().map(Scale::of).collect();
+    let of_time = || scales.iter().filter(|scale| !scale.by_turns);
+    let longest = of_time().map(|scale| scale.to - scale.from).max().unwrap_or(0);
+    let of_time = scales.iter_mut().filter(|scale| !scale.by_turns);
+    of_time.for_each(|scale| scale.to = scale.from + longest);
+    scales
+}
+
+/// One run for a page, which has [`STYLE`] once, and the heading and the legend in its own text. Where it has text, it has
+/// it in both of the page's languages.
+pub(super) fn in_page(course: &Course, scale: Scale) -> String {
+    let mut svg = Svg { body: String::new(), y: -20.0, in_page: true };
+    svg.course(course, scale);
+    let (height, label) = (svg.y, Escaped(heading(course)));
+    format!(
+        "<svg role=\"img\" aria-label=\"{label}\" viewBox=\"0 0 {WIDTH} {height:.0}\">\n{}</svg>",
+        svg.body
+    )
+}
+
+/// Where in a picture a moment lies.
+pub(super) fn x(scale: &Scale, moment: Moment) -> f64 {
+    LEFT + scale.x(moment, CHART)
+}
+
+pub(super) const STYLE: &str = r##"<style>
 text { font: 12px system-ui, "DejaVu Sans", sans-serif; fill: #222; }
 .head { font-weight: bold; font-size: 13px; }
 .name { text-anchor: end; }
@@ -80,6 +103,8 @@ struct Svg {
     body: String,
     /// Where the next thing goes.
     y: f64,
+    /// See [`in_page`].
+    in_page: bool,
 }
 
 impl Svg {
@@ -120,7 +145,9 @@ impl Svg {
     fn course(&mut self, course: &Course, scale: Scale) {
         let rows = course.rows.len().max(1) as f64;
         let step = (ROWS / rows).clamp(LOWEST_ROW, HIGHEST_ROW);
-        self.text(14.0, self.y + 20.0, "head", &heading(course));
+        if !self.in_page {
+            self.text(14.0, self.y + 20.0, "head", &heading(course));
+        }
         let top = self.y + 46.0;
         let first = top + HIGHEST_ROW;
         let bottom = first + step * rows;
@@ -133,7 +160,7 @@ impl Svg {
             self.text(x, top - 7.0, "tick", &label);
         }
         if scale.by_turns {
-            self.text(14.0, top - 7.0, "tick", "turn after turn");
+            self.both(14.0, top - 7.0, "tick", ["turn after turn", "按轮次"]);
         }
         let layout = Layout {
             scale,
@@ -146,11 +173,14 @@ impl Svg {
         for (index, row) in course.rows.values().enumerate() {
             let y = first + step * (index as f64 + 0.5);
             if index % every == 0 {
-                let name = cut(&name(row), if row.era == Era::Generator { 17 } else { 20 });
-                let name = format!("{} · {}", name.trim_end(), row.era);
-                self.text(LEFT - 8.0, y + 4.0, "name", &name);
+                let era = match course.has_eras {
+                    true => format!(" · {}", row.era),
+                    false => String::new(),
+                };
+                let name = cut(&name(row), NAME - era.chars().count());
+                self.text(LEFT - 8.0, y + 4.0, "name", &format!("{}{era}", name.trim_end()));
             }
-            self.row(row, &layout, y);
+            self.row(course, row, &layout, y);
         }
         self.y = bottom + 14.0;
         if let Some(x) = scale.end(course, CHART) {
@@ -158,7 +188,7 @@ impl Svg {
             self.put(format_args!(
                 r#"<path class="end" d="M{x:.1} {top:.1}V{below:.1}"><title>{END}</title></path>"#
             ));
-            self.text(x - 4.0, below, "tick name", "the end of the run");
+            self.both(x - 4.0, below, "tick name", ["the end of the run", "运行结束"]);
             self.y += 8.0;
         }
     }
@@ -169,13 +199,14 @@ impl Svg {
         let mut turns: Vec<_> = rows.flat_map(|row| row.turns().map(move |t| (row, t))).collect();
         turns.sort_by_key(|(_, turn)| turn.from);
         let title = |row: &Row, turn: &Span| format!("{}: {}", name(row), title(turn));
-        self.text(LEFT - 8.0, y + 4.0, "name", "the thread");
+        self.both(LEFT - 8.0, y + 4.0, "name", ["the thread", "线程"]);
         self.spans(turns, title, &Layout { step: HIGHEST_ROW, ..*layout }, Kind::Running, y);
     }
 
     /// What a task did. `y` is the row's middle.
-    fn row(&mut self, row: &Row, layout: &Layout, y: f64) {
-        self.put(format_args!("<g><title>{}</title>", Escaped(summary(row))));
+    fn row(&mut self, course: &Course, row: &Row, layout: &Layout, y: f64) {
+        let summary = summary(row, course.has_eras);
+        self.put(format_args!("<g><title>{}</title>", Escaped(summary)));
         for look in LOOKS.iter().rev() {
             let spans = row.spans.iter().map(|span| (row, span));
             let spans = spans.filter(|(_, span)| Kind::of(&span.state) == look.kind);
@@ -249,6 +280,18 @@ impl Svg {
         ));
     }
 
+    /// In English, and in a page in Chinese too: the page shows one of them.
+    fn both(&mut self, x: f64, y: f64, class: &str, [english, chinese]: [&str; 2]) {
+        if !self.in_page {
+            return self.text(x, y, class, english);
+        }
+        for (language, text) in [("en", english), ("zh", chinese)] {
+            self.put(format_args!(
+                r#"<text lang="{language}" class="{class}" x="{x:.1}" y="{y:.1}">{text}</text>"#
+            ));
+        }
+    }
+
     fn put(&mut self, element: fmt::Arguments<'_>) {
         writeln!(self.body, "{element}").expect("a String takes all");
     }
@@ -266,7 +309,7 @@ struct Layout {
 }
 
 /// How much of its row a kind takes. The more it is at work, the more.
-fn height(kind: Kind) -> f64 {
+pub(super) fn height(kind: Kind) -> f64 {
     match kind {
         Kind::Running => 0.84,
         Kind::Ready => 0.6,
@@ -274,7 +317,7 @@ fn height(kind: Kind) -> f64 {
     }
 }
 
-fn name(row: &Row) -> String {
+pub(super) fn name(row: &Row) -> String {
     format!("{} {}", row.task, label(row))
 }
 
@@ -293,12 +336,13 @@ fn width_in_legend(meaning: &str) -> f64 {
     42.0 + 5.6 * meaning.chars().count() as f64
 }
 
-fn summary(row: &Row) -> String {
+fn summary(row: &Row, has_era: bool) -> String {
     let turns = count(row.turns().count(), "turn");
     let running = row.running();
     let running = if running.is_zero() { String::new() } else { format!(", {running:.1?} in all") };
     let name = name(row);
-    format!("task {name} ({}, spawned at {}): {turns}{running}", row.era, row.site)
+    let era = if has_era { format!("{}, ", row.era) } else { String::new() };
+    format!("task {name} ({era}spawned at {}): {turns}{running}", row.site)
 }
 
 fn title(span: &Span) -> String {
@@ -312,7 +356,7 @@ fn title(span: &Span) -> String {
 }
 
 /// A text, for XML.
-struct Escaped<T>(T);
+pub(super) struct Escaped<T>(pub(super) T);
 
 impl<T: fmt::Display> fmt::Display for Escaped<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

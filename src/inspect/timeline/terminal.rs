@@ -20,13 +20,17 @@ pub struct Terminal {
     ending: bool,
 }
 
-/// A turn that is shorter than half of its cell.
+/// Mostly turns, which take less than half of the cell.
 const SHORT_TURN: char = '│';
 /// The mark where the run ends; and where it is at the right margin.
 const AT_END: &str = "|end";
 const AT_END_BEFORE: &str = "end|";
 const PANICKED: char = '✗';
 const CANCELLED: char = '×';
+
+/// The share of a cell that counts as half of it, and the least of the thread's that is drawn.
+const HALF: f64 = 0.49;
+const SEEN: f64 = 0.1;
 
 /// Less than any turn's share of a cell, but not than an error in it.
 const NOTHING: f64 = 1e-12;
@@ -121,7 +125,7 @@ impl Terminal {
         let kinds = LOOKS.iter().map(|look| (look.glyph, look.ansi, look.meaning));
         let running = LOOKS[0].ansi;
         let others = [
-            (SHORT_TURN, running, "a turn shorter than half a sign"),
+            (SHORT_TURN, running, "a turn shorter than half a cell"),
             (PANICKED, FAILED, "panicked"),
             (CANCELLED, FAILED, "cancelled"),
         ];
@@ -170,7 +174,7 @@ impl fmt::Display for Terminal {
 
         let mut lines = Vec::new();
         for row in own {
-            let mut cells = cells(iter::once(row), &scale, width);
+            let mut cells = cells(iter::once(row), &scale, width, Cell::of);
             if let Some(end) = row.outcome.and_then(Cell::of_outcome)
                 && let Some(last) = row.spans.last()
                 && last.to.step <= scale.to
@@ -178,16 +182,22 @@ impl fmt::Display for Terminal {
                 let last = scale.x(last.to, width as f64) as usize;
                 cells[last.min(width - 1)] = end;
             }
-            let (name, era) = (cut(&label(row), NAME), row.era.to_string());
-            lines.push((format!("{:>number$} {name} {era:ERA$} ", row.task), cells));
+            let name = cut(&label(row), NAME + if self.course.has_eras { 0 } else { 1 + ERA });
+            let era = if self.course.has_eras {
+                format!(" {:ERA$}", row.era.to_string())
+            } else {
+                String::new()
+            };
+            lines.push((format!("{:>number$} {name}{era} ", row.task), cells));
         }
         if !rest.is_empty() {
             let others = format!("and {} more, together", count(rest.len(), "task"));
-            lines
-                .push((cut(&others, before - 1) + " ", cells(rest.iter().copied(), &scale, width)));
+            lines.push((
+                cut(&others, before - 1) + " ",
+                cells(rest.iter().copied(), &scale, width, Cell::of),
+            ));
         }
-        let mut thread = cells(all.into_iter(), &scale, width);
-        thread.iter_mut().for_each(Cell::keep_turns);
+        let thread = cells(all.into_iter(), &scale, width, Cell::of_thread);
 
         writeln!(f, "{}", heading(&self.course))?;
         writeln!(f, "{:before$}{}", "", axis(&scale, &self.course, width))?;
@@ -217,7 +227,7 @@ impl fmt::Display for Terminal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cell {
     Nothing,
-    /// Turns, for less than half of it.
+    /// Turns, and otherwise less of anything: the task begins or ends in it.
     ShortTurn,
     Mostly(Kind),
     Panicked,
@@ -225,19 +235,25 @@ enum Cell {
 }
 
 impl Cell {
-    /// Who runs is always seen, however short the turn.
+    /// What takes most of the cell. A cell of hundreds of short turns that is mostly waiting is drawn as waiting.
     fn of(shares: &[f64]) -> Cell {
-        match shares[Kind::Running as usize] {
-            share if share < NOTHING => {
-                let mut most = (NOTHING, Cell::Nothing);
-                for (look, share) in LOOKS.iter().zip(shares) {
-                    if *share > most.0 {
-                        most = (*share, Cell::Mostly(look.kind));
-                    }
-                }
-                most.1
+        let mut most = (NOTHING, Cell::Nothing);
+        for (look, share) in LOOKS.iter().zip(shares) {
+            if *share > most.0 {
+                most = (*share, Cell::Mostly(look.kind));
             }
-            share if share < 0.49 => Cell::ShortTurn,
+        }
+        match most {
+            (share, Cell::Mostly(Kind::Running)) if share < HALF => Cell::ShortTurn,
+            (_, cell) => cell,
+        }
+    }
+
+    /// Whether the thread is in use: turns of any length, as far as they are a part that can be seen.
+    fn of_thread(shares: &[f64]) -> Cell {
+        match shares[Kind::Running as usize] {
+            share if share < SEEN => Cell::Nothing,
+            share if share < HALF => Cell::ShortTurn,
             _ => Cell::Mostly(Kind::Running),
         }
     }
@@ -247,12 +263,6 @@ impl Cell {
             Outcome::Returned => None,
             Outcome::Panicked => Some(Cell::Panicked),
             Outcome::Cancelled => Some(Cell::Cancelled),
-        }
-    }
-
-    fn keep_turns(&mut self) {
-        if !matches!(self, Cell::ShortTurn | Cell::Mostly(Kind::Running)) {
-            *self = Cell::Nothing;
         }
     }
 
@@ -268,7 +278,12 @@ impl Cell {
     }
 }
 
-fn cells<'a>(rows: impl Iterator<Item = &'a Row>, scale: &Scale, width: usize) -> Vec<Cell> {
+fn cells<'a>(
+    rows: impl Iterator<Item = &'a Row>,
+    scale: &Scale,
+    width: usize,
+    of: fn(&[f64]) -> Cell,
+) -> Vec<Cell> {
     let mut shares = vec![[0.0; LOOKS.len()]; width];
     for span in rows.flat_map(|row| &row.spans) {
         let (from, to) = (scale.x(span.from, width as f64), scale.x(span.to, width as f64));
@@ -279,7 +294,7 @@ fn cells<'a>(rows: impl Iterator<Item = &'a Row>, scale: &Scale, width: usize) -
             shares[kind] += to.min((cell + 1) as f64) - from.max(cell as f64);
         }
     }
-    shares.iter().map(|shares| Cell::of(shares)).collect()
+    shares.iter().map(|shares| of(shares)).collect()
 }
 
 fn axis(scale: &Scale, course: &Course, width: usize) -> String {
@@ -303,4 +318,37 @@ fn axis(scale: &Scale, course: &Course, width: usize) -> String {
         put(x as usize, &format!("|{label}"));
     }
     axis.iter().collect::<String>().trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shares<const N: usize>(of: [(Kind, f64); N]) -> [f64; LOOKS.len()] {
+        let mut shares = [0.0; LOOKS.len()];
+        of.into_iter().for_each(|(kind, share)| shares[kind as usize] = share);
+        shares
+    }
+
+    #[test]
+    fn a_cell_shows_what_takes_most_of_it() {
+        let mostly_waiting = shares([(Kind::Running, 0.02), (Kind::Io, 0.9), (Kind::Ready, 0.08)]);
+        assert_eq!(Cell::of(&mostly_waiting), Cell::Mostly(Kind::Io));
+        assert_eq!(Cell::of_thread(&mostly_waiting), Cell::Nothing);
+        let mostly_running = shares([(Kind::Running, 0.6), (Kind::Io, 0.4)]);
+        assert_eq!(Cell::of(&mostly_running), Cell::Mostly(Kind::Running));
+        assert_eq!(Cell::of_thread(&mostly_running), Cell::Mostly(Kind::Running));
+        let end_of_a_task = shares([(Kind::Running, 0.02), (Kind::Ready, 0.01)]);
+        assert_eq!(Cell::of(&end_of_a_task), Cell::ShortTurn);
+        assert_eq!(Cell::of(&shares([])), Cell::Nothing);
+    }
+
+    #[test]
+    fn a_name_is_cut_in_its_middle() {
+        assert_eq!(cut("picture-of-a-cat-1.png", 15), "picture…t-1.png");
+        assert_eq!(cut("short", 8), "short   ");
+        assert_eq!(cut("a name of words", 8), "a na…rds");
+        assert_eq!(cut("会議の準備をする", 7), "会…る  ");
+        assert_eq!(cut("abc", 1), "…");
+    }
 }

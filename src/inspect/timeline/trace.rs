@@ -167,8 +167,8 @@ impl fmt::Display for Micros {
     }
 }
 
-/// A text, in JSON's quotes.
-struct Json<T>(T);
+/// A text, in JSON's quotes; it cannot end the element of a page either.
+pub(super) struct Json<T>(pub(super) T);
 
 impl<T: fmt::Display> fmt::Display for Json<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -176,7 +176,7 @@ impl<T: fmt::Display> fmt::Display for Json<T> {
         for c in self.0.to_string().chars() {
             match c {
                 '"' | '\\' => write!(f, "\\{c}")?,
-                c if u32::from(c) < 0x20 => write!(f, "\\u{:04x}", u32::from(c))?,
+                c if u32::from(c) < 0x20 || c == '<' => write!(f, "\\u{:04x}", u32::from(c))?,
                 c => f.write_char(c)?,
             }
         }

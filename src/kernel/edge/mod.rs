@@ -9,6 +9,7 @@
 //! | `idle.rs` | which idle fibers keep the memory of their stacks |
 //! | `opened.rs` | what a fiber has open |
 //! | `trail.rs` | which task holds what others wait for |
+//! | `notes.rs` | what a task does in its turn, for an observer that wants it |
 //! | `fork.rs` | telling a process from its copy |
 //! | `patience.rs` | how long nothing may move |
 //! | `foreign.rs` | code of the user's that runs outside of tasks, and what happens when it panics |
@@ -34,6 +35,7 @@ pub(crate) mod foreign;
 pub(crate) mod fork;
 pub(crate) mod idle;
 pub(crate) mod inbox;
+pub(crate) mod notes;
 pub(crate) mod observe;
 pub(crate) mod opened;
 pub(crate) mod patience;

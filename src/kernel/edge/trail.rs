@@ -56,7 +56,7 @@ impl fmt::Debug for Thing {
 }
 
 /// Names a trail as long as there is one; afterwards it names nothing, for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct TrailKey {
     index: u32,
     serial: u32,
@@ -98,7 +98,12 @@ pub(crate) enum Part {
 struct Trails {
     entries: Slab<Entry>,
     serial: u32,
+    /// What has changed hands since [`note_hands`]; `None`: that is not noted.
+    handed: Option<Vec<Handed>>,
 }
+
+/// The thing with this trail, and the task that has used it last.
+pub(crate) type Handed = (TrailKey, Option<Step>);
 
 struct Entry {
     serial: u32,
@@ -123,7 +128,20 @@ pub(crate) fn register(kind: &'static Kind, last: Option<Step>) -> Option<TrailK
 
 /// Another task has used the thing.
 pub(crate) fn update(key: TrailKey, last: Option<Step>) {
-    changing(|all| all.entries[key.index as usize].last = last);
+    changing(|all| {
+        all.entries[key.index as usize].last = last;
+        all.handed.iter_mut().for_each(|handed| handed.push((key, last)));
+    });
+}
+
+/// From now on, what changes hands is noted.
+pub(crate) fn note_hands() {
+    changing(|all| all.handed = Some(Vec::new()));
+}
+
+/// Returns what has changed hands since [`note_hands`], in order; it is noted no more.
+pub(crate) fn take_hands() -> Vec<Handed> {
+    changing(|all| all.handed.take()).flatten().unwrap_or_default()
 }
 
 /// Removes the entry of a thing that is dropped.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{RawWaker, RawWakerVTable};
 
+use super::notes;
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::{Home, Task, Waiter};
 
@@ -14,6 +15,7 @@ pub(crate) static VTABLE: RawWakerVTable = RawWakerVTable::new(
         // SAFETY: data comes from `Arc::into_raw` (or, for `door::own_waker`, from a live `Arc`).
         let task = ManuallyDrop::new(unsafe { Arc::from_raw(data.cast::<Task>()) });
         task.home.wakers.fetch_add(1, Ordering::Relaxed);
+        notes::lends_waker();
         RawWaker::new(Arc::into_raw(Arc::clone(&task)).cast(), &VTABLE)
     },
     |data| {

@@ -5,7 +5,9 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::foreign::aside;
+use super::notes;
 use super::observe::{Actor, EventKind, Observer, TaskEvent};
+use crate::kernel::edge::trail::Name;
 use crate::kernel::task::Task;
 use crate::kernel::wait::{Wait, WaitFor};
 
@@ -73,7 +75,12 @@ pub(crate) fn spawned(task: &Task, parent: u64) -> EventKind<'_> {
 /// The event of a wait. Its name stays valid when the thing is gone.
 pub(crate) fn waits(wait: Wait) -> EventKind<'static> {
     let what = match wait.what {
-        WaitFor::Thing(thing) => WaitFor::Thing(thing.kept()),
+        WaitFor::Thing(thing) => {
+            if let Name::Trail(key) = thing.0 {
+                notes::waits_for(key);
+            }
+            WaitFor::Thing(thing.kept())
+        }
         what => what,
     };
     EventKind::Waits(Wait { what, ..wait })

@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,6 +29,13 @@ pub fn run_example(name: &str, arguments: &[&str], folder: &Path) -> Ran {
 /// Starts an example in `folder`, with what it prints kept for [`ran`].
 #[track_caller]
 pub fn start_example<A: AsRef<OsStr>>(name: &str, arguments: &[A], folder: &Path) -> Child {
+    example(name).args(arguments).current_dir(folder).spawn().expect("a built example starts")
+}
+
+/// An example as a command, with what it prints kept for [`ran`], and without what this process has inherited: proxies,
+/// and signals that are ignored (as SIGINT is in a shell's background).
+#[track_caller]
+pub fn example(name: &str) -> Command {
     // Cargo names no examples to tests; but this is target/PROFILE/deps/TEST, and examples are built in
     // target/PROFILE/examples.
     let test = env::current_exe().expect("the path of this test");
@@ -39,9 +47,20 @@ pub fn start_example<A: AsRef<OsStr>>(name: &str, arguments: &[A], folder: &Path
         example.display()
     );
     let mut command = Command::new(example);
-    command.args(arguments).current_dir(folder);
+    for proxy in ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+        command.env_remove(proxy);
+    }
+    let defaults = || {
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
+            // SAFETY: it may be called in a signal handler, and so between `fork` and `exec`.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+        Ok(())
+    };
+    // SAFETY: `defaults` allocates nothing and takes no lock.
+    unsafe { command.pre_exec(defaults) };
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.spawn().expect("a built example starts")
+    command
 }
 
 /// Waits for the end of an example.

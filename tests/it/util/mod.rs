@@ -1,7 +1,6 @@
 //! What the tests share.
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
 
-pub mod certificates;
 mod child;
 pub mod examples;
 mod record;

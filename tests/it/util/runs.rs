@@ -3,7 +3,7 @@
 use std::future::IntoFuture;
 use std::time::Duration;
 
-use wouldblock::{Builder, Era, JoinHandle, future, gather, generator, green};
+use wouldblock::{Builder, Era, JoinHandle, future, generator, green, group::gather};
 
 use super::HOUR;
 

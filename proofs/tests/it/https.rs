@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::util::certificates::AUTHORITY;
+use crate::certificates::AUTHORITY;
 use crate::util::server::{self, Server, get, poem};
 use crate::util::*;
 use futures_lite::{AsyncRead, AsyncWrite};
@@ -18,8 +18,8 @@ use ureq::typestate::AgentScope;
 use ureq::{Agent, Error, Proxy, Timeout};
 use wouldblock::http::{agent_with, config_builder};
 use wouldblock::net::{TcpListener, TcpStream};
-use wouldblock::time::{now, sleep};
-use wouldblock::{future, gather, generator, green, stats, task};
+use wouldblock::time::{now, sleeping};
+use wouldblock::{future, generator, green, group::gather, stats, task};
 
 /// Trusts the tests' authority.
 fn tls() -> TlsConfigBuilder {
@@ -154,7 +154,7 @@ fn a_request_in_an_async_fn_suspends_only_its_task() {
         let counter = ticks.clone();
         drop(future::spawn(async move {
             loop {
-                sleep(MS).await;
+                sleeping(MS).await;
                 counter.set(counter.get() + 1);
             }
         }));
@@ -162,7 +162,7 @@ fn a_request_in_an_async_fn_suspends_only_its_task() {
         let requests = (0..10).map(|_| {
             let (agent, url) = (agent(), server.url("/slow"));
             future::spawn(async move {
-                sleep(MS).await;
+                sleeping(MS).await;
                 get(&agent, &url).unwrap()
             })
         });

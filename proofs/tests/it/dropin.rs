@@ -6,11 +6,11 @@
 use std::io;
 use std::thread;
 
-use crate::util::certificates::AUTHORITY;
+use crate::certificates::AUTHORITY;
 use crate::util::*;
 use socket2::SockRef;
 use wouldblock::net::TcpStream;
-use wouldblock::{future, gather, generator, green, stats};
+use wouldblock::{future, generator, green, group::gather, stats};
 
 /// How much is sent, in bytes: far more than the buffers of a [`connection`] hold.
 const LARGE: usize = 512 << 10;

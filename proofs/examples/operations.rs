@@ -1,6 +1,6 @@
 //! Network, file, database and message queue at once: one coroutine each, on one thread.
 //!
-//!     cargo run --release --example operations
+//!     cargo run --release -p proofs --example operations
 //!
 //! Each is plain code that blocks, or so it reads. Look at what it waits for: a socket, until the kernel says
 //! that there is something to read; a file and SQLite, until another thread has made the blocking call; a

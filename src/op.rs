@@ -1,13 +1,27 @@
-//! Waiting for whichever of several operations is ready first.
+//! What is made of operations: the first of several, both of two, one within a time limit.
+//!
+//! Each takes operations (any future, a [`JoinHandle`](crate::JoinHandle) too) and is itself one, for each era:
+//!
+//! | | ready | what becomes of the others |
+//! |---|---|---|
+//! | [`select`]`(a, b)` | with the first of the two | it is dropped |
+//! | [`select_all`]`(operations)` | with the first of any number | they are dropped |
+//! | [`join`]`(a, b)` | with both outputs | |
+//! | [`timeout`]`(duration, a)` | with its output, or when the time has passed | it is dropped |
+//!
+//! To drop a handle is to detach its task, which runs on: what waits for tasks, and cancels those that have lost, is in
+//! [`group`](crate::group). A time limit on a piece of straight-line code is [`green::timeout`](crate::green::timeout).
 
 use std::cell::Cell;
 use std::fmt;
-use std::future::{Future, IntoFuture};
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::future::{Future, IntoFuture, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::wait;
+use crate::time::{Elapsed, Sleeping, until};
 
 /// What came first of a [`select`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,7 +39,8 @@ pub enum Either<A, B> {
 /// a `select`; for any number of one type, [`select_all`].
 ///
 /// ```
-/// use wouldblock::sync::{Either, Event, channel, select};
+/// use wouldblock::op::{Either, select};
+/// use wouldblock::sync::{Event, channel};
 /// use wouldblock::{green, task};
 ///
 /// wouldblock::run(|| {
@@ -89,7 +104,7 @@ impl<A: Future, B: Future> Future for Select<A, B> {
 /// output.
 ///
 /// ```
-/// use wouldblock::{green, sync::{channel, select_all}};
+/// use wouldblock::{green, op::select_all, sync::channel};
 ///
 /// wouldblock::run(|| {
 ///     let channels: Vec<_> = (0..3).map(|_| channel::unbounded()).collect();
@@ -101,7 +116,7 @@ impl<A: Future, B: Future> Future for Select<A, B> {
 ///
 /// # Panics
 ///
-/// If there are no operations: none would ever be ready. (As [`race`](crate::race).)
+/// If there are no operations: none would ever be ready. (As [`race`](crate::group::race()).)
 ///
 /// # Cancellation
 ///
@@ -142,6 +157,118 @@ impl<F: Future> Future for SelectAll<F> {
 impl<F> fmt::Debug for SelectAll<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SelectAll({} operations)", self.0.len())
+    }
+}
+
+/// An operation that is ready when both are, with both outputs.
+///
+/// The two take turns within one task. For the results of many tasks, see [`gather`](crate::group::gather()).
+///
+/// ```
+/// use std::time::Duration;
+/// use wouldblock::{Builder, green, op, time::{now, sleeping}};
+///
+/// Builder::new().virtual_clock().run(|| {
+///     let start = now();
+///     let second = Duration::from_secs(1);
+///     let both = op::join(sleeping(2 * second), async { sleeping(3 * second).await; "slept" });
+///     assert_eq!(green::wait(both), ((), "slept"));
+///     assert_eq!(now() - start, 3 * second);
+/// });
+/// ```
+///
+/// # Cancellation
+///
+/// Both are dropped, and the output of the one that was ready is lost.
+pub fn join<A: IntoFuture, B: IntoFuture>(
+    first: A,
+    second: B,
+) -> impl Future<Output = (A::Output, B::Output)> {
+    let (first, second) = (first.into_future(), second.into_future());
+    async move {
+        let (mut first, mut second) = (pin!(first), pin!(second));
+        let (mut a, mut b) = (None, None);
+        let mut polled = |cx: &mut Context<'_>| {
+            if a.is_none()
+                && let Poll::Ready(output) = first.as_mut().poll(cx)
+            {
+                a = Some(output);
+            }
+            if b.is_none()
+                && let Poll::Ready(output) = second.as_mut().poll(cx)
+            {
+                b = Some(output);
+            }
+            match (a.take(), b.take()) {
+                (Some(a), Some(b)) => Poll::Ready((a, b)),
+                one => {
+                    (a, b) = one;
+                    Poll::Pending
+                }
+            }
+        };
+        poll_fn(|cx| wait::poll_within_budget(cx, &mut polled)).await
+    }
+}
+
+/// `operation` with a time limit of `duration` from this call.
+///
+/// For a limit on a whole piece of straight-line code, see [`green::timeout`](crate::green::timeout).
+///
+/// ```
+/// use std::time::Duration;
+/// use wouldblock::{green, op::timeout, time::sleeping};
+///
+/// wouldblock::run(|| {
+///     let slow = green::wait(timeout(Duration::from_millis(1), sleeping(Duration::from_secs(60))));
+///     assert_eq!(slow.unwrap_err().to_string(), "timed out after 1ms");
+/// });
+/// ```
+///
+/// # Errors
+///
+/// [`Elapsed`], if the time passes first. An operation that is ready by then wins.
+///
+/// # Cancellation
+///
+/// When the time passes, `operation` is dropped: what is lost is what it says under this heading.
+#[track_caller]
+pub fn timeout<O: IntoFuture>(duration: Duration, operation: O) -> Timeout<O::IntoFuture> {
+    Timeout { operation: operation.into_future(), limit: until(duration), duration }
+}
+
+/// See [`timeout`].
+#[derive(Debug)]
+#[must_use = "an operation does nothing until it is waited for"]
+pub struct Timeout<F> {
+    operation: F,
+    limit: Sleeping,
+    duration: Duration,
+}
+
+impl<F: Future> Future for Timeout<F> {
+    type Output = Result<F::Output, Elapsed>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // SAFETY: `operation` is not moved out of its place, here or anywhere else; `limit` is `Unpin`.
+        let (mut operation, limit, duration) = unsafe {
+            let this = self.get_unchecked_mut();
+            (Pin::new_unchecked(&mut this.operation), Pin::new(&mut this.limit), this.duration)
+        };
+        wait::poll_within_budget(cx, |cx| {
+            if let Poll::Ready(value) = operation.as_mut().poll(cx) {
+                return Poll::Ready(Ok(value));
+            }
+            ready!(limit.poll(cx));
+            // It may be pending only since the budget of this turn is used up: the last look is with some of it left.
+            if wait::is_spent() {
+                return wait::budget_is_spent(cx);
+            }
+            Poll::Ready(match operation.poll(cx) {
+                Poll::Ready(value) => Ok(value),
+                Poll::Pending => Err(Elapsed::new(duration)),
+            })
+        })
     }
 }
 
