@@ -8,10 +8,12 @@ use std::fmt::Display;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::panic::{self, AssertUnwindSafe, Location};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, Once, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use wouldblock::timeline::Timeline;
 
 use crate::hang;
 
@@ -49,6 +51,7 @@ pub fn check<F: FnOnce() + Send + 'static>(what: &'static str, test: F) {
                 locked(&theirs.pictures).push(picture());
             }
         });
+        write_page(&theirs.name);
         leave();
         done.send(result).ok();
     });
@@ -109,6 +112,26 @@ pub fn picture(picture: impl Display + 'static) {
     PICTURES.with_borrow_mut(|all| all.push(Box::new(move || picture.to_string())));
 }
 
+/// Shows what a timeline has recorded when the check is over, as [`picture`] does; and, in `cargo course show --html`, as a page.
+pub(crate) fn draw(timeline: &Timeline) {
+    picture(timeline.clone());
+    TIMELINES.with_borrow_mut(|all| all.push(timeline.clone()));
+}
+
+/// The folder in which pages are to be written.
+pub(crate) fn pages() -> Option<PathBuf> {
+    std::env::var_os("COURSE_HTML").map(PathBuf::from)
+}
+
+fn write_page(test: &str) {
+    let timelines = TIMELINES.take();
+    if let (Some(folder), false) = (pages(), timelines.is_empty()) {
+        let page = wouldblock::timeline::html(&timelines);
+        let file = folder.join(format!("{test}.html"));
+        std::fs::write(file, page).expect("the folder takes a file");
+    }
+}
+
 /// What a failed check prints.
 pub(crate) struct Failure {
     pub(crate) place: String,
@@ -142,6 +165,7 @@ pub(crate) enum Doing {
 
 thread_local! {
     static SITUATION: RefCell<Option<Arc<Situation>>> = const { RefCell::new(None) };
+    static TIMELINES: RefCell<Vec<Timeline>> = const { RefCell::new(Vec::new()) };
     static PICTURES: RefCell<Vec<Box<dyn FnOnce() -> String>>> = const { RefCell::new(Vec::new()) };
 }
 

@@ -14,7 +14,7 @@ use wouldblock::observe::{Actor, EventKind, Observer, Outcome, TaskEvent};
 use wouldblock::timeline::Timeline;
 use wouldblock::{Era, Wait, WaitFor};
 
-use crate::check::{Doing, MOST, fail, grouped, picture, situation};
+use crate::check::{Doing, MOST, draw, fail, grouped, situation};
 
 /// A job yields what it asks of its scheduler, and is sent the answer.
 pub type Job = Generator<Op, Answer>;
@@ -148,7 +148,7 @@ pub fn draw_jobs(title: &'static str) {
         t.timeline = timeline.clone();
         (0..t.jobs.len()).for_each(|task| t.begin(task));
     });
-    picture(timeline);
+    draw(&timeline);
 }
 
 /// What is known of the jobs of one check.

@@ -13,7 +13,7 @@ use wouldblock::observe::{EventKind, Observer, TaskEvent};
 use wouldblock::timeline::Timeline;
 use wouldblock::{Builder, green, task};
 
-use crate::check::{Doing, fail, grouped, locked, picture, situation};
+use crate::check::{Doing, draw, fail, grouped, locked, pages, situation};
 
 /// After so many turns, a lesson is at its end.
 pub const TURNS: usize = 100_000;
@@ -34,8 +34,11 @@ pub fn lesson_on_real_clock<T: 'static>(code: impl FnOnce() -> T + 'static) -> T
 #[track_caller]
 fn run<T: 'static>(builder: Builder, code: impl FnOnce() -> T + 'static) -> T {
     logger();
-    let timeline = Timeline::new();
-    picture(timeline.clone());
+    let timeline = match pages() {
+        Some(_) => Timeline::titled("the lesson").with_lines(),
+        None => Timeline::new(),
+    };
+    draw(&timeline);
     let watch = Rc::new(Watch::default());
     let builder = builder.round_robin().observe(timeline).observe(Watched(watch.clone()));
     let watching = watch.clone();

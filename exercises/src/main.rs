@@ -21,7 +21,7 @@ cargo course                        the exercises, and which is next
 cargo course test NN [--borrow]     test an answer; --borrow: with the solution of the exercise that it builds on
 cargo course watch [NN]             test it each time that it is saved
 cargo course hint NN [1-3]          a hint
-cargo course show NN [--html]       what the tests draw
+cargo course show NN [--html]       what the tests draw; --html: pages to step through it, turn by turn
 cargo course reset NN               the exercise as it was; what you wrote is kept beside it as .bak
 cargo course solution NN [--spoil]  the solution, when yours passes
 for teachers:
@@ -70,8 +70,8 @@ fn run(words: &mut Vec<String>) -> Result<u8, String> {
             commands::hint(course.find(&one(words)?)?, which.as_deref(), chinese)
         }
         "show" => {
-            let html = flag(words, "--html");
-            commands::show(&course, course.find(&one(words)?)?, html)
+            let (html, borrow) = (flag(words, "--html"), flag(words, "--borrow"));
+            commands::show(&course, course.find(&one(words)?)?, borrow, html)
         }
         "reset" => commands::reset(&course, course.find(&one(words)?)?),
         "solution" => {

@@ -1,12 +1,12 @@
 //! What a student types.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use crate::runner::build::{self, Built, Overlay};
-use crate::runner::catalog::{Course, Exercise, hints, minutes, read, write};
+use crate::runner::catalog::{Course, Exercise, hints, list, minutes, read, write};
 use crate::runner::process::{self, Tested, Verdict};
 use crate::{ALL, COMPILE, HUNG, SOME};
 
@@ -15,6 +15,7 @@ fn results(
     course: &Course,
     exercise: &Exercise,
     borrow: bool,
+    pages: Option<&Path>,
     stop: &dyn Fn() -> bool,
 ) -> Result<Result<Vec<Tested>, String>, String> {
     let (mut built, folder) = match (&exercise.uses, borrow) {
@@ -35,7 +36,7 @@ fn results(
     let Built { program, messages } = built.remove(&exercise.name).unwrap_or_default();
     let Some(program) = program else { return Ok(Err(messages)) };
     print!("{messages}"); // Warnings.
-    process::run(&program, &folder, &exercise.tests, false, stop).map(Ok)
+    process::run_for_pages(&program, &folder, &exercise.tests, false, pages, stop).map(Ok)
 }
 
 /// `test`: one message, one picture.
@@ -55,7 +56,7 @@ fn test_until(
     chinese: bool,
     stop: &dyn Fn() -> bool,
 ) -> Result<u8, String> {
-    let results = match results(course, exercise, borrow, stop)? {
+    let results = match results(course, exercise, borrow, None, stop)? {
         Ok(results) => results,
         Err(messages) => {
             println!("{messages}\n{}: it does not compile.", exercise.title);
@@ -105,7 +106,7 @@ fn next(course: &Course, exercise: &Exercise, chinese: bool) {
 }
 
 /// A path as it is to be typed in the folder above the package.
-fn shown(course: &Course, path: &std::path::Path) -> String {
+fn shown(course: &Course, path: &Path) -> String {
     let outer = course.root.parent().unwrap_or(&course.root);
     path.strip_prefix(outer).unwrap_or(path).display().to_string()
 }
@@ -213,14 +214,15 @@ pub fn hint(exercise: &Exercise, which: Option<&str>, chinese: bool) -> Result<u
     Ok(ALL)
 }
 
-/// `show`: the pictures of all tests, of those that pass too.
-pub fn show(course: &Course, exercise: &Exercise, html: bool) -> Result<u8, String> {
+/// `show`: the pictures of all tests, of those that pass too; or, of those with a timeline, pages that replay it.
+pub fn show(course: &Course, exercise: &Exercise, borrow: bool, html: bool) -> Result<u8, String> {
+    let pages = build::target_of(&course.root).join("course/html").join(&exercise.name);
     if html {
-        return Err(
-            "the replay page is not there yet: without --html, the picture is drawn here".into()
-        );
+        fs::remove_dir_all(&pages).ok();
+        fs::create_dir_all(&pages).map_err(|e| format!("{}: {e}", pages.display()))?;
     }
-    let results = match results(course, exercise, false, &|| false)? {
+    let results = results(course, exercise, borrow, html.then_some(&pages), &|| false)?;
+    let results = match results {
         Ok(results) => results,
         Err(messages) => {
             println!("{messages}\n{}: it does not compile.", exercise.title);
@@ -232,7 +234,18 @@ pub fn show(course: &Course, exercise: &Exercise, html: bool) -> Result<u8, Stri
         if result.verdict != Verdict::Pass {
             println!("{}", result.message);
         }
-        println!("{}", result.picture.trim_end());
+        if !html {
+            println!("{}", result.picture.trim_end());
+        }
+        let page = pages.join(format!("{}.html", result.name));
+        if html && page.exists() {
+            println!("{}", page.display());
+        }
+    }
+    if html && list(&pages)?.is_empty() {
+        println!(
+            "No test of this exercise has a timeline to be replayed; without --html, pictures are drawn here."
+        );
     }
     Ok(ALL)
 }
@@ -261,7 +274,7 @@ pub fn solution(course: &Course, exercise: &Exercise, spoil: bool) -> Result<u8,
         .map_err(|_| "the solutions are not in this handout: ask your teacher".to_owned())?;
     if !spoil {
         let passes = |result: &Tested| result.verdict == Verdict::Pass;
-        let results = results(course, exercise, false, &|| false)?.unwrap_or_default();
+        let results = results(course, exercise, false, None, &|| false)?.unwrap_or_default();
         if results.len() < exercise.tests.len() || !results.iter().all(passes) {
             println!("Yours does not pass yet. To see the solution all the same: --spoil");
             return Ok(SOME);

@@ -12,9 +12,19 @@ pub fn handout(course: &Course, folder: &Path, vendor: bool, borrow: bool) -> Re
         return Err(format!("{} is there already: name a folder that is not", folder.display()));
     }
     let outer = course.root.parent().ok_or("the package lies in the crate's folder")?;
-    for name in ["src", "README.md", "LICENSE-APACHE", "LICENSE-MIT", "rustfmt.toml", "Cargo.lock"]
-    {
-        copy(&outer.join(name), &folder.join(name))?;
+    for name in [
+        "src",
+        "guide",
+        "README.md",
+        "README.zh-CN.md",
+        "LICENSE-APACHE",
+        "LICENSE-MIT",
+        "rustfmt.toml",
+        "Cargo.lock",
+    ] {
+        if outer.join(name).exists() {
+            copy(&outer.join(name), &folder.join(name))?;
+        }
     }
     write(&folder.join("Cargo.toml"), manifest(&read(&outer.join("Cargo.toml"))?))?;
     let exercises = folder.join("exercises");
@@ -65,6 +75,7 @@ fn manifest(text: &str) -> String {
         }
         let is_left_out = section.contains("dev-dependencies")
             || section.starts_with("[[")
+            || section.starts_with("[profile")
             || section == "[features]" && line.starts_with("##")
             || section == "[dependencies]" && line.contains("optional = true")
             || section == "[dependencies]" && line.starts_with('#');

@@ -78,7 +78,20 @@ pub fn run(
     every: bool,
     stop: &dyn Fn() -> bool,
 ) -> Result<Vec<Tested>, String> {
-    let mut results = once(program, folder, None, stop)?;
+    run_for_pages(program, folder, tests, every, None, stop)
+}
+
+/// As [`run`]; each test that has a timeline writes a page into the folder `pages`.
+pub fn run_for_pages(
+    program: &Path,
+    folder: &Path,
+    tests: &[String],
+    every: bool,
+    pages: Option<&Path>,
+    stop: &dyn Fn() -> bool,
+) -> Result<Vec<Tested>, String> {
+    let once = |only| once(program, folder, only, pages, stop);
+    let mut results = once(None)?;
     results.retain(|result| tests.contains(&result.name));
     for test in tests {
         let is_missing = |results: &[Tested]| !results.iter().any(|result| result.name == *test);
@@ -90,7 +103,7 @@ pub fn run(
             results.push(Tested::without_run(test, Verdict::Hang, why));
             continue;
         }
-        results.extend(once(program, folder, Some(test), stop)?);
+        results.extend(once(Some(test))?);
         if is_missing(&results) {
             let why = "the program ended before this test began";
             results.push(Tested::without_run(test, Verdict::Crash, why));
@@ -130,13 +143,14 @@ fn once(
     program: &Path,
     folder: &Path,
     only: Option<&str>,
+    pages: Option<&Path>,
     stop: &dyn Fn() -> bool,
 ) -> Result<Vec<Tested>, String> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let scratch = std::env::temp_dir().join(format!("course-{}-{number}", std::process::id()));
     fs::create_dir_all(&scratch).map_err(|e| format!("{}: {e}", scratch.display()))?;
-    let result = watched(program, folder, only, stop, &scratch);
+    let result = watched(program, folder, only, pages, stop, &scratch);
     fs::remove_dir_all(&scratch).ok();
     result
 }
@@ -145,6 +159,7 @@ fn watched(
     program: &Path,
     folder: &Path,
     only: Option<&str>,
+    pages: Option<&Path>,
     stop: &dyn Fn() -> bool,
     scratch: &Path,
 ) -> Result<Vec<Tested>, String> {
@@ -156,6 +171,7 @@ fn watched(
         .args(["--test-threads=1", "--nocapture"])
         .args(only.iter().flat_map(|t| ["--exact", t]));
     command.env("COURSE_REPORT", &report).env("TMPDIR", scratch).env_remove("RUST_BACKTRACE");
+    command.envs(pages.map(|pages| ("COURSE_HTML", pages)));
     let file = File::create(&output).map_err(failed)?;
     command.stdin(Stdio::null()).stdout(file.try_clone().map_err(failed)?).stderr(file);
     command.process_group(0);
