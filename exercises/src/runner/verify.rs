@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::runner::build::{Built, Overlay};
 use crate::runner::catalog::{Course, Exercise, Files, hints, minutes, read};
-use crate::runner::process::{self, Tested, Verdict, in_parallel};
+use crate::runner::process::{self, Tested, Verdict};
 use crate::{ALL, SOME};
 
 /// What an answer is, and so what its tests have to come to.
@@ -15,8 +15,10 @@ enum Kind {
     Skeleton,
     Solution,
     Wrong,
-    /// The solution with code in it that does not end.
+    /// The solution with a turn in it that does not end.
     Drill,
+    /// The solution with turns in it that do not end.
+    Yields,
 }
 
 struct Answer<'a> {
@@ -29,7 +31,7 @@ struct Answer<'a> {
     is_given: bool,
 }
 
-/// Verifies these exercises, or all; runs each solution so many times.
+/// Verifies these exercises, or all; runs each solution and each wrong answer so many times.
 pub fn verify(course: &Course, which: &[String], drill: bool, times: usize) -> Result<u8, String> {
     let exercises: Vec<&Exercise> = match which {
         [] => course.exercises.iter().collect(),
@@ -42,6 +44,9 @@ pub fn verify(course: &Course, which: &[String], drill: bool, times: usize) -> R
         texts(course, exercise, &mut faults)?;
         answers.extend(add(course, exercise, drill, &mut overlay, &mut faults)?);
     }
+    if which.is_empty() {
+        plans(course, &mut faults)?;
+    }
     println!("{} exercises, {} answers: building", exercises.len(), answers.len());
     let begun = Instant::now();
     let mut built = overlay.build()?;
@@ -50,13 +55,19 @@ pub fn verify(course: &Course, which: &[String], drill: bool, times: usize) -> R
         answers.iter().map(|answer| built.remove(&answer.target).unwrap_or_default()).collect();
     let mut todo = Vec::new();
     for (answer, built) in answers.iter().zip(&built) {
-        let times = if answer.kind == Kind::Solution { times } else { 1 };
+        let is_repeated = matches!(answer.kind, Kind::Solution | Kind::Wrong);
+        let times = if is_repeated { times } else { 1 };
         todo.extend(std::iter::repeat_n((answer, built), times));
     }
-    // Most of what takes time is hangs, which wait.
-    let found = in_parallel(if drill { 8 } else { 3 }, todo, |(answer, built)| {
-        judge(&overlay, answer, built, &answers)
-    });
+    // Last come those that never end, many at a time; they would take the processor from the others.
+    let (drills, others) = todo.into_iter().partition(|(answer, _)| answer.kind == Kind::Drill);
+    let mut found = Vec::new();
+    for (threads, todo) in [(2, others), (8, drills)] {
+        let todo: Vec<(&Answer<'_>, &Built)> = todo;
+        found.extend(process::in_parallel(threads, todo, |(answer, built)| {
+            judge(&overlay, answer, built, &answers)
+        }));
+    }
     faults.extend(found.into_iter().flatten());
     faults.sort();
     faults.dedup();
@@ -112,9 +123,12 @@ fn add<'a>(
         let endless =
             "let mut n = 0u64;\n    loop {\n        n = std::hint::black_box(n) + 1;\n    }";
         let blocked = "loop {\n        std::thread::park();\n    }";
-        for (how, code) in [("endless", endless), ("blocked", blocked)] {
+        // Outside of a run, it is refused.
+        let yields = "loop {\n        wouldblock::green::yield_now();\n    }";
+        for (how, code) in [("endless", endless), ("blocked", blocked), ("yields", yields)] {
+            let kind = if how == "yields" { Kind::Yields } else { Kind::Drill };
             match drilled(&solution, code) {
-                Some(files) => put(format!("drill_{how}_{name}"), Kind::Drill, "", &files)?,
+                Some(files) => put(format!("drill_{how}_{name}"), kind, "", &files)?,
                 None => {
                     faults.push(format!("{name}: the solution has no `pub fn` to put a drill into"))
                 }
@@ -188,6 +202,11 @@ fn judge(overlay: &Overlay, answer: &Answer<'_>, built: &Built, all: &[Answer<'_
             None => faults.push(format!("{target}: it passes")),
             Some(first) => faults.extend(is_told(answer, first, all)),
         },
+        Kind::Yields => match first {
+            Some(first) if matches!(first.verdict, Verdict::Fail | Verdict::Hang) => {}
+            Some(first) => faults.push(format!("{target}: {} {}", first.name, told(first))),
+            None => faults.push(format!("{target}: it passes")),
+        },
         Kind::Drill => match first {
             Some(first)
                 if first.verdict == Verdict::Hang && first.place.contains("exercise.rs:") => {}
@@ -195,8 +214,10 @@ fn judge(overlay: &Overlay, answer: &Answer<'_>, built: &Built, all: &[Answer<'_
             None => faults.push(format!("{target}: it passes")),
         },
     }
-    let limit = if answer.kind == Kind::Drill { 15 } else { 10 };
-    if matches!(answer.kind, Kind::Wrong | Kind::Drill) && took > Duration::from_secs(limit) {
+    let limit = if answer.kind == Kind::Wrong { 10 } else { 15 };
+    if matches!(answer.kind, Kind::Wrong | Kind::Drill | Kind::Yields)
+        && took > Duration::from_secs(limit)
+    {
         faults.push(format!("{target}: it took {} s", took.as_secs()));
     }
     faults
@@ -230,6 +251,41 @@ fn is_told(answer: &Answer<'_>, first: &Tested, all: &[Answer<'_>]) -> Vec<Strin
         ));
     }
     faults
+}
+
+/// The plans for teachers: a row `| 10 | **01** countdown` has the minutes of this exercise, and a row `| 1 | 01, 02 | 30`
+/// their sum.
+fn plans(course: &Course, faults: &mut Vec<String>) -> Result<(), String> {
+    let of = |number: &str| -> Option<u32> {
+        let exercise = course.exercises.iter().find(|exercise| exercise.number == number)?;
+        minutes(&read(&exercise.readme(false)).ok()?)
+    };
+    for file in ["TEACHING.md", "TEACHING.zh-CN.md"] {
+        let text = read(&course.root.join(file))?;
+        let mut checked = 0;
+        for line in text.lines() {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let [_, first, second, rest @ ..] = &cells[..] else { continue };
+            let (minutes, sum): (Option<u32>, Option<u32>) =
+                match second.strip_prefix("**").and_then(|it| it.split_once("**")) {
+                    Some((number, _)) => (first.parse().ok(), of(number)),
+                    None => {
+                        let numbers = second.split([',', '、']).map(|number| of(number.trim()));
+                        (rest.first().and_then(|cell| cell.parse().ok()), numbers.sum())
+                    }
+                };
+            if let (Some(minutes), Some(sum)) = (minutes, sum) {
+                checked += 1;
+                if minutes != sum {
+                    faults.push(format!("{file}: {minutes} minutes, and not {sum}, in: {line}"));
+                }
+            }
+        }
+        if checked < 10 {
+            faults.push(format!("{file}: only {checked} rows have an exercise and its minutes"));
+        }
+    }
+    Ok(())
 }
 
 /// The texts: three hints in both languages, none with a line of the solution; the same minutes, and the same code.

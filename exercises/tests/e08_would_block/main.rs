@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use exercise::{Sockets, echo, echo_server};
 use kit::{
-    Answer, Op, Outside, check, draw_jobs, fail, grouped, job, jobs_made, polls, spawned_as,
+    Answer, Job, Op, Outside, check, draw_jobs, fail, grouped, job, jobs_made, polls, spawned_as,
 };
 use scheduler::Scheduler;
 use wouldblock::generator::Yielder;
@@ -29,8 +29,11 @@ type Y = Yielder<Op, Answer>;
 const NOT_RESUMED: &str = "waits for its socket, and `run` returned before it was resumed: does your 07 hand each job that \
     yielded `Op::Wait` to `outside.sleep`, and resume those that `sleep` returns?";
 
-/// As long as a client waits for its server.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// As long as a client waits for its server, that sends so many bytes. (`poll` sleeps for 5 s at most, and a check runs for
+/// 8 s at most.)
+fn patience(bytes: usize) -> Duration {
+    Duration::from_secs(if bytes < 1000 { 3 } else { 6 })
+}
 
 #[test]
 fn it_sleeps() {
@@ -83,8 +86,15 @@ fn a_sleeper_wakes_beside_a_socket() {
 fn one_client() {
     check("one client sends three letters, and gets them back", || {
         let server = Server::start("one client", 1, None);
-        let client = server.client(1, b"abc".to_vec());
-        server.run();
+        // The client comes when the server has had a turn, and has found none.
+        let address = server.address;
+        let (begun, client) = mpsc::channel();
+        let begin = job("client", 1, move |_: &Y| {
+            let client = thread::spawn(move || exchange(1, address, b"abc"));
+            begun.send(client).expect("the test waits for it");
+        });
+        server.run_beside(Some(begin));
+        let client = client.try_recv().expect("each job has a turn");
         done(&[client.join().expect("the client ends")]);
     });
 }
@@ -186,6 +196,11 @@ impl Server {
     }
 
     fn run(self) {
+        self.run_beside(None);
+    }
+
+    /// Runs it, and another job that is spawned after it.
+    fn run_beside(self, other: Option<Job>) {
         let Server { listener, clients, .. } = self;
         let mut scheduler = Scheduler::new();
         let ended = Rc::new(Cell::new(false));
@@ -198,6 +213,9 @@ impl Server {
             }
         });
         spawned_as("server", scheduler.spawn("server", server));
+        if let Some(job) = other {
+            spawned_as("client", scheduler.spawn("client", job));
+        }
         if let Err(stuck) = scheduler.run(&mut Sockets::new()) {
             panic!("no job joins another here, and `run` returned {stuck:?}");
         }
@@ -228,8 +246,8 @@ fn exchange(number: usize, address: SocketAddr, data: &[u8]) -> Outcome {
     let mut back = Vec::new();
     let mut receive = || -> io::Result<()> {
         let stream = std::net::TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(patience(data.len())))?;
+        stream.set_write_timeout(Some(patience(data.len())))?;
         thread::scope(|scope| {
             scope.spawn(|| {
                 (&stream).write_all(data).ok();
@@ -264,7 +282,8 @@ fn done(outcomes: &[Outcome]) {
         );
         match () {
             () if *is_late => panic!(
-                "{what}, and then nothing for 3 s: is each job resumed that waits for a socket?"
+                "{what}, and then nothing for {} s: is each job resumed that waits for a socket?",
+                patience(sent.len()).as_secs()
             ),
             () if same == back.len() => panic!(
                 "{what}, and then the connection ended{}: `echo` goes on until it reads 0 bytes; `WouldBlock` is no end",
