@@ -8,7 +8,7 @@ pub fn picture(studio: &Studio, name: &str) -> Result<Image, Why> {
     todo!("picture: submit {:?} of {name} as job {}", Work::Scale, studio.log().len())
 }
 
-/// Takes what is posted, and sends it to who waits for that job, until the queue is shut down.
+/// Takes what is posted, and sends it to the task that waits for that job, until the queue is shut down.
 pub fn dispatch(studio: &Studio) {
     todo!("dispatch: take from the {:?}", studio.posted())
 }

@@ -34,7 +34,7 @@ fn end_of(studio: &Studio, id: Id) -> Result<Image, Why> {
     }
 }
 
-/// Takes what is posted, and sends it to who waits for that job, until the queue is shut down.
+/// Takes what is posted, and sends it to the task that waits for that job, until the queue is shut down.
 pub fn dispatch(studio: &Studio) {
     let _: Option<(&Studio, Posted, oneshot::Sender<()>)> = None;
     let _ = studio;

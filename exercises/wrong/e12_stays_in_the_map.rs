@@ -32,7 +32,7 @@ fn end_of(studio: &Studio, id: Id) -> Result<Image, Why> {
     receiver.recv_timeout(LIMIT).unwrap_or_else(|_| Err(TOO_LATE))
 }
 
-/// Takes what is posted, and sends it to who waits for that job, until the queue is shut down.
+/// Takes what is posted, and sends it to the task that waits for that job, until the queue is shut down.
 pub fn dispatch(studio: &Studio) {
     while let Ok(Posted { id, result }) = studio.posted().get() {
         let waiter = studio.waiting.borrow_mut().remove(&id);

@@ -9,7 +9,7 @@ use crate::given::{Error, Mirror};
 /// What the first mirror to end gives, a failure like a success. The others are cancelled, and have ended when this
 /// returns. After `limit`, it is `Error::TooLate`.
 ///
-/// Each connection that was opened is said goodbye to, whatever happens.
+/// Each connection that was opened gets a goodbye, whatever happens.
 pub fn first_of(mirrors: Vec<Mirror>, limit: Duration) -> Result<Vec<u8>, Error> {
     let first = green::timeout(limit, || {
         let tasks = mirrors.into_iter().map(|mirror| green::spawn(move || fetch(&mirror)));
@@ -21,7 +21,7 @@ pub fn first_of(mirrors: Vec<Mirror>, limit: Duration) -> Result<Vec<u8>, Error>
 /// The files of all mirrors, in their order; or the first error, and then all others are cancelled, and have ended when
 /// this returns. After `limit`, it is `Error::TooLate`.
 ///
-/// Each connection that was opened is said goodbye to, whatever happens.
+/// Each connection that was opened gets a goodbye, whatever happens.
 pub fn all_or_none(mirrors: Vec<Mirror>, limit: Duration) -> Result<Vec<Vec<u8>>, Error> {
     let all = green::timeout(limit, || {
         Group::run(|group| {

@@ -14,7 +14,7 @@ fn a_picture_is_scaled_and_framed() {
         let results = yours(&["ann"], &[]).results;
         assert!(
             results[0] != Err(TOO_LATE),
-            "the ends of ann's jobs were posted in time, and did not come to her: `dispatch` sends each to who waits for it"
+            "the ends of ann's jobs were posted in time, and did not come to her: `dispatch` sends each to the task that waits for it"
         );
         expect("ann", &results[0], Ok("framed small ann"));
     });
@@ -29,7 +29,7 @@ fn each_gets_its_own_image() {
         for (name, result) in names.iter().zip(&run.results) {
             if result.as_ref().is_ok_and(|image| !image.contains(name)) {
                 panic!(
-                    "{name} got {result:?}, the image of another picture: send each end to who waits for that job"
+                    "{name} got {result:?}, the image of another picture: send each end to the task that waits for that job"
                 );
             }
             expect(name, result, Ok(&format!("framed small {name}")));
@@ -38,7 +38,7 @@ fn each_gets_its_own_image() {
         let (ms, wanted) = (run.ms, theirs.ms);
         assert!(
             ms == wanted,
-            "it took {ms} ms of virtual time, {wanted} ms suffice: one picture after the other? Only who waits for a job \
+            "it took {ms} ms of virtual time, {wanted} ms suffice: one picture after the other? Only the task that waits for a job \
              stands still"
         );
     });
@@ -80,7 +80,7 @@ fn two_failures_are_the_end() {
 }
 
 #[test]
-fn what_nobody_waits_for_is_ignored() {
+fn what_no_task_waits_for_is_ignored() {
     check("ann comes late, bob twice, and cat under a number that no job has", || {
         let fates: &[(&str, &[Fate])] = &[
             ("small ann", &[Fate::Late]),
@@ -93,10 +93,10 @@ fn what_nobody_waits_for_is_ignored() {
             expect(name, result, Ok(&format!("framed small {name}")));
         }
         run.expect_none_waiting();
-        let strays = run.log.iter().filter(|line| line.contains("nobody waits for it")).count();
+        let strays = run.log.iter().filter(|line| line.contains("no task waits for it")).count();
         assert!(
             strays == 3,
-            "{strays} of 3 posts that nobody waits for stand in the log: `studio.stray(id)` writes them there"
+            "{strays} of 3 posts that no task waits for stand in the log: `studio.stray(id)` writes them there"
         );
     });
 }
@@ -153,7 +153,7 @@ struct Run {
     ms: u128,
     /// How long the log was when the last picture had ended.
     ended: usize,
-    /// The jobs that somebody is still said to wait for.
+    /// The jobs that are left in `waiting`.
     waiting: Vec<u64>,
 }
 
@@ -197,7 +197,7 @@ fn yours(names: &[&'static str], fates: &'static [(&'static str, &'static [Fate]
         if let Err(error) = dispatcher.join() {
             let why = error.into_panic().map(|payload| kit::text_of(&*payload)).unwrap_or_default();
             fail(format!(
-                "`dispatch` panicked (\"{why}\"): what nobody waits for is noted, by `studio.stray(id)`, and it goes on"
+                "`dispatch` panicked (\"{why}\"): what no task waits for is noted, by `studio.stray(id)`, and it goes on"
             ));
         }
         if early && !studio.posted().is_empty() {

@@ -170,7 +170,7 @@ fn in_fifty_orders() {
             green::sleep(SECOND / 10);
             expect_none_left(&world);
             expect_goodbyes(&world);
-            assert_eq!(stats().alive, alive, "tasks are left that nobody waits for");
+            assert_eq!(stats().alive, alive, "tasks are left behind");
         });
     });
 }
@@ -184,14 +184,14 @@ fn within_a_world(test: impl FnOnce(&std::rc::Rc<World>) + 'static) {
         let alive = stats().alive;
         test(&world);
         let left = stats().alive - alive;
-        assert!(left == 0, "{left} tasks are left that nobody waits for");
+        assert!(left == 0, "{left} tasks are left behind");
     });
 }
 
 #[track_caller]
 fn expect_none_left(world: &World) {
     let open = world.open.borrow();
-    assert!(open.is_empty(), "mirror {} still reads, and nobody wants what it reads", open[0]);
+    assert!(open.is_empty(), "mirror {} still reads, and its file is not wanted any more", open[0]);
 }
 
 #[track_caller]

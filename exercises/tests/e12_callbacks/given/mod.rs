@@ -58,9 +58,9 @@ pub enum Fate {
     Stray,
 }
 
-/// The service, those who wait for it, and the log.
+/// The service, the tasks that wait for it, and the log.
 pub struct Studio {
-    /// Whoever waits for the end of a job, by the job's number. It is yours: nothing here touches it.
+    /// The sender to the task that waits for a job, by the job's number. The map is yours: nothing here touches it.
     pub waiting: RefCell<HashMap<Id, oneshot::Sender<Result<Image, Why>>>>,
     queue: Rc<Queue<Posted>>,
     last: Cell<Id>,
@@ -131,7 +131,7 @@ impl Studio {
 
     /// Writes to the log that the end of a job was posted for which nobody waits.
     pub fn stray(&self, id: Id) {
-        self.say(format!("job {id} was posted, and nobody waits for it"));
+        self.say(format!("job {id} was posted, and no task waits for it"));
     }
 
     /// Writes to the log how a picture ended.

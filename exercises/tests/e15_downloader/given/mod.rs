@@ -37,7 +37,7 @@ pub enum Error {
     BrokenOff { got: u64, of: u64 },
     /// The connection ended before the head of the answer was whole, or this is no HTTP.
     NoAnswer,
-    /// The system said so.
+    /// An error of the system.
     Io(io::ErrorKind),
     /// The task was cancelled, or panicked.
     Task(String),
