@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 
-use wouldblock::Group;
+use wouldblock::group::Group;
 use wouldblock::net::{TcpListener, TcpStream};
 
 /// Sends back to each client what it sends, to all clients at once. Returns only when `accept` fails.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wouldblock::{Group, green};
+use wouldblock::{green, group::Group};
 
 use crate::given::{Error, Mirror};
 

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use wouldblock::{gather, green, race};
+use wouldblock::{
+    green,
+    group::{gather, race},
+};
 
 use crate::given::{Error, Mirror};
 

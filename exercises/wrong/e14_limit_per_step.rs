@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use wouldblock::{Group, green, race};
+use wouldblock::{
+    green,
+    group::{Group, race},
+};
 
 use crate::given::{Error, Mirror};
 

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use wouldblock::{Group, as_completed, green};
+use wouldblock::{
+    green,
+    group::{Group, as_completed},
+};
 
 use crate::given::{Error, Mirror};
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use wouldblock::future::prelude::*;
 use wouldblock::net::TcpStream;
 use wouldblock::sync::Semaphore;
-use wouldblock::{future, gather};
+use wouldblock::{future, group::gather};
 
 use crate::exercise::Incoming;
 use crate::given::{Error, Target};

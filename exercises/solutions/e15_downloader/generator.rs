@@ -6,7 +6,7 @@ use std::rc::Rc;
 use wouldblock::generator::{self, Yielder};
 use wouldblock::net::TcpStream;
 use wouldblock::sync::Semaphore;
-use wouldblock::{Wait, gather};
+use wouldblock::{Wait, group::gather};
 
 use crate::exercise::Incoming;
 use crate::given::{Error, Target};

@@ -12,7 +12,7 @@ use std::time::Duration;
 use exercise::{ask, depth, serve};
 use kit::{check, lesson, lesson_on_real_clock};
 use wouldblock::net::{TcpListener, TcpStream};
-use wouldblock::{gather, green, stats, task, time};
+use wouldblock::{green, group::gather, stats, task, time};
 
 /// After so long, a client gives up; where one has given up already, the next has less patience.
 fn patience() -> Duration {

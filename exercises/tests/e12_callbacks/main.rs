@@ -6,7 +6,7 @@ mod given;
 use exercise::{dispatch, picture as make};
 use given::{Fate, Image, Studio, TOO_LATE, Why, callbacks};
 use kit::{check, fail, lesson, picture};
-use wouldblock::{gather, green, task};
+use wouldblock::{green, group::gather, task};
 
 #[test]
 fn a_picture_is_scaled_and_framed() {

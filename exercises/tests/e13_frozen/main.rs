@@ -13,7 +13,7 @@ use std::time::Duration;
 use exercise::{Account, count, primes, read};
 use given::{Sensor, is_prime};
 use kit::{Log, check, lesson, lesson_on_real_clock, picture, warnings};
-use wouldblock::{gather, green, task};
+use wouldblock::{green, group::gather, task};
 
 #[test]
 fn a_computation_gives_turns() {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use wouldblock::net::TcpStream;
 use wouldblock::sync::Semaphore;
-use wouldblock::{gather, green};
+use wouldblock::{green, group::gather};
 
 use crate::exercise::Incoming;
 use crate::given::{Error, Target};

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use wouldblock::net::TcpStream;
 use wouldblock::sync::Semaphore;
-use wouldblock::{green, try_gather};
+use wouldblock::{green, group::try_gather};
 
 use crate::exercise::Incoming;
 use crate::given::{Error, Target};

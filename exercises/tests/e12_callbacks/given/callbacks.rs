@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use wouldblock::time::sleep;
+use wouldblock::time::sleeping;
 use wouldblock::{JoinHandle, future};
 
 use super::{ATTEMPTS, Id, Image, LIMIT, Posted, Studio, TOO_LATE, Why, Work};
@@ -55,7 +55,7 @@ impl Machine {
         let id = self.studio.submit(work, &job.image);
         let machine = self.clone();
         let timer = future::spawn(async move {
-            sleep(LIMIT).await;
+            sleeping(LIMIT).await;
             machine.on_timeout(id);
         });
         self.pending.borrow_mut().insert(id, (job, timer));

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use wouldblock::future;
 use wouldblock::sync::{Queue, oneshot};
-use wouldblock::time::{now, sleep};
+use wouldblock::time::{now, sleeping};
 
 /// A job's number.
 pub type Id = u64;
@@ -97,7 +97,7 @@ impl Studio {
         let fate = fates.map(|fates| fates.remove(0));
         let queue = self.queue.clone();
         let post = async move |after, id, result| {
-            sleep(after).await;
+            sleeping(after).await;
             // It is shut down when all is done; what comes then is too late for all.
             queue.putting(Posted { id, result }).await.ok();
         };
