@@ -1,0 +1,132 @@
+//! The end of a check that does not end: who has the thread, where, and what waits.
+
+use std::backtrace::Backtrace;
+use std::io::Write;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::check::{Doing, LIMIT, Situation, grouped, is_reported, locked, report};
+
+/// The exit status of a process whose test did not end.
+pub const HUNG: i32 = 4;
+
+/// The thread of a check. 0: not known yet.
+#[derive(Default)]
+pub(crate) struct Thread(AtomicU64);
+
+impl Thread {
+    pub(crate) fn set(&self, thread: u64) {
+        self.0.store(thread, Ordering::SeqCst);
+    }
+}
+
+pub(crate) fn this_thread() -> u64 {
+    // SAFETY: it only returns a number.
+    unsafe { libc::pthread_self() as u64 }
+}
+
+/// Prints what is known, and ends the process.
+pub(crate) fn end(situation: &Situation) -> ! {
+    let place = place(situation);
+    let message = describe(situation, place.as_deref());
+    let at = place.as_deref().map_or_else(
+        || situation.site.to_string(),
+        |place| place.split(" (").next().unwrap_or(place).to_owned(),
+    );
+    let ms = LIMIT.as_millis().to_string();
+    report(&["hang", &situation.name, &ms, &at, &message, ""]);
+    let text = format!("\n{}: {}\n  at {at}\n\n{message}\n", situation.name, situation.what);
+    if !is_reported() {
+        std::io::stderr().write_all(text.as_bytes()).ok();
+    }
+    // SAFETY: it ends the process at once: the thread of the check cannot be ended by itself.
+    unsafe { libc::_exit(HUNG) }
+}
+
+fn describe(situation: &Situation, place: Option<&str>) -> String {
+    let mut text = format!("it has not ended after {} s. ", LIMIT.as_secs());
+    let jobs = locked(&situation.jobs);
+    let running = jobs.values().find(|(_, doing)| *doing == Doing::Running);
+    match (running, place) {
+        (Some((job, _)), Some(place)) => text += &format!("`{job}` has the thread, at {place}"),
+        (Some((job, _)), None) => text += &format!("`{job}` has the thread"),
+        (None, Some(place)) => text += &format!("Your own code has the thread, at {place}"),
+        (None, None) => text += "Your own code has the thread, or waits outside of all jobs",
+    }
+    text += ": a loop that does not end, or a call that blocks.\n";
+    for (what, n) in locked(&situation.counts).iter() {
+        text += &format!("  {what} {} times\n", grouped(*n));
+    }
+    for (job, doing) in jobs.values().filter(|(_, doing)| *doing != Doing::Ended).take(30) {
+        text += &match doing {
+            Doing::Running => format!("  `{job}` has the thread\n"),
+            Doing::Ready => format!("  `{job}` is ready, and waits for its turn\n"),
+            Doing::Waits(what) => format!("  `{job}` {what}\n"),
+            Doing::Ended => continue,
+        };
+    }
+    text.trim_end().to_owned()
+}
+
+static TRACE: Mutex<Option<String>> = Mutex::new(None);
+
+/// The line of the student's file at which the thread of the check is.
+fn place(situation: &Situation) -> Option<String> {
+    extern "C" fn trace(_: libc::c_int) {
+        // Not async-signal-safe. The process ends anyway: where this blocks, the line is not printed.
+        *locked(&TRACE) = Some(Backtrace::force_capture().to_string());
+    }
+    let thread = situation.thread.0.load(Ordering::SeqCst);
+    if thread == 0 {
+        return None;
+    }
+    // SAFETY: the handler is a function of the right type, and the mask is initialised.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = trace as extern "C" fn(libc::c_int) as usize;
+        libc::sigemptyset(&mut action.sa_mask);
+        if libc::sigaction(libc::SIGUSR2, &action, std::ptr::null_mut()) != 0 {
+            return None;
+        }
+    }
+    // Some instructions have no line. The next look finds the thread at another one.
+    let begun = Instant::now();
+    for _ in 0..20 {
+        // SAFETY: the thread has not been joined, so that its number is its own.
+        if unsafe { libc::pthread_kill(thread as libc::pthread_t, libc::SIGUSR2) } != 0 {
+            return None;
+        }
+        let trace = loop {
+            if let Some(trace) = locked(&TRACE).take() {
+                break trace;
+            }
+            if begun.elapsed() > Duration::from_secs(5) {
+                return None;
+            }
+            thread::sleep(Duration::from_millis(10));
+        };
+        if let Some(line) = students_line(&trace) {
+            return Some(line);
+        }
+    }
+    None
+}
+
+/// The innermost frame that is in a file of an exercise but its tests: `tests/e05_round_robin/exercise.rs:12:9 (round_robin)`.
+fn students_line(trace: &str) -> Option<String> {
+    let lines: Vec<&str> = trace.lines().map(str::trim).collect();
+    lines.windows(2).find_map(|pair| {
+        let place = pair[1].strip_prefix("at ")?;
+        let at = place.rfind("/tests/")?;
+        let file = place[at..].split(':').next()?;
+        if file.ends_with("/main.rs") {
+            return None;
+        }
+        let function = pair[0].split_once(": ").map_or(pair[0], |(_, name)| name);
+        let function = function.split("::{{closure}}").next().unwrap_or(function);
+        let function = function.split('<').next().unwrap_or(function).trim_end_matches("::");
+        Some(format!("{} ({})", &place[at + 1..], function.rsplit("::").next()?))
+    })
+}

@@ -1,0 +1,405 @@
+//! Jobs for a student's scheduler: what they ask of it, and how they are counted and drawn.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::os::fd::RawFd;
+use std::panic::Location;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use wouldblock::generator::{Generator, GeneratorState, Yielder};
+use wouldblock::observe::{Actor, EventKind, Observer, Outcome, TaskEvent};
+use wouldblock::timeline::Timeline;
+use wouldblock::{Era, Wait, WaitFor};
+
+use crate::check::{Doing, MOST, draw, fail, grouped, situation};
+
+/// A job yields what it asks of its scheduler, and is sent the answer.
+pub type Job = Generator<Op, Answer>;
+
+/// A job's number: 0 for the first that is spawned, then 1, and so on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Id(pub usize);
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "job {}", self.0)
+    }
+}
+
+/// A system call: what a job asks of its scheduler.
+#[derive(Debug)]
+pub enum Op {
+    /// Let the others have a turn. The answer is `Nothing`.
+    Turn,
+    /// Go on when so many milliseconds have passed. The answer is `Nothing`.
+    Sleep(u64),
+    /// Start a job with this name. The answer is `Spawned`, with its number; the job that asks stays in the round.
+    Spawn(&'static str, Job),
+    /// Go on when that job has ended. The answer is `Ended`.
+    Join(Id),
+    /// Go on when the socket is ready. The answer is `Nothing`.
+    Wait(Wait),
+}
+
+/// What the scheduler sends to a job when it goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// What was asked for has happened.
+    Nothing,
+    /// The job was started, and has this number.
+    Spawned(Id),
+    /// The job has returned, or has panicked with this text.
+    Ended(Result<(), String>),
+}
+
+/// What `y.wait(socket.readable())` yields.
+impl From<Wait> for Op {
+    fn from(wait: Wait) -> Op {
+        match wait.what {
+            WaitFor::Turn => Op::Turn,
+            _ => Op::Wait(wait),
+        }
+    }
+}
+
+/// The world outside of a scheduler: the time, and where it sleeps when no job is ready.
+pub trait Outside {
+    /// The time, in milliseconds since some beginning.
+    fn now(&self) -> u64;
+
+    /// Sleeps until the time `until` (`None`: for ever), or until one of `waits` is ready. Returns the jobs whose
+    /// sockets are ready.
+    fn sleep(&mut self, until: Option<u64>, waits: &[(Id, Wait)]) -> io::Result<Vec<Id>>;
+}
+
+/// A job with the code `body`, which needs to be resumed `needed` times, or fewer. It has a row in the picture, and fails
+/// the check when it has been resumed 10,000 times.
+#[track_caller]
+pub fn job(
+    name: &'static str,
+    needed: usize,
+    body: impl FnOnce(&Yielder<Op, Answer>) + 'static,
+) -> Job {
+    /// Says that the job has ended, however it does: also where it is dropped in the middle of a wait.
+    struct Ends(Task, Cell<bool>);
+    impl Drop for Ends {
+        fn drop(&mut self) {
+            let outcome = match (self.1.get(), std::thread::panicking()) {
+                (true, _) => Outcome::Cancelled,
+                (false, true) => Outcome::Panicked,
+                (false, false) => Outcome::Returned,
+            };
+            trace(|t| t.ends(self.0, outcome));
+        }
+    }
+
+    let task = trace(|t| t.made(name, Location::caller()));
+    Generator::new(move |y: &Yielder<Op, Answer>| {
+        let mut inner = Generator::new(body);
+        let mut resumes = 1;
+        trace(|t| t.turn(task));
+        let ends = Ends(task, Cell::new(false));
+        let mut state = inner.prime();
+        while let GeneratorState::Yielded(op) = state {
+            let spawned = match &op {
+                Op::Spawn(name, _) => Some(*name),
+                _ => None,
+            };
+            trace(|t| t.asks(task, &op));
+            ends.1.set(true);
+            let answer = y.yield_(op);
+            ends.1.set(false);
+            if let (Some(name), Answer::Spawned(id)) = (spawned, &answer) {
+                spawned_as(name, *id);
+            }
+            trace(|t| t.turn(task));
+            resumes += 1;
+            if resumes == MOST {
+                let (most, needed) = (grouped(MOST), grouped(needed));
+                fail(format!("`{name}` was resumed {most} times, {needed} were needed"));
+            }
+            state = inner.send(answer);
+        }
+    })
+}
+
+/// Says which number the scheduler has given to the job that was made last with this name, for the picture. (Jobs that jobs
+/// spawn are known already.)
+pub fn spawned_as(name: &'static str, id: Id) {
+    trace(|t| {
+        if let Some(n) = t.jobs.iter().rposition(|job| job.name == name) {
+            t.ids.insert(id, n);
+        }
+    });
+}
+
+/// The names of all jobs that [`job`] has made in this check.
+pub fn jobs_made() -> Vec<&'static str> {
+    trace(|t| t.jobs.iter().map(|job| job.name).collect())
+}
+
+/// Draws what the jobs of this check do, from now on.
+pub fn draw_jobs(title: &'static str) {
+    let timeline = Timeline::titled(title);
+    trace(|t| {
+        t.timeline = timeline.clone();
+        (0..t.jobs.len()).for_each(|task| t.begin(task));
+    });
+    draw(&timeline);
+}
+
+/// What is known of the jobs of one check.
+pub(crate) struct Trace {
+    timeline: Timeline,
+    base: Instant,
+    /// The virtual time, if it is virtual.
+    clock: Option<u64>,
+    jobs: Vec<Known>,
+    ids: HashMap<Id, Task>,
+    /// How often the clock was read since a job had a turn, or the thread slept.
+    asked: usize,
+}
+
+/// A job's place among all that were made.
+type Task = usize;
+
+struct Known {
+    name: &'static str,
+    site: &'static Location<'static>,
+    state: Does,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Does {
+    Ready,
+    Runs,
+    Sleeps(u64),
+    Joins(Id),
+    Waits(RawFd),
+    Ended,
+}
+
+thread_local! {
+    static TRACE: RefCell<Trace> = RefCell::new(Trace {
+        timeline: Timeline::new(),
+        base: Instant::now(),
+        clock: None,
+        jobs: Vec::new(),
+        ids: HashMap::new(),
+        asked: 0,
+    });
+}
+
+pub(crate) fn trace<R>(f: impl FnOnce(&mut Trace) -> R) -> R {
+    TRACE.with_borrow_mut(f)
+}
+
+impl Trace {
+    fn now(&self) -> Instant {
+        self.clock.map_or_else(Instant::now, |ms| self.base + Duration::from_millis(ms))
+    }
+
+    /// An event of a job; tasks are numbered from 1.
+    fn tell(&self, task: Task, kind: EventKind<'_>) {
+        self.timeline.observe(&TaskEvent::new(self.now(), task as u64 + 1, kind));
+    }
+
+    fn made(&mut self, name: &'static str, site: &'static Location<'static>) -> Task {
+        self.jobs.push(Known { name, site, state: Does::Ready });
+        self.begin(self.jobs.len() - 1);
+        self.jobs.len() - 1
+    }
+
+    fn begin(&self, task: Task) {
+        let Known { name, site, .. } = self.jobs[task];
+        self.tell(task, EventKind::spawned(Some(name), Era::Generator, site, None));
+        situation(|s| s.does(task as u64, name, Doing::Ready));
+    }
+
+    fn turn(&mut self, task: Task) {
+        self.asked = 0;
+        let before = self.set(task, Does::Runs, Doing::Running);
+        // It was resumed before its wait was over, as far as is known here.
+        if !matches!(before, Does::Ready | Does::Runs) {
+            self.tell(task, EventKind::Woken(Actor::Outside));
+        }
+        self.tell(task, EventKind::Turn);
+    }
+
+    fn asks(&mut self, task: Task, op: &Op) {
+        let time = self.now();
+        let wait_until = |ms: u64| {
+            let mut wait = Wait::new(WaitFor::Time);
+            wait.deadline = Some(time + Duration::from_millis(ms));
+            wait
+        };
+        let (state, wait, text) = match op {
+            Op::Turn | Op::Spawn(..) => {
+                self.set(task, Does::Ready, Doing::Ready);
+                return self.tell(task, EventKind::Yields);
+            }
+            Op::Sleep(ms) => {
+                let until = self.clock.unwrap_or_default() + ms;
+                (Does::Sleeps(until), wait_until(*ms), format!("sleeps for {ms} ms"))
+            }
+            Op::Join(id) => {
+                let other = self.ids.get(id);
+                let wait = Wait::new(WaitFor::Task(other.map_or(0, |task| *task as u64 + 1)));
+                let text = match other {
+                    Some(other) => format!("waits for the end of `{}`", self.jobs[*other].name),
+                    None => format!("waits for the end of {id}"),
+                };
+                (Does::Joins(*id), wait, text)
+            }
+            Op::Wait(wait) => {
+                let fd = interest(wait).map_or(-1, |(fd, _)| fd);
+                (Does::Waits(fd), *wait, wait.what.to_string())
+            }
+        };
+        self.set(task, state, Doing::Waits(text));
+        self.tell(task, EventKind::Waits(wait));
+    }
+
+    fn ends(&mut self, task: Task, outcome: Outcome) {
+        self.set(task, Does::Ended, Doing::Ended);
+        if outcome == Outcome::Cancelled {
+            self.tell(task, EventKind::Cancelled(Actor::End));
+        }
+        self.tell(task, EventKind::Ends(outcome));
+        let ids = self.ids.clone();
+        let by_id = |id: Id| ids.get(&id) == Some(&task);
+        let actor = Actor::Task(task as u64 + 1);
+        self.wake(actor, |does| matches!(does, Does::Joins(id) if by_id(id)));
+    }
+
+    /// The jobs that wait for this are ready, whether the scheduler has noticed it or not.
+    fn wake(&mut self, by: Actor, is_over: impl Fn(Does) -> bool) {
+        for task in 0..self.jobs.len() {
+            if is_over(self.jobs[task].state) {
+                self.set(task, Does::Ready, Doing::Ready);
+                self.tell(task, EventKind::Woken(by));
+            }
+        }
+    }
+
+    /// Sets what a job does. Returns what it did before.
+    fn set(&mut self, task: Task, state: Does, doing: Doing) -> Does {
+        situation(|s| s.does(task as u64, self.jobs[task].name, doing));
+        std::mem::replace(&mut self.jobs[task].state, state)
+    }
+
+    pub(crate) fn descriptors_are_ready(&mut self, ready: &[RawFd]) {
+        self.asked = 0;
+        self.wake(Actor::Socket, |does| matches!(does, Does::Waits(fd) if ready.contains(&fd)));
+    }
+
+    /// The sleeper that is due first, and when.
+    fn earliest(&self) -> Option<(&'static str, u64)> {
+        let sleepers = self.jobs.iter().filter_map(|job| match job.state {
+            Does::Sleeps(until) => Some((job.name, until)),
+            _ => None,
+        });
+        sleepers.min_by_key(|(_, until)| *until)
+    }
+
+    /// The first job that waits for a socket.
+    pub(crate) fn waits_for_a_socket(&self) -> Option<&'static str> {
+        let waits = |job: &&Known| matches!(job.state, Does::Waits(_));
+        self.jobs.iter().find(waits).map(|job| job.name)
+    }
+
+    fn time_is(&mut self, now: u64) {
+        (self.clock, self.asked) = (Some(now), 0);
+        self.wake(Actor::Time, |does| matches!(does, Does::Sleeps(until) if until <= now));
+    }
+}
+
+/// What a wait for a socket asks `poll`.
+///
+/// Returns `None` if it is not a wait for a socket.
+pub fn interest(wait: &Wait) -> Option<(RawFd, crate::Interest)> {
+    match wait.what {
+        WaitFor::Readable(id) => Some((id.fd(), crate::Interest::Readable)),
+        WaitFor::Writable(id) => Some((id.fd(), crate::Interest::Writable)),
+        _ => None,
+    }
+}
+
+/// A clock that stands still while jobs run, and jumps when the scheduler sleeps. It counts.
+#[derive(Clone)]
+pub struct VirtualTime {
+    sleeps: Rc<RefCell<Vec<u64>>>,
+}
+
+impl VirtualTime {
+    /// A clock at 0.
+    #[allow(clippy::new_without_default)] // It sets the time of the check.
+    pub fn new() -> VirtualTime {
+        trace(|t| {
+            t.base = Instant::now();
+            t.clock = Some(0);
+        });
+        VirtualTime { sleeps: Rc::default() }
+    }
+
+    /// Until when the scheduler has slept, each time that it did.
+    pub fn sleeps(&self) -> Vec<u64> {
+        self.sleeps.borrow().clone()
+    }
+}
+
+impl Outside for VirtualTime {
+    fn now(&self) -> u64 {
+        let (now, asked) = trace(|t| {
+            t.asked += 1;
+            (t.clock.unwrap_or_default(), t.asked)
+        });
+        if asked == MOST {
+            fail(format!(
+                "your scheduler asked the time {} times while all slept, and it stands still \
+                 meanwhile: call `outside.sleep` with the earliest time instead",
+                grouped(MOST)
+            ));
+        }
+        now
+    }
+
+    #[track_caller]
+    fn sleep(&mut self, until: Option<u64>, waits: &[(Id, Wait)]) -> io::Result<Vec<Id>> {
+        if !waits.is_empty() {
+            fail(
+                "`sleep` was asked to wait for sockets, and no job here has one: pass only jobs that yielded `Op::Wait`",
+            );
+        }
+        let earliest = trace(|t| t.earliest());
+        if let Some((name, earliest)) = earliest
+            && until.is_none_or(|until| until > earliest)
+        {
+            let until = until.map_or("None".to_owned(), |until| format!("Some({until})"));
+            fail(format!(
+                "`sleep({until}, ..)` sleeps past `{name}`'s deadline, {earliest} ms: sleep until the EARLIEST deadline"
+            ));
+        }
+        let Some(until) = until else {
+            fail(
+                "`sleep(None, [])` never returns: nothing is ready, no job sleeps, none waits for a socket. This is where \
+                 `run` returns `Err(Stuck ..)`",
+            );
+        };
+        self.sleeps.borrow_mut().push(until);
+        if self.sleeps.borrow().len() == MOST {
+            fail(format!(
+                "your scheduler slept {} times: is the job taken out that is due?",
+                grouped(MOST)
+            ));
+        }
+        trace(|t| {
+            let now = t.clock.unwrap_or_default().max(until);
+            t.time_is(now);
+        });
+        Ok(Vec::new())
+    }
+}

@@ -1,0 +1,145 @@
+//! Lessons: code that runs on the crate, watched.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::panic::resume_unwind;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::{Mutex, Once};
+
+use log::{LevelFilter, Log, Metadata, Record};
+use wouldblock::observe::{EventKind, Observer, TaskEvent};
+use wouldblock::timeline::Timeline;
+use wouldblock::{Builder, green, task};
+
+use crate::check::{Doing, draw, fail, grouped, locked, pages, situation};
+
+/// After so many turns, a lesson is at its end.
+pub const TURNS: usize = 100_000;
+
+/// Runs `code` on the crate: virtual clock, round robin, drawn. A deadlock fails the check with the crate's report, and
+/// so do 100 000 turns. Returns what `code` returns.
+#[track_caller]
+pub fn lesson<T: 'static>(code: impl FnOnce() -> T + 'static) -> T {
+    run(Builder::new().virtual_clock(), code)
+}
+
+/// As [`lesson`], on the machine's clock, for sockets and other threads.
+#[track_caller]
+pub fn lesson_on_real_clock<T: 'static>(code: impl FnOnce() -> T + 'static) -> T {
+    run(Builder::new(), code)
+}
+
+#[track_caller]
+fn run<T: 'static>(builder: Builder, code: impl FnOnce() -> T + 'static) -> T {
+    logger();
+    let timeline = match pages() {
+        Some(_) => Timeline::titled("the lesson").with_lines(),
+        None => Timeline::new(),
+    };
+    draw(&timeline);
+    let watch = Rc::new(Watch::default());
+    let builder = builder.round_robin().observe(timeline).observe(Watched(watch.clone()));
+    let watching = watch.clone();
+    let ended = builder.try_run(move || {
+        let handle = task::Builder::new().name("lesson").spawn(code);
+        let handle = Rc::new(RefCell::new(handle));
+        let lesson = handle.clone();
+        *watching.cancel.borrow_mut() = Some(Box::new(move || lesson.borrow().cancel()));
+        green::wait(poll_fn(|cx| Pin::new(&mut *handle.borrow_mut()).poll(cx)))
+    });
+    watch.cancel.take();
+    match ended {
+        Ok(Ok(value)) => value,
+        Ok(Err(_)) if watch.turns.get() >= TURNS => fail(watch.at_its_end()),
+        Ok(Err(error)) => match error.into_panic() {
+            Ok(payload) => resume_unwind(payload),
+            Err(error) => fail(error),
+        },
+        Err(deadlock) => fail(deadlock),
+    }
+}
+
+/// Counts turns, ends the lesson after too many, and knows what each task does.
+#[derive(Default)]
+struct Watch {
+    turns: Cell<usize>,
+    of: RefCell<HashMap<u64, (String, usize)>>,
+    cancel: RefCell<Option<Box<dyn Fn()>>>,
+}
+
+impl Watch {
+    fn at_its_end(&self) -> String {
+        let of = self.of.borrow();
+        let most = of.values().max_by_key(|(_, turns)| *turns);
+        let (name, turns) = most.cloned().unwrap_or_default();
+        format!(
+            "{} turns, and no end; `{name}` had {} of them: a loop that yields, and waits for nothing",
+            grouped(TURNS),
+            grouped(turns)
+        )
+    }
+}
+
+struct Watched(Rc<Watch>);
+
+impl Observer for Watched {
+    fn observe(&self, event: &TaskEvent<'_>) {
+        let watch = &self.0;
+        let mut of = watch.of.borrow_mut();
+        if let EventKind::Spawned { name, site, .. } = &event.kind {
+            let name = match name {
+                Some(name) => format!("{} {name}", event.task),
+                None => format!("{} {}:{}", event.task, site.file(), site.line()),
+            };
+            of.insert(event.task, (name, 0));
+        }
+        let Some((name, turns)) = of.get_mut(&event.task) else { return };
+        let doing = match &event.kind {
+            EventKind::Turn => Doing::Running,
+            EventKind::Waits(wait) => Doing::Waits(wait.what.to_string()),
+            EventKind::Ends(_) => Doing::Ended,
+            EventKind::Cancelled(_) => return,
+            _ if matches!(event.kind, EventKind::Woken(_)) => return,
+            _ => Doing::Ready,
+        };
+        if doing == Doing::Running {
+            *turns += 1;
+            watch.turns.set(watch.turns.get() + 1);
+        }
+        situation(|s| s.does(event.task, name, doing));
+        drop(of);
+        if watch.turns.get() >= TURNS {
+            // Each further turn: what swallows a cancellation is cancelled again.
+            watch.cancel.borrow().iter().for_each(|cancel| cancel());
+        }
+    }
+}
+
+static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// The warnings and errors that the crate has logged in this process so far.
+pub fn warnings() -> Vec<String> {
+    locked(&WARNINGS).clone()
+}
+
+/// Keeps what the crate logs, and prints it, so that it stands with the test's output.
+fn logger() {
+    struct Kept;
+    impl Log for Kept {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+        fn log(&self, record: &Record<'_>) {
+            println!("{}: {}", record.target(), record.args());
+            locked(&WARNINGS).push(record.args().to_string());
+        }
+        fn flush(&self) {}
+    }
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        log::set_logger(&Kept).expect("no other logger is set");
+        log::set_max_level(LevelFilter::Warn);
+    });
+}

@@ -1,0 +1,114 @@
+//! `poll(2)`, safe, and never for ever.
+
+use std::cell::Cell;
+use std::io;
+use std::os::fd::RawFd;
+use std::time::{Duration, Instant};
+
+use crate::check::{MOST, fail, grouped, situation};
+use crate::job::trace;
+
+/// What a socket is watched for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// It has bytes, a connection, an end or an error.
+    Readable,
+    /// It takes bytes, or has failed.
+    Writable,
+}
+
+/// The longest sleep.
+const LONGEST: Duration = Duration::from_secs(5);
+
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    calls: usize,
+    /// In a row, without an event.
+    idle: usize,
+}
+
+thread_local! {
+    static COUNTS: Cell<Counts> = const { Cell::new(Counts { calls: 0, idle: 0 }) };
+}
+
+/// How often this check has called [`poll`].
+pub fn polls() -> usize {
+    COUNTS.get().calls
+}
+
+/// Sleeps until one of these sockets is ready, or for `limit` (`None`: as long as it takes), and at most 5 s. Returns
+/// the places of the sockets that are ready, counted from 0; none when the time is over.
+///
+/// # Errors
+///
+/// The operating system's.
+///
+/// # Panics
+///
+/// Without sockets and without a limit, which would be a sleep for ever; and after 10 000 calls in a row that have
+/// brought nothing.
+#[track_caller]
+pub fn poll(sockets: &[(RawFd, Interest)], limit: Option<Duration>) -> io::Result<Vec<usize>> {
+    if sockets.is_empty() && limit.is_none() {
+        let why = match trace(|t| t.waits_for_a_socket()) {
+            Some(job) => format!(
+                "`{job}` waits for a socket, which is not among those that `poll` was given"
+            ),
+            None => "here `sleep` has nothing to wait for".to_owned(),
+        };
+        fail(format!("`poll` on no socket and without a limit sleeps for ever: {why}"));
+    }
+    let wanted = |interest| match interest {
+        Interest::Readable => libc::POLLIN,
+        Interest::Writable => libc::POLLOUT,
+    };
+    let mut fds: Vec<libc::pollfd> = sockets
+        .iter()
+        .map(|(fd, interest)| libc::pollfd { fd: *fd, events: wanted(*interest), revents: 0 })
+        .collect();
+    let until = Instant::now() + limit.unwrap_or(LONGEST).min(LONGEST);
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let ms = left.as_nanos().div_ceil(1_000_000) as libc::c_int;
+        // SAFETY: the pointer and the length are those of one vector of initialised `pollfd`s.
+        let n = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, ms) };
+        if n >= 0 {
+            break;
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+    if let Some(gone) = fds.iter().find(|fd| fd.revents & libc::POLLNVAL != 0) {
+        fail(format!(
+            "`poll` was given descriptor {}, which is closed: its job has ended, or has dropped the socket. A wait is over \
+             when its socket was ready; take it out of the list then",
+            gone.fd
+        ));
+    }
+    let ready: Vec<usize> = (0..fds.len()).filter(|n| fds[*n].revents != 0).collect();
+    if ready.is_empty() && limit.is_none_or(|limit| limit > LONGEST) {
+        fail(format!(
+            "nothing has happened for {} s, and `poll` was given {}: who sleeps until a time must be woken by then, and \
+             what can wake no job must not be waited for",
+            LONGEST.as_secs(),
+            limit.map_or("no limit".to_owned(), |limit| format!("the limit {limit:?}")),
+        ));
+    }
+    let mut counts = COUNTS.get();
+    counts.calls += 1;
+    counts.idle = if ready.is_empty() { counts.idle + 1 } else { 0 };
+    COUNTS.set(counts);
+    situation(|s| s.count("`poll` was called", counts.calls));
+    if counts.idle == MOST {
+        fail(format!(
+            "polled {} times without an event: give `poll` the time until the earliest sleeper is due, or `None`, and \
+             not 0",
+            grouped(MOST)
+        ));
+    }
+    let descriptors: Vec<RawFd> = ready.iter().map(|n| sockets[*n].0).collect();
+    trace(|t| t.descriptors_are_ready(&descriptors));
+    Ok(ready)
+}

@@ -1,0 +1,224 @@
+//! The tests of 06 trampoline.
+
+mod exercise;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+
+use exercise::{Routine, Step, Task, Value};
+use kit::{check, fail, letter_rows, picture};
+use wouldblock::generator::{Generator, Yielder};
+
+type Y = Yielder<Step, Value>;
+
+#[test]
+fn a_value_returns_to_its_caller() {
+    check("level 3 returns 3 to level 2, which returns 7 to level 1, which returns 17", || {
+        let stack = Stack::new();
+        let mut task = Task::new(tower(&stack, 0));
+        assert_result(task.turn(), &Ok(17));
+    });
+}
+
+#[test]
+fn a_pause_comes_from_any_depth() {
+    check("level 3 pauses twice; each time it is level 3 that goes on", || {
+        let stack = Stack::new();
+        let mut task = Task::new(tower(&stack, 2));
+        for turn in 1..=2 {
+            if let Some(value) = task.turn() {
+                panic!(
+                    "turn {turn} was to end with a `Pause` of level 3, and `turn` returned {value:?}"
+                );
+            }
+            stack.turn_ends();
+        }
+        assert_result(task.turn(), &Ok(17));
+    });
+}
+
+#[test]
+fn an_error_is_the_callers() {
+    check("a callee returns an error; its caller is sent it, and mends it", || {
+        let page: fn(&Y) -> Value = |_| Err("there is no such page".into());
+        let mut task = Task::new(Generator::new(move |y: &Y| {
+            match y.yield_(Step::Call(Generator::new(page))) {
+                Err(why) if why == "there is no such page" => Ok(404),
+                other => {
+                    fail(format!("the callee returned an error, and its caller got {other:?}"))
+                }
+            }
+        }));
+        match task.turn() {
+            Some(Err(_)) => panic!(
+                "the callee's error ended the whole task: the caller was to be told, and would have mended it"
+            ),
+            other => assert_result(other, &Ok(404)),
+        }
+    });
+}
+
+#[test]
+fn two_tasks_interleave() {
+    check("two tasks that pause in callees take turns: a b a b a b", || {
+        let turns: Rc<RefCell<Vec<&str>>> = Rc::default();
+        let task = |name: &'static str| {
+            let turns = turns.clone();
+            Task::new(Generator::new(move |y: &Y| {
+                let mut sum = 0;
+                for page in 1..=3 {
+                    let turns = turns.clone();
+                    sum += y.yield_(Step::Call(Generator::new(move |y: &Y| {
+                        turns.borrow_mut().push(name);
+                        y.yield_(Step::Pause).ok();
+                        Ok(page)
+                    })))?;
+                }
+                Ok(sum)
+            }))
+        };
+        let mut tasks = [task("a"), task("b")];
+        for turn in 1..=4 {
+            for (task, name) in tasks.iter_mut().zip(["a", "b"]) {
+                match (turn, task.turn()) {
+                    (1..=3, None) => {}
+                    (4, ended) => assert_result(ended, &Ok(6)),
+                    (_, ended) => panic!(
+                        "`{name}` was to pause in turn {turn}, and `turn` returned {ended:?}"
+                    ),
+                }
+            }
+        }
+        picture(letter_rows(&turns.borrow()));
+        assert_eq!(*turns.borrow(), ["a", "b", "a", "b", "a", "b"], "the tasks were to take turns");
+    });
+}
+
+#[test]
+fn a_thousand_deep() {
+    check("a routine that calls itself a thousand times, and pauses at the bottom", || {
+        fn sum(n: u64) -> Routine {
+            Generator::new(move |y: &Y| match n {
+                0 => {
+                    y.yield_(Step::Pause).ok();
+                    Ok(0)
+                }
+                _ => Ok(n + y.yield_(Step::Call(sum(n - 1)))?),
+            })
+        }
+        let mut task = Task::new(sum(1000));
+        assert!(
+            task.turn().is_none(),
+            "the routine at the bottom was to pause, and the task ended"
+        );
+        assert_result(task.turn(), &Ok(500_500));
+    });
+}
+
+/// Level 1 calls level 2, which calls level 3, which pauses so many times.
+fn tower(stack: &Stack, pauses: usize) -> Routine {
+    picture(stack.clone());
+    let stack = stack.clone();
+    Generator::new(move |y: &Y| {
+        stack.runs(1);
+        let value = y.yield_(Step::Call(level_2(stack.clone(), pauses)));
+        stack.returned_to(1, &value, 7);
+        Ok(value? + 10)
+    })
+}
+
+fn level_2(stack: Stack, pauses: usize) -> Routine {
+    Generator::new(move |y: &Y| {
+        stack.runs(2);
+        let value = y.yield_(Step::Call(level_3(stack.clone(), pauses)));
+        stack.returned_to(2, &value, 3);
+        stack.0.borrow_mut().returned[2] = true;
+        Ok(value? + 4)
+    })
+}
+
+fn level_3(stack: Stack, pauses: usize) -> Routine {
+    Generator::new(move |y: &Y| {
+        stack.runs(3);
+        for _ in 0..pauses {
+            y.yield_(Step::Pause).ok();
+            stack.runs(3);
+        }
+        stack.0.borrow_mut().returned[3] = true;
+        Ok(3)
+    })
+}
+
+/// Which level had the thread, one after the other. Prints as the stack over time.
+#[derive(Clone)]
+struct Stack(Rc<RefCell<Levels>>);
+
+#[derive(Default)]
+struct Levels {
+    /// 0: the end of a turn.
+    ran: Vec<usize>,
+    returned: [bool; 4],
+}
+
+impl Stack {
+    fn new() -> Stack {
+        Stack(Rc::default())
+    }
+
+    fn runs(&self, level: usize) {
+        self.0.borrow_mut().ran.push(level);
+    }
+
+    fn turn_ends(&self) {
+        self.0.borrow_mut().ran.push(0);
+    }
+
+    /// A level goes on after a call: with what the callee has returned, if that has returned.
+    fn returned_to(&self, level: usize, value: &Value, wanted: u64) {
+        self.runs(level);
+        let (callee, ended) = (level + 1, self.0.borrow().returned[level + 1]);
+        match value {
+            _ if !ended => fail(format!(
+                "`Pause` came from level 3; level {level} was resumed, whose call has not returned"
+            )),
+            Ok(value) if *value == wanted => {}
+            Ok(value) => fail(format!("level {callee} returned {wanted}, its caller got {value}")),
+            Err(why) => {
+                fail(format!("level {callee} returned {wanted}, its caller got the error {why:?}"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Stack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "the stack over time; █ runs, ░ waits for its callee, | a turn ends")?;
+        for level in (1..=3).rev() {
+            write!(f, "level {level}  ")?;
+            for ran in &self.0.borrow().ran {
+                f.write_str(match ran {
+                    0 => "|",
+                    ran if *ran == level => "█",
+                    ran if *ran > level => "░",
+                    _ => " ",
+                })?;
+            }
+            f.write_str("\n")?;
+        }
+        Ok(())
+    }
+}
+
+/// Compares what `turn` has returned at the end of a task.
+#[track_caller]
+fn assert_result(got: Option<Value>, wanted: &Value) {
+    match got {
+        Some(value) if value == *wanted => {}
+        Some(value) => panic!("the task returned {value:?}, and was to return {wanted:?}"),
+        None => panic!(
+            "`turn` returned `None` though no routine has paused: a call is not a pause, so go on with the callee, and \
+             when it returns, with its caller"
+        ),
+    }
+}

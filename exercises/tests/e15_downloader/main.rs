@@ -1,0 +1,369 @@
+//! The tests of 15 downloader.
+
+mod exercise;
+mod future;
+mod generator;
+mod given;
+mod green;
+
+use std::fs;
+use std::panic::resume_unwind;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use exercise::Incoming;
+use given::server::{Page, Server};
+use given::{Error, Target};
+use kit::{check, fail, lesson_on_real_clock};
+use wouldblock::{JoinHandle, task};
+
+type Results = Vec<Result<u64, Error>>;
+
+#[test]
+fn an_answer_may_be_cut_anywhere() {
+    check("the bytes of one answer, in one part, in two, and byte by byte", || {
+        let folder = Folder::new();
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\nhello world";
+        for size in [answer.len(), 30, 45, 1] {
+            let target = folder.target("a.txt", "127.0.0.1:1");
+            let mut incoming = Incoming::new(&target);
+            for part in answer.chunks(size) {
+                match incoming.take(part) {
+                    Err(Error::NoAnswer) => panic!(
+                        "in parts of {size} bytes, it is `NoAnswer`: the head may come in parts; keep them until it is whole"
+                    ),
+                    other => other.expect("this answer has no error"),
+                }
+            }
+            match incoming.end() {
+                Ok(11) => {}
+                Err(Error::BrokenOff { got, .. }) => panic!(
+                    "in parts of {size} bytes, {got} of 11 bytes were there in the end: the first bytes of the file came \
+                     together with the end of the head"
+                ),
+                other => panic!("the file has 11 bytes, and `end` returned {other:?}"),
+            }
+            let text = fs::read(&target.file).expect("the file is there");
+            assert_eq!(
+                String::from_utf8_lossy(&text),
+                "hello world",
+                "this is what the file holds"
+            );
+            fs::remove_file(&target.file).unwrap();
+        }
+        folder.expect_no_part();
+    });
+}
+
+#[test]
+fn an_answer_may_be_none() {
+    check(
+        "a 404, an answer that is broken off, and one that never comes: no file, and no part of one",
+        || {
+            let folder = Folder::new();
+            let after = |bytes: &[u8]| {
+                let mut incoming = Incoming::new(&folder.target("a.txt", "127.0.0.1:1"));
+                incoming.take(bytes)?;
+                incoming.end()
+            };
+            let missing = after(b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\ngone");
+            assert!(
+                missing.is_err(),
+                "the server answered 404, and its text was saved as if it were the file: look at the status"
+            );
+            assert_eq!(missing, Err(Error::Status(404)));
+            let mut bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n".to_vec();
+            bytes.extend([7; 300]);
+            let broken = after(&bytes);
+            assert!(
+                broken != Ok(300),
+                "the connection ended after 300 of 900 bytes, and that was called success: compare with the announced length"
+            );
+            assert_eq!(broken, Err(Error::BrokenOff { got: 300, of: 900 }));
+            assert_eq!(
+                after(b"HTTP/1.1 200 OK\r\n"),
+                Err(Error::NoAnswer),
+                "it ended within the head"
+            );
+            folder.expect_no_part();
+            folder.expect_no_file("a.txt");
+        },
+    );
+}
+
+#[test]
+fn green_downloads_one() {
+    check("green: one file", || one(GREEN));
+}
+
+#[test]
+fn generator_downloads_one() {
+    check("generator: one file", || one(GENERATOR));
+}
+
+#[test]
+fn future_downloads_one() {
+    check("future: one file", || one(FUTURE));
+}
+
+#[test]
+fn green_downloads_five() {
+    check("green: five files at once", || five(GREEN));
+}
+
+#[test]
+fn generator_downloads_five() {
+    check("generator: five files at once", || five(GENERATOR));
+}
+
+#[test]
+fn future_downloads_five() {
+    check("future: five files at once", || five(FUTURE));
+}
+
+#[test]
+fn green_two_at_a_time() {
+    check("green: six files, two at once", || two_at_a_time(GREEN));
+}
+
+#[test]
+fn generator_two_at_a_time() {
+    check("generator: six files, two at once", || two_at_a_time(GENERATOR));
+}
+
+#[test]
+fn future_two_at_a_time() {
+    check("future: six files, two at once", || two_at_a_time(FUTURE));
+}
+
+#[test]
+fn green_failures_stay_in_their_places() {
+    check("green: a 404, one broken off, one slow, and no server at all", || failures(GREEN));
+}
+
+#[test]
+fn generator_failures_stay_in_their_places() {
+    check("generator: the same, with the same results", || failures(GENERATOR));
+}
+
+#[test]
+fn future_failures_stay_in_their_places() {
+    check("future: the same, with the same results", || failures(FUTURE));
+}
+
+/// One of the three files.
+#[derive(Clone, Copy)]
+struct Era {
+    name: &'static str,
+    one: fn(Target) -> Result<u64, Error>,
+    all: fn(Vec<Target>, usize) -> Results,
+}
+
+const GREEN: Era = Era { name: "green", one: |target| green::download(&target), all: green::all };
+
+const GENERATOR: Era = Era {
+    name: "generator",
+    one: |target| joined(wouldblock::generator::spawn(move |y| generator::download(y, &target))),
+    all: |targets, at_once| {
+        joined(wouldblock::generator::spawn(move |y| generator::all(y, targets, at_once)))
+    },
+};
+
+const FUTURE: Era = Era {
+    name: "future",
+    one: |target| joined(wouldblock::future::spawn(async move { future::download(&target).await })),
+    all: |targets, at_once| {
+        joined(wouldblock::future::spawn(async move { future::all(targets, at_once).await }))
+    },
+};
+
+fn joined<T: 'static>(handle: JoinHandle<T>) -> T {
+    handle.join().unwrap_or_else(|error| match error.into_panic() {
+        Ok(payload) => resume_unwind(payload),
+        Err(error) => fail(error),
+    })
+}
+
+fn one(era: Era) {
+    lesson_on_real_clock(move || {
+        let folder = Folder::new();
+        let page = Page::whole("/a", 4_000);
+        let server = Server::start(&[page], 0).expect("a server on the loopback");
+        let target = folder.target(page.path, server.address);
+        let task = task::Builder::new().name(era.name).spawn(move || (era.one)(target));
+        let result = joined(task);
+        expect_asked(era, &server);
+        expect(era, &page, &result, Ok(4_000));
+        folder.expect_no_part();
+    });
+}
+
+fn five(era: Era) {
+    let lengths = [4_000, 1, 9_000, 0, 20_000];
+    let pages = ["/a", "/b", "/c", "/d", "/e"].into_iter().zip(lengths);
+    let pages: Vec<Page> = pages.map(|(path, length)| Page::whole(path, length)).collect();
+    lesson_on_real_clock(move || {
+        let (results, most) = run(era, &pages, 5, &[]);
+        for (page, result) in pages.iter().zip(&results) {
+            expect(era, page, result, Ok(page.sent as u64));
+        }
+        expect_connections(era, most, 5);
+    });
+}
+
+fn two_at_a_time(era: Era) {
+    let pages = ["/a", "/b", "/c", "/d", "/e", "/f"].map(|path| Page::whole(path, 3_000));
+    lesson_on_real_clock(move || {
+        let (results, most) = run(era, &pages, 2, &[]);
+        for (page, result) in pages.iter().zip(&results) {
+            expect(era, page, result, Ok(3_000));
+        }
+        expect_connections(era, most, 2);
+    });
+}
+
+fn failures(era: Era) {
+    let pages = [
+        Page::whole("/a", 4_000),
+        Page { status: 404, ..Page::whole("/missing", 9) },
+        Page { sent: 300, ..Page::whole("/broken", 900) },
+        Page { pause: Duration::from_millis(50), ..Page::whole("/slow", 5_000) },
+        Page::whole("/e", 600),
+    ];
+    lesson_on_real_clock(move || {
+        let (results, _) = run(era, &pages, 3, &["/nowhere"]);
+        let wanted = [
+            Ok(4_000),
+            Err(Error::Status(404)),
+            Err(Error::BrokenOff { got: 300, of: 900 }),
+            Ok(5_000),
+            Ok(600),
+        ];
+        for ((page, result), wanted) in pages.iter().zip(&results).zip(wanted) {
+            expect(era, page, result, wanted);
+        }
+        assert!(
+            matches!(results[5], Err(Error::Io(_))),
+            "{}: there is no server for /nowhere, and its result is {:?}",
+            era.name,
+            results[5]
+        );
+    });
+}
+
+/// Downloads pages, and what has no server. Returns the results, and how many connections there were at once.
+#[track_caller]
+fn run(era: Era, pages: &[Page], at_once: usize, nowhere: &[&str]) -> (Results, usize) {
+    let folder = Folder::new();
+    let server = Server::start(pages, at_once).expect("a server on the loopback");
+    let mut targets: Vec<Target> =
+        pages.iter().map(|page| folder.target(page.path, server.address)).collect();
+    targets.extend(nowhere.iter().map(|path| folder.target(path, "127.0.0.1:1")));
+    let (n, all) = (targets.len(), era.all);
+    let task = task::Builder::new().name(era.name).spawn(move || all(targets, at_once));
+    let results = joined(task);
+    expect_asked(era, &server);
+    assert!(results.len() == n, "{}: {} results for {n} targets", era.name, results.len());
+    // Before the files: what was whole when a failure of another threw its result away is there.
+    let bad = pages.iter().filter(|page| page.status != 200 || page.sent < page.announced).count();
+    let lost = results[..pages.len()].iter().filter(|result| result.is_err()).count();
+    assert!(
+        bad == 0 || lost <= bad,
+        "{}: {bad} of the first {} cannot be had, and {lost} results are errors: a failure cost other files; each result \
+         stands for itself",
+        era.name,
+        pages.len()
+    );
+    for (page, result) in pages.iter().zip(&results) {
+        let name = page.path.trim_start_matches('/');
+        match result {
+            Ok(_) => {
+                let bytes = fs::read(folder.0.join(name));
+                let bytes = bytes
+                    .unwrap_or_else(|e| panic!("{}: the file {name} is not there: {e}", era.name));
+                assert!(
+                    bytes == page.bytes(),
+                    "{}: the file {name} holds other bytes than were sent",
+                    era.name
+                );
+            }
+            Err(_) => folder.expect_no_file(name),
+        }
+    }
+    folder.expect_no_part();
+    (results, server.most.get())
+}
+
+#[track_caller]
+fn expect(era: Era, page: &Page, result: &Result<u64, Error>, wanted: Result<u64, Error>) {
+    let (era, path) = (era.name, page.path);
+    assert!(
+        *result != Err(Error::Io(std::io::ErrorKind::WouldBlock)),
+        "{era}: {path} came to {result:?}: `WouldBlock` is no error; wait until the socket is ready, and try again"
+    );
+    assert!(*result == wanted, "{era}: {path} came to {result:?}, and should come to {wanted:?}");
+}
+
+#[track_caller]
+fn expect_asked(era: Era, server: &Server) {
+    assert!(
+        !server.unasked.get(),
+        "{}: the server has waited for a request in vain: `download` sends `target.request()`, all of it, before it reads",
+        era.name
+    );
+}
+
+#[track_caller]
+fn expect_connections(era: Era, most: usize, wanted: usize) {
+    let era = era.name;
+    assert!(
+        most != 1,
+        "{era}: there was never more than 1 connection: start all downloads, and then wait for all"
+    );
+    assert!(most <= wanted, "{era}: {most} connections at once, and {wanted} were allowed");
+    assert!(most == wanted, "{era}: {most} connections at once, and {wanted} were wanted");
+}
+
+/// A folder that is removed again.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let folder =
+            std::env::temp_dir().join(format!("downloads-{}-{number}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder for the downloads");
+        Folder(folder)
+    }
+
+    fn target(&self, path: &str, address: impl ToString) -> Target {
+        let name = path.trim_start_matches('/');
+        let address = address.to_string().parse().expect("an address and a port");
+        Target { address, path: path.to_owned(), file: self.0.join(name) }
+    }
+
+    #[track_caller]
+    fn expect_no_part(&self) {
+        let names = fs::read_dir(&self.0).expect("the folder is there");
+        let names = names.map(|entry| entry.expect("a name").file_name().into_string().unwrap());
+        let left: Vec<String> = names.filter(|name| name.ends_with(".part")).collect();
+        assert!(left.is_empty(), "{left:?} is left: a `Part` that is dropped is removed");
+    }
+
+    #[track_caller]
+    fn expect_no_file(&self, name: &str) {
+        let there = self.0.join(name).exists();
+        assert!(
+            !there,
+            "the download of {name} failed, and the file is there, and is not whole: keep it only when it is"
+        );
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).ok();
+    }
+}
