@@ -1,6 +1,7 @@
 //! The examples as their reader meets them: built programs, and what they print. (`cargo test` builds them, and
 //! `cargo test --test examples` does not.)
 
+mod cores;
 #[cfg(feature = "rustls")]
 mod download;
 #[path = "../it/util/mod.rs"]
