@@ -367,7 +367,7 @@
 //!   from run to run through a channel whose operations are futures, such as that of the crate `async-channel`; a
 //!   channel of std blocks the whole thread. `examples/cores.rs` shows all of it.
 //! * **Processes.** A supervisor binds the listener, and starts workers that inherit it: a crash ends one worker, and
-//!   the program can be replaced without a refused connection. (gunicorn's way.)
+//!   the program can be replaced without a refused connection. `examples/prefork` does it, as gunicorn does.
 //! * **Machines**, by way of a queue that all of them reach.
 //!
 //! ```

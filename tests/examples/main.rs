@@ -4,6 +4,7 @@
 mod cores;
 #[cfg(feature = "rustls")]
 mod download;
+mod prefork;
 #[path = "../it/util/mod.rs"]
 mod util;
 
