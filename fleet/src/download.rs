@@ -45,20 +45,49 @@ impl From<ureq::Error> for Trouble {
     }
 }
 
-/// The agent of a worker: it wants files as they are, and sees the status first.
-pub fn agent() -> Agent {
+/// What a worker does with a URL.
+pub trait Download {
+    /// Downloads `url`. Returns the file's path and size.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong, and whether another attempt makes sense.
+    fn download(&self, url: &str) -> Result<(PathBuf, u64), Trouble>;
+}
+
+/// Downloads over HTTP, into a folder that exists.
+pub struct Http {
+    agent: Agent,
+    out: PathBuf,
+}
+
+impl Http {
+    /// Into the folder `out`, which is made if it is missing.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made.
+    pub fn into(out: &Path) -> io::Result<Http> {
+        std::fs::create_dir_all(out)?;
+        Ok(Http { agent: agent(), out: out.into() })
+    }
+}
+
+impl Download for Http {
+    fn download(&self, url: &str) -> Result<(PathBuf, u64), Trouble> {
+        green::timeout(LIMIT, || attempt(&self.agent, url, &self.out))
+            .unwrap_or_else(|elapsed| Err(io::Error::from(elapsed).into()))
+    }
+}
+
+/// It wants files as they are, and sees the status first.
+fn agent() -> Agent {
     let config = http::config_builder()
         .accept_encoding(AutoHeaderValue::None)
         .http_status_as_error(false)
         .timeout_connect(Some(Duration::from_secs(10)))
         .timeout_recv_response(Some(Duration::from_secs(30)));
     http::agent_with(config.build())
-}
-
-/// Downloads `url` into the folder `out`, which exists. Returns the file's path and size.
-pub fn download(agent: &Agent, url: &str, out: &Path) -> Result<(PathBuf, u64), Trouble> {
-    green::timeout(LIMIT, || attempt(agent, url, out))
-        .unwrap_or_else(|elapsed| Err(io::Error::from(elapsed).into()))
 }
 
 fn attempt(agent: &Agent, url: &str, out: &Path) -> Result<(PathBuf, u64), Trouble> {

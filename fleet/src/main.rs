@@ -7,10 +7,11 @@
 //! fleet status --watch
 //! fleet results --json
 //! fleet retry-failed
+//! fleet simulate --workers 1000    a fleet on paper
 //! ```
 //!
 //! Reading order: `queue.rs` (what a queue promises), `download.rs`, `worker.rs`, `local.rs`; then `connection.rs`
-//! (Redis on wouldblock's sockets), `redis_queue.rs`, `processes.rs`.
+//! (Redis on wouldblock's sockets), `redis_queue.rs`, `processes.rs`; and `simulation.rs`.
 
 mod connection;
 mod download;
@@ -18,6 +19,7 @@ mod local;
 mod processes;
 mod queue;
 mod redis_queue;
+mod simulation;
 mod worker;
 
 use std::fs::File;
@@ -31,8 +33,9 @@ use serde_json::{Value, json};
 use wouldblock::sync::Event;
 use wouldblock::{green, time};
 
-use local::LocalQueue;
-use queue::{Counts, Queue};
+use download::Http;
+use local::{LocalQueue, Store};
+use queue::Counts;
 use redis_queue::RedisQueue;
 use worker::Manner;
 
@@ -90,6 +93,8 @@ enum Order {
     },
     /// Puts URLs that have failed, or have killed workers, back into the queue.
     RetryFailed,
+    /// Simulates a fleet on a virtual clock: workers that die, servers that fail, downloads that take long.
+    Simulate(simulation::Setting),
     /// Downloads here, in one process, with a queue in its memory: no server is needed.
     Run {
         /// So that no one takes it for the fleet.
@@ -129,7 +134,11 @@ struct How {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match wouldblock::run(|| carry_out(&cli)) {
+    let done = match &cli.command {
+        Order::Simulate(setting) => simulation::show(setting),
+        _ => wouldblock::run(|| carry_out(&cli)),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS, // `| head`
         Err(error) => {
@@ -147,10 +156,10 @@ fn carry_out(cli: &Cli) -> io::Result<()> {
         }
         Order::Work { how, until_empty, name: Some(name), .. } => {
             let queue = RedisQueue::open(&cli.redis, name, None)?;
-            let stop = &Event::new();
+            let (web, stop) = (Http::into(&how.out)?, &Event::new());
             green::scope(|scope| {
                 let watch = scope.spawn(|| processes::until_the_keeper_is_gone(stop));
-                let worked = worker::work(&queue, &how.manner(*until_empty), stop);
+                let worked = worker::work(&queue, &web, &how.manner(*until_empty), stop);
                 watch.cancel();
                 worked
             })?;
@@ -187,11 +196,13 @@ fn carry_out(cli: &Cli) -> io::Result<()> {
             out.flush()?;
         }
         Order::RetryFailed => println!("added {}", open()?.retry_failed()?),
+        Order::Simulate(_) => unreachable!("it has a run of its own"),
         Order::Run { how, urls, .. } => {
-            let queue = LocalQueue::of(urls.each()?)?;
-            worker::work(&queue, &how.manner(true), &Event::new())?;
+            let store = Store::of(urls.each()?)?;
+            let queue = LocalQueue { store: store.clone(), worker: "here".into() };
+            worker::work(&queue, &Http::into(&how.out)?, &how.manner(true), &Event::new())?;
             let mut failed = 0;
-            for (url, outcome) in queue.into_results() {
+            for (url, outcome) in store.results() {
                 failed += usize::from(outcome.list() != "done");
                 let result = outcome.to_json("here").to_string();
                 print(&mut io::stdout(), false, outcome.list(), &url, &result)?;
@@ -246,7 +257,6 @@ impl How {
     fn manner(&self, until_empty: bool) -> Manner {
         Manner {
             concurrency: self.concurrency.into(),
-            out: self.out.clone(),
             per_host: self.per_host,
             retries: self.retries,
             until_empty,

@@ -6,11 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 /// How many workers a job may kill before it is buried with the dead letters.
 pub const DEADLY: u64 = 3;
+
+/// A job that its worker has not renewed for so long is claimed by another.
+pub const IDLE: Duration = Duration::from_secs(3);
 
 /// One URL, as it was delivered to this worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,10 +113,10 @@ pub trait Queue {
     /// As [`take`](Queue::take).
     fn leave(&self, host: &str, job: &Job) -> io::Result<()>;
 
-    /// How many jobs are where.
+    /// How many jobs have not ended, with whichever worker they are.
     ///
     /// # Errors
     ///
     /// As [`take`](Queue::take).
-    fn counts(&self) -> io::Result<Counts>;
+    fn left(&self) -> io::Result<u64>;
 }

@@ -19,10 +19,7 @@ use std::time::Duration;
 use redis::{Cmd, cmd, pipe};
 
 use crate::connection::Connection;
-use crate::queue::{Counts, DEADLY, Job, Outcome, Queue};
-
-/// A job that its worker has not renewed for so long is claimed by another.
-pub const IDLE: Duration = Duration::from_secs(3);
+use crate::queue::{Counts, DEADLY, IDLE, Job, Outcome, Queue};
 
 /// How long taking waits for a job.
 const BLOCK: Duration = Duration::from_secs(1);
@@ -174,6 +171,24 @@ impl RedisQueue {
         self.calling.call(cmd("HSET").arg(WORDS).arg(worker).arg(words))
     }
 
+    /// How many jobs are where.
+    ///
+    /// # Errors
+    ///
+    /// The server's.
+    pub fn counts(&self) -> io::Result<Counts> {
+        let mut all = pipe();
+        all.atomic().cmd("XLEN").arg(JOBS).cmd("XPENDING").arg(JOBS).arg(GROUP);
+        for list in ["done", "failed", "dead"] {
+            all.cmd("HLEN").arg(format!("fleet:{list}"));
+        }
+        type Pending = (u64, Option<String>, Option<String>, Option<Vec<(String, u64)>>);
+        let (length, (pending, _, _, workers), done, failed, dead): (u64, Pending, u64, u64, u64) =
+            self.calling.call_all(&all)?;
+        let running: BTreeMap<String, u64> = workers.unwrap_or_default().into_iter().collect();
+        Ok(Counts { waiting: length.saturating_sub(pending), running, done, failed, dead })
+    }
+
     /// Claims jobs that were not renewed; buries those that have killed too many.
     fn claim(&self, room: usize) -> io::Result<Vec<Job>> {
         let mut pending = cmd("XPENDING");
@@ -238,17 +253,8 @@ impl Queue for RedisQueue {
         self.calling.call(cmd("ZREM").arg(key(host)).arg(&job.id))
     }
 
-    fn counts(&self) -> io::Result<Counts> {
-        let mut all = pipe();
-        all.atomic().cmd("XLEN").arg(JOBS).cmd("XPENDING").arg(JOBS).arg(GROUP);
-        for list in ["done", "failed", "dead"] {
-            all.cmd("HLEN").arg(format!("fleet:{list}"));
-        }
-        type Pending = (u64, Option<String>, Option<String>, Option<Vec<(String, u64)>>);
-        let (length, (pending, _, _, workers), done, failed, dead): (u64, Pending, u64, u64, u64) =
-            self.calling.call_all(&all)?;
-        let running: BTreeMap<String, u64> = workers.unwrap_or_default().into_iter().collect();
-        Ok(Counts { waiting: length.saturating_sub(pending), running, done, failed, dead })
+    fn left(&self) -> io::Result<u64> {
+        self.calling.call(cmd("XLEN").arg(JOBS)) // What has ended is removed.
     }
 }
 

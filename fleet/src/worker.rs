@@ -2,14 +2,12 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use ureq::Agent;
 use wouldblock::green;
 use wouldblock::sync::Event;
 
-use crate::download::{agent, download, host};
+use crate::download::{Download, host};
 use crate::queue::{Job, Outcome, Queue};
 
 /// How often a worker renews what it has: several times within the time after which others claim it.
@@ -23,8 +21,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub struct Manner {
     /// Downloads at once.
     pub concurrency: usize,
-    /// The folder for the files.
-    pub out: PathBuf,
     /// Downloads at once from one host, in the whole fleet.
     pub per_host: Option<u32>,
     /// Attempts after the first one.
@@ -38,10 +34,13 @@ pub struct Manner {
 /// # Errors
 ///
 /// The queue's.
-pub fn work(queue: &dyn Queue, manner: &Manner, stop: &Event) -> io::Result<()> {
-    std::fs::create_dir_all(&manner.out)?;
+pub fn work(
+    queue: &dyn Queue,
+    web: &dyn Download,
+    manner: &Manner,
+    stop: &Event,
+) -> io::Result<()> {
     let (held, one_less) = (&RefCell::new(Vec::<Job>::new()), &Event::new());
-    let agent = &agent();
     green::scope(|scope| {
         let renewing = scope.spawn(|| keep_renewing(queue, held));
         let done = green::try_scope(|tasks| {
@@ -61,7 +60,7 @@ pub fn work(queue: &dyn Queue, manner: &Manner, stop: &Event) -> io::Result<()> 
                     }
                     held.borrow_mut().push(job.clone());
                     drop(tasks.spawn(move || {
-                        let outcome = one(queue, manner, agent, &job)?;
+                        let outcome = one(queue, web, manner, &job)?;
                         queue.finish(&job, &outcome)?;
                         held.borrow_mut().retain(|other| *other != job);
                         one_less.set();
@@ -69,7 +68,7 @@ pub fn work(queue: &dyn Queue, manner: &Manner, stop: &Event) -> io::Result<()> 
                     }));
                 }
                 let idle = none && held.borrow().is_empty();
-                if idle && manner.until_empty && queue.counts()?.left() == 0 {
+                if idle && manner.until_empty && queue.left()? == 0 {
                     break;
                 }
             }
@@ -92,24 +91,24 @@ fn keep_renewing(queue: &dyn Queue, held: &RefCell<Vec<Job>>) {
 }
 
 /// Does one job, in its place among those of its host.
-fn one(queue: &dyn Queue, manner: &Manner, agent: &Agent, job: &Job) -> io::Result<Outcome> {
-    let Some(places) = manner.per_host else { return Ok(attempts(manner, agent, job)) };
+fn one(queue: &dyn Queue, web: &dyn Download, manner: &Manner, job: &Job) -> io::Result<Outcome> {
+    let Some(places) = manner.per_host else { return Ok(attempts(web, manner, job)) };
     let mut pause = SHORTEST_PAUSE;
     while !queue.enter(host(&job.url), job, places)? {
         green::sleep(pause);
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
-    let outcome = attempts(manner, agent, job);
+    let outcome = attempts(web, manner, job);
     queue.leave(host(&job.url), job)?;
     Ok(outcome)
 }
 
 /// Tries until it succeeds, or it makes no sense to try again.
-fn attempts(manner: &Manner, agent: &Agent, job: &Job) -> Outcome {
+fn attempts(web: &dyn Download, manner: &Manner, job: &Job) -> Outcome {
     let mut pause = SHORTEST_PAUSE;
     let mut left = manner.retries;
     loop {
-        match download(agent, &job.url, &manner.out) {
+        match web.download(&job.url) {
             Ok((path, bytes)) => {
                 return Outcome::Done { path: path.display().to_string(), bytes };
             }
