@@ -12,11 +12,14 @@
 //! [`IDLE`]: their worker is dead, or cut off. An entry is removed from the stream in the same step that keeps its
 //! result, so that the stream's length is that of the work that is left.
 
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
-use std::time::Duration;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use redis::{Cmd, cmd, pipe};
+use wouldblock::sync::Mutex;
 
 use crate::connection::Connection;
 use crate::queue::{Counts, DEADLY, IDLE, Job, Outcome, Queue};
@@ -80,6 +83,11 @@ pub struct RedisQueue {
     /// For what waits in the server, so that it holds up nothing else.
     waiting: Connection,
     calling: Connection,
+    /// Results that are on their way. Each takes its turn at `sending`, and the first sends all that have gathered.
+    results: RefCell<Vec<(Cmd, Rc<Cell<bool>>)>>,
+    sending: Mutex<()>,
+    /// When it last looked for jobs to claim.
+    looked: Cell<Option<Instant>>,
 }
 
 impl RedisQueue {
@@ -90,8 +98,14 @@ impl RedisQueue {
     /// The server's, for a key of another type.
     pub fn open(address: &str, worker: &str, patience: Option<Duration>) -> io::Result<RedisQueue> {
         let connection = || Connection::new(address, patience);
-        let queue =
-            RedisQueue { worker: worker.into(), waiting: connection(), calling: connection() };
+        let queue = RedisQueue {
+            worker: worker.into(),
+            waiting: connection(),
+            calling: connection(),
+            results: RefCell::default(),
+            sending: Mutex::new(()),
+            looked: Cell::new(None),
+        };
         let mut create = cmd("XGROUP");
         create.arg("CREATE").arg(JOBS).arg(GROUP).arg("0").arg("MKSTREAM");
         match queue.calling.call::<()>(&create) {
@@ -191,6 +205,10 @@ impl RedisQueue {
 
     /// Claims jobs that were not renewed; buries those that have killed too many.
     fn claim(&self, room: usize) -> io::Result<Vec<Job>> {
+        if self.looked.get().is_some_and(|looked| looked.elapsed() < IDLE / 4) {
+            return Ok(Vec::new());
+        }
+        self.looked.set(Some(Instant::now()));
         let mut pending = cmd("XPENDING");
         pending.arg(JOBS).arg(GROUP).arg("IDLE").arg(millis(IDLE)).arg("-").arg("+").arg(room);
         let pending: Vec<(String, String, u64, u64)> = self.calling.call(&pending)?;
@@ -241,7 +259,20 @@ impl Queue for RedisQueue {
     fn finish(&self, job: &Job, outcome: &Outcome) -> io::Result<()> {
         let result = outcome.to_json(&self.worker).to_string();
         let mut finish = eval(FINISH, &[]);
-        self.calling.call(finish.arg(outcome.list()).arg(&job.url).arg(result).arg(&job.id))
+        finish.arg(outcome.list()).arg(&job.url).arg(result).arg(&job.id);
+        let sent = Rc::new(Cell::new(false));
+        self.results.borrow_mut().push((finish, sent.clone()));
+        let _turn = self.sending.lock();
+        if sent.get() {
+            return Ok(()); // With another.
+        }
+        let (mut all, results) = (pipe(), self.results.take());
+        for (finish, _) in &results {
+            all.add_command(finish.clone()).ignore();
+        }
+        self.calling.call_all::<()>(&all)?;
+        results.iter().for_each(|(_, sent)| sent.set(true));
+        Ok(())
     }
 
     fn enter(&self, host: &str, job: &Job, places: u32) -> io::Result<bool> {
