@@ -368,7 +368,7 @@
 //!   channel of std blocks the whole thread. `examples/cores.rs` shows all of it.
 //! * **Processes.** A supervisor binds the listener, and starts workers that inherit it: a crash ends one worker, and
 //!   the program can be replaced without a refused connection. `examples/prefork` does it, as gunicorn does.
-//! * **Machines**, by way of a queue that all of them reach.
+//! * **Machines**, by way of a queue that all of them reach: `fleet/`, downloads by Redis Streams.
 //!
 //! ```
 //! use std::{sync::mpsc, thread};

@@ -2,8 +2,7 @@
 //!
 //! In each run, tasks in pairs send each other a message through a pair of Unix sockets: turns, waits for sockets,
 //! and the kernel's event queue. Where the runs do not disturb each other, a message takes as much CPU time with two
-//! runs as with one, and two cores do twice the work of one: `scaling` is the number of runs divided by that ratio of
-//! CPU times, which a busy neighbour disturbs less than the wall clock.
+//! runs as with one, and two cores do twice the work of one; the wall clock shows it only on a machine at rest.
 
 use std::io::{Read, Write};
 use std::sync::Barrier;
