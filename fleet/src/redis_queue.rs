@@ -142,13 +142,16 @@ impl RedisQueue {
     ///
     /// The server's.
     pub fn retry_failed(&self) -> io::Result<u64> {
+        // Not until there are none: with workers at work, the same URLs may fail again meanwhile.
+        let Counts { failed, dead, .. } = self.counts()?;
         let mut all = 0;
-        loop {
+        while all < failed + dead {
             match self.calling.call::<u64>(cmd("EVAL").arg(RETRY).arg(0))? {
-                0 => return Ok(all),
+                0 => break,
                 moved => all += moved,
             }
         }
+        Ok(all)
     }
 
     /// Calls `each` with every URL of a list, and its result. Nothing may change meanwhile; else some may come twice.

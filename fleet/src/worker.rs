@@ -1,11 +1,13 @@
 //! A worker: takes jobs, downloads so many at once, renews what it has, and hands in the results.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::io;
+use std::rc::Rc;
 use std::time::Duration;
 
 use wouldblock::green;
-use wouldblock::sync::Event;
+use wouldblock::sync::{Event, Mutex};
 
 use crate::download::{Download, host};
 use crate::queue::{Job, Outcome, Queue};
@@ -41,6 +43,7 @@ pub fn work(
     stop: &Event,
 ) -> io::Result<()> {
     let (held, one_less) = (&RefCell::new(Vec::<Job>::new()), &Event::new());
+    let lines = &Lines::default();
     green::scope(|scope| {
         let renewing = scope.spawn(|| keep_renewing(queue, held));
         let done = green::try_scope(|tasks| {
@@ -60,7 +63,7 @@ pub fn work(
                     }
                     held.borrow_mut().push(job.clone());
                     drop(tasks.spawn(move || {
-                        let outcome = one(queue, web, manner, &job)?;
+                        let outcome = one(queue, web, manner, lines, &job)?;
                         queue.finish(&job, &outcome)?;
                         held.borrow_mut().retain(|other| *other != job);
                         one_less.set();
@@ -90,16 +93,30 @@ fn keep_renewing(queue: &dyn Queue, held: &RefCell<Vec<Job>>) {
     }
 }
 
+/// For each host whose downloads wait for a place, the line in which they do: only the first of a line asks the queue.
+type Lines = RefCell<HashMap<String, Rc<Mutex<()>>>>;
+
 /// Does one job, in its place among those of its host.
-fn one(queue: &dyn Queue, web: &dyn Download, manner: &Manner, job: &Job) -> io::Result<Outcome> {
+fn one(
+    queue: &dyn Queue,
+    web: &dyn Download,
+    manner: &Manner,
+    lines: &Lines,
+    job: &Job,
+) -> io::Result<Outcome> {
     let Some(places) = manner.per_host else { return Ok(attempts(web, manner, job)) };
-    let mut pause = SHORTEST_PAUSE;
-    while !queue.enter(host(&job.url), job, places)? {
-        green::sleep(pause);
-        pause = (pause * 2).min(LONGEST_PAUSE);
+    let host = host(&job.url);
+    let line = lines.borrow_mut().entry(host.into()).or_default().clone();
+    let first = line.lock();
+    while !queue.enter(host, job, places)? {
+        green::sleep(SHORTEST_PAUSE);
+    }
+    drop(first);
+    if Rc::strong_count(&line) == 2 {
+        lines.borrow_mut().remove(host); // The map's, and this task's: nothing stands in it.
     }
     let outcome = attempts(web, manner, job);
-    queue.leave(host(&job.url), job)?;
+    queue.leave(host, job)?;
     Ok(outcome)
 }
 
@@ -120,5 +137,65 @@ fn attempts(web: &dyn Download, manner: &Manner, job: &Job) -> Outcome {
         left -= 1;
         green::sleep(pause);
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use wouldblock::sync::Event;
+    use wouldblock::{Builder, green};
+
+    use super::{Manner, work};
+    use crate::download::{Download, Trouble};
+    use crate::local::{LocalQueue, Store};
+
+    /// How many downloads are under way, and were at most.
+    #[derive(Default)]
+    struct Web {
+        now: Cell<u32>,
+        most: Cell<u32>,
+    }
+
+    impl Download for Web {
+        fn download(&self, url: &str) -> Result<(PathBuf, u64), Trouble> {
+            self.now.set(self.now.get() + 1);
+            self.most.set(self.most.get().max(self.now.get()));
+            green::sleep(Duration::from_millis(100));
+            self.now.set(self.now.get() - 1);
+            match url.ends_with("missing") {
+                true => Err(Trouble { why: "it is not there".into(), passing: false }),
+                false => Ok((PathBuf::from("file"), 1)),
+            }
+        }
+    }
+
+    fn most_at_once(concurrency: usize, per_host: Option<u32>) -> u32 {
+        Builder::new().virtual_clock().run(|| {
+            let urls = (0..20).map(|n| Ok(format!("http://a.example/{n}")));
+            let urls = urls.chain([Ok("http://a.example/missing".to_owned())]);
+            let store = Store::of(urls).unwrap();
+            let queue = LocalQueue { store: store.clone(), worker: "a".into() };
+            let manner = Manner { concurrency, per_host, retries: 3, until_empty: true };
+            let web = Web::default();
+            work(&queue, &web, &manner, &Event::new()).unwrap();
+            let results = store.results();
+            assert_eq!(results.len(), 21);
+            assert_eq!(results["http://a.example/missing"].list(), "failed");
+            web.most.get()
+        })
+    }
+
+    #[test]
+    fn so_many_at_once_and_no_more() {
+        assert_eq!(most_at_once(7, None), 7);
+    }
+
+    #[test]
+    fn so_many_from_one_host_and_no_more() {
+        assert_eq!(most_at_once(7, Some(3)), 3);
     }
 }
