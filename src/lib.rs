@@ -432,6 +432,54 @@
 //! message. A lock of std's that is held across a wait stops the whole thread, should another task want it.
 //! So hold none across a wait, and put what must be finished into [`green::finally`].
 //!
+//! # All cores
+//!
+//! One scheduler runs on one thread and uses one core. A program that is to use N cores has N runs, in one of three
+//! places:
+//!
+//! * **Threads of one process.** Each thread calls [`run()`]; the runs share nothing. A server gives each run a listener
+//!   of its own (`SO_REUSEPORT`, by the crate `socket2`), or accepts in one run and hands each connection to another
+//!   by that run's [`Spawner`]. Sockets can be sent between threads; tasks stay where they were spawned. Values go
+//!   from run to run through a channel whose operations are futures, such as that of the crate `async-channel`; a
+//!   channel of std blocks the whole thread. `examples/cores.rs` shows all of it.
+//! * **Processes.** A supervisor binds the listener, and starts workers that inherit it: a crash ends one worker, and
+//!   the program can be replaced without a refused connection. `examples/prefork` does it, as gunicorn does.
+//! * **Machines**, by way of a queue that all of them reach: `fleet/`, downloads by Redis Streams.
+//!
+//! ```
+//! use std::{sync::mpsc, thread};
+//! use wouldblock::{Spawner, green, net::{TcpListener, TcpStream}};
+//! use green::prelude::*;
+//!
+//! # fn main() -> std::io::Result<()> {
+//! let (sender, spawners) = mpsc::channel();
+//! let (stop, stopped) = async_channel::bounded::<()>(1);
+//! let runs: Vec<_> = (0..2).map(|_| {
+//!     let (sender, stopped) = (sender.clone(), stopped.clone());
+//!     thread::spawn(move || wouldblock::run(|| {
+//!         sender.send(Spawner::current()).unwrap();
+//!         let _ = wait(stopped.recv()); // until `stop` is dropped
+//!     }))
+//! }).collect();
+//! let spawners: Vec<_> = spawners.iter().take(2).collect();
+//!
+//! wouldblock::run(|| {
+//!     let listener = TcpListener::bind("127.0.0.1:0")?;
+//!     for spawner in &spawners { // each connection is served on another core
+//!         let mut client = TcpStream::connect(listener.local_addr()?)?;
+//!         let (mut stream, _) = listener.accept()?;
+//!         drop(spawner.spawn(move || stream.write_all(b"hello")).unwrap());
+//!         let mut text = String::new();
+//!         client.read_to_string(&mut text)?;
+//!         assert_eq!(text, "hello");
+//!     }
+//!     std::io::Result::Ok(())
+//! })?;
+//! drop(stop);
+//! runs.into_iter().for_each(|run| run.join().unwrap());
+//! # Ok(()) }
+//! ```
+//!
 //! # What it is not for
 //!
 //! One scheduler uses one core: work that computes belongs on [other threads](offload()). A blocking call of

@@ -14,6 +14,7 @@
 
 mod child;
 mod clients;
+mod cores;
 mod download;
 mod echo;
 mod files;
@@ -61,7 +62,7 @@ struct Case {
     big: bool,
 }
 
-const BENCHES: [&Bench; 8] = [
+const BENCHES: [&Bench; 9] = [
     &switch::BENCH,
     &yields::BENCH,
     &spawn::BENCH,
@@ -70,6 +71,7 @@ const BENCHES: [&Bench; 8] = [
     &sync::BENCH,
     &echo::BENCH,
     &download::BENCH,
+    &cores::BENCH,
 ];
 
 /// Contenders of this crate; they always run.
@@ -79,7 +81,7 @@ const OURS: &str = "wouldblock-";
 #[derive(Parser)]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 struct Cli {
-    /// Which benches to run: switch, yield, spawn, memory, timers, sync, echo, download; all if none.
+    /// Which benches to run: switch, yield, spawn, memory, timers, sync, echo, download, cores; all if none.
     #[arg(value_name = "BENCH")]
     benches: Vec<String>,
     /// Only these peers, beside wouldblock itself; `none` for no peers.

@@ -1,6 +1,7 @@
 //! The examples as their reader meets them: built programs, and what they print. (`cargo test` builds them, and
 //! `cargo test --test examples` does not.)
 
+mod cores;
 #[cfg(feature = "rustls")]
 mod download;
 #[cfg(feature = "rustls")]
@@ -8,6 +9,7 @@ mod download_cases;
 #[cfg(feature = "rustls")]
 mod download_tool;
 mod guide;
+mod prefork;
 mod replay;
 #[path = "../it/util/mod.rs"]
 mod util;
