@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 use async_channel::{Receiver, Sender};
 use socket2::{Domain, Socket, Type};
 use wouldblock::net::{TcpListener, TcpStream};
-use wouldblock::{Builder, Spawner, gather, green};
+use wouldblock::{Builder, Spawner, green, group::gather};
 
 const CONNECTIONS: usize = 64;
 const REQUESTS: u64 = 10;

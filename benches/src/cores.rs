@@ -9,7 +9,7 @@ use std::sync::Barrier;
 use std::thread;
 
 use wouldblock::net::unix::UnixStream;
-use wouldblock::{gather, green};
+use wouldblock::{green, group::gather};
 
 use crate::child::{Clock, Sample};
 use crate::{Bench, Case};

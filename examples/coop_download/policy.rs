@@ -4,6 +4,8 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant, SystemTime};
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
 use ureq::http::header::{self, HeaderMap, HeaderName};
 use ureq::http::response::Parts;
 use ureq::http::{Request, StatusCode, Version};
@@ -167,7 +169,8 @@ fn version(headers: &HeaderMap) -> Option<String> {
 }
 
 fn date(headers: &HeaderMap, name: HeaderName) -> Option<SystemTime> {
-    httpdate::parse_http_date(headers.get(name)?.to_str().ok()?.trim()).ok()
+    let text = headers.get(name)?.to_str().ok()?.trim();
+    OffsetDateTime::parse(text, &Rfc2822).ok().map(SystemTime::from)
 }
 
 fn later(head: &Parts) -> Result<Content, Error> {

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use log::{LevelFilter, Log, Metadata, Record};
+use log::LevelFilter;
 use rustix::termios::tcgetwinsize;
+use simplelog::{CombinedLogger, ConfigBuilder, LevelPadding, SharedLogger, WriteLogger};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// How often it is drawn.
@@ -128,11 +129,32 @@ impl Progress {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Log lines, each with the seconds since the start.
+    /// Log lines, each with the seconds since the start; those of a library have its name.
     pub fn start_logging(&self, level: LevelFilter) {
-        let logger = Logger { level, start: Instant::now(), progress: self.clone() };
-        log::set_max_level(level);
-        log::set_boxed_logger(Box::new(logger)).expect("no other logger is set");
+        const OURS: &str = "coop_download";
+        let of = |target: LevelFilter| {
+            let mut config = ConfigBuilder::new();
+            let plain = LevelFilter::Off;
+            config.set_time_level(plain).set_thread_level(plain).set_location_level(plain);
+            config
+                .set_level_padding(LevelPadding::Off)
+                .set_max_level(plain)
+                .set_target_level(target);
+            config
+        };
+        let lines = Lines { start: Instant::now(), progress: self.clone(), line: Vec::new() };
+        let libraries = match level {
+            LevelFilter::Debug | LevelFilter::Trace => {
+                of(LevelFilter::Error).add_filter_ignore_str(OURS).build()
+            }
+            _ => of(LevelFilter::Error).add_filter_allow_str("wouldblock").build(),
+        };
+        let ours = of(LevelFilter::Off).add_filter_allow_str(OURS).build();
+        let loggers: Vec<Box<dyn SharedLogger>> = vec![
+            WriteLogger::new(level, ours, lines.clone()),
+            WriteLogger::new(level, libraries, lines),
+        ];
+        CombinedLogger::init(loggers).expect("no other logger is set");
     }
 }
 
@@ -313,39 +335,40 @@ fn size() -> (usize, usize) {
     size.map_or((80, 24), |size| (size.ws_col.into(), size.ws_row.into()))
 }
 
-struct Logger {
-    level: LevelFilter,
+/// What simplelog writes to: takes the display away while a line is written.
+#[derive(Clone)]
+struct Lines {
     start: Instant,
     progress: Progress,
+    /// What has been written of the line.
+    line: Vec<u8>,
 }
 
-impl Log for Logger {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        let ours = metadata.target().starts_with("coop_download")
-            || metadata.target().starts_with("wouldblock");
-        metadata.level() <= self.level && (ours || self.level >= LevelFilter::Debug)
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.line.extend_from_slice(bytes);
+        while let Some(end) = self.line.iter().position(|&byte| byte == b'\n') {
+            let line: Vec<u8> = self.line.drain(..=end).collect();
+            self.put(String::from_utf8_lossy(&line).trim_end());
+        }
+        Ok(bytes.len())
     }
 
-    fn log(&self, record: &Record<'_>) {
-        if !self.enabled(record.metadata()) {
-            return;
-        }
-        let seconds = self.start.elapsed().as_secs_f64();
-        let line = match record.target().split("::").next().unwrap_or_default() {
-            "coop_download" => {
-                let line = format!("{seconds:>7.2} s  {}", record.args());
-                let width = if io::stderr().is_terminal() { size().0 - 1 } else { usize::MAX };
-                cut(&line, line.width().min(width)).trim_end().to_owned()
-            }
-            library => format!("{seconds:>7.2} s  {library}: {}", record.args()),
-        };
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Lines {
+    fn put(&self, text: &str) {
+        let line = format!("{:>7.2} s  {text}", self.start.elapsed().as_secs_f64());
+        let width = if io::stderr().is_terminal() { size().0 - 1 } else { usize::MAX };
+        let line = cut(&line, line.width().min(width));
         let mut state = self.progress.state();
         state.erase();
-        let _ = writeln!(io::stderr().lock(), "{line}"); // where nothing can be read, nothing need be said
+        let _ = writeln!(io::stderr().lock(), "{}", line.trim_end()); // where nothing can be read, nothing need be said
         if state.on {
             state.draw();
         }
     }
-
-    fn flush(&self) {}
 }

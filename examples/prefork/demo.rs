@@ -16,7 +16,7 @@ use std::time::Duration;
 use wouldblock::net::TcpStream;
 use wouldblock::net::unix::UnixStream;
 use wouldblock::sync::Condvar;
-use wouldblock::{gather, green, offload};
+use wouldblock::{green, group::gather, offload};
 
 const CLIENTS: usize = 16;
 

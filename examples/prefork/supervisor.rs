@@ -16,8 +16,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use wouldblock::net::TcpListener;
 use wouldblock::net::unix::UnixStream;
+use wouldblock::op::{Either, select};
 use wouldblock::sync::channel::{self, Receiver, Sender};
-use wouldblock::sync::{Either, Event, oneshot, select};
+use wouldblock::sync::{Event, oneshot};
 use wouldblock::{JoinHandle, green, offload, time};
 
 /// How long a worker may take to become ready.
@@ -58,7 +59,7 @@ pub fn supervise(address: &str, workers: u16, limit: Duration) -> Result<(), Box
         let stopping = green::spawn(move || {
             // Without a sender of orders, each stops its worker.
             let tasks: Vec<JoinHandle<()>> = places.into_iter().map(|place| place.task).collect();
-            green::wait(wouldblock::gather(tasks))
+            green::wait(wouldblock::group::gather(tasks))
         });
         let at_once = {
             let team = team.clone();
@@ -135,7 +136,7 @@ fn keep(team: &Rc<Team>, orders: &Receiver<Order>) {
     let mut pause = Duration::ZERO;
     loop {
         if !pause.is_zero() {
-            match green::wait(select(time::sleep(pause), orders.receiving())) {
+            match green::wait(select(time::sleeping(pause), orders.receiving())) {
                 Either::First(()) => {}
                 Either::Second(Ok(Order::Replace(done))) => {
                     let _ = done.send(true);
@@ -235,7 +236,7 @@ impl Worker {
 
     /// Lets it finish what it has begun, for as long as the limit allows.
     fn stop(mut self, team: &Team) {
-        let given_up = select(time::sleep(team.limit), team.at_once.waiting());
+        let given_up = select(time::sleeping(team.limit), team.at_once.waiting());
         // An error: the worker is dead already.
         let _ = self.line.shutdown(Shutdown::Write);
         if let Either::Second(_) = green::wait(select(self.line.readable(), given_up)) {

@@ -9,7 +9,8 @@ use std::time::Duration;
 use httparse::{EMPTY_HEADER, Request, Status};
 use wouldblock::net::unix::UnixStream;
 use wouldblock::net::{TcpListener, TcpStream};
-use wouldblock::sync::{Either, Event, select};
+use wouldblock::op::{Either, select};
+use wouldblock::sync::Event;
 use wouldblock::{green, time};
 
 /// How long a kept connection may be idle once the worker is to stop.
@@ -63,7 +64,7 @@ fn converse(stream: &TcpStream, stop: &Event) -> io::Result<()> {
     loop {
         let too_long_idle = async {
             stop.waiting().await;
-            time::sleep(IDLE).await;
+            time::sleeping(IDLE).await;
         };
         if head.is_empty()
             && let Either::Second(()) = green::wait(select(stream.readable(), too_long_idle))

@@ -12,11 +12,11 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
 use crate::util::{self, *};
-use futures::channel::oneshot;
 use futures::future::{Either, join, join_all, select};
 use futures::stream::{self, FuturesUnordered, StreamExt};
 use futures::task::AtomicWaker;
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
+use tokio::sync::oneshot;
 use wouldblock::generator::{Generator, GeneratorState, Yielder};
 use wouldblock::net::{TcpStream, UdpSocket};
 use wouldblock::op::timeout;
@@ -44,33 +44,6 @@ fn futures_unordered_gives_who_is_ready_first() {
         })
     });
     assert_eq!(results, [[10, 20, 30]; 3].map(Vec::from));
-}
-
-#[test]
-fn select_macro_takes_turns_between_two_sources() {
-    let results = virtually(|| {
-        in_each_era(|| async {
-            let (tx, rx) = async_channel::unbounded();
-            let producer = green::spawn(move || {
-                for n in 0..3 {
-                    green::sleep(10 * MS);
-                    tx.try_send(n).unwrap();
-                }
-            });
-            let mut end = pin!(sleeping(25 * MS).fuse());
-            let mut got = Vec::new();
-            loop {
-                let mut receive = pin!(rx.recv().fuse());
-                futures::select! {
-                    item = receive => got.push(item.unwrap()),
-                    () = end => break,
-                }
-            }
-            drop(producer);
-            got
-        })
-    });
-    assert_eq!(results, [[0, 1]; 3].map(Vec::from));
 }
 
 #[test]
@@ -267,7 +240,7 @@ fn a_oneshot_from_a_thread_arrives_in_all_eras() {
                 thread::spawn(move || tx.send(7));
                 rx
             });
-            assert_eq!(results, [Ok(7); 3]);
+            assert_eq!(results, [Ok(7), Ok(7), Ok(7)]);
         });
     }
 }
@@ -555,7 +528,7 @@ fn another_runtimes_block_on_may_wait_for_another_thread() {
         let (tx, rx) = oneshot::channel();
         let thread = thread::spawn(move || tx.send(7));
         // It keeps the thread, and all its tasks, until then: a trap of each executor in another.
-        assert_eq!(futures::executor::block_on(rx), Ok(7));
+        assert_eq!(futures_lite::future::block_on(rx), Ok(7));
         thread.join().unwrap().unwrap();
     });
 }
@@ -1063,7 +1036,7 @@ fn another_runtimes_block_on_in_a_task_goes_on_past_the_turns_share() {
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = udp.local_addr().unwrap();
         send(&theirs, &[0; 101]);
-        futures::executor::block_on(async {
+        futures_lite::future::block_on(async {
             for _ in 0..100 {
                 assert_eq!(stream.read(&mut [0]).await.unwrap(), 1);
                 assert_eq!(stream.peeking(&mut [0]).await.unwrap(), 1);
@@ -1091,7 +1064,7 @@ fn a_socket_that_is_awaited_on_another_executor_is_an_error_that_says_so() {
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
     let (silent, _sockets) = silent();
     bounded(|| green::wait(timeout(MS, stream.readable())).unwrap_err()); // it has been used in a run
-    futures::executor::block_on(async {
+    futures_lite::future::block_on(async {
         stream.write_all(b"there is room").await.unwrap();
         check(stream.read(&mut [0]).await.map(drop));
         check(stream.readable().await);

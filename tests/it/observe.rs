@@ -14,8 +14,8 @@ use crate::util::{
     ERAS, HOUR, Log, MS, SECOND, half_pair, join, logged, panic_text, send, spawn_running,
     spawn_waiting,
 };
-use futures::channel::oneshot;
 use log::Level;
+use tokio::sync::oneshot;
 use wouldblock::observe::{Actor, EventKind, Observer, Outcome, TaskEvent};
 use wouldblock::op::timeout;
 use wouldblock::time::sleeping;

@@ -10,8 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::util::*;
-use futures::channel::oneshot;
 use futures::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::oneshot;
 use wouldblock::net::TcpStream;
 use wouldblock::{
     Builder, Runtime, Stats, future, generator, green, group::gather, stats, testing::explore, time,

@@ -13,8 +13,8 @@ use crate::util::{
     self, ERAS, HOUR, Log, MS, SECOND, assert_contains, half_pair, in_child_with, panic_text, send,
     spawn_running, spawn_waiting,
 };
-use futures::channel::oneshot;
 use serde_json::Value;
+use tokio::sync::oneshot;
 use wouldblock::observe::{Actor, Outcome};
 use wouldblock::sync::Mutex;
 use wouldblock::time::sleeping;

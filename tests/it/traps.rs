@@ -14,9 +14,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
 use crate::util::*;
-use futures::channel::oneshot;
 use futures::future::select;
 use futures::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::oneshot;
 use wouldblock::generator::{Generator, GeneratorState, Yielder};
 use wouldblock::net::unix::{UnixDatagram, UnixStream};
 use wouldblock::net::{TcpListener, TcpStream, UdpSocket};

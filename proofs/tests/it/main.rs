@@ -8,4 +8,5 @@ mod util;
 mod deadline;
 mod dropin;
 mod https;
+mod macros;
 mod operations;
