@@ -12,8 +12,9 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 fn each_row_is_backed_and_each_recipe_has_a_row() {
     let recipes = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = fs::read_to_string(recipes.join("README.md")).unwrap();
-    let tests: String = files(&recipes.join("../tests"))
+    let tests: String = ["../tests", "../proofs/tests"]
         .into_iter()
+        .flat_map(|folder| files(&recipes.join(folder)))
         .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
         .map(|path| fs::read_to_string(path).unwrap())
         .collect();
