@@ -25,22 +25,24 @@ use crate::offload::{Awaited, Slot, State, contained};
 /// one value, however many tasks wait; where [`offload`](crate::offload()) with a lock takes one for each.)
 ///
 /// ```
+/// use std::io::{self, Seek, Write};
 /// use wouldblock::{Blocking, green};
 ///
-/// # fn main() -> rusqlite::Result<()> { wouldblock::run(|| {
-/// let database = Blocking::new(rusqlite::Connection::open_in_memory()?);
-/// database.with(|db| db.execute_batch("create table names (name text)"))?;
-/// let tasks: Vec<_> = ["ann", "bob"]
-///     .map(|name| {
-///         let database = database.clone(); // another handle to the same
-///         green::spawn(move || database.with(move |db| db.execute("insert into names values (?)", [name])))
-///     })
-///     .into();
+/// # fn main() -> io::Result<()> { wouldblock::run(|| {
+/// // A journal on a slow disk; a connection to SQLite goes the same way.
+/// let journal = Blocking::new(tempfile::tempfile()?);
+/// let tasks = ["ann", "bob"].map(|name| {
+///     let journal = journal.clone(); // another handle to the same
+///     green::spawn(move || journal.with(move |file| writeln!(file, "{name}")))
+/// });
 /// for task in tasks {
 ///     task.join().unwrap()?;
 /// }
-/// let n: u32 = database.with(|db| db.query_row("select count(*) from names", [], |row| row.get(0)))?;
-/// assert_eq!(n, 2);
+/// let text = journal.with(|file| {
+///     file.rewind()?;
+///     io::read_to_string(file)
+/// })?;
+/// assert_eq!(text.lines().count(), 2);
 /// # Ok(()) }) }
 /// ```
 ///

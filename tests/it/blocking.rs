@@ -81,7 +81,7 @@ fn a_panic_is_that_of_the_caller_and_the_value_stays() {
                 if *n == 1 {
                     panic!("in the call")
                 }
-            })
+            });
         });
         assert_eq!(message, "in the call");
         value.with(|n| *n += 1);

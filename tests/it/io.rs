@@ -32,7 +32,7 @@ fn a_pipe_is_read_and_written_in_all_eras() {
             loop {
                 match reader.try_read_with(|mut pipe| pipe.read(&mut buf)) {
                     Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                        y.wait(reader.readable()).unwrap()
+                        y.wait(reader.readable()).unwrap();
                     }
                     n => break (reader, buf[..n.unwrap()].to_vec()),
                 }

@@ -191,7 +191,7 @@ fn many_children_run_at_once_and_leave_no_descriptor() {
                 assert_eq!(output.unwrap(), format!("{n}\n").as_bytes());
             }
             assert_eq!(open(), before);
-        })
+        });
     });
     ended.assert_fine();
 }
