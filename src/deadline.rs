@@ -170,7 +170,7 @@ pub(crate) fn without<T>(f: impl FnOnce() -> T) -> T {
 ///   [`readable`](crate::net::TcpStream::readable).
 ///
 /// A call that is waiting when the time passes is tried once more, so that what has come by then is taken. A call that
-/// begins later, or under a `limit` of zero, is tried once and does not wait. After 64 late calls, all further calls
+/// begins later, or under a `limit` of zero, is tried once and does not wait. After 128 late calls, all further calls
 /// fail without being tried: so code ends that reads from a peer which never stops sending.
 ///
 /// Of several limits, the one that ends first counts: those of deadlines inside one another, and the socket's own

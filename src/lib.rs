@@ -321,9 +321,9 @@
 //!    and takes the next task. When nothing is ready, the thread sleeps in the kernel.
 //! 5. Whatever ends the wait puts the task at the back of the queue; when its turn comes, it goes on at 2.
 //!
-//! That is the whole of it. [The guide](guide) tells it in eleven chapters, from `yield` on, with a program under each claim.
-//! The source is meant to be read, in this order: `src/kernel/` (its `mod.rs` lists
-//! the files), `run/`, then the three files of `eras/` side by side.
+//! That is the whole of it. [The guide](guide) tells it in eleven chapters, from `yield` on, with a program under
+//! each claim. The source is meant to be read, in this order: `src/kernel/` (its `mod.rs` lists the files), `run/`
+//! (so does its), then `generator`, `green` and `future` of `eras/` side by side.
 //!
 //! # With other crates
 //!

@@ -31,8 +31,8 @@
 //!
 //! It marks the signal, and writes a byte to a pipe that the task waits for; then it calls the handler that was there
 //! before, if there was one. A default that would end the process is not carried out as long as a [`Signals`] takes the
-//! signal. With the last of them, what was there before is put back: so a second Ctrl-C ends a program that has taken
-//! the first by [`ctrl_c`] and does not end.
+//! signal. With the last of them, what was there before is put back: so a program that drops what [`ctrl_c`]
+//! gave it after the first Ctrl-C, and does not end, is ended by the second.
 //!
 //! Of signals that come faster than they are received, several of one kind may become one, as the operating system itself
 //! has it. A child process begins with the defaults.

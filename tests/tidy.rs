@@ -42,6 +42,7 @@ const READING_ORDER: &[&str] = &[
     "kernel/edge/pulse.rs",
     "kernel/edge/watch.rs",
     "kernel/edge/table.rs",
+    "kernel/edge/counters.rs",
     "kernel/here.rs",
     "kernel/pace.rs",
     "kernel/scheduler.rs",
@@ -166,7 +167,7 @@ const LONGEST_FILE: usize = 400;
 
 /// Lines of kernel, without its edge, and the three eras together: with their documentation, without blank lines and
 /// tests.
-const AN_EVENING: usize = 3271;
+const AN_EVENING: usize = 3270;
 
 #[test]
 fn files_import_only_what_is_read_before_them() {

@@ -134,7 +134,7 @@ impl rt::Timer for Timer {
     }
 }
 
-/// How long a client may take to send the head of a request.
+/// How long a client may take to send the head of a request, by HTTP/1.
 const HEAD: Duration = Duration::from_secs(30);
 
 /// Serves the connections of `listener` by `service`, HTTP/1 or HTTP/2 as each client begins, until `stop` is ready; then

@@ -124,7 +124,7 @@ fn bounce(step: Option<GeneratorState<Wait, std::thread::Result<()>>>) -> Switch
     match step {
         Some(GeneratorState::Yielded(wait)) => door::store_wait(wait),
         Some(GeneratorState::Complete(_)) => return Switch::Finished,
-        None => {} // It waited the green way: `door::suspend` has stored its wait.
+        None => {} // It waited the green way: `door.rs` has stored its wait.
     }
     Switch::Suspended
 }

@@ -63,9 +63,10 @@ impl task::Builder {
     }
 }
 
-/// The body of a green task. What is on its stack is not known to it; it only resumes it.
+/// The body of a green task. It knows nothing of what is on the stack that it resumes.
 pub(crate) enum Greenlet<T, F> {
     New(Promise<T>, F),
+    /// In its first turn: the code has been moved to the fiber.
     Started,
     Running(Fiber),
 }
@@ -112,9 +113,9 @@ impl<T: 'static, F: FnOnce() -> T + 'static> Greenlet<T, F> {
 /// # Blocking
 ///
 /// Suspends the task. This is what stands in place of the `block_on` of another executor (`futures`, `pollster`,
-/// tokio), which blocks the *thread*: no other task runs meanwhile, no timer ends, and no socket is looked at. Where the
-/// future waits for one of these, it waits for ever, and only the [watchdog](crate::Builder::watchdog) has a word on it.
-/// Code that cannot be changed to call `wait`, such as that of a library, belongs into
+/// tokio), which blocks the *thread*: no other task runs meanwhile, no timer ends, and no socket is looked at. Where
+/// the future waits for one of these, it waits for ever, and only the [watchdog](crate::Builder::watchdog) has a word
+/// on it. Code that cannot be changed to call `wait`, such as that of a library, belongs in
 /// [`offload`](crate::offload()), whose thread it may block; a future of this crate that waits for a time or a socket
 /// panics there, since that thread has no scheduler.
 ///

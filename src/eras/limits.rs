@@ -85,7 +85,7 @@ pub fn timeout<T>(limit: Duration, body: impl FnOnce() -> T) -> Result<T, Elapse
 ///
 /// # Cancellation
 ///
-/// `cleanup` is not cancelled: put a time limit inside of `body`, not around this, and keep it short.
+/// `cleanup` is not cancelled, and no time limit around this ends it: keep it short, or put a limit inside of it.
 pub fn finally<T>(body: impl FnOnce() -> T, cleanup: impl FnOnce()) -> T {
     let result = unwinding::catch(body);
     cancel::shield(|| deadline::without(cleanup));

@@ -1,7 +1,7 @@
 //! Generators as Python 2.5 to 3.3 had them: PEP 342's `send`, `throw` and `close`, PEP 380's `yield from`.
 //!
-//! A [`Generator`] needs no scheduler and no task: its owner resumes it by hand. The first era (`eras/generator.rs`)
-//! is a scheduler that does just that.
+//! A [`Generator`] needs no scheduler and no task: its owner resumes it by hand. A task of the generator era
+//! (`eras/generator.rs`) does just that in its turns.
 //!
 //! ```text
 //!             resume, send(s), throw(p), close            yield_(y), yield_from(g)
@@ -442,8 +442,8 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
 }
 
 impl<Y, S> Wire<Y, S> {
-    /// Refuses to yield in the middle of a poll, a time limit, a cleanup or a scope: that would stay in force for the
-    /// code that resumes the generator.
+    /// Refuses to yield in the middle of a poll or a time limit; in a generator that is not a task's, also of a
+    /// cleanup or a scope: that would stay in force for the code that resumes the generator.
     #[inline]
     fn may_suspend(&self, open: &Open) -> Result<(), String> {
         let inside = open.limits.get() + open.shields.get() + open.scopes.get();

@@ -120,7 +120,8 @@ pub enum TaskState {
     },
     /// Its code has ended, and its result is being handed over.
     Ending,
-    /// It has swallowed its cancellation at the end of the run, and gets no further turn.
+    /// It was left at the end of the run, since it has swallowed its cancellation, or had to wait while the thread
+    /// unwound; it gets no further turn.
     Left,
 }
 

@@ -110,8 +110,8 @@ fn take_line() -> io::Result<Vec<u8>> {
     let mut buffer = buffer();
     loop {
         if let Some(line) = buffer.line() {
-            // One of them may find a further line in the buffer. They run later: none is called with the lock held
-            // that could take it.
+            // One of them may find a further line in the buffer. The lock is given back first: a waker may be code of
+            // the user's.
             let waiting = mem::take(&mut buffer.waiting);
             drop(buffer);
             waiting.into_iter().for_each(|(_, waker)| waker.wake());

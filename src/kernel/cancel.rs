@@ -1,4 +1,5 @@
-//! Cancellation: the stack of a task is unwound from where it waits.
+//! Cancellation: the stack of a task is unwound from where it waits. (A generator is closed, which unwinds it; a
+//! future is polled once more and dropped: `turn` in `eras/generator.rs`, `Code::poll` in `eras/future.rs`.)
 //!
 //! A cancelled task is not interrupted. It is resumed, and the wait that it was in raises: the stack is
 //! unwound from there, destructors run, up to a *boundary*. A boundary is the root of the task, for
@@ -32,7 +33,8 @@ use super::here::{running_task, with_local, with_task};
 use super::task::Local;
 use super::wait::earliest;
 
-/// Called before a task gives up its turn: unwinds if it is to stop; else returns the earliest time limit in force.
+/// Called before a task gives up its turn: unwinds if it is to stop, or past a time limit; else returns the earliest
+/// limit in force.
 #[inline]
 pub(crate) fn check(local: &Local) -> Option<Instant> {
     match local.cancelled.get() || !local.limits.get().is_null() {
@@ -74,7 +76,7 @@ pub(crate) fn is_cancelled() -> bool {
     with_local(Local::is_to_stop) == Some(true)
 }
 
-/// Unwinds if the running task is to stop. Code that has not begun never runs; only its captures are dropped.
+/// Unwinds if the running task is to stop.
 pub(crate) fn check_cancelled() {
     if is_cancelled() {
         raise_cancelled();
@@ -144,7 +146,7 @@ fn limits() -> *const () {
 
 /// A time limit on whatever the running task does in a closure.
 pub(crate) struct Limit<'a> {
-    /// `None`: not set yet. A scope whose task fails sets it to now, and wakes the task (`scope/members.rs`).
+    /// `None`: not set yet. A scope whose task fails sets it to now, and wakes the task (`eras/scope/members.rs`).
     deadline: &'a Cell<Option<Instant>>,
     outer: *const Limit<'a>,
     serial: u64,

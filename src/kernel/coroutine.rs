@@ -1,4 +1,4 @@
-//! Switching stacks: the only file that names corosensei, and the only one that calls its `suspend`.
+//! Switching stacks: the only file that uses corosensei, and the only one that calls its `suspend`.
 //!
 //! A [`Fiber`] is a coroutine that is used again: it runs one job, then waits for the next one, on the same warm
 //! stack. A task is written in one of three ways, its *era*: as a greenlet (plain code on a stack of its own), as a
@@ -10,7 +10,7 @@
 //!   resumer ──────────┐        ┌────────────┐      ┌───────────┐        ┌──────────── resumer
 //!                     │        │ Suspended  └──────┘           │        │ Finished
 //!                     ▼        │                               ▼        │
-//!   fiber    idle ────┴── job ─┘                               └── job ─┴── idle, in the pool
+//!   fiber    idle ────┴── job ─┘                               └── job ─┴── idle
 //! ```
 //!
 //! Fibers nest: a greenlet may drive a generator, whose body may itself wait. Two of them matter then:

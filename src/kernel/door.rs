@@ -2,7 +2,7 @@
 //!
 //! A task suspends through `coroutine::suspend_base`, which [`suspend`], [`yield_now`] and [`give_turn`] call here, and
 //! nothing else but `unwinding::leave`, for a task that is abandoned. A body that returns to the scheduler instead stores
-//! its wait with [`store_wait`].
+//! its wait with [`store_wait`] or [`store_record`].
 //!
 //! Cancellation (`cancel.rs`) is raised here too: an operation is polled first, so that one that has completed wins; a
 //! task that would have to wait then is unwound instead, if it was cancelled.
@@ -39,7 +39,7 @@ fn own_waker() -> ManuallyDrop<Waker> {
     ManuallyDrop::new(unsafe { Waker::new(task.cast(), &VTABLE) })
 }
 
-/// `cx.waker()`, to be kept by something that this thread's scheduler wakes.
+/// `cx.waker()`, to be kept by something of this thread, and woken here.
 pub(crate) fn waiter(cx: &Context<'_>) -> Waiter {
     match current() {
         Some(task) if is_own(cx.waker()) => Waiter::Task(task),
@@ -93,9 +93,10 @@ pub(crate) fn wait<O: IntoFuture>(op: O) -> O::Output {
 
 /// Gives up the turn until what `wait` describes has happened, or something wakes the task.
 ///
-/// It unwinds instead, if the task was cancelled or is past a time limit. When it returns, the caller polls its
-/// operation again, and, if that is still pending, calls this again.
-#[inline(always)] // See `suspend_base`.
+/// It unwinds instead, if the task was cancelled or is past a time limit; while the stack unwinds, it blocks the
+/// thread for a socket, and aborts for all else. When it returns, the caller polls its operation again, and, if that
+/// is still pending, calls this again.
+#[inline(always)] // Each function returned from after a switch is a mispredicted return.
 #[track_caller]
 fn suspend(wait: &WaitCell) {
     if unwinding::unwinds() && unwinding::block_thread(wait) {

@@ -1,4 +1,5 @@
-//! What this thread is doing at the moment: which scheduler it has entered, and which task has its turn.
+//! What this thread is doing at the moment: which scheduler it has entered, and which task has its turn (kept in
+//! `edge/running.rs`, for code below this).
 
 use std::cell::Cell;
 use std::ptr;

@@ -8,7 +8,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `stack.rs` | guarded stacks and the arena they come from |
-//! | `coroutine.rs` | fibers: the only file that names corosensei, the only `suspend` |
+//! | `coroutine.rs` | fibers: the only file that uses corosensei, and calls its `suspend` |
 //! | `wait.rs` | the life of a wait: what a coroutine waits for, and how it is recorded |
 //! | `queue.rs` | which task is ready, in which order |
 //! | `timers.rs` | deadlines and the clock |
@@ -18,7 +18,7 @@
 //! | `pace.rs` | when to poll the operating system |
 //! | `scheduler.rs` | the loop: spawning, turns, waits, wakes, polling, and when nothing moves |
 //! | `cancel.rs` | cancellation and time limits |
-//! | `door.rs` | the one function through which a task suspends |
+//! | `door.rs` | how a task gives up its turn, in each era |
 
 pub(crate) mod cancel;
 pub(crate) mod coroutine;

@@ -2,12 +2,12 @@
 //!
 //! A socket is registered once, edge-triggered, for both directions, when a task first waits for it: the operating system then
 //! reports each *change* once, and the reactor keeps it as a flag. The flag stays up until a try meets `WouldBlock`,
-//! or `poll(2)` shows that foreign code has used up what there was:
+//! a short read shows that nothing is left ([`Reactor::drain`]), or `poll(2)` says so:
 //!
 //! ```text
 //!            an event                        wait: the flag is up
 //!   ┌─ down ──────────▶ up ─────────────────────────────────────────▶ go and try
-//!   └────────◀────────── ┘  a try met WouldBlock
+//!   └────────◀────────── ┘  a try met WouldBlock, a read was short, poll(2) says no
 //! ```
 //!
 //! Waiters stand in line for each direction, first come, first served. An event wakes the first. As long as the flag
@@ -74,8 +74,8 @@ struct Wakes<W> {
 struct Slot<W> {
     fd: RawFd,
     generation: u32,
-    /// The other side has sent its end, or urgent data: after a read that takes little, there may be something left
-    /// that the operating system has reported already.
+    /// There was an error, the other side has sent its end, or urgent data: after a read that takes little, there may
+    /// be something left that the operating system has reported already.
     tricky: bool,
     lines: [Line<W>; 2],
 }
@@ -100,7 +100,7 @@ impl<W> Line<W> {
         self.waiters.is_empty() && self.poller.is_none()
     }
 
-    /// Wakes the first in line. Returns whether the line is to be looked at again.
+    /// Takes the first out of the line, to be woken by the scheduler. Returns whether to list the line as unfinished.
     fn wake_first(&mut self, wakes: &mut Wakes<W>) -> bool {
         let Some((_, waiter)) = self.waiters.pop_front() else { return false };
         wakes.waiting -= 1;
@@ -116,7 +116,7 @@ impl<W> Line<W> {
         wakes.woken.push_back(poller);
     }
 
-    /// Wakes all waiters: the socket is worth a try by each.
+    /// Raises the flag, and takes all waiters out, to be woken: the socket is worth a try by each.
     fn wake_all(&mut self, wakes: &mut Wakes<W>) {
         self.ready = true;
         wakes.waiting -= self.waiters.len();
@@ -125,7 +125,7 @@ impl<W> Line<W> {
     }
 }
 
-/// How long to sleep at most where the operating system refuses to.
+/// How long to sleep at most where the operating system refuses to report events.
 const BLIND: Duration = Duration::from_millis(10);
 
 impl<W> Reactor<W> {

@@ -7,7 +7,7 @@
 //!   │ ready, in order    │ ─────▶ │ resume until the   │ ────────▶ │ Readable, Writable: reactor│
 //!   └────────────────────┘        │ next wait          │           │ a deadline: timers         │
 //!             ▲  ▲                └──┬──────────────┬──┘           │ else: kept by other code   │
-//!             │  └─── Wait::Turn ────┘              └─▶ done       └────────────────────────────┘
+//!             │  └── WaitFor::Turn ──┘              └─▶ done       └────────────────────────────┘
 //!             └────── spawn
 //! ```
 //!
@@ -30,8 +30,9 @@ use std::sync::atomic::{AtomicU32, AtomicUsize};
 use std::time::{Duration, Instant};
 
 use super::coroutine::{Fiber, Switch};
+use super::edge::counters::Counters;
 use super::edge::foreign::{Running, aside, running};
-use super::edge::fork::Original;
+use super::edge::fork::{COPIED, Original};
 use super::edge::inbox::Inbox;
 use super::edge::observe::{Actor, EventKind, Observer, Outcome};
 use super::edge::patience::{self, PATIENCE};
@@ -88,22 +89,6 @@ pub(crate) enum Stall {
     /// Nothing has moved for as long as the run's patience. Only code that keeps a waker could still wake a task.
     Quiet,
 }
-
-/// Counts of events since the start of the run.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) would_block: Cell<u64>,
-    /// How often the operating system was polled.
-    pub(crate) polls: Cell<u64>,
-    pub(crate) wakes: Cell<u64>,
-    pub(crate) spawned: Cell<u64>,
-    pub(crate) finished: Cell<u64>,
-    pub(crate) panicked: Cell<u64>,
-    pub(crate) cancelled: Cell<u64>,
-}
-
-const COPIED: &str = "this process was forked off (fork(2)) while a scheduler was running, and shares its \
-    event queue with the parent: the copy must not go on. Call exec, or `_exit`, in the child";
 
 impl Scheduler {
     pub(crate) fn new(
@@ -180,7 +165,8 @@ impl Scheduler {
         task
     }
 
-    /// The loop: gives turns, and sleeps when no task is ready, until `done`, or until nothing can move any more.
+    /// The loop: gives turns, and sleeps when no task is ready, until `done`, or until nothing can move any more, or has
+    /// moved for as long as the patience.
     pub(crate) fn run_until(&self, done: impl Fn() -> bool) -> Option<Stall> {
         while !done() {
             if self.one_turn() {
@@ -303,7 +289,8 @@ impl Scheduler {
         }
     }
 
-    /// The cause to be named in an event: the running task, or else `watch.by`.
+    /// The cause to be named in an event: the running task, or that on whose stack foreign code runs; else
+    /// `watch.by`.
     pub(super) fn cause(&self) -> Actor {
         let Running { task, host } = running();
         let at_work = if task.get().is_null() { host } else { task };
@@ -369,7 +356,7 @@ impl Scheduler {
 
     /// Polls the operating system for events, sleeping up to `timeout` until one comes (`None`: without an end), and the
     /// clock for due timers; wakes the tasks that these concern. With `idle`, a virtual clock moves to the next deadline
-    /// if no event came. Returns `false` if nothing has moved.
+    /// if no event came, no task is ready, and nothing is under way on another thread. Returns `false` if nothing has moved.
     pub(crate) fn poll(&self, timeout: Option<Duration>, idle: bool) -> bool {
         let begun = Instant::now();
         self.counters.polls.set(self.counters.polls.get() + 1);
@@ -419,7 +406,7 @@ impl Scheduler {
     }
 
     /// Wakes all whose deadline has come. With `idle`, a virtual clock first moves to the next deadline if no task is
-    /// ready. Returns whether a deadline had come.
+    /// ready and nothing is under way on another thread. Returns whether a deadline had come.
     fn wake_sleepers(&self, idle: bool) -> bool {
         let Some(next) = self.timers.borrow().next_tick() else { return false };
         let idle = idle && !self.awaits_outside() && self.queue.is_empty();

@@ -15,7 +15,7 @@
 //! Rust does, and could step over a small guard. It is installed when a slot is first handed out, with
 //! `MADV_GUARD_INSTALL` where the operating system has it (Linux 6.13): that is a mark in the page table and
 //! leaves the mapping whole. Older kernels get `mprotect`, which splits the mapping in two at each
-//! guard, and so runs into `vm.max_map_count` at some 32 000 stacks. So do emulators and sandboxes whose
+//! guard, and so runs into `vm.max_map_count` at some 32 000 stacks. It is also what emulators and sandboxes get whose
 //! `madvise` accepts every advice and does nothing: each mapping is tested with an advice that does not exist.
 //!
 //! Slots lie a round number of pages apart, and caches and TLBs choose the place of a line by the low bits of its
@@ -182,7 +182,7 @@ impl Drop for Arena {
     }
 }
 
-/// New memory, filled with zeros, from the operating system itself: a signal handler may ask for it.
+/// New memory, filled with zeros, from the operating system itself.
 pub(crate) fn zeroed(bytes: usize, more_flags: libc::c_int) -> io::Result<*mut libc::c_void> {
     let access = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | more_flags;

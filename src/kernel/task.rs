@@ -4,7 +4,7 @@
 //!               spawn                    its turn
 //!                 │    ┌──────────────────────────────────────────┐
 //!                 ▼    │                                          ▼
-//!              Ready ──┘            Wait::Turn, or             Running ──── body is done ───▶ Done
+//!              Ready ──┘            WaitFor::Turn, or          Running ──── body is done ───▶ Done
 //!                 ▲ ◀───────────── woken in its turn ──────────── │ ▲
 //!                 │                                               │ │ woken: Woken, still running
 //!                 └────────── woken ───────── Waiting ◀───────────┘
@@ -51,7 +51,7 @@ pub(crate) enum State {
     Left,
 }
 
-/// What is woken when a wait ends: a task of this thread's scheduler, or a waker of any other kind.
+/// What is woken when a wait ends: a task of a scheduler of this thread, or a waker of any other kind.
 pub(crate) enum Waiter {
     Task(Arc<Task>),
     Waker(ForeignWaker),
@@ -62,7 +62,7 @@ impl Waiter {
         Waiter::Waker(ForeignWaker::new(waker))
     }
 
-    /// Whether it is a task that will not run any more.
+    /// Whether it is a task that was left ([`State::Left`]).
     ///
     /// # Safety
     ///
@@ -85,7 +85,7 @@ pub(crate) struct Home {
     pub(crate) inbox: Inbox<Arc<Task>>,
     pub(crate) orders: Inbox<Order>,
     pub(crate) reactor: Arc<ReactorHandle>,
-    /// Wakers of tasks, and handles, that other code keeps: while there are any, a task may yet be woken.
+    /// Wakers of tasks, and `Spawner`s, that other code keeps: while there are any, a task may yet be woken.
     pub(crate) wakers: AtomicUsize,
     /// How many operations are under way on other threads, each of which will wake a task.
     pub(crate) outside: AtomicUsize,
@@ -155,7 +155,8 @@ pub(crate) struct Local {
 
 // SAFETY: every field outside of `local` is `Send` and `Sync`. `local` is reached through `Task::local`
 // only, whose caller is on the home thread. Dropping the last `Arc` on another thread drops `local` there: the
-// task is done by then, and `Scheduler::finish` has emptied `body`, `extras` and `joiner`; the rest is plain data.
+// task is done by then: `Promise` has dropped the values in `extras`, `Scheduler::finish` the callbacks there, `body` and
+// `joiner`; the rest is plain data.
 unsafe impl Send for Task {}
 // SAFETY: as above.
 unsafe impl Sync for Task {}

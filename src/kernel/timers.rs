@@ -24,7 +24,7 @@ use slab::Slab;
 /// A point in time, in milliseconds since the start of the clock.
 pub(crate) type Tick = u64;
 
-/// Names an entry until it fires or is removed; afterwards it names nothing, for ever.
+/// Names an entry until it fires or is removed; afterwards it names nothing (until 2^32 others have been made).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TimerKey {
     index: u32,

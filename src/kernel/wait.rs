@@ -17,10 +17,10 @@
 //!   net/socket.rs   blocking_io   recv(2) gives bytes, which `read` returns
 //! ```
 //!
-//! Every other wait takes the same way from `suspend` on; what differs is what makes the [`Wait`] and what wakes the
-//! task. A socket call makes its own, as above; most waits are made by an *operation*, which is a future. When that
-//! is polled and not ready, it [`record`]s its wait and returns `Pending`; the code that polls it then gives up the
-//! turn, each era in its own way:
+//! Every other wait takes the same way from `turn` on; what differs is what makes the [`Wait`], how it comes to
+//! `this_turn().wait`, and what wakes the task. A socket call makes its own, as above; most waits are made by an
+//! *operation*, which is a future. When that is polled and not ready, it [`record`]s its wait and returns `Pending`;
+//! the code that polls it then gives up the turn, each era in its own way:
 //!
 //! ```text
 //!   green:      wait(op) ──poll──▶ op ──record──▶ Record ──▶ suspend ────────────▶ this_turn().wait ─▶ scheduler
@@ -34,7 +34,8 @@
 //! A new kind of wait that other code of this crate ends, as unlocking ends that for a mutex, needs nothing here:
 //! record [`Wait::named`], keep `door::waiter(cx)`, and wake that. One that the scheduler has to register is a
 //! variant of [`WaitFor`], with `Display`, `ends_by_wake_only` and `rank` here, an arm in `Scheduler::{file, wake}`, in
-//! `edge/registration.rs` and in `inspect/timeline/chart.rs`, and a count for `Scheduler::stalled`.
+//! `edge/registration.rs`, and in `inspect/timeline/{chart,words}.rs`, and a count for `Scheduler::stalled`; and one in
+//! `unwinding::block_thread`, if a thread can wait for it.
 
 use std::cell::Cell;
 use std::fmt;
@@ -192,7 +193,7 @@ impl WaitCell {
         Wait { deadline: self.deadline.get(), ..Wait::new(self.what.get()) }
     }
 
-    /// Copies `other`, without the deadline if that waits for a turn: it is not used then.
+    /// Copies `other`; where `other` waits for a turn, its deadline is not copied, since nothing looks at it.
     #[inline]
     pub(crate) fn copy(&self, other: &WaitCell) {
         self.what.set(other.what.get());
@@ -228,8 +229,8 @@ pub(crate) struct Turn {
     pub(crate) number: Cell<u32>,
     /// Operations that may still complete in it without waiting.
     pub(crate) budget: Cell<u32>,
-    /// What the task waits for when it gives up its turn: written as the last thing before the switch, and read as the
-    /// first thing after it.
+    /// What the task waits for when it gives up its turn: written last in the turn (by a greenlet before the switch,
+    /// by a generator's task after it), and read by `Scheduler::turn` as soon as that is over.
     pub(crate) wait: WaitCell,
 }
 
@@ -255,8 +256,9 @@ pub(crate) const BUDGET: u32 = 128;
 
 /// Where an operation records what it waits for, during one poll.
 ///
-/// Every poll by a task goes through [`Record::poll`], and each has a record of its own, in the frame of the code that
-/// polls; the innermost is open on the running fiber ([`Open`]). So code in the middle of a poll may itself poll.
+/// Each poll by an era's verb goes through [`Record::poll`], and has a record of its own (those inside of it, by
+/// `select` or an inner executor, have none), in the frame of the code that polls; the innermost is open on the
+/// running fiber ([`Open`]). So code in the middle of a poll may itself poll.
 pub(crate) struct Record {
     pub(crate) wait: WaitCell,
     /// The vtable of the waker that is lent to this poll.
@@ -269,7 +271,8 @@ impl Record {
         Record { wait: WaitCell::parked(), lent: Cell::new(ptr::null()) }
     }
 
-    /// Polls `op` once for the running code, whose waker this is. If it is not ready, `self.wait` is what it waits for.
+    /// Polls `op` once for the running code, whose waker is `waker`. If it is not ready, `self.wait` is what it waits
+    /// for.
     #[inline]
     pub(crate) fn poll<F: Future>(&self, waker: &Waker, op: Pin<&mut F>) -> Poll<F::Output> {
         /// The poll is over, however it ends; the poll around it, if there is one, goes on.

@@ -133,8 +133,8 @@ impl Builder {
     ///
     /// The time is the machine's, also on a virtual clock. A process that is stopped and goes on (`SIGSTOP`,
     /// `SIGCONT`) counts this as a tenth of the time, however long it was. The warning is given once, and once
-    /// more if the cleanup of cancelled tasks does not end. In a runtime that is driven by hand, no deadlock is
-    /// suspected.
+    /// more if the cleanup of cancelled tasks does not end. A runtime that is driven by [`turn`](Runtime::turn)
+    /// suspects none; [`run_until`](Runtime::run_until) does.
     ///
     /// ```
     /// # use wouldblock::{Builder, green};

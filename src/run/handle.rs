@@ -62,7 +62,9 @@ impl Spawner {
     pub fn current() -> Spawner {
         let home = Scheduler::with(|scheduler| Some(scheduler?.home.clone()));
         Spawner::of(
-            home.expect("a handle outside of a run: call it inside `wouldblock::run(|| ..)`"),
+            home.expect(
+                "`Spawner::current` outside of a run: call it inside `wouldblock::run(|| ..)`",
+            ),
         )
     }
 

@@ -15,8 +15,8 @@ pub(crate) fn may_wait() -> bool {
     in_task() && !std::thread::panicking() && !is_future_dropped()
 }
 
-/// Whether a green verb may take what is ready without a wait: the task has a share of its turn left, or cannot wait
-/// here. Such a verb spends one of the share; where it has none left, it waits for its operation, which lets the
+/// Whether a green verb may take what is ready without a wait: the task has some of its budget for this turn left, or cannot
+/// wait here. Such a verb spends one of it; where none is left, it waits for its operation, which lets the
 /// others run first.
 #[inline]
 pub(crate) fn may_take() -> bool {

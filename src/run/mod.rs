@@ -1,9 +1,9 @@
 //! Running: how a run is set up, begun, driven and ended; how tasks are spawned and joined.
 //!
 //! Read it after the kernel, in this order: `stack_size`, `join` (results of tasks), `spawn` (what the eras share),
-//! `runtime` (a scheduler driven by hand, and the end of a run), `builder`, `stats`; then, after the eras, `root` (`run`
-//! itself, whose root is a greenlet), `handle` (a run as other threads see it) and `may_wait`. It imports the kernel, the
-//! reports of `inspect`, and, in its last three files, the eras.
+//! `runtime` (a scheduler driven by hand, and the end of a run), `builder`, `stats`, `may_wait`; then, after the eras,
+//! `root` (`run` itself, whose root is a greenlet) and `handle` (a run as other threads see it). It imports the kernel,
+//! `inspect`, and, in `root` and `handle`, the eras.
 
 pub(crate) mod builder;
 pub(crate) mod handle;

@@ -144,7 +144,8 @@ pub(crate) fn drive(runtime: &Runtime, when: &str, done: impl Fn() -> bool) -> O
     }
 }
 
-/// Cancels what is left, and logs a warning if it does not end.
+/// Cancels what is left; what does not end is left where it is, with an error in the log. Nothing runs here
+/// afterwards.
 pub(crate) fn close(runtime: &Runtime) {
     let scheduler = &runtime.scheduler;
     scheduler.patience.set(runtime.patience);

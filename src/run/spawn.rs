@@ -68,7 +68,7 @@ fn inherited() -> Vec<Value> {
     values
 }
 
-/// A fiber for the running task; where the kernel has no room for a stack, that is the task's result.
+/// A fiber for the running task; where the operating system has no room for a stack, that is the task's result.
 pub(crate) fn fiber<T>(promise: &Promise<T>) -> Option<Fiber> {
     let task = current().expect("a body is called in its task's turn");
     match Fiber::take(task.stack_size as usize) {
@@ -84,7 +84,8 @@ pub(crate) fn fiber<T>(promise: &Promise<T>) -> Option<Fiber> {
     }
 }
 
-/// As [`fiber`], for one poll of a future: mostly the one that the poll before has left.
+/// For one poll of a future: the fiber that the poll before has left; `None` if there is none of that size, so that
+/// the caller takes a new one by [`fiber`].
 #[inline]
 pub(crate) fn poll_fiber() -> Option<Fiber> {
     with_task(|task| {

@@ -443,7 +443,7 @@ fn a_task_joins_what_it_has_ordered_itself() {
 
 #[test]
 fn outside_of_a_run_there_is_none() {
-    assert_contains(&panic_text(Spawner::current), &["a handle outside of a run"]);
+    assert_contains(&panic_text(Spawner::current), &["`Spawner::current` outside of a run"]);
 }
 
 #[test]

@@ -116,8 +116,8 @@ pub async fn try_scope<'env, T, E>(
     }
 }
 
-/// Polls the body and the children of a scope until all have ended; `None`: until they are to be dropped, since
-/// `is_stopped`.
+/// Polls the body and the children of a scope until all have ended. `None`: `is_stopped` came first, and they are to
+/// be dropped.
 async fn drive<'env, T>(
     scope: &Scope<'env>,
     body: impl Future<Output = T>,

@@ -170,7 +170,7 @@ impl<'a> Frames<'a> {
             Mark::Cancelled(by) => self.done(Deed::Cancelled(task, *by)),
             Mark::Ends(outcome) => {
                 self.tasks.remove(&task);
-                self.queue.retain(|ready| *ready != task); // One that never had a stack.
+                self.queue.retain(|ready| *ready != task);
                 self.end(End::Ends(*outcome), at);
             }
         }

@@ -150,8 +150,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The run as an object: `tasks`, `steps` (one for each turn), `spans` and `lines`. A task is named by its place in
-    /// `tasks`; where a list ends in a negative number, so many more are left out.
+    /// The run as an object: `cut` and `shuffled` (notes), `tasks`, `spans`, `lines`, `texts`, and `steps`, one for
+    /// each turn. A task is named by its place in `tasks`; where a list ends in a negative number, so many more are
+    /// left out.
     fn write(mut self) -> String {
         let mut past = self.record.past.clone();
         let entries: Vec<_> = self.record.events.iter().collect();

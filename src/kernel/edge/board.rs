@@ -335,7 +335,7 @@ impl Board {
 
     // For handlers of signals: see `on_signal.rs`.
 
-    /// The run answers that signal from now on; 0: none. Returns what is readable when it has come.
+    /// The run answers that signal from now on. Returns what is readable when it has come.
     ///
     /// # Errors
     ///

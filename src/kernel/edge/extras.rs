@@ -29,7 +29,7 @@ pub(crate) struct Deadline {
     pub(crate) at: Instant,
     /// What was set.
     pub(crate) limit: Duration,
-    /// How many calls have begun since then.
+    /// How many calls have begun after `at`.
     pub(crate) late: u32,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Value {
 
 pub(crate) type CopyValue = fn(&dyn Any) -> Rc<dyn Any>;
 
-/// It is called on the scheduler's own stack, and does not panic.
+/// It is called [`aside`](super::foreign::aside), on the scheduler's own stack: a panic of it is logged.
 pub(crate) type Callback = Box<dyn FnOnce()>;
 
 impl ExtrasCell {

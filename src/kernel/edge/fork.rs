@@ -12,6 +12,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::kernel::stack::{page_size, zeroed};
 
+/// What a scheduler reports in a copy.
+pub(crate) const COPIED: &str = "this process was forked off (fork(2)) while a scheduler was running, and shares its \
+    event queue with the parent: the copy must not go on. Call exec, or `_exit`, in the child";
+
 /// Distinguishes the process in which it was made from its copies.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Original {

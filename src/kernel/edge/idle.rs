@@ -3,7 +3,7 @@
 //! An idle fiber is *hot*: it keeps the memory that its stack has touched, and the next job finds it there. After a
 //! peak there are more of them than the program needs. A job takes the fiber that was used last. The fibers that were
 //! on the pile at its lowest in a period were not needed in it; in the next period they give their memory back, one
-//! at the end of each job. A period is twice as many jobs as there are fibers: it covers the whole of a wave of tasks
+//! at the end of each job. A period is twice as many jobs as there are fibers (1024 at least): it covers the whole of a wave of tasks
 //! that needs all fibers, and waves find the fibers of the wave before. (The low-water mark is tcmalloc's, for the
 //! free lists of a thread.)
 

@@ -21,6 +21,7 @@
 //! | `pulse.rs` | the turns of a thread, shown |
 //! | `watch.rs` | kernel state, turned into events for an observer |
 //! | `table.rs` | all tasks that are not done |
+//! | `counters.rs` | what `stats()` counts |
 //! | `entered.rs` | the scheduler that a thread has entered |
 //! | `ending.rs` | how tasks are cancelled, and how a run ends |
 //! | `waker.rs` | how a task is woken, from any thread |
@@ -28,6 +29,7 @@
 //! | `registration.rs` | how an operation waits with a waker that is not the task's own |
 
 pub(crate) mod board;
+pub(crate) mod counters;
 pub(crate) mod ending;
 pub(crate) mod entered;
 pub(crate) mod extras;

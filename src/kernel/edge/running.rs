@@ -1,7 +1,7 @@
 //! Which task has its turn on this thread, and code that runs while none does.
 //!
-//! It is the one thing that the crate's own warnings (`warn.rs`) need of `foreign.rs`: a logger is code of the
-//! user's that belongs to no task.
+//! A file of its own, since the crate's own warnings (`warn.rs`), which `foreign.rs` uses, need it: a logger is code
+//! of the user's that belongs to no task.
 
 use std::cell::Cell;
 use std::ptr;

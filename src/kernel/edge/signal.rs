@@ -1,4 +1,5 @@
-//! Handlers of signals, and standard error without locks: what `overflow.rs`, `on_signal.rs` and `warn.rs` share.
+//! Handlers of signals, and standard error without locks: what `overflow.rs`, `on_signal.rs`, `warn.rs` and
+//! the public module `signal` share.
 
 use std::fmt::{self, Write};
 use std::io;

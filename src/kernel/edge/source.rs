@@ -67,7 +67,8 @@ impl ReactorHandle {
     }
 }
 
-/// A socket's descriptor and where it is registered. It must be dropped before the descriptor is closed.
+/// A socket's descriptor and where it is registered. Before the descriptor is closed, its registrations are to be
+/// taken ([`take`](Source::take)) and announced (`reactor::announce`): to drop this does nothing.
 #[derive(Debug)]
 pub(crate) struct Source {
     fd: RawFd,

@@ -14,7 +14,7 @@ pub struct Thing(pub(crate) Name);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Name {
     Fixed(&'static &'static str),
-    /// Of a thing whose last user is known, for reports: see `edge/trail.rs`.
+    /// Of a thing whose last user is known, for reports: see [`find`].
     Trail(TrailKey),
 }
 
@@ -55,7 +55,7 @@ impl fmt::Debug for Thing {
     }
 }
 
-/// Names a trail as long as there is one; afterwards it names nothing, for ever.
+/// Names a trail as long as there is one; afterwards it names nothing (until 2^32 others have been made).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct TrailKey {
     index: u32,

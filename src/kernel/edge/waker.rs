@@ -41,7 +41,7 @@ pub(crate) static VTABLE: RawWakerVTable = RawWakerVTable::new(
 pub(crate) static NO_TASK: RawWakerVTable =
     RawWakerVTable::new(|data| RawWaker::new(data, &NO_TASK), |_| {}, |_| {}, |_| {});
 
-/// Subtracts one waker or handle. When the last is gone, a sleeping scheduler is rung, to check for a deadlock.
+/// Subtracts one waker or `Spawner`. When the last is gone, a sleeping scheduler is rung, to check for a deadlock.
 pub(crate) fn give_up(home: &Home) {
     if home.wakers.fetch_sub(1, Ordering::Release) == 1
         && Scheduler::at(home, |here| here.is_none())
