@@ -335,11 +335,11 @@ pub(crate) fn record(cx: &Context<'_>, wait: Wait) -> bool {
         }
         if new >= recorded {
             record.wait.what.set(wait.what);
-            super::edge::notes::records();
         }
         record.wait.limit(wait.deadline);
         true
     }) == Some(true)
+        && super::edge::notes::records()
 }
 
 /// Returns `Pending`, and makes the task ready again: for an operation that only gives the others a turn.

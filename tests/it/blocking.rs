@@ -8,7 +8,7 @@ use wouldblock::{Blocking, future, generator, green, group::gather};
 
 #[test]
 fn calls_are_made_in_order_on_one_thread_in_all_eras() {
-    bounded(|| {
+    strictly(|| {
         let log = Blocking::new(Vec::new());
         let (a, b, c) = (log.clone(), log.clone(), log.clone());
         let enter = |n: usize| move |log: &mut Vec<_>| log.push((n, thread::current().id()));
@@ -48,7 +48,7 @@ fn two_hundred_tasks_share_one_thread_and_others_run() {
 
 #[test]
 fn a_cancelled_call_goes_on_if_it_has_begun_and_is_never_made_if_not() {
-    bounded(|| {
+    strictly(|| {
         let log = Blocking::new(Vec::new());
         let (begun, has_begun) = mpsc::channel();
         let (go, gone) = mpsc::channel::<()>();

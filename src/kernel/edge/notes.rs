@@ -91,12 +91,20 @@ fn note_site(site: &Cell<Site>) {
     note_place(site.get());
 }
 
-/// The task records what it waits for; where its turn is not given up on a stack, this is where.
+/// The task records what it waits for; where its turn is not given up on a stack, this is where. Returns `true`.
 #[inline]
-pub(crate) fn records() {
+pub(crate) fn records() -> bool {
     if IS_ON.get() {
-        note_place(None);
+        note_no_site();
     }
+    true
+}
+
+/// Apart, so that little is left of [`records`] in each operation.
+#[cold]
+#[inline(never)]
+fn note_no_site() {
+    note_place(None);
 }
 
 /// The task gives a waker away, perhaps to code that keeps it and records no wait: its turn may end here, unless it recorded

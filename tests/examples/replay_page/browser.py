@@ -202,7 +202,7 @@ def runs_stand_side_by_side(b, page):
         equal(b.js("[...document.querySelectorAll('.picture')].filter(p => !p.hidden).length"), 1)
         b.press("r")
     has(lines[0], "generator.rs:", "generator::")
-    has(lines[1], "green.rs:", "green::download", "inside ureq-")
+    has(lines[1], "green.rs:", "coop_download::green::", "inside ureq-")
     b.open(page, "#run=3&step=100")
     equal((b.step(), b.js("document.querySelectorAll('.tab')[2].ariaPressed")), (100, "true"))
 
