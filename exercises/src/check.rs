@@ -248,11 +248,15 @@ fn explained(text: &str) -> String {
     more.map_or_else(|| text.to_owned(), |(_, more)| format!("{text}\n{more}"))
 }
 
-/// The text of a panic.
+/// The text of a panic. A reference to the box that holds it compiles too, and is recognised.
 pub fn text_of(payload: &(dyn Any + Send)) -> String {
     match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
         (Some(text), _) => (*text).to_owned(),
         (_, Some(text)) => text.clone(),
+        _ if payload.is::<Box<dyn Any + Send>>() => {
+            "(`text_of` was given the box, not what is in it: write `kit::text_of(&*error)`)"
+                .to_owned()
+        }
         _ => "(a panic without a text)".to_owned(),
     }
 }
