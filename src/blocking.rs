@@ -2,8 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::mem;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,11 +10,8 @@ use std::task::{Context, Poll};
 use std::thread;
 
 use crate::kernel::door;
-use crate::kernel::edge::foreign::ForeignWaker;
-use crate::kernel::edge::waker::Outside;
-use crate::kernel::scheduler::Scheduler;
-use crate::kernel::wait::{self, Wait};
-use crate::offload::{Awaited, Slot, State, contained};
+use crate::kernel::wait;
+use crate::offload::{Slot, contained};
 
 /// A value whose methods block (a connection to a database, a client of SSH), with a thread of its own that makes the
 /// calls, while the tasks that want them wait.
@@ -125,7 +121,7 @@ impl<T: Send + 'static> Blocking<T> {
         &self,
         call: impl FnOnce(&mut T) -> R + Send + 'static,
     ) -> Calling<T, R> {
-        let slot = Arc::new(Slot(Mutex::new(State::UnderWay(None))));
+        let slot = Slot::new();
         let filled = Arc::clone(&slot);
         let work = move |value: &mut T| filled.fill(catch_unwind(AssertUnwindSafe(|| call(value))));
         let call = Arc::new(Call(Mutex::new(Some(Box::new(work) as Work<T>))));
@@ -160,26 +156,14 @@ impl<T, R> Future for Calling<T, R> {
     type Output = R;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
-        wait::poll_within_budget(cx, |cx| {
-            let outside = Scheduler::with(Outside::of);
-            let awaited = Awaited { waker: ForeignWaker::of(cx), outside };
-            match self.slot.take(awaited, self.site) {
-                Some(result) => {
-                    Poll::Ready(result.unwrap_or_else(|payload| resume_unwind(payload)))
-                }
-                None => {
-                    wait::record(cx, Wait::named(&"a call on another thread")); // for the reports
-                    Poll::Pending
-                }
-            }
-        })
+        let what = &"a call on another thread";
+        wait::poll_within_budget(cx, |cx| self.slot.poll(cx, self.site, what))
     }
 }
 
 impl<T, R> Drop for Calling<T, R> {
     fn drop(&mut self) {
-        let before = mem::replace(&mut *self.slot.lock(), State::Over);
-        drop(before); // A result, or a waker: perhaps code of the user's, and the lock is not held any more.
+        drop(self.slot.give_up());
         if let Some(work) = self.call.take() {
             contained(|| drop(work));
         }

@@ -167,7 +167,7 @@ const LONGEST_FILE: usize = 400;
 
 /// Lines of kernel, without its edge, and the three eras together: with their documentation, without blank lines and
 /// tests.
-const AN_EVENING: usize = 3270;
+const AN_EVENING: usize = 3263;
 
 #[test]
 fn files_import_only_what_is_read_before_them() {

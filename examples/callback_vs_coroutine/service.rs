@@ -95,7 +95,7 @@ impl Service {
         let queue = self.queue.clone();
         let post = async move |after, id, result| {
             sleeping(after).await;
-            // The queue is shut down when nobody waits for any image: then this one comes too late.
+            // The queue is shut down when no task waits for any image: then this one comes too late.
             let _ = queue.putting(Posted { id, result }).await;
         };
         let usual = Duration::from_millis(20 + id * 11 % 31);
@@ -145,7 +145,7 @@ impl Album {
         self.say(format_args!("{image}: job {id}: {why}"));
     }
 
-    /// The end of a job has been posted for which nobody waits.
+    /// The end of a job has been posted for which no task waits.
     pub fn stray(&self, id: Id) {
         let why = if id > self.last.get() { "it is none of ours" } else { "it was over" };
         self.say(format_args!("job {id} is posted, but {why}: ignored"));

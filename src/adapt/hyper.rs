@@ -15,7 +15,6 @@
 use std::error::Error;
 use std::future::{Future, IntoFuture};
 use std::io;
-use std::net::Shutdown;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -32,7 +31,6 @@ use hyper_util::server::conn::auto;
 use crate::eras::future;
 use crate::group::Group;
 use crate::kernel::door;
-use crate::kernel::wait;
 use crate::net::unix::UnixStream;
 use crate::net::{TcpListener, TcpStream};
 use crate::op::{Either, select};
@@ -81,11 +79,11 @@ macro_rules! streams {
             }
 
             fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                wait::poll_within_budget(cx, |_| Poll::Ready(Ok(())))
+                futures_io::AsyncWrite::poll_flush(self, cx)
             }
 
             fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                wait::poll_within_budget(cx, |_| Poll::Ready(self.shutdown(Shutdown::Write)))
+                futures_io::AsyncWrite::poll_close(self, cx)
             }
         }
     )*};

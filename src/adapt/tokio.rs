@@ -2,15 +2,13 @@
 //! AsyncWrite}`, in tasks of this crate. No runtime of tokio's is needed.
 
 use std::fs::File;
-use std::io::{self, IoSlice, Read, Write};
-use std::net::Shutdown;
+use std::io::{self, IoSlice, Read};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::io::{Descriptor, PipeReader, PipeWriter};
-use crate::kernel::wait;
 use crate::net::TcpStream;
 use crate::net::unix::UnixStream;
 
@@ -54,11 +52,11 @@ macro_rules! streams {
             }
 
             fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                wait::poll_within_budget(cx, |_| Poll::Ready(Ok(())))
+                futures_io::AsyncWrite::poll_flush(self, cx)
             }
 
             fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                wait::poll_within_budget(cx, |_| Poll::Ready(self.shutdown(Shutdown::Write)))
+                futures_io::AsyncWrite::poll_close(self, cx)
             }
         }
     )*};
@@ -92,15 +90,15 @@ macro_rules! writes {
                 cx: &mut Context<'_>,
                 buf: &[u8],
             ) -> Poll<io::Result<usize>> {
-                self.poll_write_with(cx, |mut io| io.write(buf))
+                futures_io::AsyncWrite::poll_write(self, cx, buf)
             }
 
             fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                self.poll_write_with(cx, |mut io| io.flush())
+                futures_io::AsyncWrite::poll_flush(self, cx)
             }
 
             fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                AsyncWrite::poll_flush(self, cx)
+                futures_io::AsyncWrite::poll_close(self, cx)
             }
         }
     )*};

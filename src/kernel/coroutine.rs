@@ -293,7 +293,7 @@ pub(crate) fn suspend_base() {
 }
 
 /// Calls `f` with what the code on the running fiber has begun and not ended; `None` on no fiber.
-#[inline]
+#[inline(always)] // Apart, it costs a future's turn a tenth more instructions.
 pub(crate) fn with_open<R>(f: impl FnOnce(&Open) -> R) -> Option<R> {
     // SAFETY: the fiber is running, so its outermost frame, which holds the link, exists; and `f` returns before
     // that frame can end, since it runs on top of it.

@@ -154,9 +154,7 @@ impl Scheduler {
         self.next_id.set(id);
         let parent = with_task(|task| task.id).unwrap_or(0);
         let task = Arc::new(Task::new(id, setup, parent as u32, self.home.clone(), body));
-        if self.watch.is_on() {
-            self.observe(&task, spawned(&task, parent));
-        }
+        self.observe(&task, || spawned(&task, parent));
         let slot = self.tasks.borrow_mut().insert(task.clone());
         // SAFETY: the task was just made here, for this thread.
         unsafe { task.local() }.slot.set(slot);
@@ -208,9 +206,7 @@ impl Scheduler {
                 here().pulse.ends();
             }
         }
-        if self.watch.is_on() {
-            self.observe(&task, EventKind::Turn);
-        }
+        self.observe(&task, || EventKind::Turn);
         // SAFETY: tasks in this queue were spawned on this thread.
         let local = unsafe { task.local() };
         local.state.set(State::Running);
@@ -227,9 +223,7 @@ impl Scheduler {
         if switch == Switch::Finished {
             self.finish(&task);
         } else if this.wait.is_turn() || local.state.get() == State::Woken {
-            if self.watch.is_on() {
-                self.observe(&task, EventKind::Yields);
-            }
+            self.observe(&task, || EventKind::Yields);
             self.enqueue(task);
         } else if local.state.get() == State::Left {
             self.leave(&[task]);
@@ -262,7 +256,7 @@ impl Scheduler {
         local.since.set(self.polled.get());
         local.state.set(State::Waiting);
         if self.watch.is_on() {
-            self.observe(&task, waits(wait));
+            self.observe(&task, || waits(wait));
             if local.state.get() != State::Waiting {
                 return; // The observer has woken the task.
             }
@@ -300,15 +294,12 @@ impl Scheduler {
         of_this_run.map_or_else(|| self.watch.by.get(), |task| Actor::Task(task.id))
     }
 
-    #[inline]
-    fn observe_woken(&self, task: &Task) {
+    /// Emits an event, if a run has observers: without them, it costs one look.
+    #[inline(always)]
+    pub(super) fn observe<'a>(&self, task: &Task, what: impl FnOnce() -> EventKind<'a>) {
         if self.watch.is_on() {
-            self.observe(task, EventKind::Woken(self.cause()));
+            self.watch.emit(self.clock.now(), task.id, what());
         }
-    }
-
-    pub(super) fn observe(&self, task: &Task, what: EventKind<'_>) {
-        self.watch.emit(self.clock.now(), task.id, what);
     }
 
     /// Makes a waiting task ready. Only for tasks of this scheduler.
@@ -322,7 +313,7 @@ impl Scheduler {
             State::Ready | State::Woken | State::Done | State::Left => {}
             State::Running => {
                 local.state.set(State::Woken);
-                self.observe_woken(&task);
+                self.observe(&task, || EventKind::Woken(self.cause()));
             }
             State::Waiting => {
                 self.counters.wakes.set(self.counters.wakes.get() + 1);
@@ -341,7 +332,7 @@ impl Scheduler {
                 let woken = self.watch.is_on().then(|| task.clone());
                 self.enqueue(task);
                 if let Some(task) = woken {
-                    self.observe_woken(&task);
+                    self.observe(&task, || EventKind::Woken(self.cause()));
                 }
             }
         }
@@ -464,9 +455,7 @@ impl Scheduler {
         // If the task had no stack, the body still owns the closure's captures.
         aside(format_args!("a destructor of {task}"), || drop(body));
         let outcome = self.outcome.replace(Outcome::Returned);
-        if self.watch.is_on() {
-            self.observe(task, EventKind::Ends(outcome));
-        }
+        self.observe(task, || EventKind::Ends(outcome));
         self.report_end(task);
         self.watch.by.set(Actor::Outside);
     }

@@ -49,7 +49,7 @@ use std::time::Instant;
 
 use super::coroutine::{Open, with_open};
 use super::edge::foreign::running;
-use super::edge::trail::Thing;
+use super::edge::{notes, trail::Thing};
 
 /// What a coroutine waits for, and until when at most: what a [`Generator`] of the first era yields to the code that
 /// resumes it.
@@ -328,7 +328,7 @@ pub(crate) fn is_own(waker: &Waker) -> bool {
 /// `cx.waker()` and wake it: the waker is not the running task's own, or this poll already waits for another socket.
 #[inline(always)] // The caller's wait is a constant, so that the compiler removes most of this.
 pub(crate) fn record(cx: &Context<'_>, wait: Wait) -> bool {
-    with_record(cx.waker(), |record| {
+    let is_recorded = with_record(cx.waker(), |record| {
         let (recorded, new) = (record.wait.what.get().rank(), wait.what.rank());
         if (recorded, new) == (SOCKET, SOCKET) {
             return false;
@@ -338,8 +338,11 @@ pub(crate) fn record(cx: &Context<'_>, wait: Wait) -> bool {
         }
         record.wait.limit(wait.deadline);
         true
-    }) == Some(true)
-        && super::edge::notes::records()
+    }) == Some(true);
+    if is_recorded {
+        notes::records();
+    }
+    is_recorded
 }
 
 /// Returns `Pending`, and makes the task ready again: for an operation that only gives the others a turn.

@@ -143,7 +143,7 @@ fn begin_at<T: Send + 'static, W: FnOnce() -> T + Send + 'static>(
         Ok(admission) => admission,
         Err(error) => return Err((error, work)),
     };
-    let slot = Arc::new(Slot(Mutex::new(State::UnderWay(None))));
+    let slot = Slot::new();
     let filled = Arc::clone(&slot);
     let work = move || filled.fill(catch_unwind(AssertUnwindSafe(work)));
     let ticket = admission.put(Box::new(work));
@@ -166,7 +166,7 @@ struct Begun<T> {
 }
 
 /// Where the work leaves its result. Nothing of the user's runs under its lock.
-pub(crate) struct Slot<T>(pub(crate) Mutex<State<T>>);
+pub(crate) struct Slot<T>(Mutex<State<T>>);
 
 pub(crate) enum State<T> {
     /// There is no result yet. The operation has perhaps been polled.
@@ -179,8 +179,8 @@ pub(crate) enum State<T> {
 /// What the work wakes. While it is kept in the slot, a look for a deadlock and a virtual clock know that a
 /// wake will come.
 pub(crate) struct Awaited {
-    pub(crate) waker: ForeignWaker,
-    pub(crate) outside: Option<Outside>,
+    waker: ForeignWaker,
+    outside: Option<Outside>,
 }
 
 impl<T> Future for Offload<T> {
@@ -195,24 +195,41 @@ impl<T> Future for Offload<T> {
                     panic!("offloaded work was not done: {error} (the `offload` at {site})")
                 }
             };
-            let awaited =
-                Awaited { waker: ForeignWaker::of(cx), outside: Scheduler::with(Outside::of) };
-            match begun.slot.take(awaited, site) {
-                Some(result) => {
-                    Poll::Ready(result.unwrap_or_else(|payload| resume_unwind(payload)))
-                }
-                None => {
-                    wait::record(cx, Wait::named(&"work on another thread")); // for the reports
-                    Poll::Pending
-                }
-            }
+            begun.slot.poll(cx, site, &"work on another thread")
         })
     }
 }
 
 impl<T> Slot<T> {
+    pub(crate) fn new() -> Arc<Slot<T>> {
+        Arc::new(Slot(Mutex::new(State::UnderWay(None))))
+    }
+
+    /// Ready with the result, or with the panic, of the work; until then, reports show `what` after "waits for".
+    pub(crate) fn poll(
+        &self,
+        cx: &Context<'_>,
+        site: &Location<'_>,
+        what: &'static &'static str,
+    ) -> Poll<T> {
+        let awaited =
+            Awaited { waker: ForeignWaker::of(cx), outside: Scheduler::with(Outside::of) };
+        match self.take(awaited, site) {
+            Some(result) => Poll::Ready(result.unwrap_or_else(|payload| resume_unwind(payload))),
+            None => {
+                wait::record(cx, Wait::named(what));
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Gives the result up. Returns what was there: a result, or a waker, which may be code of the user's.
+    pub(crate) fn give_up(&self) -> State<T> {
+        mem::replace(&mut *self.lock(), State::Over)
+    }
+
     /// Takes the result, or has `awaited` woken when it is there.
-    pub(crate) fn take(&self, awaited: Awaited, site: &Location<'_>) -> Option<thread::Result<T>> {
+    fn take(&self, awaited: Awaited, site: &Location<'_>) -> Option<thread::Result<T>> {
         let mut state = self.lock();
         if let State::UnderWay(before) = &mut *state {
             let before = before.replace(awaited);
@@ -247,14 +264,14 @@ impl<T> Slot<T> {
         }
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State<T>> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<T> Drop for Begun<T> {
     fn drop(&mut self) {
-        let state = mem::replace(&mut *self.slot.lock(), State::Over);
+        let state = self.slot.give_up();
         if let State::UnderWay(_) = state
             && let Some(work) = self.pool.remove(self.ticket)
         {

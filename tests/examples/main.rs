@@ -17,21 +17,7 @@ mod util;
 use std::fs;
 use std::path::Path;
 
-use crate::util::examples::{Folder, run_example};
-
-/// What an example prints when all goes well.
-#[track_caller]
-fn printed(name: &str, arguments: &[&str]) -> String {
-    let folder = Folder::new();
-    let ran = run_example(name, arguments, folder.path());
-    assert_eq!((ran.status, &*ran.stderr), (0, ""), "{}", ran.stdout);
-    let left = fs::read_dir(folder.path()).expect("a folder").count();
-    assert_eq!(left, 0, "{name} leaves files behind");
-    for line in ran.stdout.lines() {
-        assert!(line.chars().count() <= 80, "{name} prints more than 80 columns: {line}");
-    }
-    ran.stdout
-}
+use crate::util::examples::printed;
 
 /// The words of the line that begins with `word`.
 #[track_caller]

@@ -1,4 +1,4 @@
-//! `verify`: for each exercise, that its skeleton fails, its solution passes, its wrong answers are told what is wrong, and
+//! `verify`: for each exercise, that its skeleton fails, its solution passes, its wrong answers get the right message, and
 //! its texts agree.
 
 use std::collections::HashMap;

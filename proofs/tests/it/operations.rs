@@ -1,22 +1,6 @@
 //! The example `operations` as its reader meets it. (`cargo test -p proofs` builds it.)
 
-use std::fs;
-
-use crate::util::examples::{Folder, run_example};
-
-/// What an example prints when all goes well.
-#[track_caller]
-fn printed(name: &str, arguments: &[&str]) -> String {
-    let folder = Folder::new();
-    let ran = run_example(name, arguments, folder.path());
-    assert_eq!((ran.status, &*ran.stderr), (0, ""), "{}", ran.stdout);
-    let left = fs::read_dir(folder.path()).expect("a folder").count();
-    assert_eq!(left, 0, "{name} leaves files behind");
-    for line in ran.stdout.lines() {
-        assert!(line.chars().count() <= 80, "{name} prints more than 80 columns: {line}");
-    }
-    ran.stdout
-}
+use crate::util::examples::printed;
 
 #[test]
 fn four_operations_take_their_steps_between_each_other() {

@@ -32,9 +32,7 @@ impl Scheduler {
 
     /// Emits the event of a task that [`mark_cancelled`](Scheduler::mark_cancelled) has cancelled.
     pub(crate) fn observe_cancelled(&self, task: &Task) {
-        if self.watch.is_on() {
-            self.observe(task, EventKind::Cancelled(self.cause()));
-        }
+        self.observe(task, || EventKind::Cancelled(self.cause()));
     }
 
     /// The task whose turn it is has come to an end without a value.

@@ -91,13 +91,12 @@ fn note_site(site: &Cell<Site>) {
     note_place(site.get());
 }
 
-/// The task records what it waits for; where its turn is not given up on a stack, this is where. Returns `true`.
+/// The task records what it waits for; where its turn is not given up on a stack, this is where.
 #[inline]
-pub(crate) fn records() -> bool {
+pub(crate) fn records() {
     if IS_ON.get() {
         note_no_site();
     }
-    true
 }
 
 /// Apart, so that little is left of [`records`] in each operation.

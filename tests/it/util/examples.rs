@@ -26,6 +26,20 @@ pub fn run_example(name: &str, arguments: &[&str], folder: &Path) -> Ran {
     ran(start_example(name, arguments, folder))
 }
 
+/// What an example prints when all goes well.
+#[track_caller]
+pub fn printed(name: &str, arguments: &[&str]) -> String {
+    let folder = Folder::new();
+    let ran = run_example(name, arguments, folder.path());
+    assert_eq!((ran.status, &*ran.stderr), (0, ""), "{}", ran.stdout);
+    let left = fs::read_dir(folder.path()).expect("a folder").count();
+    assert_eq!(left, 0, "{name} leaves files behind");
+    for line in ran.stdout.lines() {
+        assert!(line.chars().count() <= 80, "{name} prints more than 80 columns: {line}");
+    }
+    ran.stdout
+}
+
 /// Starts an example in `folder`, with what it prints kept for [`ran`].
 #[track_caller]
 pub fn start_example<A: AsRef<OsStr>>(name: &str, arguments: &[A], folder: &Path) -> Child {

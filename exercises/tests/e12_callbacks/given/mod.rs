@@ -129,7 +129,7 @@ impl Studio {
         self.say(format!("{image}: job {id} has failed, {why}"));
     }
 
-    /// Writes to the log that the end of a job was posted for which nobody waits.
+    /// Writes to the log that the end of a job was posted for which no task waits.
     pub fn stray(&self, id: Id) {
         self.say(format!("job {id} was posted, and no task waits for it"));
     }
