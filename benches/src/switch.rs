@@ -19,7 +19,8 @@ use crate::{Bench, Case};
 mod kernel {
     pub(crate) mod coroutine;
     pub(crate) mod edge {
-        pub(crate) mod idle;
+        pub(crate) mod mapping;
+        pub(crate) mod pool;
         pub(crate) mod running;
         pub(crate) mod signal;
         pub(crate) mod warn;

@@ -13,7 +13,7 @@ use std::fmt::Write;
 use std::ptr;
 use std::sync::OnceLock;
 
-use crate::kernel::coroutine::{self, RunningStack};
+use crate::kernel::coroutine;
 use crate::kernel::edge::foreign::{Running, running};
 use crate::kernel::edge::signal::{self, Stderr};
 use crate::kernel::edge::warn;
@@ -70,10 +70,10 @@ unsafe extern "C" fn handler(
 ) {
     // SAFETY: the kernel passes a valid `siginfo_t`, of a fault, which has an address.
     let address = unsafe { (*info).si_addr() } as usize;
-    if let Some(stack) = coroutine::running_stack()
-        && stack.bounds.guard.contains(&address)
+    if let Some((bounds, is_nested)) = coroutine::running_stack()
+        && bounds.guard.contains(&address)
     {
-        explain(&stack);
+        explain(bounds.usable, is_nested);
         std::process::abort();
     }
     let which = SIGNALS.iter().position(|&s| s == signal).unwrap_or(0);
@@ -87,7 +87,7 @@ unsafe extern "C" fn handler(
     }
 }
 
-fn explain(stack: &RunningStack) {
+fn explain(usable: usize, is_nested: bool) {
     let mut text = Stderr::new();
     let Running { task, host } = running();
     // SAFETY: the tasks are alive while they are set.
@@ -95,19 +95,18 @@ fn explain(stack: &RunningStack) {
     let host = task.or(host);
     let _ = text.write_str("\nwouldblock: stack overflow in ");
     let _ = match (task, host) {
-        (Some(task), _) if stack.is_nested => write!(text, "a generator that {task} has resumed"),
+        (Some(task), _) if is_nested => write!(text, "a generator that {task} has resumed"),
         (Some(task), _) => write!(text, "{task}"),
         (None, Some(host)) => write!(text, "an observer or a callback, in the turn of {host}"),
         (None, None) => write!(text, "a generator outside of any task"),
     };
-    let usable = stack.bounds.usable;
     let _ = write!(text, ", on a stack of {usable} bytes");
     if usable == stack_size::DEFAULT as usize {
         let _ =
             text.write_str(", the default (1 MiB in a debug build, 256 KiB in a release build)");
     }
     let how = match host {
-        Some(_) if !stack.is_nested => {
+        Some(_) if !is_nested => {
             "`task::Builder::stack_size`, or all tasks with `Builder::stack_size`"
         }
         _ => "`Generator::with_stack_size`",

@@ -28,16 +28,16 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::mem::ManuallyDrop;
+use std::mem::{self, ManuallyDrop};
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::ptr::{self, NonNull};
 
 use corosensei::{Coroutine, Yielder};
 
-use super::edge::idle::IdlePile;
+use super::edge::pool::{Idle, Pools};
 use super::edge::warn;
-use super::stack::{Arena, Stack};
+use super::stack::Stack;
 
 // SAFETY: `base` and `limit` are multiples of a cache line, and so of the alignment asked for; the
 // arena has installed a guard at `limit`, and leaves at least one usable page above it.
@@ -112,13 +112,6 @@ pub(crate) struct Bounds {
     pub(crate) usable: usize,
 }
 
-/// A stack on which code runs.
-pub(crate) struct RunningStack {
-    pub(crate) bounds: Bounds,
-    /// It is that of a generator which the code of another stack has resumed.
-    pub(crate) is_nested: bool,
-}
-
 /// A closure to be moved to the fiber: where it is, and how to move and call it.
 type Job = (*mut (), unsafe fn(*mut ()));
 
@@ -126,8 +119,11 @@ type Job = (*mut (), unsafe fn(*mut ()));
 ///
 /// Dropped while idle, it goes back to the pool of the thread. Dropped in the middle of a job, its stack
 /// is leaked with whatever lies on it: frames may only leave by returning or unwinding.
-pub(crate) struct Fiber {
-    coroutine: ManuallyDrop<Coroutine<(), (), (), Stack>>,
+pub(crate) struct Fiber(ManuallyDrop<Booted>);
+
+/// A coroutine that is in its outermost frame, or called from there, and its control block.
+pub(crate) struct Booted {
+    coroutine: Coroutine<(), (), (), Stack>,
     link: NonNull<Link>,
 }
 
@@ -138,7 +134,7 @@ struct Active {
 
 thread_local! {
     static ACTIVE: Active = const { Active { base: Cell::new(None), inner: Cell::new(None) } };
-    static POOLS: RefCell<Vec<Pool>> = const { RefCell::new(Vec::new()) };
+    static POOLS: RefCell<Pools<Booted>> = const { RefCell::new(Pools::new()) };
 }
 
 /// The thread's own.
@@ -157,21 +153,9 @@ impl Fiber {
     ///
     /// The operating system's, when there is no address space for another stack.
     pub(crate) fn take(size: usize) -> io::Result<Fiber> {
-        let ending = |_| io::Error::other("no coroutine can start any more: the thread is ending");
-        let take = |pools: &RefCell<Vec<Pool>>| {
-            let pools = &mut *pools.borrow_mut();
-            let pool = pools.iter().position(|p| p.size == size).unwrap_or_else(|| {
-                let (idle, arena) = (IdlePile::new(), Arena::new(size));
-                pools.push(Pool { size, idle, arena });
-                pools.len() - 1
-            });
-            let (coroutine, link) = match pools[pool].idle.take() {
-                Some(idle) => idle,
-                None => boot(pools[pool].arena.take()?, pool),
-            };
-            Ok(Fiber { coroutine: ManuallyDrop::new(coroutine), link })
-        };
-        POOLS.try_with(take).map_err(ending)?
+        let taken = with_pools(|pools| pools.take(size));
+        let ending = || io::Error::other("no coroutine can start any more: the thread is ending");
+        Ok(Fiber(ManuallyDrop::new(taken.ok_or_else(ending)??)))
     }
 
     /// Moves `job` to the fiber and runs it until it suspends or returns.
@@ -186,7 +170,7 @@ impl Fiber {
             // SAFETY: the caller's; `start`, whose frame it lies in, waits for this to be done: it is the
             // first thing that the switched-to fiber does.
             (unsafe { job.cast::<F>().read() })();
-            std::mem::forget(bomb);
+            mem::forget(bomb);
         }
         let mut job = ManuallyDrop::new(job);
         assert!(!self.link().busy.replace(true), "a fiber takes one job at a time");
@@ -199,12 +183,12 @@ impl Fiber {
     #[inline(always)] // A switch saves all registers of the function it is in: one function, once.
     pub(crate) fn resume(&mut self) -> Switch {
         let active = active();
-        let inner = active.inner.replace(Some(self.link));
+        let inner = active.inner.replace(Some(self.0.link));
         if active.base.get().is_some() {
-            self.coroutine.resume(());
+            self.0.coroutine.resume(());
         } else {
-            active.base.set(Some(self.link));
-            self.coroutine.resume(());
+            active.base.set(Some(self.0.link));
+            self.0.coroutine.resume(());
             active.base.set(None);
         }
         active.inner.set(inner);
@@ -217,13 +201,13 @@ impl Fiber {
 
     /// A handle with which code on this fiber suspends it.
     pub(crate) fn suspender(&self) -> Suspender {
-        Suspender(self.link)
+        Suspender(self.0.link)
     }
 
     fn link(&self) -> &Link {
-        // SAFETY: the link lies in the fiber's outermost frame, which `boot` entered and which does not
-        // end before the pool resets it; `into_stack` takes the coroutine by value.
-        unsafe { self.link.as_ref() }
+        // SAFETY: the link lies in the fiber's outermost frame, which `Booted::new` entered and which does not
+        // end before `Booted::into_stack` takes the fiber by value.
+        unsafe { self.0.link.as_ref() }
     }
 }
 
@@ -232,12 +216,12 @@ impl Drop for Fiber {
         if self.link().busy.get() {
             return;
         }
+        let pool = self.link().pool;
         // SAFETY: the field is not used again: this is the drop.
-        let coroutine = unsafe { ManuallyDrop::take(&mut self.coroutine) };
-        let (pool, mut idle) = (self.link().pool, Some((coroutine, self.link)));
+        let mut idle = Some(unsafe { ManuallyDrop::take(&mut self.0) });
         // At the very end of a thread there is no pool any more: the stack is leaked.
-        let _ = POOLS.try_with(|pools| pools.borrow_mut()[pool].put(idle.take().unwrap()));
-        std::mem::forget(idle);
+        let _ = with_pools(|pools| idle.take().map(|idle| pools.put(pool, idle)));
+        mem::forget(idle);
     }
 }
 
@@ -300,12 +284,12 @@ pub(crate) fn with_open<R>(f: impl FnOnce(&Open) -> R) -> Option<R> {
     active().inner.get().map(|running| f(unsafe { &running.as_ref().open }))
 }
 
-/// The stack of the fiber that is running. For a signal handler: neither locks nor allocates.
-pub(crate) fn running_stack() -> Option<RunningStack> {
+/// The stack of the fiber that is running, and whether it is that of a generator which the code of another stack has
+/// resumed. For a signal handler: neither locks nor allocates.
+pub(crate) fn running_stack() -> Option<(Bounds, bool)> {
     let inner = active().inner.get()?;
     // SAFETY: the fiber is running, so its outermost frame, which holds the link, exists.
-    let bounds = unsafe { inner.as_ref() }.bounds.clone();
-    Some(RunningStack { bounds, is_nested: active().base.get() != Some(inner) })
+    Some((unsafe { inner.as_ref() }.bounds.clone(), active().base.get() != Some(inner)))
 }
 
 /// Runs `f` as if this thread were in no coroutine: the fibers it resumes are outermost again.
@@ -324,81 +308,38 @@ pub(crate) fn as_root<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
-/// How many stacks of this thread are in use, how many are kept hot for the next task, and how many have given
-/// their memory back. At the very end of a thread, it has none.
-pub(crate) fn count_stacks() -> (usize, usize, usize) {
-    let count = |pools: &RefCell<Vec<Pool>>| {
-        let pools = pools.borrow();
-        let cold = pools.iter().map(|p| p.arena.given_back()).sum();
-        let hot = pools.iter().map(|p| p.idle.len()).sum::<usize>();
-        let taken = pools.iter().map(|p| p.arena.handed_out()).sum::<usize>();
-        (taken - hot, hot, cold)
-    };
-    POOLS.try_with(count).unwrap_or_default()
+/// Calls `f` with the pools of this thread. At the very end of a thread, there are none.
+pub(crate) fn with_pools<R>(f: impl FnOnce(&mut Pools<Booted>) -> R) -> Option<R> {
+    POOLS.try_with(|pools| f(&mut pools.borrow_mut())).ok()
 }
 
-/// A fiber without a job: its coroutine, and its control block.
-type Idle = (Coroutine<(), (), (), Stack>, NonNull<Link>);
-
-/// Gives back the memory of this thread's idle fibers.
-pub(crate) fn trim() {
-    let trim = |pools: &RefCell<Vec<Pool>>| pools.borrow_mut().iter_mut().for_each(Pool::trim);
-    let _ = POOLS.try_with(trim); // At the very end of a thread there is none.
-}
-
-/// The fibers of one stack size on this thread.
-struct Pool {
-    size: usize,
-    idle: IdlePile<Idle>,
-    arena: Arena,
-}
-
-impl Pool {
-    fn put(&mut self, idle: Idle) {
-        if let Some((coroutine, _)) = self.idle.put(idle, self.arena.handed_out()) {
-            self.arena.give(into_stack(coroutine));
-        }
+impl Idle for Booted {
+    /// Enters the outermost frame of a fiber, which waits for a first job.
+    fn new(stack: Stack, pool: usize) -> Booted {
+        thread_local!(static BOOTED: Cell<Option<NonNull<Link>>> = const { Cell::new(None) });
+        let bounds = Bounds { guard: stack.guard(), usable: stack.usable() };
+        let mut coroutine = Coroutine::with_stack(stack, move |yielder, ()| {
+            let (job, busy, open) = (Cell::new(None), Cell::new(false), Open::nothing());
+            let link = Link { bounds, pool, yielder, job, busy, open };
+            BOOTED.set(Some(NonNull::from(&link)));
+            loop {
+                yielder.suspend(());
+                let (job, run) = link.job.take().expect("a fiber is started with a job");
+                // SAFETY: `start` has just set both, and they belong together.
+                unsafe { run(job) };
+                link.busy.set(false);
+            }
+        });
+        coroutine.resume(());
+        Booted { coroutine, link: BOOTED.take().expect("the frame was entered") }
     }
 
-    fn trim(&mut self) {
-        for (coroutine, _) in self.idle.take_all() {
-            self.arena.give(into_stack(coroutine));
-        }
+    fn into_stack(mut self) -> Stack {
+        // SAFETY: the fiber is idle, so its one frame is that of the closure in `new`, in which nothing has a
+        // destructor.
+        unsafe { self.coroutine.force_reset() };
+        self.coroutine.into_stack()
     }
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        self.trim();
-    }
-}
-
-/// Makes a fiber: enters its outermost frame, which waits for a first job.
-fn boot(stack: Stack, pool: usize) -> Idle {
-    thread_local!(static BOOTED: Cell<Option<NonNull<Link>>> = const { Cell::new(None) });
-    let bounds = Bounds { guard: stack.guard(), usable: stack.usable() };
-    let mut coroutine = Coroutine::with_stack(stack, move |yielder, ()| {
-        let (job, busy, open) = (Cell::new(None), Cell::new(false), Open::nothing());
-        let link = Link { bounds, pool, yielder, job, busy, open };
-        BOOTED.set(Some(NonNull::from(&link)));
-        loop {
-            yielder.suspend(());
-            let (job, run) = link.job.take().expect("a fiber is started with a job");
-            // SAFETY: `start` has just set both, and they belong together.
-            unsafe { run(job) };
-            link.busy.set(false);
-        }
-    });
-    coroutine.resume(());
-    (coroutine, BOOTED.take().expect("the frame was entered"))
-}
-
-/// Ends an idle fiber.
-fn into_stack(mut coroutine: Coroutine<(), (), (), Stack>) -> Stack {
-    // SAFETY: the fiber is idle, so its one frame is that of `boot`'s closure, in which nothing has a
-    // destructor.
-    unsafe { coroutine.force_reset() };
-    coroutine.into_stack()
 }
 
 /// Turns an unwinding that would leave a fiber's outermost frame into an abort.

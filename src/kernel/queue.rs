@@ -3,13 +3,16 @@
 //! First in, first out, in rounds: the tasks that are ready when a round begins have one turn each in it, and a task
 //! that becomes ready meanwhile has one in the next. For tests, a round may be taken in an order drawn from a seed.
 
-use std::cell::{Cell, UnsafeCell};
+use std::cell::UnsafeCell;
 use std::mem;
+
+use super::edge::random::Random;
 
 pub(crate) struct Queue<T> {
     /// Not a `RefCell`, which would cost two checks in each turn; `with` explains why it is sound.
     rounds: UnsafeCell<Rounds<T>>,
-    random: Option<Cell<u64>>,
+    /// `None`: the order of a round is that in which the items came.
+    random: Option<Random>,
 }
 
 /// Two stacks: pushing and popping take half of the instructions that a ring takes.
@@ -22,10 +25,8 @@ struct Rounds<T> {
 
 impl<T> Queue<T> {
     pub(crate) fn new(seed: Option<u64>) -> Queue<T> {
-        // A multiple of an odd number, and never zero, which xorshift could not leave.
-        let start = |seed: u64| seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         let rounds = Rounds { now: Vec::new(), then: Vec::new() };
-        Queue { rounds: UnsafeCell::new(rounds), random: seed.map(|seed| Cell::new(start(seed))) }
+        Queue { rounds: UnsafeCell::new(rounds), random: seed.map(Random::new) }
     }
 
     #[inline(always)]
@@ -56,26 +57,10 @@ impl<T> Queue<T> {
         mem::swap(&mut rounds.now, &mut rounds.then);
         match &self.random {
             None => rounds.now.reverse(),
-            Some(random) => shuffle(&mut rounds.now, random),
+            Some(random) => random.shuffle(&mut rounds.now),
         }
         rounds.now.pop()
     }
-}
-
-fn shuffle<T>(items: &mut [T], random: &Cell<u64>) {
-    for i in (1..items.len()).rev() {
-        items.swap(i, (next(random) % (i as u64 + 1)) as usize);
-    }
-}
-
-/// Vigna's xorshift64*, of which the high bits are the good ones.
-fn next(random: &Cell<u64>) -> u64 {
-    let mut x = random.get();
-    x ^= x >> 12;
-    x ^= x << 25;
-    x ^= x >> 27;
-    random.set(x);
-    x.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32
 }
 
 #[cfg(test)]

@@ -10,18 +10,15 @@
 //!   └────────◀────────── ┘  a try met WouldBlock, a read was short, poll(2) says no
 //! ```
 //!
-//! Waiters stand in line for each direction, first come, first served. An event wakes the first. As long as the flag
-//! is up, each further poll wakes the next: the first may have taken only a part of what there is, or have lost
-//! interest. (Woken at once, the second would find nothing, and lose its place in the line.)
+//! Waiters stand in line for each direction (`edge/line.rs`). An event wakes the first, and each further poll the next,
+//! as long as the flag is up.
 //!
 //! The reactor never calls the scheduler: the scheduler takes the waiters (each a `W`) that are to be woken, one by
 //! one, and wakes each when nothing of the reactor's is borrowed, since a waker may run code of the user's.
 //!
 //! A [`Source`] is the socket's end of all this (`edge/source.rs`).
 
-use std::collections::VecDeque;
 use std::io;
-use std::num::NonZeroU32;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,6 +27,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
+use super::edge::line::{Line, Ticket, Wakes};
 use super::edge::source::{BELL, EVENTS, News, ReactorHandle, Registered, Source, poll_one};
 use super::wait::SourceId;
 
@@ -44,10 +42,6 @@ pub(crate) enum Direction {
     Write,
 }
 
-/// Names a place in the line of waiters for one direction of a source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ticket(NonZeroU32);
-
 #[derive(Debug)]
 pub(crate) struct Reactor<W> {
     poll: Poll,
@@ -56,18 +50,7 @@ pub(crate) struct Reactor<W> {
     handle: Arc<ReactorHandle>,
     /// Lines in which others still waited when the first was woken.
     unfinished: Vec<(SourceId, Direction)>,
-    next: NonZeroU32,
     wakes: Wakes<W>,
-}
-
-/// Where waiters go when they leave their lines for an event: the scheduler takes them from here, and wakes them.
-#[derive(Debug)]
-struct Wakes<W> {
-    woken: VecDeque<W>,
-    /// How many stand in line.
-    waiting: usize,
-    /// How many have polled, and may have lost interest.
-    polling: usize,
 }
 
 #[derive(Debug)]
@@ -78,51 +61,6 @@ struct Slot<W> {
     /// be something left that the operating system has reported already.
     tricky: bool,
     lines: [Line<W>; 2],
-}
-
-#[derive(Debug)]
-struct Line<W> {
-    ready: bool,
-    /// It is listed in `Reactor::unfinished`.
-    listed: bool,
-    waiters: VecDeque<(Ticket, W)>,
-    /// The waker that last polled the socket, where that is not a task's own (`AsyncRead` inside of a combinator). It
-    /// has no place in the line, since nothing shows whether its future still exists: each event wakes it.
-    poller: Option<W>,
-}
-
-impl<W> Line<W> {
-    const NEW: Line<W> =
-        Line { ready: false, listed: false, waiters: VecDeque::new(), poller: None };
-
-    /// Whether there is no waiter to wake.
-    fn is_empty(&self) -> bool {
-        self.waiters.is_empty() && self.poller.is_none()
-    }
-
-    /// Takes the first out of the line, to be woken by the scheduler. Returns whether to list the line as unfinished.
-    fn wake_first(&mut self, wakes: &mut Wakes<W>) -> bool {
-        let Some((_, waiter)) = self.waiters.pop_front() else { return false };
-        wakes.waiting -= 1;
-        wakes.woken.push_back(waiter);
-        let list = !self.waiters.is_empty() && !self.listed;
-        self.listed |= list;
-        list
-    }
-
-    fn wake_poller(&mut self, wakes: &mut Wakes<W>) {
-        let Some(poller) = self.poller.take() else { return };
-        wakes.polling -= 1;
-        wakes.woken.push_back(poller);
-    }
-
-    /// Raises the flag, and takes all waiters out, to be woken: the socket is worth a try by each.
-    fn wake_all(&mut self, wakes: &mut Wakes<W>) {
-        self.ready = true;
-        wakes.waiting -= self.waiters.len();
-        wakes.woken.extend(self.waiters.drain(..).map(|(_, waiter)| waiter));
-        self.wake_poller(wakes);
-    }
 }
 
 /// How long to sleep at most where the operating system refuses to report events.
@@ -140,8 +78,7 @@ impl<W> Reactor<W> {
             slots: Slab::new(),
             handle,
             unfinished: Vec::new(),
-            next: NonZeroU32::MIN,
-            wakes: Wakes { woken: VecDeque::new(), waiting: 0, polling: 0 },
+            wakes: Wakes::new(),
         })
     }
 
@@ -184,7 +121,7 @@ impl<W> Reactor<W> {
         if let Some(id) = self.find(source) {
             return Ok(id);
         }
-        let generation = self.stamp().get();
+        let generation = self.wakes.stamp().get();
         let lines = [Line::NEW, Line::NEW];
         let slot = Slot { fd: source.fd(), generation, tricky: false, lines };
         let index = u32::try_from(self.slots.insert(slot)).expect("fewer than 2^32 sockets");
@@ -207,12 +144,12 @@ impl<W> Reactor<W> {
     /// Whether the flag is up, or the socket gone: it is worth a try.
     #[inline]
     pub(crate) fn is_ready(&mut self, id: SourceId, direction: Direction) -> bool {
-        self.line(id, direction).is_none_or(|line| line.ready)
+        self.line(id, direction).is_none_or(|(line, _)| line.ready)
     }
 
     /// A try met `WouldBlock`: the flag goes down.
     pub(crate) fn clear(&mut self, id: SourceId, direction: Direction) {
-        if let Some(line) = self.line(id, direction) {
+        if let Some((line, _)) = self.line(id, direction) {
             line.ready = false;
         }
     }
@@ -244,61 +181,44 @@ impl<W> Reactor<W> {
         direction: Direction,
         waiter: W,
     ) -> Result<Ticket, W> {
-        let ticket = Ticket(self.stamp());
         match self.line(id, direction) {
-            Some(line) if !line.ready => {
-                line.waiters.push_back((ticket, waiter));
-                self.wakes.waiting += 1;
-                Ok(ticket)
-            }
-            _ => Err(waiter),
+            Some((line, wakes)) => line.stand(waiter, wakes),
+            None => Err(waiter),
         }
+    }
+
+    /// Removes the waiter from the line and returns it; `None` if it has been woken already.
+    pub(crate) fn leave(&mut self, id: SourceId, direction: Direction, at: Ticket) -> Option<W> {
+        self.line(id, direction).and_then(|(line, wakes)| line.leave(at, wakes))
     }
 
     /// Keeps the waker of the last poll, and returns the one before.
     ///
     /// # Errors
     ///
-    /// Returns `waiter` if the socket is gone.
+    /// Returns `waker` if the socket is gone.
     pub(crate) fn set_poller(
         &mut self,
         id: SourceId,
         direction: Direction,
-        waiter: W,
+        waker: W,
     ) -> Result<Option<W>, W> {
         match self.line(id, direction) {
-            Some(line) => {
-                let old = line.poller.replace(waiter);
-                self.wakes.polling += usize::from(old.is_none());
-                Ok(old)
-            }
-            None => Err(waiter),
+            Some((line, wakes)) => Ok(line.set_poller(waker, wakes)),
+            None => Err(waker),
         }
-    }
-
-    /// Removes the waiter from the line and returns it; `None` if it has been woken already.
-    pub(crate) fn leave(
-        &mut self,
-        id: SourceId,
-        direction: Direction,
-        ticket: Ticket,
-    ) -> Option<W> {
-        let line = self.line(id, direction)?;
-        let at = line.waiters.iter().position(|&(at, _)| at == ticket)?;
-        let (_, waiter) = line.waiters.remove(at)?;
-        self.wakes.waiting -= 1;
-        Some(waiter)
     }
 
     /// Wakes the waiters of each line that `news` ends; forgets the slot of a closed socket.
     fn apply(&mut self, id: SourceId, news: News) {
-        let slot = self.slots.get_mut(id.index as usize);
-        let Some(slot) = slot.filter(|slot| slot.generation == id.generation) else { return };
-        let lines = match news {
-            News::Closed => &mut slot.lines[..],
-            News::Ended => &mut slot.lines[Direction::Write as usize..],
+        let ended: &[_] = match news {
+            News::Closed => &[Direction::Read, Direction::Write],
+            News::Ended => &[Direction::Write],
         };
-        lines.iter_mut().for_each(|line| line.wake_all(&mut self.wakes));
+        for &direction in ended {
+            let Some((line, wakes)) = self.line(id, direction) else { return };
+            line.wake_all(wakes);
+        }
         if let News::Closed = news {
             self.slots.remove(id.index as usize);
         }
@@ -322,14 +242,12 @@ impl<W> Reactor<W> {
     /// The operating system's error. This has slept up to 10 ms, so that the caller may call it again.
     pub(crate) fn poll(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         for (id, direction) in std::mem::take(&mut self.unfinished) {
-            let slot = self.slots.get_mut(id.index as usize);
-            let Some(slot) = slot.filter(|slot| slot.generation == id.generation) else { continue };
-            let line = &mut slot.lines[direction as usize];
+            let Some((line, wakes)) = self.line(id, direction) else { continue };
             line.listed = false;
             // The task that was woken may have taken all there was, and met no `WouldBlock`: the operating system knows.
             let events = EVENTS[direction as usize];
             line.ready = line.ready && poll_one(id.fd(), events, 0).unwrap_or(true);
-            if line.ready && line.wake_first(&mut self.wakes) {
+            if line.ready && line.wake_first(wakes) {
                 self.unfinished.push((id, direction));
             }
         }
@@ -359,7 +277,7 @@ impl<W> Reactor<W> {
             for (direction, ready) in [(Direction::Read, readable), (Direction::Write, writable)] {
                 let line = &mut slot.lines[direction as usize];
                 line.ready |= ready;
-                if !ready || line.is_empty() {
+                if !ready {
                     continue;
                 }
                 if line.wake_first(&mut self.wakes) {
@@ -383,13 +301,14 @@ impl<W> Reactor<W> {
     }
 
     #[inline]
-    fn line(&mut self, id: SourceId, direction: Direction) -> Option<&mut Line<W>> {
-        self.slot(id).map(|slot| &mut slot.lines[direction as usize])
-    }
-
-    fn stamp(&mut self) -> NonZeroU32 {
-        self.next = self.next.checked_add(1).unwrap_or(NonZeroU32::MIN);
-        self.next
+    fn line(
+        &mut self,
+        id: SourceId,
+        direction: Direction,
+    ) -> Option<(&mut Line<W>, &mut Wakes<W>)> {
+        let slot = self.slots.get_mut(id.index as usize)?;
+        let line = &mut slot.lines[direction as usize];
+        (slot.generation == id.generation).then_some((line, &mut self.wakes))
     }
 }
 

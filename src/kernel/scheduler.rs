@@ -30,6 +30,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize};
 use std::time::{Duration, Instant};
 
 use super::coroutine::{Fiber, Switch};
+use super::edge::clock::Clock;
 use super::edge::counters::Counters;
 use super::edge::foreign::{Running, aside, running};
 use super::edge::fork::{COPIED, Original};
@@ -43,7 +44,7 @@ use super::pace::Pace;
 use super::queue::Queue;
 use super::reactor::{Direction, Reactor};
 use super::task::{Body, Home, Setup, State, Task, Waiter};
-use super::timers::{Clock, Timers};
+use super::timers::Timers;
 use super::wait::{BUDGET, SourceId, Wait, WaitFor, this_turn};
 
 pub(crate) struct Scheduler {

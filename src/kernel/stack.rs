@@ -12,24 +12,19 @@
 //! ```
 //!
 //! The guard is 16 pages, not one: C code does not probe the pages of a large frame one by one, as
-//! Rust does, and could step over a small guard. It is installed when a slot is first handed out, with
-//! `MADV_GUARD_INSTALL` where the operating system has it (Linux 6.13): that is a mark in the page table and
-//! leaves the mapping whole. Older kernels get `mprotect`, which splits the mapping in two at each
-//! guard, and so runs into `vm.max_map_count` at some 32 000 stacks. It is also what emulators and sandboxes get whose
-//! `madvise` accepts every advice and does nothing: each mapping is tested with an advice that does not exist.
+//! Rust does, and could step over a small guard. It is installed when a slot is first handed out
+//! (`edge/mapping.rs` says how).
 //!
 //! Slots lie a round number of pages apart, and caches and TLBs choose the place of a line by the low bits of its
 //! address: the first frames of all stacks would fight for a few places. So each begins some lines further down
 //! than its neighbour. (The idea is that of the slab allocator's colouring, Bonwick 1994. With a thousand tasks in
 //! rotation, a turn takes 12 ns instead of 15.)
-//!
-//! Huge pages are switched off for the mapping: one touched byte would otherwise cost 2 MiB.
 
 use std::io;
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::ptr;
-use std::sync::OnceLock;
+
+use super::edge::mapping::{Mapping, explain, page_size};
 
 const GUARD_PAGES: usize = 16;
 
@@ -41,10 +36,6 @@ const LINE: usize = 64;
 /// does not fit into the address space, half as many are mapped, down to one.
 const FIRST_SLOTS: usize = 64;
 const MOST_SLOTS: usize = 16 * 1024;
-
-/// Address space that a mapping leaves to the rest of the program: stacks must not take the last of it, because
-/// a failed allocation on the heap ends the process, and a task without a stack is only an error.
-const HEADROOM: usize = 8 << 20;
 
 /// One slot of an [`Arena`]. It goes back by [`Arena::give`]; when dropped instead, it is leaked, which
 /// is what must happen to a stack whose frames have neither returned nor unwound.
@@ -59,7 +50,7 @@ pub(crate) struct Stack {
 impl Stack {
     /// The addresses of its guard.
     pub(crate) fn guard(&self) -> Range<usize> {
-        self.limit.get()..self.limit.get() + GUARD_PAGES * page_size()
+        guard(self.limit)
     }
 
     /// How many bytes there are above the guard.
@@ -68,25 +59,23 @@ impl Stack {
     }
 }
 
+/// The guard of the slot that begins at `limit`.
+fn guard(limit: NonZeroUsize) -> Range<usize> {
+    limit.get()..limit.get() + GUARD_PAGES * page_size()
+}
+
 /// Stacks of one size, for one thread.
 #[derive(Debug)]
 pub(crate) struct Arena {
     usable: usize,
     slot: usize,
-    mappings: Vec<Mapping>,
+    /// Each with the number of its slots.
+    mappings: Vec<(Mapping, usize)>,
     /// Slots of the last mapping that have never been handed out: their guards are not installed.
     fresh: usize,
     /// Limits of slots that were given back.
     free: Vec<NonZeroUsize>,
     handed_out: usize,
-}
-
-#[derive(Debug)]
-struct Mapping {
-    start: NonZeroUsize,
-    slots: usize,
-    /// Whether guards are installed with `MADV_GUARD_INSTALL`.
-    marks_guards: bool,
 }
 
 impl Arena {
@@ -138,31 +127,27 @@ impl Arena {
 
     fn take_fresh(&mut self) -> io::Result<NonZeroUsize> {
         if self.fresh == 0 {
-            let mapping = self.map()?;
-            self.fresh = mapping.slots;
-            self.mappings.push(mapping);
+            let (mapping, slots) = self.map()?;
+            self.fresh = slots;
+            self.mappings.push((mapping, slots));
         }
-        let mapping = self.mappings.last().expect("mapped above");
+        let (mapping, _) = self.mappings.last().expect("mapped above");
         // From the top down, so that the slots handed out next to each other share page tables.
-        let limit = mapping.start.get() + (self.fresh - 1) * self.slot;
-        let (guard, bytes) = (limit as *mut libc::c_void, GUARD_PAGES * page_size());
-        // SAFETY: the range is the guard of a slot of this arena's that is not handed out yet.
-        if unsafe {
-            (!mapping.marks_guards || libc::madvise(guard, bytes, GUARD_INSTALL) != 0)
-                && libc::mprotect(guard, bytes, libc::PROT_NONE) != 0
-        } {
-            return Err(explain("guard", self.usable, io::Error::last_os_error()));
-        }
+        let limit = mapping.start().checked_add((self.fresh - 1) * self.slot);
+        let limit = limit.expect("a slot begins inside its mapping");
+        // SAFETY: the guard of a slot of this arena's that is not handed out yet.
+        unsafe { mapping.guard(&guard(limit)) }.map_err(|e| explain("guard", self.usable, e))?;
         self.fresh -= 1;
-        Ok(NonZeroUsize::new(limit).expect("the operating system never maps page zero"))
+        Ok(limit)
     }
 
     /// Maps the next batch of slots, or, if there is no room, a smaller one.
-    fn map(&self) -> io::Result<Mapping> {
-        let mut slots = self.mappings.last().map_or(FIRST_SLOTS, |m| (m.slots * 2).min(MOST_SLOTS));
+    fn map(&self) -> io::Result<(Mapping, usize)> {
+        let twice = |&(_, slots): &(_, usize)| (slots * 2).min(MOST_SLOTS);
+        let mut slots = self.mappings.last().map_or(FIRST_SLOTS, twice);
         loop {
-            match map(slots.saturating_mul(self.slot)) {
-                Ok((start, marks_guards)) => return Ok(Mapping { start, slots, marks_guards }),
+            match Mapping::new(slots.saturating_mul(self.slot)) {
+                Ok(mapping) => return Ok((mapping, slots)),
                 Err(e) if slots > 1 && e.raw_os_error() == Some(libc::ENOMEM) => slots /= 2,
                 Err(e) => return Err(explain("map", self.usable, e)),
             }
@@ -175,58 +160,11 @@ impl Drop for Arena {
         if self.handed_out > 0 {
             return; // A stack that is in use has frames on it: leaked, not unmapped.
         }
-        for mapping in &self.mappings {
-            // SAFETY: the mapping is ours and none of its slots is handed out.
-            unsafe { libc::munmap(mapping.start.get() as *mut _, mapping.slots * self.slot) };
+        for (mapping, _) in self.mappings.drain(..) {
+            // SAFETY: none of its slots is handed out.
+            unsafe { mapping.unmap() };
         }
     }
-}
-
-/// New memory, filled with zeros, from the operating system itself.
-pub(crate) fn zeroed(bytes: usize, more_flags: libc::c_int) -> io::Result<*mut libc::c_void> {
-    let access = libc::PROT_READ | libc::PROT_WRITE;
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | more_flags;
-    // SAFETY: a new anonymous mapping at an address of the operating system's choice touches no memory of ours.
-    let start = unsafe { libc::mmap(ptr::null_mut(), bytes, access, flags, -1, 0) };
-    if start == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(start) }
-}
-
-/// `MADV_GUARD_INSTALL`, Linux 6.13; not in every version of the headers.
-const GUARD_INSTALL: libc::c_int = 102;
-
-/// Memory for stacks, and whether guards in it can be installed with `MADV_GUARD_INSTALL`.
-fn map(bytes: usize) -> io::Result<(NonZeroUsize, bool)> {
-    let start = zeroed(bytes.saturating_add(HEADROOM), libc::MAP_NORESERVE)?;
-    // SAFETY: the last part of the mapping just made, to which there is no other handle, and which is not used.
-    unsafe { libc::munmap(start.byte_add(bytes), HEADROOM) };
-    // SAFETY: the first part of it, in which there are no frames; its first pages are a guard.
-    let advise = |bytes, advice| unsafe { libc::madvise(start, bytes, advice) } == 0;
-    #[cfg(target_os = "linux")]
-    advise(bytes, libc::MADV_NOHUGEPAGE); // It fails on a system that has none.
-    let is_real = cfg!(target_os = "linux") && !advise(page_size(), -1);
-    let marks_guards = is_real && advise(page_size(), GUARD_INSTALL);
-    Ok((
-        NonZeroUsize::new(start as usize).expect("the operating system never maps page zero"),
-        marks_guards,
-    ))
-}
-
-fn explain(what: &str, bytes: usize, error: io::Error) -> io::Error {
-    let hint = match error.raw_os_error() == Some(libc::ENOMEM) {
-        true => {
-            "; the limit is `ulimit -v`, `ulimit -d`, `vm.max_map_count` (sysctl) or overcommit: \
-             raise it, or use smaller or fewer stacks"
-        }
-        false => "",
-    };
-    let text = format!("cannot {what} a coroutine's stack of {bytes} bytes: {error}{hint}");
-    io::Error::new(error.kind(), text)
-}
-
-pub(crate) fn page_size() -> usize {
-    static PAGE: OnceLock<usize> = OnceLock::new();
-    // SAFETY: `sysconf` only reads; `_SC_PAGESIZE` is known everywhere and never negative.
-    *PAGE.get_or_init(|| unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize)
 }
 
 #[cfg(test)]

@@ -26,9 +26,9 @@ use super::coroutine::Switch;
 use super::edge::extras::ExtrasCell;
 use super::edge::foreign::ForeignWaker;
 use super::edge::inbox::{Flag, Inbox};
+use super::edge::line::Ticket;
 use super::edge::observe::Era;
 use super::edge::source::ReactorHandle;
-use super::reactor::Ticket;
 use super::timers::TimerKey;
 use super::wait::WaitFor;
 

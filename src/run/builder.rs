@@ -6,10 +6,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::inspect::{on_signal, overflow, watchdog};
+use crate::kernel::edge::clock::Clock;
 use crate::kernel::edge::observe::Observer;
 use crate::kernel::edge::patience::PATIENCE;
 use crate::kernel::scheduler::Scheduler;
-use crate::kernel::timers::Clock;
 use crate::run::runtime::Runtime;
 use crate::run::stack_size;
 

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::mem::MaybeUninit;
 
 use crate::kernel::coroutine;
-use crate::kernel::stack::page_size;
+use crate::kernel::edge::mapping::page_size;
 
 /// The usable bytes of a stack when the user names no size.
 ///
@@ -77,7 +77,7 @@ pub(crate) fn trim() {
         return;
     }
     GIVEN.set(given.unwrap_or(0));
-    coroutine::trim();
+    let _ = coroutine::with_pools(|pools| pools.trim()); // At the very end of a thread there is none.
 }
 
 /// How many pages of memory this thread has been given so far: it has had a page fault for each. `None`: the system

@@ -50,7 +50,8 @@ pub fn stats() -> Stats {
     Scheduler::with(|scheduler| {
         let Some(scheduler) = scheduler else { return Stats::default() };
         let counters = &scheduler.counters;
-        let (stacks_used, stacks_kept, stacks_cold) = coroutine::count_stacks();
+        let (stacks_used, stacks_kept, stacks_cold) =
+            coroutine::with_pools(|pools| pools.count()).unwrap_or_default();
         let spare = scheduler.poll_fiber.take();
         let polls = usize::from(spare.is_some());
         scheduler.poll_fiber.set(spare);

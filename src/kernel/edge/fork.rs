@@ -10,7 +10,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::kernel::stack::{page_size, zeroed};
+use crate::kernel::edge::mapping::{page_size, zeroed};
 
 /// What a scheduler reports in a copy.
 pub(crate) const COPIED: &str = "this process was forked off (fork(2)) while a scheduler was running, and shares its \

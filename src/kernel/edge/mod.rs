@@ -6,7 +6,8 @@
 //! | `signal.rs` | handlers of signals, and how they write |
 //! | `running.rs` | which task has its turn, and code that runs while none does |
 //! | `warn.rs` | the crate's own warnings and errors |
-//! | `idle.rs` | which idle fibers keep the memory of their stacks |
+//! | `mapping.rs` | memory for stacks, and guards in it |
+//! | `pool.rs` | where idle fibers are kept, and which of them keep the memory of their stacks |
 //! | `opened.rs` | what a fiber has open |
 //! | `trail.rs` | which task holds what others wait for |
 //! | `notes.rs` | what a task does in its turn, for an observer that wants it |
@@ -17,6 +18,9 @@
 //! | `board.rs` | what other threads and handlers of signals see of a turn |
 //! | `extras.rs` | what few tasks have |
 //! | `inbox.rs` | wakes from other threads |
+//! | `random.rs` | random orders from a seed |
+//! | `clock.rs` | the clock of a run, real or virtual |
+//! | `line.rs` | the waiters for one direction of a socket |
 //! | `source.rs` | the registrations of a socket that threads share |
 //! | `pulse.rs` | the turns of a thread, shown |
 //! | `watch.rs` | kernel state, turned into events for an observer |
@@ -29,19 +33,23 @@
 //! | `registration.rs` | how an operation waits with a waker that is not the task's own |
 
 pub(crate) mod board;
+pub(crate) mod clock;
 pub(crate) mod counters;
 pub(crate) mod ending;
 pub(crate) mod entered;
 pub(crate) mod extras;
 pub(crate) mod foreign;
 pub(crate) mod fork;
-pub(crate) mod idle;
 pub(crate) mod inbox;
+pub(crate) mod line;
+pub(crate) mod mapping;
 pub(crate) mod notes;
 pub(crate) mod observe;
 pub(crate) mod opened;
 pub(crate) mod patience;
+pub(crate) mod pool;
 pub(crate) mod pulse;
+pub(crate) mod random;
 pub(crate) mod registration;
 pub(crate) mod running;
 pub(crate) mod signal;

@@ -4,7 +4,8 @@
 use std::mem::{self, ManuallyDrop};
 use std::task::{Context, Waker};
 
-use crate::kernel::reactor::{Direction, Ticket};
+use super::line::Ticket;
+use crate::kernel::reactor::Direction;
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::Waiter;
 use crate::kernel::timers::TimerKey;

@@ -1,4 +1,4 @@
-//! Which idle fibers keep the memory of their stacks.
+//! The pools of a thread, one for each size of stack: where fibers that have no job are kept for the next one.
 //!
 //! An idle fiber is *hot*: it keeps the memory that its stack has touched, and the next job finds it there. After a
 //! peak there are more of them than the program needs. A job takes the fiber that was used last. The fibers that were
@@ -7,9 +7,91 @@
 //! that needs all fibers, and waves find the fibers of the wave before. (The low-water mark is tcmalloc's, for the
 //! free lists of a thread.)
 
+use std::io;
+
+use crate::kernel::stack::{Arena, Stack};
+
+/// What a pool keeps: an idle fiber.
+pub(crate) trait Idle {
+    /// Makes one, for the pool with this number.
+    fn new(stack: Stack, pool: usize) -> Self;
+
+    /// Ends it.
+    fn into_stack(self) -> Stack;
+}
+
+/// The pools of a thread, which are numbered, and the arenas of their stacks.
+pub(crate) struct Pools<T: Idle>(Vec<Pool<T>>);
+
+struct Pool<T: Idle> {
+    /// The size of the stacks that it was made for.
+    size: usize,
+    pile: IdlePile<T>,
+    arena: Arena,
+}
+
+impl<T: Idle> Pools<T> {
+    pub(crate) const fn new() -> Pools<T> {
+        Pools(Vec::new())
+    }
+
+    /// Takes an idle fiber whose stack has at least `size` usable bytes, or makes one.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's, when there is no address space for another stack.
+    pub(crate) fn take(&mut self, size: usize) -> io::Result<T> {
+        let pools = &mut self.0;
+        let number = pools.iter().position(|pool| pool.size == size).unwrap_or_else(|| {
+            pools.push(Pool { size, pile: IdlePile::new(), arena: Arena::new(size) });
+            pools.len() - 1
+        });
+        let pool = &mut pools[number];
+        match pool.pile.take() {
+            Some(idle) => Ok(idle),
+            None => Ok(T::new(pool.arena.take()?, number)),
+        }
+    }
+
+    /// Puts a fiber back into its pool, at the end of a job.
+    pub(crate) fn put(&mut self, pool: usize, idle: T) {
+        let Pool { pile, arena, .. } = &mut self.0[pool];
+        if let Some(surplus) = pile.put(idle, arena.handed_out()) {
+            arena.give(surplus.into_stack());
+        }
+    }
+
+    /// Gives back the memory of all idle fibers.
+    pub(crate) fn trim(&mut self) {
+        self.0.iter_mut().for_each(Pool::trim);
+    }
+
+    /// How many stacks are in use, how many are kept hot for the next job, and how many have given their memory back.
+    pub(crate) fn count(&self) -> (usize, usize, usize) {
+        let cold = self.0.iter().map(|pool| pool.arena.given_back()).sum();
+        let hot = self.0.iter().map(|pool| pool.pile.len()).sum::<usize>();
+        let taken = self.0.iter().map(|pool| pool.arena.handed_out()).sum::<usize>();
+        (taken - hot, hot, cold)
+    }
+}
+
+impl<T: Idle> Pool<T> {
+    fn trim(&mut self) {
+        for idle in self.pile.take_all() {
+            self.arena.give(idle.into_stack());
+        }
+    }
+}
+
+impl<T: Idle> Drop for Pool<T> {
+    fn drop(&mut self) {
+        self.trim();
+    }
+}
+
 /// Idle things, the last used on top.
 #[derive(Debug)]
-pub(crate) struct IdlePile<T> {
+struct IdlePile<T> {
     pile: Vec<T>,
     /// So many of them, at the bottom, have not been used in this period.
     unused: usize,
@@ -23,23 +105,23 @@ pub(crate) struct IdlePile<T> {
 const PERIOD: usize = 1024;
 
 impl<T> IdlePile<T> {
-    pub(crate) fn new() -> IdlePile<T> {
+    fn new() -> IdlePile<T> {
         IdlePile { pile: Vec::new(), unused: 0, surplus: 0, left: PERIOD }
     }
 
-    pub(crate) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.pile.len()
     }
 
     /// Takes the one that was used last.
-    pub(crate) fn take(&mut self) -> Option<T> {
+    fn take(&mut self) -> Option<T> {
         let last = self.pile.pop()?;
         self.unused = self.unused.min(self.pile.len());
         Some(last)
     }
 
     /// Puts one back, at the end of a job; `all` is how many there are, idle or not. Returns one that is to go.
-    pub(crate) fn put(&mut self, one: T, all: usize) -> Option<T> {
+    fn put(&mut self, one: T, all: usize) -> Option<T> {
         self.pile.push(one);
         self.left -= 1;
         if self.left == 0 {
@@ -55,7 +137,7 @@ impl<T> IdlePile<T> {
     }
 
     /// Takes all.
-    pub(crate) fn take_all(&mut self) -> Vec<T> {
+    fn take_all(&mut self) -> Vec<T> {
         (self.unused, self.surplus) = (0, 0);
         std::mem::take(&mut self.pile)
     }

@@ -1,0 +1,82 @@
+//! The clock of a run, and its ticks of one millisecond. A deadline is rounded up to the next tick: a task never wakes
+//! early.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+/// A point in time, in milliseconds since the start of the clock.
+pub(crate) type Tick = u64;
+
+/// The time as tasks see it: the machine's monotonic clock, or a virtual one that stands still until the
+/// scheduler, with nothing else to do, moves it to the next deadline.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    start: Instant,
+    ahead: Option<Cell<Duration>>,
+}
+
+impl Clock {
+    pub(crate) fn real() -> Clock {
+        Clock { start: Instant::now(), ahead: None }
+    }
+
+    pub(crate) fn virtual_from_now() -> Clock {
+        Clock { start: Instant::now(), ahead: Some(Cell::new(Duration::ZERO)) }
+    }
+
+    pub(crate) fn is_virtual(&self) -> bool {
+        self.ahead.is_some()
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.at(Instant::now)
+    }
+
+    /// The time, if the machine's clock shows what `machine` returns; it is called only if needed.
+    pub(crate) fn at(&self, machine: impl FnOnce() -> Instant) -> Instant {
+        self.ahead.as_ref().map_or_else(machine, |ahead| self.start + ahead.get())
+    }
+
+    /// The last tick that has begun at `instant`.
+    pub(crate) fn tick(&self, instant: Instant) -> Tick {
+        let since = instant.saturating_duration_since(self.start);
+        since.as_millis().try_into().unwrap_or(Tick::MAX)
+    }
+
+    /// The first tick at or after `deadline`; `None` if that is some 35 000 years off, or more: it never comes.
+    pub(crate) fn tick_after(&self, deadline: Instant) -> Option<Tick> {
+        let since = deadline.saturating_duration_since(self.start);
+        let tick = since.as_nanos().div_ceil(1_000_000);
+        Tick::try_from(tick).ok().filter(|&tick| tick < 1 << 50)
+    }
+
+    /// How long from `now` until `tick` begins.
+    pub(crate) fn until(&self, tick: Tick, now: Instant) -> Duration {
+        (self.start + Duration::from_millis(tick)).saturating_duration_since(now)
+    }
+
+    /// Moves a virtual clock to `tick`; it never goes back.
+    pub(crate) fn jump(&self, tick: Tick) {
+        let ahead = self.ahead.as_ref().expect("only a virtual clock is moved");
+        ahead.set(ahead.get().max(Duration::from_millis(tick)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_rounded_up_and_the_present_down() {
+        let clock = Clock::virtual_from_now();
+        let start = clock.now();
+        assert_eq!(clock.tick_after(start), Some(0));
+        assert_eq!(clock.tick_after(start + Duration::from_nanos(1)), Some(1));
+        assert_eq!(clock.tick_after(start + Duration::from_secs(1 << 62)), None);
+        assert_eq!(clock.tick(start + Duration::from_micros(1_999)), 1);
+        clock.jump(5);
+        assert_eq!(clock.now(), start + Duration::from_millis(5));
+        clock.jump(3);
+        assert_eq!(clock.now(), start + Duration::from_millis(5), "never back");
+    }
+}
