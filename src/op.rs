@@ -261,9 +261,7 @@ impl<F: Future> Future for Timeout<F> {
             }
             ready!(limit.poll(cx));
             // It may be pending only since the budget of this turn is used up: the last look is with some of it left.
-            if wait::is_spent() {
-                return wait::budget_is_spent(cx);
-            }
+            ready!(wait::check_budget(cx));
             Poll::Ready(match operation.poll(cx) {
                 Poll::Ready(value) => Ok(value),
                 Poll::Pending => Err(Elapsed::new(duration)),

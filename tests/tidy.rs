@@ -22,12 +22,14 @@ const READING_ORDER: &[&str] = &[
     "kernel/edge/warn.rs",
     "kernel/edge/mapping.rs",
     "kernel/stack.rs",
+    "kernel/edge/open.rs",
     "kernel/edge/pool.rs",
     "kernel/coroutine.rs",
     "kernel/edge/opened.rs",
     "kernel/edge/trail.rs",
     "kernel/edge/notes.rs",
     "kernel/edge/fork.rs",
+    "kernel/edge/source.rs",
     "kernel/edge/patience.rs",
     "kernel/edge/foreign.rs",
     "kernel/wait.rs",
@@ -40,21 +42,23 @@ const READING_ORDER: &[&str] = &[
     "kernel/edge/clock.rs",
     "kernel/timers.rs",
     "kernel/edge/line.rs",
-    "kernel/edge/source.rs",
     "kernel/reactor.rs",
     "kernel/task.rs",
     "kernel/edge/pulse.rs",
     "kernel/edge/watch.rs",
+    "kernel/edge/end.rs",
     "kernel/edge/table.rs",
     "kernel/edge/counters.rs",
     "kernel/here.rs",
     "kernel/pace.rs",
     "kernel/scheduler.rs",
     "kernel/edge/entered.rs",
+    "kernel/edge/news.rs",
     "kernel/edge/ending.rs",
     "kernel/edge/waker.rs",
     "kernel/edge/unwinding.rs",
     "kernel/cancel.rs",
+    "kernel/edge/swallowed.rs",
     "kernel/door.rs",
     "kernel/edge/registration.rs",
     "kernel/edge/mod.rs",
@@ -171,7 +175,7 @@ const LONGEST_FILE: usize = 400;
 
 /// Lines of kernel, without its edge, and the three eras together: with their documentation, without blank lines and
 /// tests.
-const AN_EVENING: usize = 3263;
+const AN_EVENING: usize = 2900;
 
 #[test]
 fn files_import_only_what_is_read_before_them() {

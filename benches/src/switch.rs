@@ -20,6 +20,7 @@ mod kernel {
     pub(crate) mod coroutine;
     pub(crate) mod edge {
         pub(crate) mod mapping;
+        pub(crate) mod open;
         pub(crate) mod pool;
         pub(crate) mod running;
         pub(crate) mod signal;

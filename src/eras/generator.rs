@@ -40,6 +40,7 @@ use crate::kernel::cancel;
 use crate::kernel::coroutine::Switch;
 use crate::kernel::door;
 use crate::kernel::edge::observe::Era;
+use crate::kernel::edge::swallowed;
 use crate::kernel::edge::unwinding;
 use crate::kernel::task::Body;
 use crate::kernel::wait::{self, Wait};
@@ -98,7 +99,7 @@ impl<T: 'static, F: FnOnce(&Yielder<Wait>) -> T + 'static> Body for Trampoline<T
             let sent = if stop { Sent::Close } else { Sent::Value(()) };
             let mut step = generator.step(Some(sent));
             while cancel::is_cancelled() && matches!(step, Some(GeneratorState::Yielded(_))) {
-                if cancel::count_root() {
+                if swallowed::count_root() {
                     unwinding::mark_left();
                     return Switch::Suspended;
                 }

@@ -16,8 +16,10 @@ use std::rc::Rc;
 
 use crate::inspect::overflow;
 use crate::kernel::cancel;
-use crate::kernel::coroutine::{Fiber, Open, Suspender, Switch};
+use crate::kernel::coroutine::{Fiber, Suspender, Switch};
 use crate::kernel::edge::foreign::{Boundary, Unwind, discard, message};
+use crate::kernel::edge::open::Open;
+use crate::kernel::edge::swallowed;
 use crate::kernel::edge::unwinding;
 use crate::kernel::edge::warn;
 use crate::run::stack_size;
@@ -306,7 +308,7 @@ impl<Y: 'static, S: 'static, R: 'static> Drop for Generator<Y, S, R> {
             Some(GeneratorState::Complete(Ok(_))) => {}
             Some(GeneratorState::Complete(Err(payload))) => {
                 if let Some(unwind) = payload.downcast_ref() {
-                    return cancel::forgive(unwind); // Of a time limit or of the task: its next wait raises it again.
+                    return swallowed::forgive(unwind); // Of a time limit or of the task: its next wait raises it again.
                 }
                 let text = format!(
                     "a generator panicked while it was being dropped: {}",

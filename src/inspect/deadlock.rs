@@ -228,7 +228,7 @@ pub(crate) struct Names {
 
 impl Names {
     pub(crate) fn of(scheduler: &Scheduler) -> Names {
-        Names { run: scheduler.home.run, tasks: scheduler.all_tasks() }
+        Names { run: scheduler.home.run, tasks: scheduler.tasks.borrow().by_age() }
     }
 
     /// Where in `tasks` the task with this number is.

@@ -182,7 +182,7 @@ fn answer(signal: c_int) {
                 "wouldblock: on signal {signal}, the run of thread {thread:?} is over"
             );
         };
-        let (names, tasks) = (Names::of(scheduler), scheduler.all_tasks());
+        let (names, tasks) = (Names::of(scheduler), scheduler.tasks.borrow().by_age());
         let s = if tasks.len() == 1 { "" } else { "s" };
         let n = tasks.len();
         writeln!(text, "wouldblock: on signal {signal}, the {n} task{s} of thread {thread:?}:")?;

@@ -89,7 +89,7 @@ unsafe extern "C" fn handler(
 
 fn explain(usable: usize, is_nested: bool) {
     let mut text = Stderr::new();
-    let Running { task, host } = running();
+    let Running { task, host, .. } = running();
     // SAFETY: the tasks are alive while they are set.
     let [task, host] = [task, host].map(|set| unsafe { set.get().cast::<Task>().as_ref() });
     let host = task.or(host);

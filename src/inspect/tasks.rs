@@ -79,7 +79,7 @@ impl Tasks {
             let Row { state, waits, turns, stack_used, .. } = Row::of(&task, scheduler, &names);
             TaskInfo { state, waits, turns, stack_used, task: Task(task) }
         };
-        Tasks { tasks: scheduler.all_tasks().into_iter().map(info).collect() }
+        Tasks { tasks: scheduler.tasks.borrow().by_age().into_iter().map(info).collect() }
     }
 }
 

@@ -113,27 +113,8 @@ pub(crate) fn unwind_to(boundary: Boundary) -> ! {
     unwind_with(Box::new(Unwind { boundary, serial: 0 }))
 }
 
-/// Counts that the root of the running task is raised. Returns `true` if the task is to be left: it has swallowed
-/// that too often, and the run is ending.
-pub(crate) fn count_root() -> bool {
-    root().and_then(|root| with_local(|local| count(&local.raised, root))) == Some(true)
-}
-
-/// Subtracts an unwinding that this crate itself has caught: only those that the task's code catches count.
-pub(crate) fn forgive(unwind: &Unwind) {
-    let lower = |raised: &Cell<u16>| raised.set(raised.get().saturating_sub(1));
-    match unwind.boundary {
-        boundary if Some(boundary) == root() => drop(with_local(|local| lower(&local.raised))),
-        Boundary::Limit(serial) => {
-            let passed = limits_in_force().find(|limit| limit.serial == serial);
-            passed.into_iter().for_each(|limit| lower(&limit.raised));
-        }
-        _ => {}
-    }
-}
-
 /// The time limits in force, the innermost first.
-fn limits_in_force<'a>() -> impl Iterator<Item = &'a Limit<'a>> {
+pub(super) fn limits_in_force<'a>() -> impl Iterator<Item = &'a Limit<'a>> {
     // SAFETY: each limit lies in the frame of a `Limit::hold` further down this stack, which takes it out of the list
     // before it ends; and what is returned is used up by functions that return before that.
     let at = |limit: *const Limit<'a>| unsafe { limit.as_ref() };
@@ -149,8 +130,8 @@ pub(crate) struct Limit<'a> {
     /// `None`: not set yet. A scope whose task fails sets it to now, and wakes the task (`eras/scope/members.rs`).
     deadline: &'a Cell<Option<Instant>>,
     outer: *const Limit<'a>,
-    serial: u64,
-    raised: Cell<u16>,
+    pub(super) serial: u64,
+    pub(super) raised: Cell<u16>,
     noticed: Cell<bool>,
 }
 

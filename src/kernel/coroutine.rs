@@ -35,8 +35,9 @@ use std::ptr::{self, NonNull};
 
 use corosensei::{Coroutine, Yielder};
 
+use super::edge::open::Open;
 use super::edge::pool::{Idle, Pools};
-use super::edge::warn;
+use super::edge::warn::AbortOnDrop;
 use super::stack::Stack;
 
 // SAFETY: `base` and `limit` are multiples of a cache line, and so of the alignment asked for; the
@@ -71,37 +72,6 @@ struct Link {
     job: Cell<Option<Job>>,
     busy: Cell<bool>,
     open: Open,
-}
-
-/// What the code on one fiber has begun and not yet ended. Each fiber has its own, so that a switch of fibers needs
-/// to save nothing, and a job begins with nothing open.
-pub(crate) struct Open {
-    /// The innermost poll of an operation: a `wait::Record` in a frame of this fiber (`wait.rs` explains it; no
-    /// generator yields meanwhile).
-    pub(crate) poll: Cell<*const ()>,
-    /// How many time limits are in force, and the name of the innermost, for errors.
-    pub(crate) limits: Cell<u32>,
-    pub(crate) limit: Cell<&'static str>,
-    /// Pieces of cleanup that hold off a task's cancellation.
-    pub(crate) shields: Cell<u32>,
-    /// Scopes whose tasks borrow from this fiber's frames.
-    pub(crate) scopes: Cell<u32>,
-    /// The number of the cancellation that unwinds this stack, if the thread was unwinding already (see
-    /// `edge/unwinding.rs`); 0: none.
-    pub(crate) unwinds: Cell<u64>,
-}
-
-impl Open {
-    const fn nothing() -> Open {
-        Open {
-            poll: Cell::new(ptr::null()),
-            limits: Cell::new(0),
-            limit: Cell::new(""),
-            shields: Cell::new(0),
-            scopes: Cell::new(0),
-            unwinds: Cell::new(0),
-        }
-    }
 }
 
 /// Where a stack lies.
@@ -166,7 +136,8 @@ impl Fiber {
         ///
         /// `job` is a `ManuallyDrop<F>` that no other code moves or drops.
         unsafe fn run<F: FnOnce()>(job: *mut ()) {
-            let bomb = AbortOnDrop;
+            let bomb =
+                AbortOnDrop("a coroutine's job unwound past its end; this is a bug in wouldblock");
             // SAFETY: the caller's; `start`, whose frame it lies in, waits for this to be done: it is the
             // first thing that the switched-to fiber does.
             (unsafe { job.cast::<F>().read() })();
@@ -222,12 +193,6 @@ impl Drop for Fiber {
         // At the very end of a thread there is no pool any more: the stack is leaked.
         let _ = with_pools(|pools| idle.take().map(|idle| pools.put(pool, idle)));
         mem::forget(idle);
-    }
-}
-
-impl std::fmt::Debug for Fiber {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Fiber").field("busy", &self.link().busy.get()).finish_non_exhaustive()
     }
 }
 
@@ -319,7 +284,7 @@ impl Idle for Booted {
         thread_local!(static BOOTED: Cell<Option<NonNull<Link>>> = const { Cell::new(None) });
         let bounds = Bounds { guard: stack.guard(), usable: stack.usable() };
         let mut coroutine = Coroutine::with_stack(stack, move |yielder, ()| {
-            let (job, busy, open) = (Cell::new(None), Cell::new(false), Open::nothing());
+            let (job, busy, open) = (Cell::new(None), Cell::new(false), Open::default());
             let link = Link { bounds, pool, yielder, job, busy, open };
             BOOTED.set(Some(NonNull::from(&link)));
             loop {
@@ -339,18 +304,6 @@ impl Idle for Booted {
         // destructor.
         unsafe { self.coroutine.force_reset() };
         self.coroutine.into_stack()
-    }
-}
-
-/// Turns an unwinding that would leave a fiber's outermost frame into an abort.
-struct AbortOnDrop;
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        warn::print(format_args!(
-            "a coroutine's job unwound past its end; this is a bug in wouldblock"
-        ));
-        std::process::abort();
     }
 }
 

@@ -210,7 +210,7 @@ impl<W> Reactor<W> {
     }
 
     /// Wakes the waiters of each line that `news` ends; forgets the slot of a closed socket.
-    fn apply(&mut self, id: SourceId, news: News) {
+    pub(crate) fn apply(&mut self, id: SourceId, news: News) {
         let ended: &[_] = match news {
             News::Closed => &[Direction::Read, Direction::Write],
             News::Ended => &[Direction::Write],
@@ -309,21 +309,5 @@ impl<W> Reactor<W> {
         let slot = self.slots.get_mut(id.index as usize)?;
         let line = &mut slot.lines[direction as usize];
         (slot.generation == id.generation).then_some((line, &mut self.wakes))
-    }
-}
-
-/// Sends `news` of a socket to the reactors where it is registered. The waiters at `here`, the reactor of this thread, are
-/// then to be woken.
-pub(crate) fn announce<W>(
-    news: News,
-    registrations: Vec<Registered>,
-    mut here: Option<&mut Reactor<W>>,
-) {
-    for at in registrations {
-        if at.send(news, here.as_ref().map(|here| &here.handle))
-            && let Some(here) = &mut here
-        {
-            here.apply(at.id, news);
-        }
     }
 }

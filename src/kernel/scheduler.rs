@@ -32,7 +32,8 @@ use std::time::{Duration, Instant};
 use super::coroutine::{Fiber, Switch};
 use super::edge::clock::Clock;
 use super::edge::counters::Counters;
-use super::edge::foreign::{Running, aside, running};
+use super::edge::end::End;
+use super::edge::foreign::{aside, running};
 use super::edge::fork::{COPIED, Original};
 use super::edge::inbox::Inbox;
 use super::edge::observe::{Actor, EventKind, Observer, Outcome};
@@ -66,20 +67,16 @@ pub(crate) struct Scheduler {
     /// The outcome of the running task.
     pub(super) outcome: Cell<Outcome>,
     next_id: Cell<u64>,
-    pub(crate) closing: Cell<bool>,
     /// The thread was panicking when it entered this.
     pub(crate) unwinding: Cell<bool>,
     /// The scheduler that the thread had entered before this one; null: none.
     pub(super) outer: Cell<*const Scheduler>,
-    /// How many tasks are `Left`.
-    pub(crate) left: Cell<usize>,
     /// How long nothing may move before a deadlock is suspected; `None`: for ever.
     pub(crate) patience: Cell<Option<Duration>>,
     pub(crate) pace: Pace,
     /// The millisecond of the run at the last poll, modulo 2^32.
     polled: Cell<u32>,
-    /// Why the operating system gives no events any more.
-    pub(crate) refused: RefCell<Option<String>>,
+    pub(crate) end: End,
 }
 
 /// Why a scheduler cannot go on.
@@ -125,28 +122,16 @@ impl Scheduler {
             watch: Watch::new(observers),
             outcome: Cell::new(Outcome::Returned),
             next_id: Cell::new(0),
-            closing: Cell::new(false),
             unwinding: Cell::new(false),
             outer: Cell::new(ptr::null()),
-            left: Cell::new(0),
             patience: Cell::new(Some(PATIENCE)),
-            refused: RefCell::default(),
+            end: End::default(),
         })
-    }
-
-    /// Every task that is not done, the oldest first.
-    pub(crate) fn all_tasks(&self) -> Vec<Arc<Task>> {
-        self.tasks.borrow().by_age()
     }
 
     /// Whether an operation is under way on another thread that will wake a task here.
     pub(crate) fn awaits_outside(&self) -> bool {
         self.home.outside.load(Acquire) > 0
-    }
-
-    /// Whether new tasks are refused.
-    pub(crate) fn is_closing(&self) -> bool {
-        self.closing.get()
     }
 
     /// Adds a task at the end of the queue.
@@ -241,14 +226,6 @@ impl Scheduler {
         self.queue.push(task);
     }
 
-    /// Takes all tasks out of the run queue; none of them is ready then.
-    pub(crate) fn clear_queue(&self) {
-        while let Some(task) = self.queue.pop() {
-            // SAFETY: as in `turn`.
-            unsafe { task.local() }.state.set(State::Waiting);
-        }
-    }
-
     /// Registers a suspended task with the reactor or the timers, according to its `Wait`.
     fn file(&self, task: Arc<Task>, wait: Wait) {
         // SAFETY: the task has just had its turn on this thread.
@@ -284,17 +261,6 @@ impl Scheduler {
         }
     }
 
-    /// The cause to be named in an event: the running task, or that on whose stack foreign code runs; else
-    /// `watch.by`.
-    pub(super) fn cause(&self) -> Actor {
-        let Running { task, host } = running();
-        let at_work = if task.get().is_null() { host } else { task };
-        // SAFETY: a task lives while it is set.
-        let at_work = unsafe { at_work.get().cast::<Task>().as_ref() };
-        let of_this_run = at_work.filter(|task| Arc::ptr_eq(&task.home, &self.home));
-        of_this_run.map_or_else(|| self.watch.by.get(), |task| Actor::Task(task.id))
-    }
-
     /// Emits an event, if a run has observers: without them, it costs one look.
     #[inline(always)]
     pub(super) fn observe<'a>(&self, task: &Task, what: impl FnOnce() -> EventKind<'a>) {
@@ -314,7 +280,7 @@ impl Scheduler {
             State::Ready | State::Woken | State::Done | State::Left => {}
             State::Running => {
                 local.state.set(State::Woken);
-                self.observe(&task, || EventKind::Woken(self.cause()));
+                self.observe(&task, || EventKind::Woken(self.watch.cause(&self.home)));
             }
             State::Waiting => {
                 self.counters.wakes.set(self.counters.wakes.get() + 1);
@@ -333,7 +299,7 @@ impl Scheduler {
                 let woken = self.watch.is_on().then(|| task.clone());
                 self.enqueue(task);
                 if let Some(task) = woken {
-                    self.observe(&task, || EventKind::Woken(self.cause()));
+                    self.observe(&task, || EventKind::Woken(self.watch.cause(&self.home)));
                 }
             }
         }
@@ -357,7 +323,7 @@ impl Scheduler {
         // After an error, the inbox is drained too. This does not count as an event, so that a virtual clock still
         // advances.
         let rung = polled.unwrap_or_else(|refused| {
-            self.end_without_events(&refused);
+            let _ = self.end.refused.set(refused); // The first is kept.
             true
         });
         self.watch.on_behalf_of(Actor::Socket, || self.wake_woken());
@@ -389,7 +355,7 @@ impl Scheduler {
             self.wake(task);
         }
         for order in self.home.orders.drain() {
-            let open = !self.is_closing();
+            let open = !self.end.closing.get();
             aside(format_args!("an order of another thread, or its destructor,"), || order(open));
         }
         if !(self.home.inbox.is_empty() && self.home.orders.is_empty()) {
@@ -443,6 +409,7 @@ impl Scheduler {
         }
     }
 
+    /// The task has had its last turn.
     fn finish(&self, task: &Arc<Task>) {
         // SAFETY: the task has just had its turn on this thread.
         let local = unsafe { task.local() };
@@ -459,5 +426,27 @@ impl Scheduler {
         self.observe(task, || EventKind::Ends(outcome));
         self.report_end(task);
         self.watch.by.set(Actor::Outside);
+    }
+
+    /// Leaves `tasks`, which will not end, where they are: joiners and callbacks are served as if they had ended.
+    pub(crate) fn leave(&self, tasks: &[Arc<Task>]) {
+        // SAFETY: as in `wake`. First all of them, so that none wakes another.
+        tasks.iter().for_each(|task| unsafe { task.local() }.state.set(State::Left));
+        self.end.left.set(self.end.left.get() + tasks.len());
+        running().has_left.set(running().has_left.get() || !tasks.is_empty());
+        tasks.iter().for_each(|task| self.report_end(task));
+    }
+
+    /// Wakes the task that joins `task`, and calls what is to be called at its end.
+    fn report_end(&self, task: &Arc<Task>) {
+        // SAFETY: as in `wake`.
+        let local = unsafe { task.local() };
+        if let Some(joiner) = local.joiner.take() {
+            self.wake_waiter(joiner);
+        }
+        // One by one: a callback may add another.
+        while let Some(callback) = local.extras.if_any(|extras| extras.callbacks.pop_front()) {
+            aside(format_args!("a callback at the end of {task}"), callback);
+        }
     }
 }

@@ -25,7 +25,7 @@ use std::task::Waker;
 use super::coroutine::Switch;
 use super::edge::extras::ExtrasCell;
 use super::edge::foreign::ForeignWaker;
-use super::edge::inbox::{Flag, Inbox};
+use super::edge::inbox::{Flag, Inbox, Order};
 use super::edge::line::Ticket;
 use super::edge::observe::Era;
 use super::edge::source::ReactorHandle;
@@ -61,22 +61,7 @@ impl Waiter {
     pub(crate) fn waker(waker: Waker) -> Waiter {
         Waiter::Waker(ForeignWaker::new(waker))
     }
-
-    /// Whether it is a task that was left ([`State::Left`]).
-    ///
-    /// # Safety
-    ///
-    /// The caller is on the home thread of the task, if it is one.
-    #[inline]
-    pub(crate) unsafe fn is_left(&self) -> bool {
-        // SAFETY: the caller's.
-        matches!(self, Waiter::Task(task) if unsafe { task.local() }.state.get() == State::Left)
-    }
 }
-
-/// A closure that another thread leaves for the home thread. It is called there with `true`; with `false`, if the run
-/// ends first.
-pub(crate) type Order = Box<dyn FnOnce(bool) + Send>;
 
 /// The thread, more exactly the `run`, that owns a task.
 pub(crate) struct Home {

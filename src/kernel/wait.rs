@@ -40,16 +40,17 @@
 use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
-use std::os::fd::RawFd;
 use std::pin::Pin;
 use std::ptr;
-use std::task::{Context, Poll, RawWakerVTable, Waker};
+use std::task::{Context, Poll, RawWakerVTable, Waker, ready};
 use std::thread;
 use std::time::Instant;
 
-use super::coroutine::{Open, with_open};
+use super::coroutine::with_open;
 use super::edge::foreign::running;
-use super::edge::{notes, trail::Thing};
+use super::edge::{notes, open::Open, trail::Thing};
+
+pub use super::edge::source::SourceId;
 
 /// What a coroutine waits for, and until when at most: what a [`Generator`] of the first era yields to the code that
 /// resumes it.
@@ -89,37 +90,12 @@ pub enum WaitFor {
     Waker,
 }
 
-/// Identifies a registered socket: its descriptor, its slot in the reactor, and the generation of the slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SourceId {
-    fd: RawFd,
-    pub(super) index: u32,
-    pub(super) generation: u32,
-}
-
-impl SourceId {
-    pub(super) const fn new(fd: RawFd, index: u32, generation: u32) -> SourceId {
-        SourceId { fd, index, generation }
-    }
-
-    /// The id of a socket that is in no reactor: for events of other schedulers, and for generators that are resumed
-    /// by hand.
-    pub const fn unregistered(fd: RawFd) -> SourceId {
-        SourceId::new(fd, u32::MAX, 0)
-    }
-
-    /// The socket's file descriptor.
-    pub fn fd(&self) -> RawFd {
-        self.fd
-    }
-}
-
 impl fmt::Display for WaitFor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             WaitFor::Turn => f.write_str("is ready"),
-            WaitFor::Readable(id) => write!(f, "waits to read from descriptor {}", id.fd),
-            WaitFor::Writable(id) => write!(f, "waits to write to descriptor {}", id.fd),
+            WaitFor::Readable(id) => write!(f, "waits to read from descriptor {}", id.fd()),
+            WaitFor::Writable(id) => write!(f, "waits to write to descriptor {}", id.fd()),
             WaitFor::Time => f.write_str("sleeps"),
             WaitFor::Task(id) => write!(f, "waits for task {id}"),
             WaitFor::Thing(thing) => write!(f, "waits for {thing}"),
@@ -361,9 +337,7 @@ pub(crate) fn poll_within_budget<T>(
     cx: &mut Context<'_>,
     poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
 ) -> Poll<T> {
-    if is_spent() {
-        return budget_is_spent(cx);
-    }
+    ready!(check_budget(cx));
     let budget = this_turn().budget.get();
     let polled = poll(cx);
     if polled.is_ready() && this_turn().budget.get() == budget {
@@ -372,25 +346,20 @@ pub(crate) fn poll_within_budget<T>(
     polled
 }
 
-/// To be called first by an operation that does not use [`poll_within_budget`]: ready while the task has a budget, else as
-/// [`budget_is_spent`].
+/// Ready while the task has a budget for this turn; else pending, and each other ready task has a turn first. To be called
+/// first by an operation that does not use [`poll_within_budget`].
 #[inline]
 pub(crate) fn check_budget(cx: &Context<'_>) -> Poll<()> {
-    match is_spent() {
-        true => budget_is_spent(cx),
-        false => Poll::Ready(()),
+    #[cold]
+    fn wait_for_another(cx: &Context<'_>) -> Poll<()> {
+        if !is_own(cx.waker()) {
+            // The poll is by an inner executor, which may poll again in the same turn: without a new budget it would
+            // spin for ever.
+            this_turn().budget.set(BUDGET);
+        }
+        another_turn(cx)
     }
-}
-
-/// The result of an operation that is not polled, since the budget of the task for this turn is used up.
-#[cold]
-pub(crate) fn budget_is_spent<T>(cx: &Context<'_>) -> Poll<T> {
-    if !is_own(cx.waker()) {
-        // The poll is by an inner executor, which may poll again in the same turn: without a new budget it would spin
-        // for ever.
-        this_turn().budget.set(BUDGET);
-    }
-    another_turn(cx)
+    if is_spent() { wait_for_another(cx) } else { Poll::Ready(()) }
 }
 
 /// Whether the budget of the running task for this turn is used up. (While a stack unwinds, nothing suspends.)

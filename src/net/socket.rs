@@ -25,11 +25,12 @@ use super::writers::Writers;
 use crate::deadline::{self, too_late};
 use crate::kernel::door;
 use crate::kernel::edge::entered::now;
+use crate::kernel::edge::news::announce;
 use crate::kernel::edge::notes;
 use crate::kernel::edge::registration::Registration;
-use crate::kernel::edge::source::{EVENTS, News, Registered, Source, poll_one};
+use crate::kernel::edge::source::{EVENTS, News, Source, poll_one};
 use crate::kernel::edge::unwinding;
-use crate::kernel::reactor::{Direction, Reactor, announce};
+use crate::kernel::reactor::{Direction, Reactor};
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::Waiter;
 use crate::kernel::wait::{self, SourceId, Wait, WaitFor};
@@ -251,13 +252,13 @@ impl<S: AsRawFd> Socket<S> {
     fn deregister(&mut self) {
         self.writers.forget(self.source.fd());
         let registrations = self.source.take();
-        announce_here(News::Closed, registrations);
+        announce(News::Closed, registrations);
     }
 
     /// Wakes the tasks that wait to write, on this socket or a clone of it: they cannot any more.
     pub(super) fn end_writing(&self) {
         let registrations = self.writers.end();
-        announce_here(News::Ended, registrations);
+        announce(News::Ended, registrations);
     }
 }
 
@@ -417,17 +418,6 @@ fn look(
             || direction == Direction::Write && !writers.expect(reactor.registered(id));
         Some(Ok((id, ready)))
     })
-}
-
-/// Sends `news` of a socket to where it is registered, and wakes the waiters that the reactor of this thread has.
-fn announce_here(news: News, registrations: Vec<Registered>) {
-    Scheduler::with(|scheduler| match scheduler {
-        Some(scheduler) => {
-            announce(news, registrations, Some(&mut scheduler.reactor.borrow_mut()));
-            scheduler.wake_woken();
-        }
-        None => announce::<Waiter>(news, registrations, None),
-    });
 }
 
 /// For how many milliseconds a thread waits for room before it tries again: `poll(2)` does not tell it, either,

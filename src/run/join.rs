@@ -419,7 +419,8 @@ impl<T> Promise<T> {
     #[cold]
     pub(crate) fn never_begins(&self) {
         if Rc::strong_count(&self.0) == 1 {
-            let is_over = Scheduler::with(|scheduler| scheduler.is_some_and(Scheduler::is_closing));
+            let is_over =
+                Scheduler::with(|scheduler| scheduler.is_some_and(|s| s.end.closing.get()));
             let when = if is_over {
                 "had not begun when its run ended"
             } else {

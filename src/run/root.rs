@@ -132,7 +132,7 @@ impl Builder {
         }
         let result = packet.result.take().expect("a task that is done has a result");
         let Err(error) = result else { return Ok(()) };
-        match (error.into_panic(), scheduler.refused.take()) {
+        match (error.into_panic(), scheduler.refusal()) {
             (Ok(payload), _) => std::panic::resume_unwind(payload),
             (Err(_), Some(refused)) => panic!("{refused}; the tasks of the run were cancelled"),
             (Err(error), None) => panic!("{error}"),

@@ -68,6 +68,7 @@ impl Runtime {
     pub fn turn(&self) -> bool {
         let scheduler = &self.scheduler;
         self.enter(|| {
+            scheduler.check_events();
             scheduler.one_turn()
                 || (scheduler.poll(Some(Duration::ZERO), true) && scheduler.one_turn())
         })
@@ -116,7 +117,7 @@ impl Runtime {
 
 impl Drop for Runtime {
     fn drop(&mut self) {
-        if !self.scheduler.is_closing() {
+        if !self.scheduler.end.closing.get() {
             let budget = this_turn().budget.get(); // Of the task that drops this, if one does.
             self.scheduler.enter(|| close(self));
             this_turn().budget.set(budget);
@@ -134,7 +135,11 @@ impl fmt::Debug for Runtime {
 pub(crate) fn drive(runtime: &Runtime, when: &str, done: impl Fn() -> bool) -> Option<Deadlock> {
     let scheduler = &runtime.scheduler;
     loop {
-        match scheduler.run_until(&done) {
+        let done = || {
+            scheduler.check_events();
+            done()
+        };
+        match scheduler.run_until(done) {
             None => return None,
             Some(Stall::Deadlock) => return Some(Deadlock::of(scheduler, None)),
             Some(Stall::Quiet) => {
@@ -157,7 +162,8 @@ pub(crate) fn close(runtime: &Runtime) {
             "the run is over, but not the cleanup of its tasks, which is left: {report}"
         ));
         scheduler.clear_queue();
-        scheduler.leave(&scheduler.all_tasks());
+        let left = scheduler.tasks.borrow().by_age();
+        scheduler.leave(&left);
     }
     scheduler.close();
     stack_size::trim();

@@ -17,7 +17,7 @@ pub(crate) fn check_spawn() {
         None => Some("spawn outside of a run: call it inside `wouldblock::run(|| ..)`"),
         Some(s) if s.watch.telling.get() => Some("spawn in an observer: it may only look on"),
         // A panic while a stack is being unwound would abort the process.
-        Some(s) if s.is_closing() && !std::thread::panicking() => Some(ENDING),
+        Some(s) if s.end.closing.get() && !std::thread::panicking() => Some(ENDING),
         Some(_) => None,
     });
     if let Some(refused) = refused {
@@ -42,7 +42,7 @@ pub(crate) fn launch<T: 'static, B: Body + 'static>(
             setup.stack_size = scheduler.stack_size;
         }
         let task = scheduler.spawn(setup, Box::new(body(promise)));
-        if scheduler.is_closing() {
+        if scheduler.end.closing.get() {
             scheduler.mark_cancelled(&task);
             warn::warning(format_args!("{ENDING}: {task} is cancelled before it begins"));
         }

@@ -11,9 +11,9 @@ use std::task::{Context, Poll};
 
 use super::wait_queue::{Key, WaitQueue};
 use crate::kernel::door;
-use crate::kernel::edge::ending::has_left;
+use crate::kernel::edge::foreign::running;
 use crate::kernel::edge::waker::wake_waiter;
-use crate::kernel::task::Waiter;
+use crate::kernel::task::{State, Waiter};
 use crate::kernel::wait::{self, Wait};
 
 /// A line of waiters, each of which may bring something: a message, a number of permits.
@@ -58,7 +58,7 @@ impl<X> Line<X> {
     /// lost to all others.
     #[inline]
     fn skip_left(&self) {
-        if has_left() {
+        if running().has_left.get() {
             self.take_left_out();
         }
     }
@@ -67,8 +67,11 @@ impl<X> Line<X> {
     fn take_left_out(&self) {
         loop {
             let mut queue = self.queue.borrow_mut();
-            // SAFETY: a line stays on its thread, and so do the tasks in it.
-            let is_left = |waiter: &Waiter| unsafe { waiter.is_left() };
+            let is_left = |waiter: &Waiter| match waiter {
+                // SAFETY: a line stays on its thread, and so do the tasks in it.
+                Waiter::Task(task) => unsafe { task.local() }.state.get() == State::Left,
+                Waiter::Waker(_) => false,
+            };
             if !queue.first().is_some_and(|first| first.waiter.as_ref().is_some_and(is_left)) {
                 return;
             }

@@ -1,25 +1,10 @@
 //! How tasks are cancelled, and how a run ends: what is left is cancelled, the newest task first.
 
-use std::cell::Cell;
-use std::io;
-use std::sync::Arc;
-
 use super::foreign::aside;
 use super::observe::{Actor, EventKind, Outcome};
 use super::warn;
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::{State, Task};
-
-thread_local! {
-    /// A task of this thread was left.
-    static HAS_LEFT: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether a task of this thread was ever left: only then may a line contain one.
-#[inline]
-pub(crate) fn has_left() -> bool {
-    HAS_LEFT.get()
-}
 
 impl Scheduler {
     /// A task of this scheduler is to stop where it waits, when it is next woken. Returns `false` if it was to stop
@@ -32,7 +17,7 @@ impl Scheduler {
 
     /// Emits the event of a task that [`mark_cancelled`](Scheduler::mark_cancelled) has cancelled.
     pub(crate) fn observe_cancelled(&self, task: &Task) {
-        self.observe(task, || EventKind::Cancelled(self.cause()));
+        self.observe(task, || EventKind::Cancelled(self.watch.cause(&self.home)));
     }
 
     /// The task whose turn it is has come to an end without a value.
@@ -44,19 +29,22 @@ impl Scheduler {
         self.outcome.set(outcome);
     }
 
-    /// The operating system refuses events: the run cannot go on, and all its tasks are cancelled. Their cleanup goes on
-    /// meanwhile, with sockets tried again and again.
-    #[cold]
-    pub(crate) fn end_without_events(&self, error: &io::Error) {
-        if self.refused.borrow().is_some() {
-            return;
+    /// To be called before each turn. If the operating system refuses events, the run cannot go on, and all its tasks are
+    /// cancelled. Their cleanup goes on meanwhile, with sockets tried again and again.
+    #[inline]
+    pub(crate) fn check_events(&self) {
+        if self.end.refused.get().is_some() && !self.end.without_events.get() {
+            self.end_without_events();
         }
-        let text =
-            format!("the system refuses to say which sockets are ready (epoll_wait): {error}");
-        warn::error(format_args!("{text}; all tasks of the run are cancelled"));
-        *self.refused.borrow_mut() = Some(text);
+    }
+
+    #[cold]
+    fn end_without_events(&self) {
+        self.end.without_events.set(true);
+        let refused = self.refusal().unwrap_or_default();
+        warn::error(format_args!("{refused}; all tasks of the run are cancelled"));
         self.watch.on_behalf_of(Actor::End, || {
-            for task in self.all_tasks() {
+            for task in self.tasks.borrow().by_age() {
                 if self.mark_cancelled(&task) {
                     self.observe_cancelled(&task);
                     self.wake(task);
@@ -65,10 +53,17 @@ impl Scheduler {
         });
     }
 
+    /// Why the operating system gives no events any more.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        let text =
+            |e| format!("the system refuses to say which sockets are ready (epoll_wait): {e}");
+        self.end.refused.get().map(text)
+    }
+
     /// Refuses new tasks and cancels all that are left, the newest first; returns when each is done, or its
     /// cleanup waits.
     pub(crate) fn cancel_all(&self) {
-        self.closing.set(true);
+        self.end.closing.set(true);
         let left = self.tasks.borrow().by_age();
         // All are cancelled before any runs. Observers are called after that, since they may wake tasks.
         self.clear_queue();
@@ -85,31 +80,17 @@ impl Scheduler {
         }
     }
 
-    /// Wakes the task that joins `task`, and calls what is to be called at its end.
-    pub(crate) fn report_end(&self, task: &Arc<Task>) {
-        // SAFETY: as in `wake`.
-        let local = unsafe { task.local() };
-        if let Some(joiner) = local.joiner.take() {
-            self.wake_waiter(joiner);
+    /// Takes all tasks out of the run queue; none of them is ready then.
+    pub(crate) fn clear_queue(&self) {
+        while let Some(task) = self.queue.pop() {
+            // SAFETY: as in `wake`.
+            unsafe { task.local() }.state.set(State::Waiting);
         }
-        // One by one: a callback may add another.
-        while let Some(callback) = local.extras.if_any(|extras| extras.callbacks.pop_front()) {
-            aside(format_args!("a callback at the end of {task}"), callback);
-        }
-    }
-
-    /// Leaves `tasks`, which will not end, where they are: joiners and callbacks are served as if they had ended.
-    pub(crate) fn leave(&self, tasks: &[Arc<Task>]) {
-        HAS_LEFT.set(HAS_LEFT.get() || !tasks.is_empty());
-        // SAFETY: as in `wake`. First all of them, so that none wakes another.
-        tasks.iter().for_each(|task| unsafe { task.local() }.state.set(State::Left));
-        self.left.set(self.left.get() + tasks.len());
-        tasks.iter().for_each(|task| self.report_end(task));
     }
 
     /// Whether no task is left but those that will never end.
     pub(crate) fn is_cleaned_up(&self) -> bool {
-        self.tasks.borrow().len() == self.left.get()
+        self.tasks.borrow().len() == self.end.left.get()
     }
 
     /// Refuses wakes and orders from other threads from now on: nothing will run here any more.

@@ -19,6 +19,10 @@ use std::sync::{Mutex, MutexGuard, atomic::AtomicBool};
 /// sockets and timers.
 const MOST: usize = 1000;
 
+/// A closure that another thread leaves for the home thread. It is called there with `true`; with `false`, if the run
+/// ends first.
+pub(crate) type Order = Box<dyn FnOnce(bool) + Send>;
+
 #[derive(Debug)]
 pub(crate) struct Inbox<T>(Mutex<State<T>>);
 

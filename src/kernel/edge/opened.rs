@@ -1,8 +1,9 @@
-//! What a fiber has open: see [`Open`].
+//! Marks what a fiber has open, as long as it is: see [`Open`].
 
 use std::cell::Cell;
 
-use crate::kernel::coroutine::{Open, with_open};
+use super::open::Open;
+use crate::kernel::coroutine::with_open;
 
 /// Counts something that the running fiber has open, as long as this lives. (PEP 789: a generator that yields out
 /// of it would leave it in force for the code that resumed it.)

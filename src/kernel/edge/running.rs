@@ -11,11 +11,18 @@ pub(crate) struct Running {
     pub(crate) task: Cell<*const ()>,
     /// The task on whose stack foreign code runs at the moment.
     pub(crate) host: Cell<*const ()>,
+    /// A task of this thread was left (`State::Left`): only then may a line of waiters contain one.
+    pub(crate) has_left: Cell<bool>,
 }
 
 thread_local! {
-    static RUNNING: Running =
-        const { Running { task: Cell::new(ptr::null()), host: Cell::new(ptr::null()) } };
+    static RUNNING: Running = const {
+        Running {
+            task: Cell::new(ptr::null()),
+            host: Cell::new(ptr::null()),
+            has_left: Cell::new(false),
+        }
+    };
 }
 
 #[inline]
@@ -36,7 +43,7 @@ pub(crate) fn while_no_task_runs<R>(f: impl FnOnce() -> R) -> R {
             running().host.set(self.0[1]);
         }
     }
-    let Running { task, host } = running();
+    let Running { task, host, .. } = running();
     if task.get().is_null() {
         return f(); // A turn that `f` gives, in a runtime of its own, ends with no task running.
     }

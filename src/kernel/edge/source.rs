@@ -10,7 +10,31 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token, Waker};
 
 use super::fork::Original;
-use crate::kernel::wait::SourceId;
+
+/// Identifies a registered socket: its descriptor, its slot in the reactor, and the generation of the slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SourceId {
+    fd: RawFd,
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+impl SourceId {
+    pub(crate) const fn new(fd: RawFd, index: u32, generation: u32) -> SourceId {
+        SourceId { fd, index, generation }
+    }
+
+    /// The id of a socket that is in no reactor: for events of other schedulers, and for generators that are resumed
+    /// by hand.
+    pub const fn unregistered(fd: RawFd) -> SourceId {
+        SourceId::new(fd, u32::MAX, 0)
+    }
+
+    /// The socket's file descriptor.
+    pub fn fd(&self) -> RawFd {
+        self.fd
+    }
+}
 
 /// What other threads may use of a reactor.
 #[derive(Debug)]
@@ -68,7 +92,7 @@ impl ReactorHandle {
 }
 
 /// A socket's descriptor and where it is registered. Before the descriptor is closed, its registrations are to be
-/// taken ([`take`](Source::take)) and announced (`reactor::announce`): to drop this does nothing.
+/// taken ([`take`](Source::take)) and announced (`news::announce`): to drop this does nothing.
 #[derive(Debug)]
 pub(crate) struct Source {
     fd: RawFd,

@@ -9,7 +9,7 @@
 //! are resumed. That a cancellation unwinds one of *these* is kept with its fiber ([`Open`]), until the code that has
 //! caught the payload drops it. (A panic of these stacks' own code on such a thread does not show.)
 //!
-//! [`Open`]: crate::kernel::coroutine::Open
+//! [`Open`]: crate::kernel::edge::open::Open
 
 use std::any::Any;
 use std::cell::Cell;
@@ -103,7 +103,7 @@ fn refuse() {
         {
             return; // It is raised next.
         }
-        if !Scheduler::with(|s| s.is_some_and(Scheduler::is_closing)) {
+        if !Scheduler::with(|s| s.is_some_and(|s| s.end.closing.get())) {
             return; // A runtime that is driven by a thread that unwinds: its tasks do not.
         }
         let task = describe_running();
@@ -150,7 +150,7 @@ pub(crate) fn count(raised: &Cell<u16>, boundary: Boundary) -> bool {
     };
     let text =
         format!("{} has caught {what} {MOST_RAISED} times and waited again", describe_running());
-    if Scheduler::with(|s| s.is_some_and(Scheduler::is_closing)) {
+    if Scheduler::with(|s| s.is_some_and(|s| s.end.closing.get())) {
         warn::error(format_args!("{text}; the run is over, and the task is left where it is"));
         return true;
     }

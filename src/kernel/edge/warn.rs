@@ -56,6 +56,16 @@ pub(crate) fn debug(text: fmt::Arguments<'_>) {
     }
 }
 
+/// Aborts the process with this text if it is dropped: for what must not be unwound. Forget it when that is over.
+pub(crate) struct AbortOnDrop(pub(crate) &'static str);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        print(format_args!("{}", self.0));
+        std::process::abort();
+    }
+}
+
 /// Drops the payload of a panic. Its destructor may panic in turn, with a payload of its own; one that does so a
 /// hundred times over is leaked.
 pub(crate) fn discard(mut payload: Box<dyn Any + Send>) {

@@ -2,13 +2,14 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
-use super::foreign::aside;
+use super::foreign::{Running, aside, running};
 use super::notes;
 use super::observe::{Actor, EventKind, Observer, TaskEvent};
 use crate::kernel::edge::trail::Name;
-use crate::kernel::task::Task;
+use crate::kernel::task::{Home, Task};
 use crate::kernel::wait::{Wait, WaitFor};
 
 /// The observers of a run.
@@ -38,6 +39,17 @@ impl Watch {
         let before = self.by.replace(by);
         f();
         self.by.set(before);
+    }
+
+    /// The cause to be named in an event: the task of this run that is running, or on whose stack foreign code runs;
+    /// else `by`.
+    pub(crate) fn cause(&self, home: &Arc<Home>) -> Actor {
+        let Running { task, host, .. } = running();
+        let at_work = if task.get().is_null() { host } else { task };
+        // SAFETY: a task lives while it is set.
+        let at_work = unsafe { at_work.get().cast::<Task>().as_ref() };
+        let of_this_run = at_work.filter(|task| Arc::ptr_eq(&task.home, home));
+        of_this_run.map_or_else(|| self.by.get(), |task| Actor::Task(task.id))
     }
 
     /// Calls each observer with an event. What an observer does itself meanwhile is no event. A panic of an observer ends
