@@ -136,8 +136,7 @@ impl Fiber {
         ///
         /// `job` is a `ManuallyDrop<F>` that no other code moves or drops.
         unsafe fn run<F: FnOnce()>(job: *mut ()) {
-            let bomb =
-                AbortOnDrop("a coroutine's job unwound past its end; this is a bug in wouldblock");
+            let bomb = AbortOnDrop;
             // SAFETY: the caller's; `start`, whose frame it lies in, waits for this to be done: it is the
             // first thing that the switched-to fiber does.
             (unsafe { job.cast::<F>().read() })();

@@ -40,6 +40,7 @@ impl<T: Idle> Pools<T> {
     /// # Errors
     ///
     /// The operating system's, when there is no address space for another stack.
+    #[inline]
     pub(crate) fn take(&mut self, size: usize) -> io::Result<T> {
         let pools = &mut self.0;
         let number = pools.iter().position(|pool| pool.size == size).unwrap_or_else(|| {
@@ -54,6 +55,7 @@ impl<T: Idle> Pools<T> {
     }
 
     /// Puts a fiber back into its pool, at the end of a job.
+    #[inline]
     pub(crate) fn put(&mut self, pool: usize, idle: T) {
         let Pool { pile, arena, .. } = &mut self.0[pool];
         if let Some(surplus) = pile.put(idle, arena.handed_out()) {

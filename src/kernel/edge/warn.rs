@@ -56,12 +56,12 @@ pub(crate) fn debug(text: fmt::Arguments<'_>) {
     }
 }
 
-/// Aborts the process with this text if it is dropped: for what must not be unwound. Forget it when that is over.
-pub(crate) struct AbortOnDrop(pub(crate) &'static str);
+/// Aborts the process if it is dropped: for the job of a coroutine, which must not unwind. Forget it when that is over.
+pub(crate) struct AbortOnDrop;
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
-        print(format_args!("{}", self.0));
+        print(format_args!("a coroutine's job unwound past its end; this is a bug in wouldblock"));
         std::process::abort();
     }
 }
