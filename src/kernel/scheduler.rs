@@ -212,6 +212,7 @@ impl Scheduler {
             self.observe(&task, || EventKind::Yields);
             self.enqueue(task);
         } else if local.state.get() == State::Left {
+            self.observe(&task, || waits(this.wait.get()));
             self.leave(&[task]);
         } else {
             self.file(task, this.wait.get());

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::future::{pending, poll_fn};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::panic::Location;
+use std::panic::{Location, catch_unwind};
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::task::{Poll, Waker};
@@ -21,7 +21,7 @@ use wouldblock::op::timeout;
 use wouldblock::time::sleeping;
 use wouldblock::timeline::Timeline;
 use wouldblock::{
-    Builder, Era, SourceId, Wait, WaitFor, future, green,
+    Builder, Era, SourceId, Wait, WaitFor, future, generator, green,
     group::{Group, gather, try_gather},
     offload, task,
 };
@@ -90,6 +90,38 @@ fn told_of<T>(task: u64, root: impl FnOnce() -> T) -> Vec<String> {
     let prefix = format!("{task} ");
     let all = told(root);
     all.iter().filter_map(|said| said.strip_prefix(&prefix)).map(str::to_owned).collect()
+}
+
+/// A task that is left at the end of the run, since it swallows its cancellation, gives up its turn for ever.
+#[test]
+fn each_turn_has_an_event_at_its_end() {
+    let mut events = Vec::new();
+    let work = || {
+        drop(green::spawn(|| {
+            loop {
+                let _ = catch_unwind(|| green::wait(pending::<()>()));
+            }
+        }));
+        drop(generator::spawn(|y| {
+            loop {
+                let _ = y.try_yield(Wait::new(WaitFor::Turn));
+            }
+        }));
+        green::yield_now();
+    };
+    logged(|| events = told(work));
+    let mut turns = events.iter().filter(|event| {
+        ["turn", "yields", "waits", "returns", "ends:"]
+            .contains(&event.split_whitespace().nth(1).unwrap())
+    });
+    while let Some(turn) = turns.next() {
+        let (task, what) = turn.split_once(' ').unwrap();
+        assert_eq!(what, "turn", "{events:#?}");
+        let end = turns.next().unwrap_or_else(|| panic!("a turn without an end: {events:#?}"));
+        assert!(end.starts_with(&format!("{task} ")) && !end.ends_with(" turn"), "{end}");
+    }
+    let last = |task| events.iter().rfind(|event| event.starts_with(task)).unwrap();
+    assert_eq!([last("2 "), last("3 ")], ["2 waits to be woken", "3 waits to be woken"]);
 }
 
 #[test]
