@@ -2,13 +2,12 @@
 
 use std::cell::Cell;
 use std::io;
-use std::sync::Arc;
 
 use super::foreign::aside;
 use super::observe::{Actor, EventKind, Outcome};
 use super::warn;
 use crate::kernel::scheduler::Scheduler;
-use crate::kernel::task::{State, Task};
+use crate::kernel::task::{State, Task, TaskRef};
 
 thread_local! {
     /// A task of this thread was left.
@@ -86,7 +85,7 @@ impl Scheduler {
     }
 
     /// Wakes the task that joins `task`, and calls what is to be called at its end.
-    pub(crate) fn report_end(&self, task: &Arc<Task>) {
+    pub(crate) fn report_end(&self, task: &TaskRef) {
         // SAFETY: as in `wake`.
         let local = unsafe { task.local() };
         if let Some(joiner) = local.joiner.take() {
@@ -99,7 +98,7 @@ impl Scheduler {
     }
 
     /// Leaves `tasks`, which will not end, where they are: joiners and callbacks are served as if they had ended.
-    pub(crate) fn leave(&self, tasks: &[Arc<Task>]) {
+    pub(crate) fn leave(&self, tasks: &[TaskRef]) {
         HAS_LEFT.set(HAS_LEFT.get() || !tasks.is_empty());
         // SAFETY: as in `wake`. First all of them, so that none wakes another.
         tasks.iter().for_each(|task| unsafe { task.local() }.state.set(State::Left));
