@@ -54,7 +54,7 @@ use crate::kernel::door;
 use crate::kernel::edge::foreign::ForeignWaker;
 use crate::kernel::here::current as current_task;
 use crate::kernel::scheduler::Scheduler;
-use crate::kernel::task::Task;
+use crate::kernel::task::TaskRef;
 use crate::kernel::wait::{self, Wait};
 use crate::op::timeout;
 use crate::run::join::{JoinError, JoinHandle as TaskHandle};
@@ -394,7 +394,7 @@ impl fmt::Debug for ThreadId {
 pub struct Thread(Arc<Inner>);
 
 struct Inner {
-    task: Arc<Task>,
+    task: TaskRef,
     id: ThreadId,
     parker: Arc<Parker>,
 }
@@ -419,7 +419,7 @@ pub fn current() -> Thread {
 
 impl Thread {
     /// On the task's thread.
-    fn of(task: &Arc<Task>, parker: Arc<Parker>) -> Thread {
+    fn of(task: &TaskRef, parker: Arc<Parker>) -> Thread {
         let run = Scheduler::with(|scheduler| scheduler.map_or(u32::MAX, |here| here.home.run));
         let id = ThreadId { run, task: task.id };
         let inner = Arc::new(Inner { task: task.clone(), id, parker });
@@ -533,7 +533,7 @@ impl Own {
         Own { parker: parker.clone(), thread: RefCell::default() }
     }
 
-    fn thread(&self, task: &Arc<Task>) -> Thread {
+    fn thread(&self, task: &TaskRef) -> Thread {
         let kept = self.thread.borrow().upgrade();
         kept.map(Thread).unwrap_or_else(|| {
             let thread = Thread::of(task, self.parker.clone());

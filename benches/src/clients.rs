@@ -2,7 +2,7 @@
 //!
 //! ureq is the same code on greenlets and on threads, hyper the same on our streams and on tokio's. The
 //! generator era and the floor, a bare epoll loop, have a protocol of their own, by httparse: no library
-//! of today's can be used there.
+//! of today's can be used there. The `-minimal` contenders are the other eras, and tokio, with that.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::pin::Pin;
@@ -20,6 +20,24 @@ use ureq::typestate::AgentScope;
 use wouldblock::{future, generator, green, http, net};
 
 use crate::download::{CHUNK, Job};
+
+/// The same by the traits of tokio and by those of `futures-io`.
+macro_rules! download_by_awaiting {
+    ($stream:ident, $job:ident, $($io:ident)::+) => {{
+        use $($io)::+::{AsyncReadExt, AsyncWriteExt};
+        let (mut stream, request, mut chunk) = ($stream, request($job), [0; CHUNK]);
+        while $job.take() {
+            AsyncWriteExt::write_all(&mut stream, &request).await?;
+            let mut answer = Answer::default();
+            while !answer.is_whole() {
+                let n = AsyncReadExt::read(&mut stream, &mut chunk).await?;
+                answer.take(&chunk[..n])?;
+            }
+            $job.check(answer.got);
+        }
+        io::Result::Ok(())
+    }};
+}
 
 pub(crate) fn run(contender: &str, job: &'static Job) {
     match contender {
@@ -45,7 +63,7 @@ pub(crate) fn run(contender: &str, job: &'static Job) {
             });
         }
         "wouldblock-generator" => wouldblock::run(|| {
-            let work = move |y: &Yielder| download_by_hand(y, job).expect("files");
+            let work = move |y: &Yielder| download_by_yields(y, job).expect("files");
             let tasks: Vec<_> = (0..job.concurrency).map(|_| generator::spawn(work)).collect();
             tasks.into_iter().for_each(|task| task.join().unwrap());
         }),
@@ -59,6 +77,34 @@ pub(crate) fn run(contender: &str, job: &'static Job) {
             let tasks: Vec<_> = (0..job.concurrency).map(|_| future::spawn(work())).collect();
             tasks.into_iter().for_each(|task| task.join().unwrap());
         }),
+        "wouldblock-green-minimal" => wouldblock::run(|| {
+            let work = move || download_by_blocking(job).expect("files");
+            let tasks: Vec<_> = (0..job.concurrency).map(|_| green::spawn(work)).collect();
+            tasks.into_iter().for_each(|task| task.join().unwrap());
+        }),
+        "wouldblock-future-minimal" => wouldblock::run(|| {
+            let work = || async {
+                let stream = net::TcpStream::connecting(("127.0.0.1", job.port)).await?;
+                stream.set_nodelay(true)?;
+                download_by_awaiting!(stream, job, futures_lite)
+            };
+            let tasks: Vec<_> = (0..job.concurrency).map(|_| future::spawn(work())).collect();
+            tasks.into_iter().for_each(|task| task.join().unwrap().expect("files"));
+        }),
+        "tokio-minimal" => {
+            let work = || async {
+                let stream = tokio::net::TcpStream::connect(("127.0.0.1", job.port)).await?;
+                stream.set_nodelay(true)?;
+                download_by_awaiting!(stream, job, tokio::io)
+            };
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            builder.enable_io().build().unwrap().block_on(async {
+                let tasks: Vec<_> = (0..job.concurrency).map(|_| tokio::spawn(work())).collect();
+                for task in tasks {
+                    task.await.unwrap().expect("files");
+                }
+            });
+        }
         "tokio-hyper" => {
             let work = || async {
                 let stream = tokio::net::TcpStream::connect(("127.0.0.1", job.port)).await.unwrap();
@@ -203,7 +249,23 @@ impl hyper::rt::Write for TokioIo {
 
 type Yielder = generator::Yielder<wouldblock::Wait>;
 
-fn download_by_hand(y: &Yielder, job: &Job) -> io::Result<()> {
+fn download_by_blocking(job: &Job) -> io::Result<()> {
+    let mut stream = net::TcpStream::connect(("127.0.0.1", job.port))?;
+    stream.set_nodelay(true)?;
+    let (request, mut chunk) = (request(job), [0; CHUNK]);
+    while job.take() {
+        stream.write_all(&request)?;
+        let mut answer = Answer::default();
+        while !answer.is_whole() {
+            let n = stream.read(&mut chunk)?;
+            answer.take(&chunk[..n])?;
+        }
+        job.check(answer.got);
+    }
+    Ok(())
+}
+
+fn download_by_yields(y: &Yielder, job: &Job) -> io::Result<()> {
     let stream = y.wait(net::TcpStream::connecting(("127.0.0.1", job.port)))?;
     stream.set_nodelay(true)?;
     let request = request(job);

@@ -26,7 +26,10 @@ pub(crate) const BENCH: Bench = Bench {
         "wouldblock-green",
         "wouldblock-generator",
         "wouldblock-future",
+        "wouldblock-green-minimal",
+        "wouldblock-future-minimal",
         "bare-epoll",
+        "tokio-minimal",
         "tokio-hyper",
         "ureq-threads",
         "curl",
@@ -40,6 +43,7 @@ pub(crate) const BENCH: Bench = Bench {
         Case { name: "100 KiB, 100 at once", size: 4, big: false },
         Case { name: "100 KiB, 1 000 at once", size: 5, big: false },
         Case { name: "5 KiB, 1 000 at once, 50 ms latency", size: 6, big: false },
+        Case { name: "5 KiB, 1 000 at once, 50 ms latency, 10 files each", size: 7, big: false },
     ],
     columns: &[("files_per_s", "files/s"), ("peak_mb", "peak MB"), ("ideal_percent", "% of ideal")],
     run,
@@ -59,7 +63,7 @@ impl Load {
     }
 }
 
-const LOADS: [Load; 7] = [
+const LOADS: [Load; 8] = [
     Load::new(5 * 1024, 5, 10_000),
     Load::new(5 * 1024, 100, 10_000),
     Load::new(5 * 1024, 1_000, 20_000),
@@ -67,6 +71,7 @@ const LOADS: [Load; 7] = [
     Load::new(100 * 1024, 100, 5_000),
     Load::new(100 * 1024, 1_000, 10_000),
     Load { latency: Duration::from_millis(50), ..Load::new(5 * 1024, 1_000, 40_000) },
+    Load { latency: Duration::from_millis(50), ..Load::new(5 * 1024, 1_000, 10_000) },
 ];
 
 /// The largest read of a body, where the client has the choice.

@@ -6,13 +6,15 @@
 //! waiting in between. Each server reads with a buffer of 1 KiB, so that a short read tells it that there
 //! is no more.
 //!
-//! `bare-epoll` is the floor: an edge-triggered `epoll` loop with nothing around it.
+//! `bare-epoll` is the floor: an edge-triggered `epoll` loop with nothing around it. `bare-corosensei` is the same
+//! loop, with a coroutine of that crate for each connection.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{FromRawFd, IntoRawFd};
 
 use async_executor::LocalExecutor;
 use async_io::Async;
+use corosensei::{Coroutine, CoroutineResult, stack::DefaultStack};
 use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _};
 use mio::{Events, Interest, Poll, Token};
 use wouldblock::net::{TcpListener, TcpStream};
@@ -32,6 +34,7 @@ pub(crate) const BENCH: Bench = Bench {
         "wouldblock-generator",
         "wouldblock-future",
         "bare-epoll",
+        "bare-corosensei",
         "tokio",
         "smol",
         "may",
@@ -68,7 +71,13 @@ pub(crate) fn serve(contender: &str) {
         "wouldblock-future" => {
             wouldblock::run(|| future::spawn(serve_future(listener)).join()).unwrap()
         }
-        "bare-epoll" => serve_epoll(listener),
+        "bare-epoll" => serve_epoll(listener, |stream| stream, echo_ready),
+        "bare-corosensei" => {
+            serve_epoll(listener, coroutine, |coroutine| match coroutine.resume(()) {
+                CoroutineResult::Yield(()) => Ok(()),
+                CoroutineResult::Return(end) => Err(end),
+            })
+        }
         "tokio" => {
             let mut builder = tokio::runtime::Builder::new_current_thread();
             builder.enable_io().build().unwrap().block_on(serve_tokio(listener))
@@ -208,14 +217,19 @@ fn serve_may(listener: std::net::TcpListener) -> io::Result<()> {
     server.join().unwrap()
 }
 
-fn serve_epoll(listener: std::net::TcpListener) -> io::Result<()> {
+/// `accept` makes of a new stream what `ready` is called with when there may be bytes to read.
+fn serve_epoll<C>(
+    listener: std::net::TcpListener,
+    accept: impl Fn(mio::net::TcpStream) -> C,
+    ready: impl Fn(&mut C) -> io::Result<()>,
+) -> io::Result<()> {
     const LISTENER: Token = Token(usize::MAX);
 
     listener.set_nonblocking(true)?;
     let mut listener = mio::net::TcpListener::from_std(listener);
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(1024);
-    let mut streams = Vec::new();
+    let mut connections = Vec::new();
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     loop {
         poll.poll(&mut events, None)?;
@@ -223,12 +237,15 @@ fn serve_epoll(listener: std::net::TcpListener) -> io::Result<()> {
             if event.token() == LISTENER {
                 while let Ok((mut stream, _)) = listener.accept() {
                     stream.set_nodelay(true)?;
-                    let token = Token(streams.len());
+                    let token = Token(connections.len());
                     poll.registry().register(&mut stream, token, Interest::READABLE)?;
-                    streams.push(Some(stream));
+                    connections.push(Some(accept(stream)));
                 }
-            } else if let Err(end) = echo_ready(&mut streams[event.token().0]) {
-                streams[event.token().0] = None;
+                continue;
+            }
+            let connection = &mut connections[event.token().0];
+            if let Some(Err(end)) = connection.as_mut().map(&ready) {
+                *connection = None;
                 if end.kind() != ErrorKind::UnexpectedEof {
                     return Err(end);
                 }
@@ -238,8 +255,7 @@ fn serve_epoll(listener: std::net::TcpListener) -> io::Result<()> {
 }
 
 /// Sends back what is there. So little is under way that there is always room to write it.
-fn echo_ready(stream: &mut Option<mio::net::TcpStream>) -> io::Result<()> {
-    let Some(stream) = stream else { return Ok(()) };
+fn echo_ready(stream: &mut mio::net::TcpStream) -> io::Result<()> {
     let mut buffer = [0; BUFFER];
     loop {
         match stream.read(&mut buffer) {
@@ -254,4 +270,17 @@ fn echo_ready(stream: &mut Option<mio::net::TcpStream>) -> io::Result<()> {
             Err(e) => return Err(e),
         }
     }
+}
+
+/// Runs until the connection ends, and returns how.
+fn coroutine(mut stream: mio::net::TcpStream) -> Coroutine<(), (), io::Error> {
+    let stack = DefaultStack::new(64 << 10).expect("a stack");
+    Coroutine::with_stack(stack, move |yielder, ()| {
+        loop {
+            match echo_ready(&mut stream) {
+                Ok(()) => yielder.suspend(()),
+                Err(end) => return end,
+            }
+        }
+    })
 }

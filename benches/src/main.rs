@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --release -p benches -- [BENCH...] [--peers a,b] [--rounds N] [--json FILE] [--svg FILE]
+//! cargo run --release -p benches -- [BENCH...] --bars [--rounds N]
 //! ```
 //!
 //! For each case of each bench, the contenders run in turn (A B C, A B C, ...), each run in a process of
@@ -10,8 +11,9 @@
 //! system): on a shared machine, the wall clock measures the neighbours as well.
 //!
 //! Reading order: this file, `child.rs`, `yields.rs`, then the other benches; `report.rs` and `svg.rs`
-//! show the figures.
+//! show the figures, `bars.rs` what they are to be.
 
+mod bars;
 mod child;
 mod clients;
 mod cores;
@@ -87,9 +89,12 @@ struct Cli {
     /// Only these peers, beside wouldblock itself; `none` for no peers.
     #[arg(long, value_delimiter = ',', value_name = "PEER,..")]
     peers: Option<Vec<String>>,
-    /// Rounds that count; one more comes first as a warm-up.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: u32,
+    /// Runs only what the bars need, and prints each bar with its verdict.
+    #[arg(long, conflicts_with_all = ["peers", "json", "svg"])]
+    bars: bool,
+    /// Rounds that count; one more comes first as a warm-up. Default: 5, of `--bars` 3.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
     /// Runs the largest cases too (`memory` with a million tasks).
     #[arg(long)]
     big: bool,
@@ -148,6 +153,11 @@ fn main() -> ExitCode {
 /// Runs everything that was asked for, and shows it.
 fn compare(cli: &Cli) -> Result<(), String> {
     let benches = pick(&cli.benches)?;
+    if cli.bars {
+        bars::run(&benches, cli.rounds.unwrap_or(3), cli.big);
+        return Ok(());
+    }
+    let rounds = cli.rounds.unwrap_or(5);
     let peers = cli.peers.as_ref().map(|names| check_peers(names)).transpose()?;
     let json = cli.json.as_deref().map(create).transpose()?;
     let svg = cli.svg.as_deref().map(create).transpose()?;
@@ -162,7 +172,7 @@ fn compare(cli: &Cli) -> Result<(), String> {
             .filter(|name| wanted(name) && !report.is_left_out(name))
             .collect();
         for case in bench.cases.iter().filter(|case| cli.big || !case.big) {
-            let rows = race(bench, case, &contenders, cli.rounds);
+            let rows = race(bench, case, &contenders, rounds);
             report::print(bench, case, &rows);
             report.add(bench, case, rows);
         }

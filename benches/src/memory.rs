@@ -2,13 +2,13 @@
 //!
 //! Tasks that wait for something that never comes. When all of them have got there, the growth of the
 //! resident set and of the page tables (`VmRSS` and `VmPTE`) is shared out among them. Stacks have the
-//! default size of whoever makes them.
+//! default size of whoever makes them, but in `wouldblock-green-64`, where they have 64 KiB.
 
 use std::future::pending;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_executor::LocalExecutor;
-use wouldblock::{future, generator, green};
+use wouldblock::{Builder, future, generator, green};
 
 use crate::child::{Clock, Sample, become_python, one_may_worker, status_bytes};
 use crate::{Bench, Case};
@@ -20,6 +20,7 @@ pub(crate) const BENCH: Bench = Bench {
     reference: "wouldblock-green",
     contenders: &[
         "wouldblock-green",
+        "wouldblock-green-64",
         "wouldblock-generator",
         "wouldblock-future",
         "tokio",
@@ -39,19 +40,8 @@ pub(crate) const BENCH: Bench = Bench {
 
 fn run(contender: &str, tasks: u64) -> Sample {
     match contender {
-        "wouldblock-green" => wouldblock::run(|| {
-            let before = Before::now();
-            for _ in 0..tasks {
-                drop(green::spawn(|| {
-                    arrived();
-                    green::wait(pending::<()>());
-                }));
-            }
-            while !all_arrived(tasks) {
-                green::yield_now();
-            }
-            before.finish(tasks)
-        }),
+        "wouldblock-green" => wouldblock::run(|| greenlets(tasks)),
+        "wouldblock-green-64" => Builder::new().stack_size(64 << 10).run(|| greenlets(tasks)),
         "wouldblock-generator" => wouldblock::run(|| {
             let before = Before::now();
             for _ in 0..tasks {
@@ -121,6 +111,20 @@ fn run(contender: &str, tasks: u64) -> Sample {
         }
         other => become_python(other, "memory", tasks),
     }
+}
+
+fn greenlets(tasks: u64) -> ! {
+    let before = Before::now();
+    for _ in 0..tasks {
+        drop(green::spawn(|| {
+            arrived();
+            green::wait(pending::<()>());
+        }));
+    }
+    while !all_arrived(tasks) {
+        green::yield_now();
+    }
+    before.finish(tasks)
 }
 
 async fn wait_for_ever() {

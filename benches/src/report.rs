@@ -48,11 +48,10 @@ impl Row {
         Spread::of(self.samples.iter().filter_map(|sample| sample.get(key)))
     }
 
-    /// The median, over the rounds, of this row's figure divided by the reference's.
-    pub(crate) fn ratio(&self, reference: &Row, key: &str) -> Option<f64> {
+    /// Over the rounds, this row's figure divided by the reference's.
+    pub(crate) fn ratios(&self, reference: &Row, key: &str) -> Option<Spread> {
         let rounds = self.samples.iter().zip(&reference.samples);
-        let ratios = rounds.filter_map(|(a, b)| Some(a.get(key)? / b.get(key)?));
-        Spread::of(ratios).map(|spread| spread.median)
+        Spread::of(rounds.filter_map(|(a, b)| Some(a.get(key)? / b.get(key)?)))
     }
 }
 
@@ -71,7 +70,8 @@ impl Group {
 }
 
 fn ratio(bench: &Bench, rows: &[Row], row: &Row) -> Option<f64> {
-    row.ratio(rows.iter().find(|row| row.name == bench.reference)?, bench.figure)
+    let reference = rows.iter().find(|row| row.name == bench.reference)?;
+    Some(row.ratios(reference, bench.figure)?.median)
 }
 
 pub(crate) struct Report {

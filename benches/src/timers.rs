@@ -1,4 +1,4 @@
-//! timers: a hundred thousand tasks that sleep at the same time, for 1 to 100 ms each.
+//! timers: a hundred thousand tasks that sleep at the same time, for 1 to 100 ms each; and a thousand.
 //!
 //! With one sleep each, the price of making the task, and of the first touch of its stack if it has one,
 //! is part of the figure; with ten, it is a tenth of it. Lateness is how long after the end of its sleep
@@ -15,7 +15,7 @@ use crate::{Bench, Case};
 
 pub(crate) const BENCH: Bench = Bench {
     name: "timers",
-    what: "one sleep of 1 to 100 ms, with 100 000 tasks asleep: CPU ns",
+    what: "one sleep of 1 to 100 ms, with 100 000 tasks asleep, or 1 000: CPU ns",
     figure: "cpu_ns_per_op",
     reference: "wouldblock-green",
     contenders: &[
@@ -30,14 +30,17 @@ pub(crate) const BENCH: Bench = Bench {
     cases: &[
         Case { name: "1 sleep each", size: 1, big: false },
         Case { name: "10 sleeps each", size: 10, big: false },
+        Case { name: "1 000 tasks, 20 sleeps each", size: OF_FEW, big: false },
     ],
     columns: &[("late_mean_us", "late, mean us"), ("late_max_us", "max us")],
     run,
 };
 
-const TASKS: u64 = 100_000;
+/// How often each of a thousand tasks sleeps.
+const OF_FEW: u64 = 20;
 
 fn run(contender: &str, sleeps: u64) -> Sample {
+    let tasks = if sleeps == OF_FEW { 1_000 } else { 100_000 };
     let clock = Clock::start();
     match contender {
         "wouldblock-green" => wouldblock::run(|| {
@@ -48,7 +51,7 @@ fn run(contender: &str, sleeps: u64) -> Sample {
                     woke(start, nap);
                 }
             };
-            let tasks: Vec<_> = (0..TASKS).map(|n| green::spawn(move || body(n))).collect();
+            let tasks: Vec<_> = (0..tasks).map(|n| green::spawn(move || body(n))).collect();
             tasks.into_iter().for_each(|task| task.join().unwrap());
         }),
         "wouldblock-generator" => wouldblock::run(|| {
@@ -61,19 +64,19 @@ fn run(contender: &str, sleeps: u64) -> Sample {
                     }
                 })
             };
-            let tasks: Vec<_> = (0..TASKS).map(spawn).collect();
+            let tasks: Vec<_> = (0..tasks).map(spawn).collect();
             tasks.into_iter().for_each(|task| task.join().unwrap());
         }),
         "wouldblock-future" => wouldblock::run(|| {
             let body = move |n| nap_away(n, sleeps, time::sleeping);
-            let tasks: Vec<_> = (0..TASKS).map(|n| future::spawn(body(n))).collect();
+            let tasks: Vec<_> = (0..tasks).map(|n| future::spawn(body(n))).collect();
             tasks.into_iter().for_each(|task| task.join().unwrap());
         }),
         "tokio" => {
             let mut builder = tokio::runtime::Builder::new_current_thread();
             builder.enable_time().build().unwrap().block_on(async {
                 let body = move |n| nap_away(n, sleeps, tokio::time::sleep);
-                let tasks: Vec<_> = (0..TASKS).map(|n| tokio::spawn(body(n))).collect();
+                let tasks: Vec<_> = (0..tasks).map(|n| tokio::spawn(body(n))).collect();
                 for task in tasks {
                     task.await.unwrap();
                 }
@@ -83,7 +86,7 @@ fn run(contender: &str, sleeps: u64) -> Sample {
             let executor = LocalExecutor::new();
             async_io::block_on(executor.run(async {
                 let body = move |n| nap_away(n, sleeps, async_io::Timer::after);
-                let tasks: Vec<_> = (0..TASKS).map(|n| executor.spawn(body(n))).collect();
+                let tasks: Vec<_> = (0..tasks).map(|n| executor.spawn(body(n))).collect();
                 for task in tasks {
                     task.await;
                 }
@@ -91,7 +94,7 @@ fn run(contender: &str, sleeps: u64) -> Sample {
         }
         other => become_python(other, "timers", sleeps),
     }
-    let sleeps = TASKS * sleeps;
+    let sleeps = tasks * sleeps;
     let late_us = |ns: &AtomicU64| ns.load(Ordering::Relaxed) as f64 / 1e3;
     let sample = clock.stop(sleeps).with("late_max_us", late_us(&LATEST_NS));
     sample.with("late_mean_us", late_us(&LATE_NS) / sleeps as f64)

@@ -30,7 +30,7 @@ use std::cell::{Cell, UnsafeCell};
 use std::future::Future;
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::Pin;
-use std::rc::Rc;
+use std::ptr;
 use std::task::{Context, Poll};
 
 use crate::kernel::cancel;
@@ -39,10 +39,9 @@ use crate::kernel::door;
 use crate::kernel::edge::foreign::contain;
 use crate::kernel::edge::observe::Era;
 use crate::kernel::edge::unwinding;
-use crate::kernel::task::Body;
 use crate::kernel::wait::{self, Record};
 use crate::run::join::{JoinHandle, Promise};
-use crate::run::spawn::{end_poll, fiber, launch, poll_fiber};
+use crate::run::spawn::{Body, end_poll, fiber, launch, poll_fiber};
 use crate::task;
 
 pub use crate::eras::scope::future::{Scope, Scoped, TryScope, scope, try_scope};
@@ -74,82 +73,47 @@ impl task::Builder {
     where
         F: Future<Output: 'static> + 'static,
     {
-        launch(self.setup(Era::Future), |promise| Polled {
-            code: Rc::new(Code {
-                promise: Cell::new(Some(promise)),
-                future: UnsafeCell::new(Some(future)),
-                begun: Cell::new(false),
-                is_done: Cell::new(false),
-            }),
-            fiber: None,
-        })
+        let (future, begun, is_done) =
+            (UnsafeCell::new(Some(future)), Cell::new(false), Cell::new(false));
+        launch(self.setup(Era::Future), Polled { future, begun, is_done })
     }
 }
 
-struct Polled<F: Future> {
-    code: Rc<Code<F>>,
-    fiber: Option<Fiber>,
-}
-
-impl<F: Future<Output: 'static> + 'static> Body for Polled<F> {
-    fn turn(&mut self) -> Switch {
-        let (fiber, switch) = match self.fiber.take() {
-            Some(mut fiber) => {
-                let switch = fiber.resume();
-                (fiber, switch)
-            }
-            None => {
-                let Some(mut fiber) = poll_fiber().or_else(|| self.new_fiber()) else {
-                    return Switch::Finished;
-                };
-                let code = Rc::as_ptr(&self.code);
-                // SAFETY: the `Rc` is kept while the poll lasts: by this body, which is not dropped before
-                // it has finished, or is leaked.
-                let switch = fiber.start(move || unsafe { (*code).poll() });
-                (fiber, switch)
-            }
-        };
-        if switch == Switch::Suspended {
-            self.fiber = Some(fiber); // In the middle of the poll: something waited the green way.
-            return Switch::Suspended;
-        }
-        end_poll(fiber);
-        if self.code.is_done.get() { Switch::Finished } else { Switch::Suspended }
-    }
-}
-
-impl<F: Future<Output: 'static> + 'static> Polled<F> {
-    #[cold]
-    fn new_fiber(&self) -> Option<Fiber> {
-        self.code.with_promise(fiber)
-    }
-}
-
-/// What a poll needs, on whichever stack it runs.
-struct Code<F: Future> {
-    promise: Cell<Option<Promise<F::Output>>>,
+/// The body of a future's task.
+struct Polled<F> {
     future: UnsafeCell<Option<F>>,
     begun: Cell<bool>,
     is_done: Cell<bool>,
 }
 
-impl<F: Future> Code<F> {
-    #[cold]
-    fn with_promise<R>(&self, f: impl FnOnce(&Promise<F::Output>) -> R) -> R {
-        let promise = self.promise.take().expect("a future is not polled once ready");
-        let result = f(&promise);
-        self.promise.set(Some(promise));
-        result
+impl<F: Future<Output: 'static> + 'static> Body for Polled<F> {
+    type Output = F::Output;
+
+    fn begin(&self, promise: Promise<F::Output>) -> Option<(Fiber, Switch)> {
+        // SAFETY: as in `poll`, which is not called then.
+        let new =
+            || fiber(&promise, || unsafe { Pin::new_unchecked(&mut *self.future.get()) }.set(None));
+        let (mut fiber, this) = (poll_fiber().or_else(new)?, ptr::from_ref(self));
+        // SAFETY: a body stays where it is as long as its task is not over, and so while the poll lasts.
+        let switch = fiber.start(move || unsafe { (*this).poll(promise) });
+        Some((fiber, switch))
     }
 
+    fn end(&self, fiber: Fiber) -> Switch {
+        end_poll(fiber);
+        if self.is_done.get() { Switch::Finished } else { Switch::Suspended }
+    }
+}
+
+impl<F: Future<Output: 'static> + 'static> Polled<F> {
     /// Polls once; when that was the last time, drops the future and fulfils the promise.
-    fn poll(&self) {
-        // SAFETY: the future stays where it is, in an `Rc`, until it is dropped there; and no other code looks at it:
-        // a task has one turn at a time, and only its turns come here.
+    fn poll(&self, promise: Promise<F::Output>) {
+        // SAFETY: the future stays where it is until it is dropped there, since a body does not move; and no other code
+        // looks at it: a task has one turn at a time, and only its turns come here.
         let mut future = unsafe { Pin::new_unchecked(&mut *self.future.get()) };
         let polled = match !self.begun.replace(true) && cancel::is_cancelled() {
             true => {
-                self.with_promise(Promise::never_begins);
+                promise.never_begins();
                 None
             }
             false => {
@@ -164,7 +128,6 @@ impl<F: Future> Code<F> {
             }
         };
         self.is_done.set(true);
-        let promise = self.promise.take().expect("fulfilled once");
         promise.fulfil(move || {
             if let Some(Err(payload)) = polled {
                 // A second panic, in the destructor, has been reported; the first is the task's.

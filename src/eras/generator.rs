@@ -35,17 +35,11 @@
 use std::future::IntoFuture;
 use std::pin::pin;
 
-use crate::eras::pep342::Sent;
-use crate::kernel::cancel;
-use crate::kernel::coroutine::Switch;
 use crate::kernel::door;
 use crate::kernel::edge::observe::Era;
-use crate::kernel::edge::swallowed;
-use crate::kernel::edge::unwinding;
-use crate::kernel::task::Body;
 use crate::kernel::wait::{self, Wait};
-use crate::run::join::{JoinHandle, Promise};
-use crate::run::spawn::{fiber, launch};
+use crate::run::join::JoinHandle;
+use crate::run::spawn::{Stackful, launch};
 use crate::task;
 
 pub use crate::eras::pep342::{Generator, GeneratorState, Thrown, Yielder};
@@ -78,56 +72,9 @@ impl task::Builder {
         self,
         body: impl FnOnce(&Yielder<Wait>) -> T + 'static,
     ) -> JoinHandle<T> {
-        launch(self.setup(Era::Generator), |promise| Trampoline {
-            start: Some((promise, body)),
-            generator: None,
-        })
+        let code = move |suspender| body(&Yielder::of_task(suspender));
+        launch(self.setup(Era::Generator), Stackful::new(code))
     }
-}
-
-struct Trampoline<T, F> {
-    start: Option<(Promise<T>, F)>,
-    generator: Option<Generator<Wait>>,
-}
-
-impl<T: 'static, F: FnOnce(&Yielder<Wait>) -> T + 'static> Body for Trampoline<T, F> {
-    fn turn(&mut self) -> Switch {
-        if let Some(generator) = &mut self.generator {
-            // A cancelled generator inside `y.wait` is resumed, so that its operation is polled once more before it is
-            // closed.
-            let stop = cancel::is_cancelled() && !generator.is_in_wait();
-            let sent = if stop { Sent::Close } else { Sent::Value(()) };
-            let mut step = generator.step(Some(sent));
-            while cancel::is_cancelled() && matches!(step, Some(GeneratorState::Yielded(_))) {
-                if swallowed::count_root() {
-                    unwinding::mark_left();
-                    return Switch::Suspended;
-                }
-                step = generator.step(Some(Sent::Close));
-            }
-            return bounce(step);
-        }
-        let (promise, _) = self.start.as_ref().expect("a generator starts once");
-        // Without a stack, the body is dropped with this.
-        let Some(fiber) = fiber(promise) else { return Switch::Finished };
-        let (promise, body) = self.start.take().expect("as just seen");
-        let generator = Generator::new(move |y: &Yielder<Wait>| {
-            promise.begin(|| body(y));
-        });
-        let generator = self.generator.insert(generator);
-        generator.drive_by_task(fiber);
-        bounce(generator.step(None))
-    }
-}
-
-/// What the generator has yielded is what its task waits for.
-fn bounce(step: Option<GeneratorState<Wait, std::thread::Result<()>>>) -> Switch {
-    match step {
-        Some(GeneratorState::Yielded(wait)) => door::store_wait(wait),
-        Some(GeneratorState::Complete(_)) => return Switch::Finished,
-        None => {} // It waited the green way: `door.rs` has stored its wait.
-    }
-    Switch::Suspended
 }
 
 impl<Y: From<Wait> + 'static, S: 'static> Yielder<Y, S> {
@@ -143,6 +90,7 @@ impl<Y: From<Wait> + 'static, S: 'static> Yielder<Y, S> {
     /// # Cancellation
     ///
     /// When the generator is closed, the operation is dropped and the stack unwinds from here.
+    #[inline]
     #[track_caller]
     pub fn wait<O: IntoFuture>(&self, operation: O) -> O::Output {
         if wait::is_spent() {
@@ -169,6 +117,7 @@ impl<Y: From<Wait> + 'static, S: 'static> Yielder<Y, S> {
     /// # Cancellation
     ///
     /// When the generator is closed, the stack unwinds from here.
+    #[inline(always)] // As `green::yield_now`.
     #[track_caller]
     pub fn yield_now(&self) {
         door::note_site();

@@ -20,15 +20,12 @@
 //! ```
 
 use std::future::IntoFuture;
-use std::mem::replace;
 use std::time::Duration;
 
-use crate::kernel::coroutine::{Fiber, Switch};
 use crate::kernel::door;
 use crate::kernel::edge::observe::Era;
-use crate::kernel::task::Body;
-use crate::run::join::{JoinHandle, Promise};
-use crate::run::spawn::{fiber, launch};
+use crate::run::join::JoinHandle;
+use crate::run::spawn::{Stackful, launch};
 use crate::task;
 use crate::time;
 
@@ -59,39 +56,7 @@ impl task::Builder {
     /// As [`green::spawn`](spawn).
     #[track_caller]
     pub fn spawn<T: 'static>(self, body: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
-        launch(self.setup(Era::Green), |promise| Greenlet::New(promise, body))
-    }
-}
-
-/// The body of a green task. It knows nothing of what is on the stack that it resumes.
-pub(crate) enum Greenlet<T, F> {
-    New(Promise<T>, F),
-    /// In its first turn: the code has been moved to the fiber.
-    Started,
-    Running(Fiber),
-}
-
-impl<T: 'static, F: FnOnce() -> T + 'static> Body for Greenlet<T, F> {
-    fn turn(&mut self) -> Switch {
-        match self {
-            Greenlet::Running(fiber) => fiber.resume(),
-            _ => self.start(),
-        }
-    }
-}
-
-impl<T: 'static, F: FnOnce() -> T + 'static> Greenlet<T, F> {
-    #[cold]
-    fn start(&mut self) -> Switch {
-        let Greenlet::New(promise, _) = self else { unreachable!("a greenlet starts once") };
-        // Without a stack, `body` is dropped with this.
-        let Some(mut fiber) = fiber(promise) else { return Switch::Finished };
-        let Greenlet::New(promise, body) = replace(self, Greenlet::Started) else { unreachable!() };
-        let switch = fiber.start(move || {
-            promise.begin(body);
-        });
-        *self = Greenlet::Running(fiber);
-        switch
+        launch(self.setup(Era::Green), Stackful::new(move |_| body()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Generators as Python 2.5 to 3.3 had them: PEP 342's `send`, `throw` and `close`, PEP 380's `yield from`.
 //!
-//! A [`Generator`] needs no scheduler and no task: its owner resumes it by hand. A task of the generator era
-//! (`eras/generator.rs`) does just that in its turns.
+//! A [`Generator`] needs no scheduler and no task: its owner resumes it by hand. The body of a task of the generator era
+//! (`eras/generator.rs`) has no owner, and no wire: its [`Yielder`] yields to the scheduler, which sends nothing.
 //!
 //! ```text
 //!             resume, send(s), throw(p), close            yield_(y), yield_from(g)
@@ -17,11 +17,13 @@ use std::rc::Rc;
 use crate::inspect::overflow;
 use crate::kernel::cancel;
 use crate::kernel::coroutine::{Fiber, Suspender, Switch};
+use crate::kernel::door;
 use crate::kernel::edge::foreign::{Boundary, Unwind, discard, message};
 use crate::kernel::edge::open::Open;
 use crate::kernel::edge::swallowed;
 use crate::kernel::edge::unwinding;
 use crate::kernel::edge::warn;
+use crate::kernel::wait::Wait;
 use crate::run::stack_size;
 
 /// A coroutine that yields `Y`s to its resumer, is sent `S`s by it, and returns an `R`.
@@ -71,12 +73,8 @@ struct Wire<Y, S> {
     yielded: Cell<Option<Y>>,
     /// Names the generator as the boundary of the unwinding that closes it; 0: there is none.
     serial: Cell<u64>,
-    /// A task drives it: no other code resumes it.
-    of_task: Cell<bool>,
     /// The thread was unwinding where the generator was last resumed.
     unwinding: Cell<bool>,
-    /// It is suspended in a `wait`, not in a `yield_` of its own.
-    in_wait: Cell<bool>,
 }
 
 pub(crate) enum Sent<S> {
@@ -94,9 +92,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
             sent: Cell::default(),
             yielded: Cell::default(),
             serial: Cell::new(0),
-            of_task: Cell::new(false),
             unwinding: Cell::new(false),
-            in_wait: Cell::new(false),
         };
         let start = Some(Box::new(body) as Start<Y, S, R>);
         let stack_size = stack_size::DEFAULT;
@@ -117,17 +113,6 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         let mut generator = Generator::new(body);
         generator.stack_size = stack_size::checked(bytes);
         generator
-    }
-
-    /// Whether it waits for an operation, which may be ready by now.
-    pub(crate) fn is_in_wait(&self) -> bool {
-        self.wire.in_wait.get()
-    }
-
-    /// It is driven by a task's own turns, on the task's stack.
-    pub(crate) fn drive_by_task(&mut self, fiber: Fiber) {
-        self.wire.of_task.set(true);
-        self.fiber = Some(fiber);
     }
 
     /// Runs up to the first `yield_`, so that a `send` has where to arrive. (In Python: `next(g)`.)
@@ -184,7 +169,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
             return;
         }
         // Also while this thread is unwinding: what unwinds in the generator is caught at its root.
-        match self.step(Some(Sent::Close)).expect(ONLY_A_TASK_WAITS) {
+        match self.step(Some(Sent::Close)) {
             GeneratorState::Yielded(_) => panic!("a generator yielded while it was being closed"),
             // The unwinding of a time limit, or of the task that closes it, goes on.
             GeneratorState::Complete(Err(payload)) if !self.wire.is_closing(&*payload) => {
@@ -216,7 +201,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         sent: Option<Sent<S>>,
     ) -> GeneratorState<Y, std::thread::Result<R>> {
         assert!(!self.is_finished(), "a generator was resumed after it had finished");
-        self.step(sent).expect(ONLY_A_TASK_WAITS)
+        self.step(sent)
     }
 
     #[cold]
@@ -224,10 +209,9 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     fn begin(&mut self) -> Switch {
         let body = self.start.take().expect("it has begun and is not finished");
         overflow::install();
-        let fiber = self.fiber.take().unwrap_or_else(|| {
-            Fiber::take(self.stack_size as usize).unwrap_or_else(|e| panic!("a generator: {e}"))
-        });
-        let y = Yielder { wire: self.wire.clone(), suspender: fiber.suspender() };
+        let fiber = Fiber::take(self.stack_size as usize);
+        let fiber = fiber.unwrap_or_else(|e| panic!("a generator: {e}"));
+        let y = Yielder { wire: Some(self.wire.clone()), suspender: fiber.suspender() };
         let returned = self.returned.clone();
         self.fiber.insert(fiber).start(move || {
             let result = unwinding::catch(|| body(&y));
@@ -235,23 +219,22 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         })
     }
 
-    /// One resume. `None`: it did not yield, but waits the green way; only a task's own generator can.
+    /// One resume. (Where it waits the green way, the task that resumes it does.)
     #[inline(always)] // See `Fiber::resume`.
     #[track_caller]
-    pub(crate) fn step(
-        &mut self,
-        sent: Option<Sent<S>>,
-    ) -> Option<GeneratorState<Y, std::thread::Result<R>>> {
+    fn step(&mut self, sent: Option<Sent<S>>) -> GeneratorState<Y, std::thread::Result<R>> {
         self.wire.sent.set(sent);
         self.wire.unwinding.set(std::thread::panicking());
         let switch = match &mut self.fiber {
-            Some(fiber) if self.start.is_none() => fiber.resume(),
-            _ => self.begin(),
+            Some(fiber) => fiber.resume(),
+            None => self.begin(),
         };
-        if switch == Switch::Suspended {
-            return self.wire.yielded.take().map(GeneratorState::Yielded);
+        match switch {
+            Switch::Suspended => GeneratorState::Yielded(
+                self.wire.yielded.take().expect("only `yield_` suspends it"),
+            ),
+            Switch::Finished => GeneratorState::Complete(self.end()),
         }
-        Some(GeneratorState::Complete(self.end()))
     }
 
     #[cold]
@@ -260,8 +243,6 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         self.returned.take().expect("a job that is finished has a result")
     }
 }
-
-const ONLY_A_TASK_WAITS: &str = "only a task's own generator waits the green way without yielding";
 
 impl<Y: 'static, R: 'static> Generator<Y, (), R> {
     /// Runs to the next `yield_`, or to the end. (In Python: `next(g)`, with the value of the
@@ -301,12 +282,12 @@ impl<Y: 'static, S: 'static, R: 'static> Drop for Generator<Y, S, R> {
         // and yields is closed again there, as a task that is cancelled is at its next wait.
         let mut step = self.step(Some(Sent::Close));
         for _ in 0..unwinding::MOST_RAISED {
-            let Some(GeneratorState::Yielded(_)) = step else { break };
+            let GeneratorState::Yielded(_) = step else { break };
             step = self.step(Some(Sent::Close));
         }
         match step {
-            Some(GeneratorState::Complete(Ok(_))) => {}
-            Some(GeneratorState::Complete(Err(payload))) => {
+            GeneratorState::Complete(Ok(_)) => {}
+            GeneratorState::Complete(Err(payload)) => {
                 if let Some(unwind) = payload.downcast_ref() {
                     return swallowed::forgive(unwind); // Of a time limit or of the task: its next wait raises it again.
                 }
@@ -317,7 +298,7 @@ impl<Y: 'static, S: 'static, R: 'static> Drop for Generator<Y, S, R> {
                 discard(payload);
                 warn::error(format_args!("{text}"));
             }
-            Some(GeneratorState::Yielded(_)) | None => {
+            GeneratorState::Yielded(_) => {
                 warn::error(format_args!(
                     "a generator yielded {} times while it was being dropped; its stack is leaked",
                     unwinding::MOST_RAISED
@@ -340,7 +321,8 @@ impl<Y, S, R> fmt::Debug for Generator<Y, S, R> {
 
 /// The inside end of a [`Generator`]: with it, the body yields and waits.
 pub struct Yielder<Y, S = ()> {
-    wire: Rc<Wire<Y, S>>,
+    /// `None`: it is a task's own, and the scheduler resumes it.
+    wire: Option<Rc<Wire<Y, S>>>,
     suspender: Suspender,
 }
 
@@ -353,6 +335,13 @@ pub enum Thrown {
     Exit,
 }
 
+impl Yielder<Wait> {
+    /// For the generator that is a task, on its fiber.
+    pub(crate) fn of_task(suspender: Suspender) -> Yielder<Wait> {
+        Yielder { wire: None, suspender }
+    }
+}
+
 impl<Y: 'static, S: 'static> Yielder<Y, S> {
     /// Gives `value` to the resumer, and returns what the next `send` sends.
     ///
@@ -363,13 +352,18 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
     /// With what is thrown; and where the generator cannot yield: outside of its own body (in a task that it
     /// spawned), or inside of a [`green::timeout`](crate::green::timeout), whose limit would go on for its resumer
     /// (PEP 789).
-    #[inline]
+    #[inline(always)] // See `Fiber::resume`.
     #[track_caller]
     pub fn yield_(&self, value: Y) -> S {
-        match self.exchange(value) {
+        self.receive(self.exchange(value, false))
+    }
+
+    #[inline(always)]
+    fn receive(&self, sent: Sent<S>) -> S {
+        match sent {
             Sent::Value(value) => value,
             Sent::Throw(payload) => unwinding::unwind_with(payload),
-            Sent::Close => self.wire.close(),
+            Sent::Close => self.close(),
         }
     }
 
@@ -384,7 +378,7 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
     /// Where the generator cannot yield, as `yield_`.
     #[track_caller]
     pub fn try_yield(&self, value: Y) -> Result<S, Thrown> {
-        match self.exchange(value) {
+        match self.exchange(value, false) {
             Sent::Value(value) => Ok(value),
             Sent::Throw(payload) => Err(Thrown::Error(payload)),
             Sent::Close => Err(Thrown::Exit),
@@ -400,17 +394,17 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
     /// send it first.
     #[track_caller]
     pub fn yield_from<R: 'static>(&self, mut inner: Generator<Y, S, R>) -> R {
-        let first = if inner.start.is_some() { None } else { Some(Sent::Value(nothing())) };
+        let first = if inner.start.is_some() { None } else { Some(Sent::Value(same(()))) };
         let mut state = inner.advance(first);
         loop {
             let value = match state {
                 GeneratorState::Complete(result) => return result,
                 GeneratorState::Yielded(value) => value,
             };
-            state = match self.exchange(value) {
+            state = match self.exchange(value, false) {
                 Sent::Close => {
                     inner.close();
-                    self.wire.close();
+                    self.close();
                 }
                 sent => inner.advance(Some(sent)),
             };
@@ -418,69 +412,86 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
     }
 
     /// As [`yield_`](Yielder::yield_), for an operation that is not ready.
+    #[inline(always)] // See `Fiber::resume`.
     #[track_caller]
     pub(crate) fn yield_wait(&self, wait: Y) {
-        self.wire.in_wait.set(true);
-        let sent = self.exchange(wait);
-        self.wire.in_wait.set(false);
-        match sent {
-            Sent::Value(_) => {}
-            Sent::Throw(payload) => unwinding::unwind_with(payload),
-            Sent::Close => self.wire.close(),
-        }
+        self.receive(self.exchange(wait, true));
     }
 
     #[inline(always)] // See `Fiber::resume`.
     #[track_caller]
-    fn exchange(&self, value: Y) -> Sent<S> {
-        unwinding::refuse_to_yield(self.wire.unwinding.get());
+    fn exchange(&self, value: Y, in_wait: bool) -> Sent<S> {
+        let Some(wire) = &self.wire else { return self.give_turn(same(value), in_wait) };
+        unwinding::refuse_to_yield(wire.unwinding.get());
         self.suspender.suspend(|open| {
-            self.wire.may_suspend(open)?;
-            self.wire.yielded.set(Some(value));
+            may_suspend(open, false)?;
+            wire.yielded.set(Some(value));
             Ok(())
         });
-        self.wire.sent.take().expect("a suspended generator is resumed with something sent")
+        wire.sent.take().expect("a suspended generator is resumed with something sent")
     }
-}
 
-impl<Y, S> Wire<Y, S> {
-    /// Refuses to yield in the middle of a poll or a time limit; in a generator that is not a task's, also of a
-    /// cleanup or a scope: that would stay in force for the code that resumes the generator.
-    #[inline]
-    fn may_suspend(&self, open: &Open) -> Result<(), String> {
-        let inside = open.limits.get() + open.shields.get() + open.scopes.get();
-        if open.poll.get().is_null() && inside == 0 {
-            return Ok(());
+    /// In a task's own generator: yields to the scheduler. If the task is cancelled, that is to close the generator; but
+    /// an operation that it waits for is polled once more before.
+    #[inline(always)] // See `Fiber::resume`.
+    #[track_caller]
+    fn give_turn(&self, wait: Wait, in_wait: bool) -> Sent<S> {
+        unwinding::refuse_while_unwinding();
+        if cancel::is_cancelled() {
+            if swallowed::count_root() {
+                unwinding::leave();
+            }
+            return Sent::Close;
         }
-        self.refuse_inside(open)
-    }
-
-    #[cold]
-    fn refuse_inside(&self, open: &Open) -> Result<(), String> {
-        let what = if !open.poll.get().is_null() {
-            "in the middle of an operation's poll: the operation was lent the waker of the task that runs now, and the \
-             generator may be resumed in another"
-        } else if open.limits.get() > 0 {
-            return Err(format!("a generator cannot yield inside of {}", open.limit.get()));
-        } else if self.of_task.get() {
-            return Ok(());
-        } else if open.shields.get() > 0 {
-            "in the cleanup of `green::finally`, which would go on for the task that resumed it"
-        } else {
-            "inside of `green::scope`, whose tasks belong to the task that resumed it"
-        };
-        Err(format!("a generator cannot yield {what}"))
+        self.suspender.suspend(|open| {
+            may_suspend(open, true)?;
+            door::store_wait(wait);
+            Ok(())
+        });
+        if !in_wait && cancel::is_cancelled() { Sent::Close } else { Sent::Value(same(())) }
     }
 
     /// Unwinds to the root of the generator; in one that is a task's, that is the task's root.
     fn close(&self) -> ! {
-        let task = if self.of_task.get() { cancel::root() } else { None };
-        cancel::unwind_to(task.unwrap_or_else(|| {
-            self.serial.set(Boundary::serial());
-            Boundary::Generator(self.serial.get())
-        }))
+        cancel::unwind_to(match &self.wire {
+            None => cancel::root().expect("it is running"),
+            Some(wire) => {
+                wire.serial.set(Boundary::serial());
+                Boundary::Generator(wire.serial.get())
+            }
+        })
     }
+}
 
+/// Refuses to yield in the middle of a poll or a time limit; in a generator that is not a task's, also of a
+/// cleanup or a scope: that would stay in force for the code that resumes the generator.
+#[inline]
+fn may_suspend(open: &Open, of_task: bool) -> Result<(), String> {
+    let inside = open.limits.get() + open.shields.get() + open.scopes.get();
+    if open.poll.get().is_null() && inside == 0 {
+        return Ok(());
+    }
+    refuse_inside(open, of_task)
+}
+
+#[cold]
+fn refuse_inside(open: &Open, of_task: bool) -> Result<(), String> {
+    let what = if !open.poll.get().is_null() {
+        "in the middle of an operation's poll: the operation was lent the waker of the task that runs now, and the \
+         generator may be resumed in another"
+    } else if open.limits.get() > 0 {
+        return Err(format!("a generator cannot yield inside of {}", open.limit.get()));
+    } else if of_task {
+        return Ok(());
+    } else if open.shields.get() > 0 {
+        "in the cleanup of `green::finally`, which would go on for the task that resumed it"
+    } else {
+        "inside of `green::scope`, whose tasks belong to the task that resumed it"
+    };
+    Err(format!("a generator cannot yield {what}"))
+}
+
+impl<Y, S> Wire<Y, S> {
     /// Whether `payload` is the unwinding by which this generator is closed.
     fn is_closing(&self, payload: &(dyn Any + Send)) -> bool {
         let boundary = payload.downcast_ref::<Unwind>().map(|unwind| unwind.boundary);
@@ -488,11 +499,12 @@ impl<Y, S> Wire<Y, S> {
     }
 }
 
-/// The unit value, as an `S`.
+/// A value as one of type `B`, which it is.
+#[inline(always)] // It moves the value.
 #[track_caller]
-fn nothing<S: 'static>() -> S {
-    let mut unit = Some(());
-    let same: Option<&mut Option<S>> = (&mut unit as &mut dyn Any).downcast_mut();
+fn same<A: 'static, B: 'static>(value: A) -> B {
+    let mut value = Some(value);
+    let same: Option<&mut Option<B>> = (&mut value as &mut dyn Any).downcast_mut();
     same.and_then(Option::take).expect("`yield_from` one that takes values and has begun already")
 }
 

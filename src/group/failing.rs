@@ -12,7 +12,6 @@ use std::future::{Future, poll_fn};
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use crate::eras::pep342::Yielder;
@@ -22,7 +21,7 @@ use crate::kernel::cancel;
 use crate::kernel::edge::unwinding;
 use crate::kernel::edge::warn;
 use crate::kernel::here::{current, in_task};
-use crate::kernel::task::Task;
+use crate::kernel::task::TaskRef;
 use crate::kernel::wait::{self, Wait};
 use crate::run::join::{JoinError, JoinHandle};
 
@@ -72,7 +71,7 @@ struct Shared<E> {
 
 struct Failure<E> {
     /// `None`: the error says it.
-    task: Option<Arc<Task>>,
+    task: Option<TaskRef>,
     error: E,
 }
 
@@ -165,7 +164,7 @@ impl<E: From<JoinError> + Display + 'static> Group<E> {
         shared.end(value)
     }
 
-    fn new(owner: Option<Arc<Task>>) -> Group<E> {
+    fn new(owner: Option<TaskRef>) -> Group<E> {
         Group(Rc::new(Shared {
             members: Members::failing_with(owner, &"the tasks of its group"),
             failures: RefCell::default(),
@@ -230,9 +229,9 @@ impl<E: From<JoinError> + Display + 'static> Group<E> {
         shared.members.enter();
         shared.members.keep(handle.canceller());
         let group = shared.clone();
-        handle.at_end(move |packet| match packet.result.take() {
+        handle.at_end(move |done| match done.result().take() {
             Some(Err(error)) if !error.is_cancelled() => {
-                packet.result.set(Some(Err(JoinError::cancelled(task))));
+                done.result().set(Some(Err(JoinError::cancelled(task))));
                 match panic::catch_unwind(AssertUnwindSafe(|| error.into())) {
                     Ok(error) => group.fail(None, error),
                     Err(payload) => {
@@ -241,7 +240,7 @@ impl<E: From<JoinError> + Display + 'static> Group<E> {
                     }
                 }
             }
-            result => packet.result.set(result),
+            result => done.result().set(result),
         });
         // By itself: that a destructor panics must not keep the group open.
         handle.canceller().at_end(move || shared.members.leave());
@@ -266,7 +265,7 @@ impl<E: From<JoinError> + Display + 'static> Shared<E> {
         }
     }
 
-    fn fail(&self, task: Option<Arc<Task>>, error: E) {
+    fn fail(&self, task: Option<TaskRef>, error: E) {
         self.failures.borrow_mut().push(Failure { task, error });
         self.members.stop();
     }

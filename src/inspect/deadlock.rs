@@ -27,14 +27,13 @@ use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::Location;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::kernel::edge::observe::Era;
 use crate::kernel::edge::trail::{self, Name, Part, Step, Thing, TrailKey};
 use crate::kernel::here::with_task;
 use crate::kernel::scheduler::Scheduler;
-use crate::kernel::task::{State, Task};
+use crate::kernel::task::{State, Task, TaskRef};
 use crate::kernel::wait::{Wait, WaitFor};
 
 pub(crate) use crate::kernel::edge::trail::Kind;
@@ -88,7 +87,7 @@ impl Deadlock {
 }
 
 /// The cycle as a list of what lies on it.
-fn draw(cycle: &[usize], tasks: &[Arc<Task>], does: &[Does<'_>]) -> Vec<String> {
+fn draw(cycle: &[usize], tasks: &[TaskRef], does: &[Does<'_>]) -> Vec<String> {
     let mut drawn = Vec::new();
     let task = |at: usize| format!("task {}", tasks[at].id);
     for &at in cycle.iter().take(MOST_LISTED) {
@@ -223,7 +222,7 @@ impl fmt::Display for WaitsAt<'_> {
 pub(crate) struct Names {
     run: u32,
     /// By their numbers.
-    tasks: Vec<Arc<Task>>,
+    tasks: Vec<TaskRef>,
 }
 
 impl Names {

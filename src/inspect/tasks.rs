@@ -9,7 +9,6 @@
 //! ```
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::inspect::deadlock::{Names, TaskState};
@@ -75,7 +74,7 @@ pub struct TaskInfo {
 impl Tasks {
     fn of(scheduler: &Scheduler) -> Tasks {
         let names = Names::of(scheduler);
-        let info = |task: Arc<kernel::task::Task>| {
+        let info = |task: kernel::task::TaskRef| {
             let Row { state, waits, turns, stack_used, .. } = Row::of(&task, scheduler, &names);
             TaskInfo { state, waits, turns, stack_used, task: Task(task) }
         };

@@ -1,5 +1,5 @@
 //! Cancellation: the stack of a task is unwound from where it waits. (A generator is closed, which unwinds it; a
-//! future is polled once more and dropped: `turn` in `eras/generator.rs`, `Code::poll` in `eras/future.rs`.)
+//! future is polled once more and dropped: `give_turn` in `eras/pep342.rs`, `poll` in `eras/future.rs`.)
 //!
 //! A cancelled task is not interrupted. It is resumed, and the wait that it was in raises: the stack is
 //! unwound from there, destructors run, up to a *boundary*. A boundary is the root of the task, for

@@ -1,8 +1,8 @@
 //! The door: how a task gives up its turn.
 //!
 //! A task suspends through `coroutine::suspend_base`, which [`suspend`], [`yield_now`] and [`give_turn`] call here, and
-//! nothing else but `unwinding::leave`, for a task that is abandoned. A body that returns to the scheduler instead stores
-//! its wait with [`store_wait`] or [`store_record`].
+//! nothing else but `unwinding::leave`, for a task that is abandoned. A generator that is a task yields to the scheduler
+//! instead, and stores its wait with [`store_wait`]; a future that returns to it, with [`store_record`].
 //!
 //! Cancellation (`cancel.rs`) is raised here too: an operation is polled first, so that one that has completed wins; a
 //! task that would have to wait then is unwound instead, if it was cancelled.

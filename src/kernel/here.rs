@@ -2,12 +2,13 @@
 //! `edge/running.rs`, for code below this).
 
 use std::cell::Cell;
+use std::mem::ManuallyDrop;
+use std::ops::Deref;
 use std::ptr;
-use std::sync::Arc;
 
 use super::edge::foreign::running;
 use super::edge::pulse::Pulse;
-use super::task::{Local, Task};
+use super::task::{Local, Task, TaskRef};
 
 /// What this thread is doing.
 pub(crate) struct Here {
@@ -43,18 +44,16 @@ pub(crate) fn running_task() -> *const Task {
 }
 
 /// The task whose turn it is, if one has its turn on this thread.
-pub(crate) fn current() -> Option<Arc<Task>> {
-    // SAFETY: `turn` holds an `Arc` of the task while it is set; this makes another.
-    with_task(|task| unsafe {
-        Arc::increment_strong_count(task);
-        Arc::from_raw(task)
-    })
+pub(crate) fn current() -> Option<TaskRef> {
+    let task = running_task();
+    // SAFETY: `turn` holds a `TaskRef` of the task while it is set, which is not dropped here; this makes another.
+    (!task.is_null()).then(|| ManuallyDrop::new(unsafe { TaskRef::from_raw(task) }).deref().clone())
 }
 
 /// Calls `f` with the task whose turn it is.
 #[inline]
 pub(crate) fn with_task<R>(f: impl FnOnce(&Task) -> R) -> Option<R> {
-    // SAFETY: `turn` holds an `Arc` of the task while it is set, and `f` is a part of that turn.
+    // SAFETY: `turn` holds a `TaskRef` of the task while it is set, and `f` is a part of that turn.
     unsafe { running_task().as_ref() }.map(f)
 }
 

@@ -44,7 +44,7 @@ use super::here::{here, with_task};
 use super::pace::Pace;
 use super::queue::Queue;
 use super::reactor::{Direction, Reactor};
-use super::task::{Body, Home, Setup, State, Task, Waiter};
+use super::task::{Code, Home, Setup, State, Task, TaskRef, Waiter};
 use super::timers::Timers;
 use super::wait::{BUDGET, SourceId, Wait, WaitFor, this_turn};
 
@@ -57,7 +57,7 @@ pub(crate) struct Scheduler {
     pub(crate) counters: Counters,
     /// The stack that futures are polled on, one after the other, of the run's stack size.
     pub(crate) poll_fiber: Cell<Option<Fiber>>,
-    pub(crate) queue: Queue<Arc<Task>>,
+    pub(crate) queue: Queue<TaskRef>,
     /// Every task that is not done.
     pub(crate) tasks: RefCell<Table>,
     pub(crate) timers: RefCell<Timers<Waiter>>,
@@ -134,17 +134,25 @@ impl Scheduler {
         self.home.outside.load(Acquire) > 0
     }
 
-    /// Adds a task at the end of the queue.
-    pub(crate) fn spawn(&self, setup: Setup, body: Box<dyn Body>) -> Arc<Task> {
+    /// Adds a task at the end of the queue. `place` puts it at the beginning of a block that `code` frees.
+    pub(crate) fn spawn(
+        &self,
+        setup: Setup,
+        code: &'static Code,
+        place: impl FnOnce(Task) -> *const Task,
+    ) -> TaskRef {
         let id = self.next_id.get() + 1;
         self.next_id.set(id);
         let parent = with_task(|task| task.id).unwrap_or(0);
-        let task = Arc::new(Task::new(id, setup, parent as u32, self.home.clone(), body));
+        let placed = place(Task::new(id, setup, parent as u32, self.home.clone(), code));
+        // SAFETY: these are the first three.
+        let [task, kept, ready] =
+            [(); Task::FIRST_REFS].map(|()| unsafe { TaskRef::from_raw(placed) });
         self.observe(&task, || spawned(&task, parent));
-        let slot = self.tasks.borrow_mut().insert(task.clone());
+        let slot = self.tasks.borrow_mut().insert(kept);
         // SAFETY: the task was just made here, for this thread.
         unsafe { task.local() }.slot.set(slot);
-        self.queue.push(task.clone());
+        self.queue.push(ready);
         self.counters.spawned.set(self.counters.spawned.get() + 1);
         task
     }
@@ -182,7 +190,7 @@ impl Scheduler {
 
     /// One turn of one task.
     #[inline(always)]
-    fn turn(&self, task: Arc<Task>) {
+    fn turn(&self, task: TaskRef) {
         /// However the turn ends, no task runs then.
         struct EndTurn;
         impl Drop for EndTurn {
@@ -198,13 +206,13 @@ impl Scheduler {
         local.state.set(State::Running);
         local.turns.set(local.turns.get().wrapping_add(1));
         let end = EndTurn;
-        running().task.set((&raw const *task).cast());
+        running().task.set(task.as_ptr().cast());
         here().pulse.begins(&task);
         let this = this_turn();
         this.number.set(this.number.get().wrapping_add(1));
         this.budget.set(BUDGET);
         // SAFETY: the loop gives one turn at a time, and no task runs the loop; a task in the queue is not done.
-        let switch = unsafe { local.turn() };
+        let switch = unsafe { task.turn() };
         drop(end);
         if switch == Switch::Finished {
             self.finish(&task);
@@ -221,14 +229,14 @@ impl Scheduler {
 
     /// Puts a task that is not ready at the end of the run queue.
     #[inline(always)]
-    fn enqueue(&self, task: Arc<Task>) {
+    fn enqueue(&self, task: TaskRef) {
         // SAFETY: the caller's tasks were spawned on this thread.
         unsafe { task.local() }.state.set(State::Ready);
         self.queue.push(task);
     }
 
     /// Registers a suspended task with the reactor or the timers, according to its `Wait`.
-    fn file(&self, task: Arc<Task>, wait: Wait) {
+    fn file(&self, task: TaskRef, wait: Wait) {
         // SAFETY: the task has just had its turn on this thread.
         let local = unsafe { task.local() };
         local.waiting.set(wait.what);
@@ -251,7 +259,7 @@ impl Scheduler {
         }
     }
 
-    fn stand(&self, task: Arc<Task>, id: SourceId, direction: Direction) {
+    fn stand(&self, task: TaskRef, id: SourceId, direction: Direction) {
         // SAFETY: as in `file`.
         let ticket = unsafe { &raw const task.local().ticket };
         let stood = self.reactor.borrow_mut().stand(id, direction, Waiter::Task(task));
@@ -272,7 +280,7 @@ impl Scheduler {
 
     /// Makes a waiting task ready. Only for tasks of this scheduler.
     #[inline]
-    pub(crate) fn wake(&self, task: Arc<Task>) {
+    pub(crate) fn wake(&self, task: TaskRef) {
         // SAFETY: the caller has made sure that the task is of this scheduler, so of this thread.
         let local = unsafe { task.local() };
         debug_assert!(Arc::ptr_eq(&self.home, &task.home), "{task} is of another scheduler");
@@ -411,18 +419,14 @@ impl Scheduler {
     }
 
     /// The task has had its last turn.
-    fn finish(&self, task: &Arc<Task>) {
+    fn finish(&self, task: &TaskRef) {
         // SAFETY: the task has just had its turn on this thread.
         let local = unsafe { task.local() };
         local.state.set(State::Done);
         local.stack.set(0);
         self.counters.finished.set(self.counters.finished.get() + 1);
         drop(self.tasks.borrow_mut().remove(local.slot.get()));
-        self.watch.by.set(Actor::Task(task.id)); // also in destructors and callbacks
-        // SAFETY: the turn is over.
-        let body = unsafe { local.take_body() };
-        // If the task had no stack, the body still owns the closure's captures.
-        aside(format_args!("a destructor of {task}"), || drop(body));
+        self.watch.by.set(Actor::Task(task.id)); // also in callbacks
         let outcome = self.outcome.replace(Outcome::Returned);
         self.observe(task, || EventKind::Ends(outcome));
         self.report_end(task);
@@ -430,7 +434,7 @@ impl Scheduler {
     }
 
     /// Leaves `tasks`, which will not end, where they are: joiners and callbacks are served as if they had ended.
-    pub(crate) fn leave(&self, tasks: &[Arc<Task>]) {
+    pub(crate) fn leave(&self, tasks: &[TaskRef]) {
         // SAFETY: as in `wake`. First all of them, so that none wakes another.
         tasks.iter().for_each(|task| unsafe { task.local() }.state.set(State::Left));
         self.end.left.set(self.end.left.get() + tasks.len());
@@ -439,7 +443,7 @@ impl Scheduler {
     }
 
     /// Wakes the task that joins `task`, and calls what is to be called at its end.
-    fn report_end(&self, task: &Arc<Task>) {
+    fn report_end(&self, task: &TaskRef) {
         // SAFETY: as in `wake`.
         let local = unsafe { task.local() };
         if let Some(joiner) = local.joiner.take() {

@@ -16,13 +16,16 @@
 
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
+use std::mem;
+use std::ops::Deref;
 use std::panic::Location;
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::task::Waker;
 
-use super::coroutine::Switch;
+use super::coroutine::{Fiber, Switch};
 use super::edge::extras::ExtrasCell;
 use super::edge::foreign::ForeignWaker;
 use super::edge::inbox::{Flag, Inbox, Order};
@@ -32,10 +35,18 @@ use super::edge::source::ReactorHandle;
 use super::timers::TimerKey;
 use super::wait::WaitFor;
 
-/// The code of a task, as the scheduler sees it: each era implements it.
-pub(crate) trait Body {
-    /// Runs until the next wait or to the end. A body is never called again after `Finished`.
-    fn turn(&mut self) -> Switch;
+/// The code of a task, as the scheduler sees it: see `Body` in `run/spawn.rs`.
+///
+/// Each function is passed the task that has it, on its home thread (but for `free`), outside of any turn of the task
+/// that has not been begun by it.
+pub(crate) struct Code {
+    /// Begins a job on a fiber: the whole task, or one poll of a future. If the job is suspended, the fiber is
+    /// [kept](Local::keep); if not, this returns as `end`. Without a stack for it, the task is over.
+    pub(crate) begin: unsafe fn(NonNull<Task>) -> Switch,
+    /// The job has returned, on that fiber. Returns `Finished` if the task is over: nothing of the user's is left of it.
+    pub(crate) end: unsafe fn(NonNull<Task>, Fiber) -> Switch,
+    /// Frees the block of memory that begins with the task. On any thread, when the last [`TaskRef`] is dropped.
+    pub(crate) free: unsafe fn(NonNull<Task>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +64,7 @@ pub(crate) enum State {
 
 /// What is woken when a wait ends: a task of a scheduler of this thread, or a waker of any other kind.
 pub(crate) enum Waiter {
-    Task(Arc<Task>),
+    Task(TaskRef),
     Waker(ForeignWaker),
 }
 
@@ -67,7 +78,7 @@ impl Waiter {
 pub(crate) struct Home {
     /// Its number, which no other run of the process has.
     pub(crate) run: u32,
-    pub(crate) inbox: Inbox<Arc<Task>>,
+    pub(crate) inbox: Inbox<TaskRef>,
     pub(crate) orders: Inbox<Order>,
     pub(crate) reactor: Arc<ReactorHandle>,
     /// Wakers of tasks, and `Spawner`s, that other code keeps: while there are any, a task may yet be woken.
@@ -84,8 +95,96 @@ pub(crate) struct Setup {
     pub(crate) stack_size: u32,
 }
 
+/// Keeps a task in memory, and with it the block that the task begins. An `Arc` in all but one thing: what lies behind
+/// the task (its result and its code) is of a type that only `Code` and the task's handle know, and a pointer is thin.
+pub(crate) struct TaskRef(NonNull<Task>);
+
+// SAFETY: it gives out references to a `Task`, which is `Send` and `Sync`.
+unsafe impl Send for TaskRef {}
+// SAFETY: as above.
+unsafe impl Sync for TaskRef {}
+
+impl TaskRef {
+    /// # Safety
+    ///
+    /// `task` begins a block that its `Code::free` frees, and this takes over one of its `refs`.
+    pub(crate) unsafe fn from_raw(task: *const Task) -> TaskRef {
+        // SAFETY: the caller's; a task is not at address zero.
+        TaskRef(unsafe { NonNull::new_unchecked(task.cast_mut()) })
+    }
+
+    /// The reverse of [`from_raw`](TaskRef::from_raw).
+    pub(crate) fn into_raw(self) -> *const Task {
+        mem::ManuallyDrop::new(self).as_ptr()
+    }
+
+    /// The whole block may be reached through this pointer, not only the task.
+    #[inline]
+    pub(crate) fn as_ptr(&self) -> *const Task {
+        self.0.as_ptr()
+    }
+
+    /// Gives the task its turn.
+    ///
+    /// # Safety
+    ///
+    /// This is the task's home thread, and the task is neither running nor done.
+    #[inline(always)] // As `Fiber::resume`.
+    pub(crate) unsafe fn turn(&self) -> Switch {
+        let fiber = self.local.fiber.get();
+        // SAFETY: this is the only code that looks at the fiber, and it is not called in the task's turn; `keep` stores
+        // one only if there is none. The code is the task's.
+        unsafe {
+            let Some(running) = &mut *fiber else { return (self.code.begin)(self.0) };
+            if running.resume() == Switch::Suspended {
+                return Switch::Suspended;
+            }
+            (self.code.end)(self.0, (*fiber).take().expect("it has run"))
+        }
+    }
+}
+
+impl Deref for TaskRef {
+    type Target = Task;
+
+    #[inline]
+    fn deref(&self) -> &Task {
+        // SAFETY: this counts, so that the block is there.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Clone for TaskRef {
+    #[inline]
+    fn clone(&self) -> TaskRef {
+        self.refs.fetch_add(1, Relaxed);
+        TaskRef(self.0)
+    }
+}
+
+impl Drop for TaskRef {
+    #[inline]
+    fn drop(&mut self) {
+        // If this is the only one, there is none to be cloned on another thread.
+        if self.refs.load(Acquire) == 1 || self.refs.fetch_sub(1, Release) == 1 {
+            self.refs.load(Acquire); // All that other threads did with theirs comes before.
+            // SAFETY: this was the last.
+            unsafe { (self.code.free)(self.0) };
+        }
+    }
+}
+
+impl fmt::Display for TaskRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
 /// A task. Any thread may hold one; only its home thread may look into `local`.
 pub(crate) struct Task {
+    /// How many [`TaskRef`]s there are.
+    refs: AtomicUsize,
+    code: &'static Code,
     pub(crate) id: u64,
     pub(crate) site: &'static Location<'static>,
     /// Few tasks have one: behind a thin pointer.
@@ -103,7 +202,8 @@ pub(crate) struct Task {
 /// since of ten thousand tasks none is still in the cache when its turn comes.
 #[repr(C)]
 pub(crate) struct Local {
-    body: UnsafeCell<Option<Box<dyn Body>>>,
+    /// What the task has its stack on, while it has one and does not begin: what its next turn resumes.
+    fiber: UnsafeCell<Option<Fiber>>,
     /// Where in the source it last gave up its turn, if that was on a stack.
     pub(crate) last_site: Cell<Option<&'static Location<'static>>>,
     /// The innermost of the time limits that are in force: a `cancel::Limit`.
@@ -132,6 +232,8 @@ pub(crate) struct Local {
     pub(crate) stack: Cell<usize>,
     /// What few tasks have.
     pub(crate) extras: ExtrasCell,
+    /// How many handles may take its result.
+    pub(crate) takers: Cell<u32>,
     /// Where the scheduler keeps it in its table.
     pub(crate) slot: Cell<u32>,
     /// The number of the task that spawned it, modulo 2^32; 0: no task.
@@ -139,20 +241,23 @@ pub(crate) struct Local {
 }
 
 // SAFETY: every field outside of `local` is `Send` and `Sync`. `local` is reached through `Task::local`
-// only, whose caller is on the home thread. Dropping the last `Arc` on another thread drops `local` there: the
-// task is done by then: `Promise` has dropped the values in `extras`, `Scheduler::finish` the callbacks there, `body` and
-// `joiner`; the rest is plain data.
+// only, whose caller is on the home thread. Dropping the last `TaskRef` on another thread drops `local` there: the
+// task is done by then: `Promise` has dropped the values in `extras`, `Scheduler::finish` the callbacks there and
+// `joiner`, `turn` the fiber; the rest is plain data.
 unsafe impl Send for Task {}
 // SAFETY: as above.
 unsafe impl Sync for Task {}
 
 impl Task {
+    /// So many [`TaskRef`]s a new task has, for `Scheduler::spawn`.
+    pub(super) const FIRST_REFS: usize = 3;
+
     pub(crate) fn new(
         id: u64,
         setup: Setup,
         parent: u32,
         home: Arc<Home>,
-        body: Box<dyn Body>,
+        code: &'static Code,
     ) -> Task {
         let Setup { era, site, name, stack_size } = setup;
         let local = Local {
@@ -173,10 +278,11 @@ impl Task {
             limits: Cell::new(ptr::null()),
             stack: Cell::new(0),
             extras: ExtrasCell::default(),
-            body: UnsafeCell::new(Some(body)),
+            fiber: UnsafeCell::new(None),
+            takers: Cell::new(1),
         };
-        let notified = Flag::new();
-        Task { id, site, name, home, stack_size, era, notified, local }
+        let (refs, notified) = (AtomicUsize::new(Task::FIRST_REFS), Flag::new());
+        Task { refs, code, id, site, name, home, stack_size, era, notified, local }
     }
 
     /// The home thread's part.
@@ -196,34 +302,21 @@ impl Local {
         self.cancelled.get() && self.shields.get() == 0
     }
 
+    /// Keeps the fiber that the task is suspended on.
+    ///
+    /// # Safety
+    ///
+    /// This is called in `Code::begin`.
+    pub(crate) unsafe fn keep(&self, fiber: Fiber) {
+        // SAFETY: the caller's, for which `turn` waits.
+        unsafe { *self.fiber.get() = Some(fiber) };
+    }
+
     /// The task gives up its turn there.
     #[inline]
     pub(crate) fn note_site(&self, site: &'static Location<'static>) {
         self.last_site.set(Some(site));
         super::edge::notes::gives_up_at(&self.last_site);
-    }
-
-    /// Gives the task its turn.
-    ///
-    /// # Safety
-    ///
-    /// The task is neither running nor done: this is not called from inside its own turn.
-    #[inline]
-    pub(crate) unsafe fn turn(&self) -> Switch {
-        // SAFETY: only this function and `take_body` look at the body; neither runs while the other
-        // does, since both are called by the scheduler, for a task that is not in its turn.
-        let body = unsafe { &mut *self.body.get() };
-        body.as_mut().expect("a task that is not done has a body").turn()
-    }
-
-    /// Takes the body out, when it has finished.
-    ///
-    /// # Safety
-    ///
-    /// As for [`turn`](Local::turn).
-    pub(crate) unsafe fn take_body(&self) -> Option<Box<dyn Body>> {
-        // SAFETY: as in `turn`.
-        unsafe { (*self.body.get()).take() }
     }
 }
 
@@ -231,7 +324,7 @@ impl Drop for Task {
     fn drop(&mut self) {
         // A task that is not done is in the table of its scheduler, which leaks it: see `Table`. This may be
         // another thread than its home; what a task that is done has left is plain data.
-        debug_assert!(self.local.body.get_mut().is_none(), "{self} is dropped before it is done");
+        debug_assert!(self.local.fiber.get_mut().is_none(), "{self} is dropped before it is done");
     }
 }
 
@@ -249,16 +342,5 @@ impl fmt::Display for Task {
             write!(f, " {name:?}")?;
         }
         write!(f, " ({}, spawned at {})", self.era, self.site)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A million parked tasks are meant to cost little more than their stacks' pages.
-    #[test]
-    fn a_task_is_small() {
-        assert!(size_of::<Task>() <= 168, "{}", size_of::<Task>());
     }
 }

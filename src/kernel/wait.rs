@@ -205,8 +205,8 @@ pub(crate) struct Turn {
     pub(crate) number: Cell<u32>,
     /// Operations that may still complete in it without waiting.
     pub(crate) budget: Cell<u32>,
-    /// What the task waits for when it gives up its turn: written last in the turn (by a greenlet before the switch,
-    /// by a generator's task after it), and read by `Scheduler::turn` as soon as that is over.
+    /// What the task waits for when it gives up its turn: written last in the turn (before the switch, or when the
+    /// poll of a future is over), and read by `Scheduler::turn` as soon as that is over.
     pub(crate) wait: WaitCell,
 }
 

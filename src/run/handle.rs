@@ -18,7 +18,7 @@ use crate::kernel::edge::inbox::Order;
 use crate::kernel::edge::waker;
 use crate::kernel::here::in_task;
 use crate::kernel::scheduler::Scheduler;
-use crate::kernel::task::{Home, Task};
+use crate::kernel::task::{Home, TaskRef};
 use crate::kernel::wait;
 use crate::kernel::wait::Wait;
 use crate::run::join::{Canceller, JoinError, JoinHandle};
@@ -142,9 +142,8 @@ impl Spawner {
                     return drop(panic::catch_unwind(AssertUnwindSafe(|| drop(code))));
                 }
                 let handle = spawn(builder, code);
-                let task = handle.task.clone();
-                let _ = started.set(task.clone());
-                handle.at_end(move |packet| there.settle(packet.take(&task)));
+                let _ = started.set(handle.task.clone());
+                handle.at_end(move |done| there.settle(done.take()));
             })
         });
         match code {
@@ -198,7 +197,7 @@ impl fmt::Debug for Spawner {
 pub struct RemoteJoinHandle<T> {
     remote: Arc<Remote<T>>,
     /// Once the order to spawn it has been carried out.
-    task: Arc<OnceLock<Arc<Task>>>,
+    task: Arc<OnceLock<TaskRef>>,
     home: Arc<Home>,
 }
 

@@ -1,5 +1,5 @@
 //! How a task's result gets out: a [`Promise`] inside, a [`JoinHandle`] outside, a [`JoinError`] where there
-//! is none.
+//! is none. The result itself lies behind the task, in the same block of memory.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -9,7 +9,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::Pin;
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -23,7 +23,7 @@ use crate::kernel::edge::waker;
 use crate::kernel::edge::warn;
 use crate::kernel::here::{current, running_task};
 use crate::kernel::scheduler::Scheduler;
-use crate::kernel::task::{State, Task};
+use crate::kernel::task::{Local, State, Task, TaskRef};
 use crate::kernel::wait::{self, Wait, WaitFor};
 
 /// A task that was spawned: wait for it, in any era, to get what its code returned.
@@ -47,11 +47,30 @@ use crate::kernel::wait::{self, Wait, WaitFor};
 /// If you are cancelled while you wait for it, the handle is dropped: the task runs on, its result is
 /// lost. Keep the handle, and wait for `&mut handle`, where that matters.
 pub struct JoinHandle<T> {
-    pub(crate) task: Arc<Task>,
-    pub(crate) packet: Rc<Packet<T>>,
+    /// It begins a [`Packet`] with a `T`.
+    pub(crate) task: TaskRef,
+    stays: PhantomData<Rc<Cell<T>>>,
 }
 
 impl<T> JoinHandle<T> {
+    /// # Safety
+    ///
+    /// The task begins a `Packet<T>`, this is its home thread, and this is counted by its `takers`.
+    pub(crate) unsafe fn of(task: TaskRef) -> JoinHandle<T> {
+        JoinHandle { task, stays: PhantomData }
+    }
+
+    /// The result, if there is one and no other code has taken it.
+    pub(crate) fn result(&self) -> &Cell<Option<Result<T, JoinError>>> {
+        // SAFETY: by `of`, this is its type; the task, and so the whole block, is kept.
+        unsafe { &(*self.task.as_ptr().cast::<Packet<T>>()).result }
+    }
+
+    fn local(&self) -> &Local {
+        // SAFETY: a handle is not `Send`.
+        unsafe { self.task.local() }
+    }
+
     /// Waits until the task is done: the green era's verb, under its name in std.
     ///
     /// # Errors
@@ -112,23 +131,32 @@ impl<T> JoinHandle<T> {
     where
         T: 'static,
     {
-        let task = self.task.clone();
-        self.at_end(move |packet| {
-            let result = packet.take(&task);
+        self.at_end(move |done| {
+            let result = done.take();
             let called = panic::catch_unwind(AssertUnwindSafe(|| callback(&result)));
-            packet.result.set(Some(result));
+            done.result().set(Some(result));
             called.unwrap_or_else(|payload| panic::resume_unwind(payload));
         });
     }
 
     /// Has `call` called with the result when the task is done: see [`Canceller::at_end`]. If no other code wants the
     /// result, it is dropped there, and not on the task's stack.
-    pub(crate) fn at_end(&self, call: impl FnOnce(&Packet<T>) + 'static)
+    pub(crate) fn at_end(&self, call: impl FnOnce(&JoinHandle<T>) + 'static)
     where
         T: 'static,
     {
-        let packet = self.packet.clone();
-        self.canceller().at_end(move || call(&packet));
+        self.local().takers.set(self.local().takers.get() + 1);
+        // SAFETY: of the same type, on the same thread, and just counted.
+        let done = unsafe { JoinHandle::<T>::of(self.task.clone()) };
+        self.canceller().at_end(move || call(&done));
+    }
+
+    /// The result of the task, which has ended or is left.
+    pub(crate) fn take(&self) -> Result<T, JoinError> {
+        self.result().take().unwrap_or_else(|| match self.local().state.get() {
+            State::Left => Err(JoinError::left(self.task.clone())),
+            _ => Err(JoinError::taken(self.task.clone())),
+        })
     }
 
     /// Whether the task is done, so that waiting for it would return at once. A task that was left unfinished when its run
@@ -151,7 +179,7 @@ impl<T> JoinHandle<T> {
 
 /// A task that can be cancelled: it does not leave its thread.
 pub(crate) struct Canceller {
-    task: Arc<Task>,
+    task: TaskRef,
     stays: PhantomData<Rc<()>>,
 }
 
@@ -159,7 +187,7 @@ impl Canceller {
     /// # Safety
     ///
     /// This is called on the task's home thread.
-    pub(crate) unsafe fn of(task: Arc<Task>) -> Canceller {
+    pub(crate) unsafe fn of(task: TaskRef) -> Canceller {
         Canceller { task, stays: PhantomData }
     }
 
@@ -188,7 +216,7 @@ impl Canceller {
 
     /// Whether it is the running task.
     pub(crate) fn is_current(&self) -> bool {
-        ptr::eq(running_task(), Arc::as_ptr(&self.task))
+        ptr::eq(running_task(), self.task.as_ptr())
     }
 
     /// See [`JoinHandle::is_finished`].
@@ -208,31 +236,40 @@ impl<T> Future for JoinHandle<T> {
 
 impl<T> JoinHandle<T> {
     pub(crate) fn poll_shared(&self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
-        match self.packet.result.take() {
+        match self.result().take() {
             // Both tasks are cancelled. The result is put back and the poll is pending, so that the caller unwinds by its
             // own cancellation and not with this error.
             Some(Err(error))
                 if error.is_cancelled() && cancel::is_cancelled() && wait::is_own(cx.waker()) =>
             {
-                self.packet.result.set(Some(Err(error)));
+                self.result().set(Some(Err(error)));
                 return Poll::Pending;
             }
             Some(result) => return Poll::Ready(result),
             None => {}
         }
-        // SAFETY: a handle is not `Send`, so this is the task's home thread.
-        let local = unsafe { self.task.local() };
+        let local = self.local();
         if self.is_elsewhere() {
             return Poll::Ready(Err(JoinError::elsewhere(self.task.clone())));
         }
         match local.state.get() {
-            State::Done | State::Left => Poll::Ready(self.packet.take(&self.task)),
+            State::Done | State::Left => Poll::Ready(self.take()),
             State::Running | State::Woken => Poll::Ready(Err(JoinError::itself(self.task.clone()))),
             State::Ready | State::Waiting => {
                 local.joiner.set(Some(door::waiter(cx)));
                 wait::record(cx, Wait::new(WaitFor::Task(self.task.id)));
                 Poll::Pending
             }
+        }
+    }
+}
+
+impl<T> Drop for JoinHandle<T> {
+    fn drop(&mut self) {
+        let takers = &self.local().takers;
+        takers.set(takers.get() - 1);
+        if takers.get() == 0 {
+            discard(self.result());
         }
     }
 }
@@ -249,7 +286,7 @@ pub struct JoinError(Box<Failure>);
 /// Boxed, so that a result is no larger for a failure, which is rare.
 struct Failure {
     /// `None`: there never was one.
-    task: Option<Arc<Task>>,
+    task: Option<TaskRef>,
     reason: Reason,
 }
 
@@ -265,7 +302,7 @@ enum Reason {
 }
 
 impl JoinError {
-    fn new(task: Arc<Task>, reason: Reason) -> JoinError {
+    fn new(task: TaskRef, reason: Reason) -> JoinError {
         JoinError(Box::new(Failure { task: Some(task), reason }))
     }
 
@@ -275,27 +312,27 @@ impl JoinError {
     }
 
     /// The task was cancelled.
-    pub(crate) fn cancelled(task: Arc<Task>) -> JoinError {
+    pub(crate) fn cancelled(task: TaskRef) -> JoinError {
         JoinError::new(task, Reason::Cancelled)
     }
 
     /// The handle was polled again after it had given the result.
-    pub(crate) fn taken(task: Arc<Task>) -> JoinError {
+    pub(crate) fn taken(task: TaskRef) -> JoinError {
         JoinError::new(task, Reason::Taken)
     }
 
     /// The run is over, and the task had not ended by then.
-    fn left(task: Arc<Task>) -> JoinError {
+    fn left(task: TaskRef) -> JoinError {
         JoinError::new(task, Reason::Left)
     }
 
     /// The task belongs to another runtime of this thread.
-    pub(crate) fn elsewhere(task: Arc<Task>) -> JoinError {
+    pub(crate) fn elsewhere(task: TaskRef) -> JoinError {
         JoinError::new(task, Reason::Elsewhere)
     }
 
     /// A task waits for its own end.
-    pub(crate) fn itself(task: Arc<Task>) -> JoinError {
+    pub(crate) fn itself(task: TaskRef) -> JoinError {
         JoinError::new(task, Reason::Itself)
     }
 
@@ -371,34 +408,70 @@ impl From<JoinError> for io::Error {
     }
 }
 
-/// The side of a result that the task writes; a `JoinHandle` holds the other.
-pub(crate) struct Promise<T>(pub(crate) Rc<Packet<T>>);
-
+/// A task, and its result: the beginning of the block that a task lies in.
+#[repr(C)]
 pub(crate) struct Packet<T> {
-    pub(crate) result: Cell<Option<Result<T, JoinError>>>,
+    task: Task,
+    /// Stays on the task's home thread. When the last handle is gone, it is empty, or will be when the task is over: what
+    /// remains may be freed anywhere.
+    result: Cell<Option<Result<T, JoinError>>>,
 }
 
 impl<T> Packet<T> {
-    /// The result of `task`, which has ended or is left.
-    pub(crate) fn take(&self, task: &Arc<Task>) -> Result<T, JoinError> {
-        // SAFETY: a packet stays on the task's home thread.
-        let is_left = unsafe { task.local() }.state.get() == State::Left;
-        self.result.take().unwrap_or_else(|| match is_left {
-            true => Err(JoinError::left(task.clone())),
-            false => Err(JoinError::taken(task.clone())),
-        })
+    pub(crate) fn new(task: Task) -> Packet<T> {
+        Packet { task, result: Cell::new(None) }
     }
 }
 
+/// Drops a result that no code will take.
+fn discard<T>(result: &Cell<Option<Result<T, JoinError>>>) {
+    if let Some(Err(error)) = result.take() {
+        error.say_if_lost();
+    }
+}
+
+/// The side of a result that the task writes; a `JoinHandle` is the other.
+pub(crate) struct Promise<T>(NonNull<Packet<T>>);
+
+impl<T> Clone for Promise<T> {
+    fn clone(&self) -> Promise<T> {
+        *self
+    }
+}
+
+impl<T> Copy for Promise<T> {}
+
 impl<T> Promise<T> {
-    pub(crate) fn new() -> Promise<T> {
-        Promise(Rc::new(Packet { result: Cell::new(None) }))
+    /// # Safety
+    ///
+    /// `task` begins a `Packet<T>`, this is its home thread, and none of the methods is called when the task is over.
+    pub(crate) unsafe fn of(task: NonNull<Task>) -> Promise<T> {
+        Promise(task.cast())
     }
 
-    /// There is no stack for the task: that is its result.
-    pub(crate) fn no_stack(&self, task: Arc<Task>, error: io::Error) {
+    fn packet(&self) -> &Packet<T> {
+        // SAFETY: by `of`, this is its type; and a task that is not over is kept by the table of its scheduler.
+        unsafe { self.0.as_ref() }
+    }
+
+    pub(crate) fn task(&self) -> &Task {
+        &self.packet().task
+    }
+
+    pub(crate) fn local(&self) -> &Local {
+        // SAFETY: by `of`, this is its home thread.
+        unsafe { self.task().local() }
+    }
+
+    /// There is no stack for the task: that is its result. `drop_code` drops its code.
+    pub(crate) fn no_stack(&self, error: io::Error, drop_code: impl FnOnce()) {
+        let task = current().expect("a body is called in its task's turn");
         aside(format_args!("a destructor of {task}"), || drop_values(&task));
-        self.0.result.set(Some(Err(JoinError::new(task, Reason::NoStack(error)))));
+        self.packet().result.set(Some(Err(JoinError::new(task.clone(), Reason::NoStack(error)))));
+        aside(format_args!("a destructor of {task}"), drop_code);
+        if self.local().takers.get() == 0 {
+            discard(&self.packet().result);
+        }
         note(Outcome::Panicked);
     }
 
@@ -418,7 +491,7 @@ impl<T> Promise<T> {
     /// line does.
     #[cold]
     pub(crate) fn never_begins(&self) {
-        if Rc::strong_count(&self.0) == 1 {
+        if self.local().takers.get() == 0 {
             let is_over =
                 Scheduler::with(|scheduler| scheduler.is_some_and(|s| s.end.closing.get()));
             let when = if is_over {
@@ -426,7 +499,7 @@ impl<T> Promise<T> {
             } else {
                 "was cancelled before it began"
             };
-            let task = current().expect("a body is called in its task's turn");
+            let task = self.task();
             warn::debug(format_args!("{task}, whose handle was dropped, {when}"));
         }
     }
@@ -434,12 +507,7 @@ impl<T> Promise<T> {
     /// Runs the task's code and keeps what becomes of it: a value, a panic, a cancellation.
     ///
     /// This runs on the task's own stack, and so does the destructor of a result that no task joins.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a task.
     pub(crate) fn fulfil(self, code: impl FnOnce() -> T) {
-        let task = current().expect("a body is called in its task's turn");
         let mut failure = None;
         let result = unwinding::catch(code).map_err(|payload| {
             let (reason, outcome) = match cancel::is_to_root(&*payload) {
@@ -447,15 +515,20 @@ impl<T> Promise<T> {
                 false => (Reason::Panicked(Mutex::new(payload)), Outcome::Panicked),
             };
             failure = Some(outcome);
-            JoinError::new(task.clone(), reason)
+            JoinError::new(current().expect("a body is called in its task's turn"), reason)
         });
-        self.0.result.set(Some(result));
-        // A panic in these destructors has been reported by the hook, and no task can join to get it. They may wait,
-        // as cleanup does: the cancelled code has ended.
-        cancel::shield(|| {
-            contain(|| drop(self));
-            drop_values(&task);
-        });
+        self.packet().result.set(Some(result));
+        let (has_taker, local) = (self.local().takers.get() > 0, self.local());
+        if !has_taker || local.extras.if_any(|extras| !extras.values.is_empty()) {
+            // A panic in these destructors has been reported by the hook, and no task can join to get it. They may
+            // wait, as cleanup does: the cancelled code has ended.
+            cancel::shield(|| {
+                if !has_taker {
+                    contain(|| discard(&self.packet().result));
+                }
+                drop_values(self.task());
+            });
+        }
         if let Some(failure) = failure {
             note(failure);
         }
@@ -475,22 +548,4 @@ fn drop_values(task: &Task) {
 /// Sets how the running task ends, for the scheduler.
 fn note(failure: Outcome) {
     Scheduler::with(|scheduler| scheduler.into_iter().for_each(|s| s.failed(failure)));
-}
-
-impl<T> Drop for Packet<T> {
-    fn drop(&mut self) {
-        if let Some(Err(error)) = self.result.get_mut() {
-            error.say_if_lost();
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_result_has_no_room_for_a_failure() {
-        assert!(size_of::<Packet<()>>() <= 16, "{}", size_of::<Packet<()>>());
-    }
 }

@@ -1,18 +1,16 @@
 //! `run`: a scheduler and its root task, a greenlet that may borrow from the caller.
 
 use std::panic::Location;
-use std::sync::Arc;
 
-use crate::eras::green::Greenlet;
 use crate::inspect::deadlock::{Deadlock, Does};
 use crate::inspect::{on_signal, watchdog};
 use crate::kernel::edge::entered::refuse_nesting;
 use crate::kernel::edge::observe::Era;
 use crate::kernel::edge::{unwinding, warn};
-use crate::kernel::task::{State, Task};
+use crate::kernel::task::{State, TaskRef};
 use crate::run::builder::Builder;
-use crate::run::join::Promise;
 use crate::run::runtime::{close, drive};
+use crate::run::spawn::{Stackful, place};
 use crate::task;
 
 /// Runs `root` as the first task of a new scheduler on this thread, until it returns.
@@ -113,24 +111,23 @@ impl Builder {
         };
         let scheduler = &runtime.scheduler;
         let _listening = signal.and_then(|signal| on_signal::listen(signal, scheduler));
-        let promise = Promise::new();
-        let packet = promise.0.clone();
         // SAFETY: only the lifetime changes. The code is called, and gone, or was dropped uncalled, when the root
         // task is done; and this function is not left before that, by whichever path: see `Root`.
         let code: Box<dyn FnOnce() + 'static> = unsafe { std::mem::transmute(code) };
-        let stalled = scheduler.enter(|| {
+        let (handle, stalled) = scheduler.enter(|| {
             let setup = task::Builder::new().name("root").at(site);
             let setup = setup.stack_size(scheduler.stack_size as usize);
-            let body = Box::new(Greenlet::New(promise, code));
-            let root = Root(scheduler.spawn(setup.setup(Era::Green), body));
+            let body = Stackful::new(move |_| code());
+            let handle = place(scheduler, setup.setup(Era::Green), body);
+            let root = Root(handle.task.clone());
             let stalled = drive(&runtime, "", || root.is_done());
             close(&runtime);
-            stalled
+            (handle, stalled)
         });
         if let Some(deadlock) = stalled {
             return Err(deadlock);
         }
-        let result = packet.result.take().expect("a task that is done has a result");
+        let result = handle.result().take().expect("a task that is done has a result");
         let Err(error) = result else { return Ok(()) };
         match (error.into_panic(), scheduler.refusal()) {
             (Ok(payload), _) => std::panic::resume_unwind(payload),
@@ -142,7 +139,7 @@ impl Builder {
 
 /// The root task of a run, which may borrow from the frames of the caller of `run`: these do not end before it is
 /// done. Aborts the process if they would.
-struct Root(Arc<Task>);
+struct Root(TaskRef);
 
 impl Root {
     fn is_done(&self) -> bool {

@@ -1,12 +1,14 @@
 //! What the three eras' `spawn`s share, and the stacks that tasks run on.
 
-use crate::kernel::coroutine::Fiber;
+use std::cell::Cell;
+
+use crate::kernel::coroutine::{Fiber, Suspender, Switch};
 use crate::kernel::edge::extras::{Extras, Value};
 use crate::kernel::edge::warn;
-use crate::kernel::here::{current, running_task, with_local, with_task};
+use crate::kernel::here::{running_task, with_local, with_task};
 use crate::kernel::scheduler::Scheduler;
-use crate::kernel::task::{Body, Setup};
-use crate::run::join::{JoinHandle, Promise};
+use crate::kernel::task::{Code, Setup};
+use crate::run::join::{JoinHandle, Packet, Promise};
 
 const ENDING: &str = "spawn after the root has returned: the run is ending";
 
@@ -25,34 +27,111 @@ pub(crate) fn check_spawn() {
     }
 }
 
+/// The code of a task: each era implements it.
+pub(crate) trait Body: 'static {
+    /// What the task returns.
+    type Output: 'static;
+
+    /// Begins a job on a fiber: all of the task, or one poll of a future; the last one fulfils the promise. `None`: there
+    /// is no stack for it, which is the task's result now.
+    fn begin(&self, promise: Promise<Self::Output>) -> Option<(Fiber, Switch)>;
+
+    /// The job has returned, on that fiber. Returns `Finished` if the promise is fulfilled. There is nothing left in this
+    /// then that has a destructor.
+    fn end(&self, fiber: Fiber) -> Switch;
+}
+
+/// All that there is of a task, in one piece of memory: itself, its result, and its code.
+#[repr(C)]
+struct Block<B: Body> {
+    packet: Packet<B::Output>,
+    body: B,
+}
+
+impl<B: Body> Block<B> {
+    // SAFETY (of all three): the task is one of `place`, which has made such a block for it. The scheduler keeps the block
+    // until the task is over, and calls `begin` and `end` on the home thread. When the last `TaskRef` is dropped, perhaps
+    // on another, the task is over and no handle is left: neither result nor body has anything to drop.
+    const CODE: Code = Code {
+        // SAFETY: as above.
+        begin: |task| unsafe {
+            let body = &task.cast::<Block<B>>().as_ref().body;
+            match body.begin(Promise::of(task)) {
+                Some((fiber, Switch::Suspended)) => {
+                    task.as_ref().local().keep(fiber);
+                    Switch::Suspended
+                }
+                Some((fiber, Switch::Finished)) => body.end(fiber),
+                None => Switch::Finished,
+            }
+        },
+        // SAFETY: as above.
+        end: |task, fiber| unsafe { task.cast::<Block<B>>().as_ref() }.body.end(fiber),
+        // SAFETY: as above.
+        free: |task| drop(unsafe { Box::from_raw(task.cast::<Block<B>>().as_ptr()) }),
+    };
+}
+
+/// Adds a task with that body to a scheduler of this thread.
+pub(crate) fn place<B: Body>(
+    scheduler: &Scheduler,
+    setup: Setup,
+    body: B,
+) -> JoinHandle<B::Output> {
+    let task = scheduler.spawn(setup, &Block::<B>::CODE, |task| {
+        Box::into_raw(Box::new(Block { packet: Packet::new(task), body })).cast()
+    });
+    // SAFETY: the block begins with that packet; this is the first of its takers.
+    unsafe { JoinHandle::of(task) }
+}
+
 /// Adds a task to the run of this thread: what the three `spawn`s share. If `stack_size` is 0, the
 /// run's size is used.
 #[track_caller]
-pub(crate) fn launch<T: 'static, B: Body + 'static>(
-    mut setup: Setup,
-    body: impl FnOnce(Promise<T>) -> B,
-) -> JoinHandle<T> {
+pub(crate) fn launch<B: Body>(mut setup: Setup, body: B) -> JoinHandle<B::Output> {
     check_spawn();
-    let promise = Promise::new();
-    let packet = promise.0.clone();
     let values = inherited();
-    let task = Scheduler::with(|scheduler| {
+    let handle = Scheduler::with(|scheduler| {
         let scheduler = scheduler.expect("there is one, as just seen");
         if setup.stack_size == 0 {
             setup.stack_size = scheduler.stack_size;
         }
-        let task = scheduler.spawn(setup, Box::new(body(promise)));
+        let handle = place(scheduler, setup, body);
         if scheduler.end.closing.get() {
-            scheduler.mark_cancelled(&task);
-            warn::warning(format_args!("{ENDING}: {task} is cancelled before it begins"));
+            scheduler.mark_cancelled(&handle.task);
+            warn::warning(format_args!("{ENDING}: {} is cancelled before it begins", handle.task));
         }
-        task
+        handle
     });
     if !values.is_empty() {
         // SAFETY: the task was just spawned on this thread.
-        unsafe { task.local() }.extras.with(|extras| extras.values = values);
+        unsafe { handle.task.local() }.extras.with(|extras| extras.values = values);
     }
-    JoinHandle { task, packet }
+    handle
+}
+
+/// The body of a task that has a stack of its own until it ends: a greenlet, or a generator's.
+pub(crate) struct Stackful<F>(Cell<Option<F>>);
+
+impl<T: 'static, F: FnOnce(Suspender) -> T + 'static> Stackful<F> {
+    pub(crate) fn new(code: F) -> Stackful<F> {
+        Stackful(Cell::new(Some(code)))
+    }
+}
+
+impl<T: 'static, F: FnOnce(Suspender) -> T + 'static> Body for Stackful<F> {
+    type Output = T;
+
+    fn begin(&self, promise: Promise<T>) -> Option<(Fiber, Switch)> {
+        let mut fiber = fiber(&promise, || drop(self.0.take()))?;
+        let (code, suspender) = (self.0.take().expect("it begins once"), fiber.suspender());
+        let switch = fiber.start(move || promise.begin(|| code(suspender)));
+        Some((fiber, switch))
+    }
+
+    fn end(&self, _fiber: Fiber) -> Switch {
+        Switch::Finished
+    }
 }
 
 /// Copies of the running task's values, for a task that it spawns.
@@ -68,17 +147,16 @@ fn inherited() -> Vec<Value> {
     values
 }
 
-/// A fiber for the running task; where the operating system has no room for a stack, that is the task's result.
-pub(crate) fn fiber<T>(promise: &Promise<T>) -> Option<Fiber> {
-    let task = current().expect("a body is called in its task's turn");
-    match Fiber::take(task.stack_size as usize) {
+/// A fiber for the running task; where the operating system has no room for a stack, that is the task's result, and
+/// `drop_code` drops its code.
+pub(crate) fn fiber<T>(promise: &Promise<T>, drop_code: impl FnOnce()) -> Option<Fiber> {
+    match Fiber::take(promise.task().stack_size as usize) {
         Ok(fiber) => {
-            // SAFETY: it is the running task, so this is its home thread.
-            unsafe { task.local() }.stack.set(fiber.bounds().guard.end);
+            promise.local().stack.set(fiber.bounds().guard.end);
             Some(fiber)
         }
         Err(e) => {
-            promise.no_stack(task, e);
+            promise.no_stack(e, drop_code);
             None
         }
     }
@@ -119,4 +197,19 @@ pub(crate) fn end_poll(fiber: Fiber) {
         scheduler.poll_fiber.replace(Some(fiber))
     });
     drop(dropped);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A million parked tasks are meant to cost little more than their stacks' pages.
+    #[test]
+    fn a_greenlet_is_small_and_its_result_has_no_room_for_a_failure() {
+        let code = Stackful::new(|_| ());
+        fn size<B: Body>(_: &B) -> usize {
+            size_of::<Block<B>>()
+        }
+        assert!(size(&code) <= 248, "{}", size(&code));
+    }
 }

@@ -122,7 +122,7 @@ pub fn is_cancellation(payload: &(dyn Any + Send)) -> bool {
 
 /// Who a task is. Prints as `task 3 "fetch" (green, spawned at src/main.rs:12:5)`.
 #[derive(Clone)]
-pub struct Task(pub(crate) Arc<task::Task>);
+pub struct Task(pub(crate) task::TaskRef);
 
 impl Task {
     /// Its number in its run: 1 for the root, and up.

@@ -51,7 +51,7 @@ async def bench_timers(sleeps):
             await asyncio.sleep(nap)
             late.woke(start, nap)
 
-    await asyncio.gather(*(body(n) for n in range(late.TASKS)))
+    await asyncio.gather(*(body(n) for n in range(late.tasks)))
     late.finish()
 
 

@@ -48,7 +48,7 @@ def bench_timers(sleeps):
             gevent.sleep(nap)
             late.woke(start, nap)
 
-    gevent.joinall([gevent.spawn(body, n) for n in range(late.TASKS)])
+    gevent.joinall([gevent.spawn(body, n) for n in range(late.tasks)])
     late.finish()
 
 

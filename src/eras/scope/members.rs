@@ -3,7 +3,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -15,7 +14,7 @@ use crate::kernel::edge::unwinding;
 use crate::kernel::edge::waker;
 use crate::kernel::edge::warn;
 use crate::kernel::here::in_task;
-use crate::kernel::task::{Task, Waiter};
+use crate::kernel::task::{TaskRef, Waiter};
 use crate::kernel::wait::{self, Wait};
 use crate::run::join::Canceller;
 
@@ -29,7 +28,7 @@ pub(crate) struct Members {
     /// When the first of them failed, where they fail together.
     stopped: Cell<Option<Instant>>,
     /// The task that the body runs in, where they fail together and that is to be unwound.
-    owner: Option<Arc<Task>>,
+    owner: Option<TaskRef>,
     waiter: Cell<Option<Waiter>>,
     /// All that were spawned; those that are done are cleared out now and then.
     tasks: Cell<Vec<Canceller>>,
@@ -50,7 +49,7 @@ impl Members {
     }
 
     /// Those of a body that `owner` calls by [`enclose_together`](Members::enclose_together).
-    pub(crate) fn failing_with(owner: Option<Arc<Task>>, what: &'static &'static str) -> Members {
+    pub(crate) fn failing_with(owner: Option<TaskRef>, what: &'static &'static str) -> Members {
         Members { owner, ..Members::of(what) }
     }
 

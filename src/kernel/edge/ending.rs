@@ -83,7 +83,7 @@ impl Scheduler {
     /// Takes all tasks out of the run queue; none of them is ready then.
     pub(crate) fn clear_queue(&self) {
         while let Some(task) = self.queue.pop() {
-            // SAFETY: as in `wake`.
+            // SAFETY: tasks in this queue were spawned on this thread.
             unsafe { task.local() }.state.set(State::Waiting);
         }
     }

@@ -1,9 +1,8 @@
 //! The table of tasks: all that are not done, for reports and for the end of a run.
 
 use std::mem;
-use std::sync::Arc;
 
-use crate::kernel::task::Task;
+use crate::kernel::task::TaskRef;
 
 /// The tasks that are not done, each in a slot that it knows. (A `Slab` would take twice the room.)
 ///
@@ -11,12 +10,12 @@ use crate::kernel::task::Task;
 /// what a task has (its waker, for one) to other threads.
 #[derive(Default)]
 pub(crate) struct Table {
-    slots: Vec<Option<Arc<Task>>>,
+    slots: Vec<Option<TaskRef>>,
     vacant: Vec<u32>,
 }
 
 impl Table {
-    pub(crate) fn insert(&mut self, task: Arc<Task>) -> u32 {
+    pub(crate) fn insert(&mut self, task: TaskRef) -> u32 {
         if let Some(slot) = self.vacant.pop() {
             self.slots[slot as usize] = Some(task);
             return slot;
@@ -25,7 +24,7 @@ impl Table {
         u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 tasks")
     }
 
-    pub(crate) fn remove(&mut self, slot: u32) -> Option<Arc<Task>> {
+    pub(crate) fn remove(&mut self, slot: u32) -> Option<TaskRef> {
         self.vacant.push(slot);
         self.slots[slot as usize].take()
     }
@@ -35,7 +34,7 @@ impl Table {
     }
 
     /// The oldest first.
-    pub(crate) fn by_age(&self) -> Vec<Arc<Task>> {
+    pub(crate) fn by_age(&self) -> Vec<TaskRef> {
         let mut tasks: Vec<_> = self.slots.iter().flatten().cloned().collect();
         tasks.sort_unstable_by_key(|task| task.id);
         tasks

@@ -7,32 +7,32 @@ use std::task::{RawWaker, RawWakerVTable};
 
 use super::notes;
 use crate::kernel::scheduler::Scheduler;
-use crate::kernel::task::{Home, Task, Waiter};
+use crate::kernel::task::{Home, TaskRef, Waiter};
 
-/// The vtable of a task's wakers; their data is `Arc::into_raw` of the task, and each is counted.
+/// The vtable of a task's wakers; their data is `TaskRef::into_raw`, and each is counted.
 pub(crate) static VTABLE: RawWakerVTable = RawWakerVTable::new(
     |data| {
-        // SAFETY: data comes from `Arc::into_raw` (or, for `door::own_waker`, from a live `Arc`).
-        let task = ManuallyDrop::new(unsafe { Arc::from_raw(data.cast::<Task>()) });
+        // SAFETY: data comes from `TaskRef::into_raw` (or, for `door::own_waker`, from a live `TaskRef`).
+        let task = ManuallyDrop::new(unsafe { TaskRef::from_raw(data.cast()) });
         task.home.wakers.fetch_add(1, Ordering::Relaxed);
         notes::lends_waker();
-        RawWaker::new(Arc::into_raw(Arc::clone(&task)).cast(), &VTABLE)
+        RawWaker::new(TaskRef::into_raw(TaskRef::clone(&task)).cast(), &VTABLE)
     },
     |data| {
         // SAFETY: as above; the waker is given up, and its count with it.
-        let task = unsafe { Arc::from_raw(data.cast::<Task>()) };
+        let task = unsafe { TaskRef::from_raw(data.cast()) };
         let home = task.home.clone();
         wake(task);
         give_up(&home); // Only now: who sees no wakers left must find the task ready, or in the inbox.
     },
     |data| {
         // SAFETY: as above; the count stays with the waker.
-        let task = ManuallyDrop::new(unsafe { Arc::from_raw(data.cast::<Task>()) });
-        wake(Arc::clone(&task));
+        let task = ManuallyDrop::new(unsafe { TaskRef::from_raw(data.cast()) });
+        wake(TaskRef::clone(&task));
     },
     |data| {
         // SAFETY: as above; the waker is given up, and its count with it.
-        give_up(&unsafe { Arc::from_raw(data.cast::<Task>()) }.home);
+        give_up(&unsafe { TaskRef::from_raw(data.cast()) }.home);
     },
 );
 
@@ -59,7 +59,7 @@ pub(crate) fn wake_waiter(waiter: Waiter) {
 }
 
 /// Wakes a task from anywhere: at once on its own thread, through its inbox from another.
-pub(crate) fn wake(task: Arc<Task>) {
+pub(crate) fn wake(task: TaskRef) {
     Scheduler::at(Arc::as_ptr(&task.home), |here| match here {
         Some(scheduler) => scheduler.wake(task),
         None => task.notify(),
@@ -86,9 +86,9 @@ impl Drop for Outside {
     }
 }
 
-impl Task {
+impl TaskRef {
     /// From another thread: leaves the task in the inbox of its home thread, which then wakes it.
-    pub(crate) fn notify(self: Arc<Task>) {
+    pub(crate) fn notify(self) {
         if self.notified.raise() {
             let home = self.home.clone();
             if home.inbox.push(self) {
