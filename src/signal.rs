@@ -34,8 +34,8 @@
 //! signal. With the last of them, what was there before is put back: so a program that drops what [`ctrl_c`]
 //! gave it after the first Ctrl-C, and does not end, is ended by the second.
 //!
-//! Of signals that come faster than they are received, several of one kind may become one, as the operating system itself
-//! has it. A child process begins with the defaults.
+//! Of signals that come faster than they are received, several of one kind may become one, as the operating system
+//! itself has it. A child process begins with the defaults.
 
 use std::fmt;
 use std::future::Future;
@@ -117,7 +117,7 @@ fn sets() -> MutexGuard<'static, [usize; 65]> {
 ///
 /// # Safety
 ///
-/// For the kernel to call.
+/// For the operating system to call.
 unsafe extern "C" fn handler(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     let errno = errno();
     for place in places().filter(|place| place.wanted.load(SeqCst) & bit(signal) != 0) {
@@ -131,7 +131,7 @@ unsafe extern "C" fn handler(signal: c_int, info: *mut siginfo_t, context: *mut 
     let before = BEFORE[signal as usize].load(SeqCst);
     // SAFETY: null, or what `current` has given for this signal, which is never freed.
     if let Some(before) = unsafe { before.as_ref() } {
-        // SAFETY: what was there before, and what the kernel has passed.
+        // SAFETY: what was there before, and what the operating system has passed.
         unsafe { hand_on(before, signal, info, context) };
     }
     set_errno(errno);
@@ -242,8 +242,8 @@ impl Signals {
     ///
     /// # Errors
     ///
-    /// Those of [`Readiness`](crate::net::Readiness); `TimedOut` if a [`green::deadline`](crate::green::deadline) around
-    /// this passes first.
+    /// Those of [`Readiness`](crate::net::Readiness); `TimedOut` if a [`green::deadline`](crate::green::deadline)
+    /// around this passes first.
     ///
     /// # Blocking
     ///

@@ -138,14 +138,14 @@ fn install(signal: c_int) -> io::Result<()> {
 ///
 /// # Safety
 ///
-/// For the kernel to call.
+/// For the operating system to call.
 unsafe extern "C" fn handler(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     let errno = signal::errno();
     for board in Board::all().filter(|board| board.ask(signal)) {
         name_who_keeps(board, signal);
     }
     if let Some(before) = BEFORE[signal as usize].get() {
-        // SAFETY: what was there before, and what the kernel has passed.
+        // SAFETY: what was there before, and what the operating system has passed.
         unsafe { signal::hand_on(before, signal, info, context) };
     }
     signal::set_errno(errno);

@@ -51,8 +51,8 @@ pub(crate) fn install() {
 
 /// Rust's own threads have an alternate signal stack; those of C libraries may not.
 fn provide_signal_stack() {
-    // SAFETY: asks what there is; then, if there is none, gives the kernel memory that is never freed (a thread
-    // that ends while a signal is delivered might still use it).
+    // SAFETY: asks what there is; then, if there is none, gives the operating system memory that is never freed (a
+    // thread that ends while a signal is delivered might still use it).
     unsafe {
         if signal::set_alternate_stack(ptr::null()).ss_flags & libc::SS_DISABLE != 0 {
             signal::alternate_stack(Box::leak(vec![0; 64 << 10].into_boxed_slice()));
@@ -62,13 +62,13 @@ fn provide_signal_stack() {
 
 /// # Safety
 ///
-/// For the kernel to call, as the handler of a fault.
+/// For the operating system to call, as the handler of a fault.
 unsafe extern "C" fn handler(
     signal: libc::c_int,
     info: *mut libc::siginfo_t,
     context: *mut libc::c_void,
 ) {
-    // SAFETY: the kernel passes a valid `siginfo_t`, of a fault, which has an address.
+    // SAFETY: the operating system passes a valid `siginfo_t`, of a fault, which has an address.
     let address = unsafe { (*info).si_addr() } as usize;
     if let Some(stack) = coroutine::running_stack()
         && stack.bounds.guard.contains(&address)
@@ -78,7 +78,7 @@ unsafe extern "C" fn handler(
     }
     let which = SIGNALS.iter().position(|&s| s == signal).unwrap_or(0);
     let Some(before) = BEFORE.get().and_then(|all| all[which].as_ref()) else { return };
-    // SAFETY: what was there before, and what the kernel has passed; or else the default is restored, and the
+    // SAFETY: what was there before, and what the operating system has passed; or else the default is restored, and the
     // fault repeats.
     unsafe {
         if !signal::hand_on(before, signal, info, context) {

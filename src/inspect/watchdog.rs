@@ -6,9 +6,9 @@
 //! task 3 "resize" (green, spawned at src/main.rs:12:5) gave the thread back after 0.35 s
 //! ```
 //!
-//! One thread of the process looks at the [`Board`]s of all runs some times within the limit: is the turn still the
-//! one that it was? While every run sleeps in the kernel, so does the watchdog; the first that gets up wakes it.
-//! Where a task keeps the thread, the kernel knows whether that computes or sleeps, and the advice differs. A task
+//! One thread of the process looks at the [`Board`]s of all runs some times within the limit: is the turn still the one
+//! that it was? While the threads of all runs sleep, so does the watchdog; the first that gets up wakes it. Where a
+//! task keeps the thread, the operating system knows whether that computes or sleeps, and the advice differs. A task
 //! that does neither, because other programs have the processors, is not reported.
 //!
 //! (asyncio's debug mode does it afterwards, `slow_callback_duration`; Go's `sysmon` looks in the same way.)
@@ -220,7 +220,7 @@ fn next_after(held: Duration) -> Duration {
     next.unwrap_or(Duration::from_secs(60 * minutes))
 }
 
-/// Whether that thread sleeps in the kernel. `None` if that cannot be known: not on Linux, or without `/proc`.
+/// Whether that thread sleeps in a system call. `None` if that cannot be known: not on Linux, or without `/proc`.
 fn is_blocked(thread: i32) -> Option<bool> {
     let path = format!("/proc/self/task/{thread}/stat");
     let stat = std::fs::read_to_string(path).ok().filter(|_| cfg!(target_os = "linux"))?;

@@ -1,6 +1,6 @@
 //! Datagram sockets, UDP's and Unix's: receiving and sending in three eras.
 
-/// What a datagram socket has besides what every [`socket`](super::inner::socket) has.
+/// What a datagram socket has besides what every [`socket`](super::common::socket) has.
 macro_rules! datagram {
     ($Socket:ident, $Address:ty) => {
         impl $Socket {

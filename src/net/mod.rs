@@ -35,31 +35,33 @@
 //!
 //! * A time limit fails as `TimedOut` (std's, on Unix, as `WouldBlock`).
 //! * [`accept`](TcpListener::accept) waits at the limit on open descriptors instead of failing.
-//! * `set_nonblocking` is a mode of the green calls. For the kernel a socket of ours is always
+//! * `set_nonblocking` is a mode of the green calls. For the operating system a socket of ours is always
 //!   non-blocking; one that is made std's again is as it was set.
-//! * Errors of binding and connecting name the address. Their `kind` is the kernel's; `raw_os_error` is `None`.
-//! * A listener's backlog is 4096 (std's is 128), or the kernel's limit if that is lower.
+//! * Errors of binding and connecting name the address. Their `kind` is the operating system's; `raw_os_error` is
+//!   `None`.
+//! * A listener's backlog is 4096 (std's is 128), or the operating system's limit if that is lower.
 //! * [`ToSocketAddrs`] is a trait of our own, of std's shape: std's would look names up on the scheduler's thread.
 //! * What std deprecates (`only_v6`) or has not made stable is not there.
 
 pub(crate) mod addr;
+mod common;
 mod connect;
 mod datagram;
-pub(crate) mod inner;
 mod listener;
-mod socket;
+pub(crate) mod pauses;
+pub(crate) mod socket;
 mod stream;
 mod tcp;
 pub(crate) mod turn;
 mod udp;
 pub mod unix;
-mod writers;
+mod watch;
 
 pub use std::net::{
     AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6,
 };
 
 pub use addr::{LookingUp, ToSocketAddrs, looking_up};
-pub use socket::Readiness;
 pub use tcp::{Accepting, Connecting, Incoming, TcpListener, TcpStream};
 pub use udp::UdpSocket;
+pub use watch::Readiness;

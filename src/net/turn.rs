@@ -1,4 +1,4 @@
-//! Whether the caller can be suspended, and operations that cannot begin.
+//! Whether the caller can be suspended, or has to wait, and operations that cannot begin.
 
 use std::future::poll_fn;
 use std::io;
@@ -20,4 +20,8 @@ pub(super) async fn failed<T>(error: io::Error) -> io::Result<T> {
 #[inline]
 pub(crate) fn can_suspend() -> bool {
     in_task() && !unwinding::unwinds()
+}
+
+pub(crate) fn would_block(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
 }

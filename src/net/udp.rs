@@ -8,10 +8,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawF
 use std::time::Duration;
 
 use super::addr::{ToSocketAddrs, first_of, resolve};
+use super::common::{limits, socket, stds, three_eras};
 use super::datagram::datagram;
-use super::inner::{Inner, limits, socket, stds, three_eras};
-use super::socket::Readiness;
+use super::socket::Socket;
 use super::turn::failed;
+use super::watch::Readiness;
 use crate::kernel::reactor::Direction;
 
 /// A UDP socket: [`std::net::UdpSocket`] that suspends the task where that one blocks the thread.
@@ -60,7 +61,7 @@ use crate::kernel::reactor::Direction;
 ///
 /// Nothing is lost: a datagram is received and given, or stays; it is sent whole, or not.
 pub struct UdpSocket {
-    inner: Inner<net::UdpSocket>,
+    socket: Socket<net::UdpSocket>,
 }
 
 socket!(UdpSocket, net::UdpSocket, SocketAddr);
@@ -125,7 +126,7 @@ impl UdpSocket {
     }
 
     fn connect_to_first(&self, addresses: &[SocketAddr]) -> io::Result<()> {
-        first_of("connect to", addresses, |address| self.inner.std().connect(address))
+        first_of("connect to", addresses, |address| self.socket.std().connect(address))
     }
 
     /// Sends a datagram to the first address of `address`; it is sent whole or not at all.
@@ -143,7 +144,7 @@ impl UdpSocket {
     /// Nothing is sent.
     pub fn send_to<A: ToSocketAddrs>(&self, buf: &[u8], address: A) -> io::Result<usize> {
         let to = first(&resolve(address)?)?;
-        self.inner.green(Direction::Write, |s| s.send_to(buf, to))
+        self.socket.green(Direction::Write, |s| s.send_to(buf, to))
     }
 
     /// As [`send_to`](UdpSocket::send_to), now or not at all; so it takes no name, which might have to be
@@ -154,7 +155,7 @@ impl UdpSocket {
     /// `WouldBlock`, when it would have to wait: wait for [`writable`](UdpSocket::writable). The same when
     /// the task has had its share of this turn; the wait then only gives the others theirs.
     pub fn try_send_to(&self, buf: &[u8], address: SocketAddr) -> io::Result<usize> {
-        self.inner.attempt(Direction::Write, |s| s.send_to(buf, address))
+        self.socket.attempt(Direction::Write, |s| s.send_to(buf, address))
     }
 
     /// The operation of [`send_to`](UdpSocket::send_to): `y.wait(..)` or `.await` it.
@@ -182,7 +183,7 @@ impl UdpSocket {
                 Ok(to) => to,
                 Err(e) => return failed(e).await,
             };
-            self.inner.operation(Direction::Write, |s| s.send_to(buf, to)).await
+            self.socket.operation(Direction::Write, |s| s.send_to(buf, to)).await
         }
     }
 

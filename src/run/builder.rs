@@ -82,8 +82,8 @@ impl Builder {
     ///
     /// The virtual clock is what [`sleeping`](crate::time::sleeping), [`timeout`](crate::op::timeout) and
     /// [`now`](crate::time::now) go by. Code that asks `std::time` sees the machine's clock. While tasks
-    /// wait for sockets and sleep as well, the sockets are looked at first, but not waited for: what the
-    /// kernel holds back for a while (small writes, without `set_nodelay`) is overtaken by the next deadline.
+    /// wait for sockets and sleep as well, the sockets are polled first, but not waited for: what the operating
+    /// system holds back for a while (small writes, without `set_nodelay`) is overtaken by the next deadline.
     /// (The idea is trio's autojump clock.)
     pub fn virtual_clock(mut self) -> Builder {
         self.virtual_clock = true;
