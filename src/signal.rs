@@ -141,8 +141,8 @@ fn is_ours(action: &libc::sigaction) -> bool {
     action.sa_sigaction == handler as *const () as usize
 }
 
-/// Installs the handler.
-fn take(signal: c_int) -> io::Result<()> {
+/// Installs the handler for `signal`.
+fn install_for(signal: c_int) -> io::Result<()> {
     let now = current(signal)?;
     if is_ours(&now) {
         return Ok(()); // Other code has put it back, perhaps with what it has kept of ours.
@@ -223,7 +223,7 @@ impl Signals {
                 libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE => {
                     Err(io::Error::new(io::ErrorKind::InvalidInput, "it is that of a fault"))
                 }
-                1..=64 => take(signal),
+                1..=64 => install_for(signal),
                 _ => Err(io::Error::from_raw_os_error(libc::EINVAL)),
             };
             if let Err(e) = result {

@@ -58,8 +58,8 @@ impl Runtime {
         self.scheduler.enter(f)
     }
 
-    /// Gives one turn to the task that is first in the queue. If none is ready, asks the operating system
-    /// and the clock, without waiting, whether one should be, and gives it its turn. False: none was.
+    /// Gives one turn to the task that is first in the queue. If none is ready, polls the operating system and the clock
+    /// first, without waiting. Returns `false` if no task was ready then.
     ///
     /// # Panics
     ///
