@@ -35,7 +35,7 @@ const READING_ORDER: &str = "
     src/inspect/: overflow
     src/run/: join
     src/eras/: pep342
-    src/inspect/: deadlock tree on_signal watchdog
+    src/inspect/: holders deadlock tree on_signal watchdog
     src/run/: spawn runtime builder stats
     src/task/: mod
     src/inspect/: tasks
@@ -45,19 +45,19 @@ const READING_ORDER: &str = "
     src/eras/scope/: spawn mod
     src/eras/: future mod
     src/run/: root handle mod
-    src/: thread
-    src/sync/: wait_queue line mutex condvar semaphore rwlock event barrier chan channel mpsc
+    src/thread/: park join scope mod
+    src/sync/: wait_queue waiters mutex condvar semaphore rwlock event barrier chan channel mpsc
     src/sync/: oneshot queue mod
     src/group/: tasks gather completed failing pool imap mod
     src/offload/: pool mod
     src/: blocking
     src/fs/: call lock file options convert dir mod
-    src/net/: turn addr pauses watch socket common stream connect listener datagram tcp udp unix mod
+    src/net/: turn addr pauses link socket common stream connect listener datagram tcp udp unix mod
     src/io/: descriptor stdin mod
     src/process/: child command mod
     src/: signal
     src/adapt/: tokio hyper tracing mod
-    src/: http
+    src/http/: chain mod
     src/inspect/timeline/: record chart terminal svg trace frames words lines html mod
     src/inspect/: mod
     src/testing/: turns explore mod

@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 use super::pool::Pool;
 use crate::eras::scope::members::Members;
-use crate::inspect::deadlock::Kind;
+use crate::inspect::holders::Kind;
 use crate::kernel::cancel;
 use crate::kernel::door;
 use crate::kernel::edge::unwinding;

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use crate::eras::pep342::Yielder;
 use crate::eras::scope::members::Members;
-use crate::inspect::deadlock::Kind;
+use crate::inspect::holders::Kind;
 use crate::kernel::wait::Wait;
 use crate::run::join::JoinHandle;
 use crate::run::spawn;

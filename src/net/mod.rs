@@ -47,6 +47,7 @@ pub(crate) mod addr;
 mod common;
 mod connect;
 mod datagram;
+mod link;
 mod listener;
 pub(crate) mod pauses;
 pub(crate) mod socket;
@@ -55,13 +56,12 @@ mod tcp;
 pub(crate) mod turn;
 mod udp;
 pub mod unix;
-mod watch;
 
 pub use std::net::{
     AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6,
 };
 
 pub use addr::{LookingUp, ToSocketAddrs, looking_up};
+pub use link::Readiness;
 pub use tcp::{Accepting, Connecting, Incoming, TcpListener, TcpStream};
 pub use udp::UdpSocket;
-pub use watch::Readiness;

@@ -24,9 +24,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use super::link::{Link, Readiness, SharedByClones, TimeLimit, wait_for};
 use super::pauses::{Pauses, pause};
 use super::turn::{can_suspend, would_block};
-use super::watch::{Readiness, Shared, TimeLimit, Watch, wait_for};
 use crate::deadline::{self, too_late};
 use crate::kernel::door;
 use crate::kernel::edge::entered::now;
@@ -41,7 +41,7 @@ use crate::time::Elapsed;
 
 /// A socket of std's in non-blocking mode, and where it is registered.
 pub(crate) struct Socket<S> {
-    watch: Watch, // Dropped before `std` closes.
+    link: Link, // Dropped before `std` closes.
     /// The next read is taken to meet `WouldBlock`, and is not tried.
     drained: AtomicBool,
     std: S,
@@ -66,12 +66,12 @@ impl<S: AsRawFd> Socket<S> {
 
     /// `std` is a duplicate of this socket.
     pub(super) fn clone_of(&self, std: S) -> Socket<S> {
-        Socket::sharing(std, self.watch.shared.clone())
+        Socket::sharing(std, self.link.shared.clone())
     }
 
-    fn sharing(std: S, shared: Arc<Shared>) -> Socket<S> {
-        let watch = Watch::new(std.as_raw_fd(), shared);
-        Socket { watch, drained: AtomicBool::new(false), std }
+    fn sharing(std: S, shared: Arc<SharedByClones>) -> Socket<S> {
+        let link = Link::new(std.as_raw_fd(), shared);
+        Socket { link, drained: AtomicBool::new(false), std }
     }
 
     pub(crate) fn std(&self) -> &S {
@@ -84,28 +84,28 @@ impl<S: AsRawFd> Socket<S> {
     }
 
     pub(super) fn is_nonblocking(&self) -> bool {
-        self.watch.shared.nonblocking.load(Ordering::Relaxed)
+        self.link.shared.nonblocking.load(Ordering::Relaxed)
     }
 
     pub(super) fn set_nonblocking(&self, nonblocking: bool) {
-        self.watch.shared.nonblocking.store(nonblocking, Ordering::Relaxed);
+        self.link.shared.nonblocking.store(nonblocking, Ordering::Relaxed);
     }
 
     pub(super) fn limit(&self, direction: Direction) -> &TimeLimit {
-        &self.watch.shared.limits[direction as usize]
+        &self.link.shared.limits[direction as usize]
     }
 
     /// To be called after std's `shutdown` of writing: wakes the tasks that wait to write. (To readers, and to writers
     /// of TCP, the operating system reports it.)
     pub(super) fn end_writing(&self) {
-        self.watch.end_writing();
+        self.link.end_writing();
     }
 
     /// Records that a read of a TCP stream has taken `n` bytes into a buffer of `len`.
     #[inline]
     pub(super) fn took(&self, n: usize, len: usize) {
         if 0 < n && n < len && n <= SHORT {
-            let drained = self.watch.if_registered(Reactor::drain).unwrap_or(false);
+            let drained = self.link.if_registered(Reactor::drain).unwrap_or(false);
             self.drained.store(drained, Ordering::Relaxed);
         }
     }
@@ -114,7 +114,7 @@ impl<S: AsRawFd> Socket<S> {
     pub(super) fn is_quiet(&self) -> bool {
         let is_fresh =
             Scheduler::with(|scheduler| scheduler.is_some_and(|s| s.pace.is_fresh(Instant::now())));
-        is_fresh && self.watch.if_registered(Reactor::is_quiet).unwrap_or(false)
+        is_fresh && self.link.if_registered(Reactor::is_quiet).unwrap_or(false)
     }
 
     #[inline]
@@ -138,7 +138,7 @@ impl<S: AsRawFd> Socket<S> {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if would_block(&e) => {
                     count_would_block();
-                    self.watch.if_registered(|reactor, id| reactor.clear(id, direction));
+                    self.link.if_registered(|reactor, id| reactor.clear(id, direction));
                     return Tried::WouldBlock;
                 }
                 result => {
@@ -173,7 +173,7 @@ impl<S: AsRawFd> Socket<S> {
             let mut end = None;
             return self.blocking_io(direction, call, || {
                 let limit = self.limit(direction);
-                wait(&self.watch, direction, *end.get_or_insert_with(|| nearest(limit.get())))
+                wait(&self.link, direction, *end.get_or_insert_with(|| nearest(limit.get())))
             });
         }
         match self.attempt(direction, &mut call) {
@@ -236,7 +236,7 @@ impl<S: AsRawFd> Socket<S> {
         // unwinds, the flag is not used.)
         let known = match direction {
             Direction::Read if !late && !unwinding::unwinds() => {
-                self.watch.if_registered(|r, id| (!r.is_ready(id, direction)).then_some(id))
+                self.link.if_registered(|r, id| (!r.is_ready(id, direction)).then_some(id))
             }
             _ => None,
         };
@@ -252,8 +252,8 @@ impl<S: AsRawFd> Socket<S> {
                     Tried::Spent => continue,
                     Tried::WouldBlock => {}
                 }
-                let Some(looked) = self.watch.look(direction) else {
-                    return self.watch.wait_by_hand(cx, direction).map(Err);
+                let Some(looked) = self.link.look(direction) else {
+                    return self.link.wait_by_hand(cx, direction).map(Err);
                 };
                 let (id, ready) = looked?;
                 if !ready {
@@ -265,13 +265,13 @@ impl<S: AsRawFd> Socket<S> {
         if !wait::record(cx, wait_for(id, direction)) {
             let waiter = Waiter::waker(cx.waker().clone());
             // The old waker is dropped when nothing is borrowed any more.
-            let _old = self.watch.if_registered(|r, id| r.set_poller(id, direction, waiter));
+            let _old = self.link.if_registered(|r, id| r.set_poller(id, direction, waiter));
         }
         Poll::Pending
     }
 
     pub(crate) fn ready(&self, direction: Direction) -> Readiness<'_> {
-        Readiness::new(&self.watch, direction)
+        Readiness::new(&self.link, direction)
     }
 
     /// The operation of making a call: for the generator era and the async one.
@@ -340,13 +340,13 @@ fn count_would_block() {
 
 /// When a call fails, and of which limit.
 #[derive(Clone, Copy)]
-struct End {
+struct Expiry {
     at: Instant,
     limit: Duration,
     is_deadline: bool,
 }
 
-impl End {
+impl Expiry {
     fn error(self) -> io::Error {
         match self.is_deadline {
             true => too_late(self.limit),
@@ -357,21 +357,21 @@ impl End {
 
 /// When a call fails that begins to wait now: after the socket's own `limit`, or at the deadline in force. By the run's
 /// clock; where the thread is blocked, by the machine's.
-fn nearest(limit: Option<Duration>) -> Option<End> {
+fn nearest(limit: Option<Duration>) -> Option<Expiry> {
     let own = limit.map(|limit| (limit, limit, false));
     let deadline = deadline::left().map(|(left, limit)| (left, limit, true));
     let (left, limit, is_deadline) = own.into_iter().chain(deadline).min()?; // Mostly none: no clock is read.
     let now = if can_suspend() { now() } else { Instant::now() };
-    Some(End { at: now.checked_add(left)?, limit, is_deadline })
+    Some(Expiry { at: now.checked_add(left)?, limit, is_deadline })
 }
 
 /// Suspends the task, or blocks the thread, until the socket may be ready.
 #[inline]
-fn wait(watch: &Watch, direction: Direction, end: Option<End>) -> io::Result<()> {
+fn wait(link: &Link, direction: Direction, end: Option<Expiry>) -> io::Result<()> {
     if !can_suspend() {
-        return block_thread(watch.fd(), direction, end);
+        return block_thread(link.fd(), direction, end);
     }
-    let (id, ready) = watch.look(direction).expect("a task has a scheduler")?;
+    let (id, ready) = link.look(direction).expect("a task has a scheduler")?;
     match end {
         _ if ready => return Ok(()),
         Some(end) if now() >= end.at => {
@@ -389,13 +389,13 @@ fn wait(watch: &Watch, direction: Direction, end: Option<End>) -> io::Result<()>
 const LONGEST_FOR_ROOM: u128 = 100;
 
 /// Waits for one descriptor, on a thread that has nothing else to do, until it is worth a try.
-fn block_thread(fd: RawFd, direction: Direction, end: Option<End>) -> io::Result<()> {
+fn block_thread(fd: RawFd, direction: Direction, end: Option<Expiry>) -> io::Result<()> {
     let longest = match direction {
         Direction::Read => i32::MAX as u128,
         Direction::Write => LONGEST_FOR_ROOM,
     };
     loop {
-        let left = |end: End| end.at.saturating_duration_since(Instant::now());
+        let left = |end: Expiry| end.at.saturating_duration_since(Instant::now());
         let left = end.map_or(Duration::MAX, left);
         let ms = left.as_micros().div_ceil(1000).min(longest) as i32;
         match (poll_one(fd, EVENTS[direction as usize], ms), end) {

@@ -10,9 +10,9 @@ use std::time::Duration;
 use super::addr::{ToSocketAddrs, first_of, resolve};
 use super::common::{limits, socket, stds, three_eras};
 use super::datagram::datagram;
+use super::link::Readiness;
 use super::socket::Socket;
 use super::turn::failed;
-use super::watch::Readiness;
 use crate::kernel::reactor::Direction;
 
 /// A UDP socket: [`std::net::UdpSocket`] that suspends the task where that one blocks the thread.

@@ -21,14 +21,14 @@ use crate::kernel::wait::{self, SourceId, Wait, WaitFor};
 /// A socket's registrations, and what it shares with its clones. To be dropped before the descriptor is closed: its
 /// number may be another socket's at once.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct Link {
     source: Source,
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<SharedByClones>,
 }
 
 /// What all clones of a socket share.
 #[derive(Debug, Default)]
-pub(super) struct Shared {
+pub(super) struct SharedByClones {
     /// The mode of the green calls.
     pub(super) nonblocking: AtomicBool,
     /// Of the green calls, for each direction.
@@ -46,7 +46,7 @@ struct Writers {
     waited_at: Vec<Registered>,
 }
 
-impl Shared {
+impl SharedByClones {
     fn writers(&self) -> MutexGuard<'_, Writers> {
         self.writers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -64,10 +64,10 @@ impl Shared {
     }
 }
 
-impl Watch {
+impl Link {
     /// Of the descriptor `fd`. What its clones share is `shared`.
-    pub(super) fn new(fd: RawFd, shared: Arc<Shared>) -> Watch {
-        Watch { source: Source::new(fd), shared }
+    pub(super) fn new(fd: RawFd, shared: Arc<SharedByClones>) -> Link {
+        Link { source: Source::new(fd), shared }
     }
 
     pub(super) fn fd(&self) -> RawFd {
@@ -130,7 +130,7 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl Drop for Link {
     fn drop(&mut self) {
         let fd = self.fd();
         self.shared.writers().waited_at.retain(|at| at.id.fd() != fd);
@@ -200,14 +200,14 @@ impl TimeLimit {
 #[derive(Debug)]
 #[must_use = "an operation does nothing until it is waited for"]
 pub struct Readiness<'a> {
-    watch: &'a Watch,
+    link: &'a Link,
     direction: Direction,
     registration: Registration,
 }
 
 impl<'a> Readiness<'a> {
-    pub(super) fn new(watch: &'a Watch, direction: Direction) -> Readiness<'a> {
-        Readiness { watch, direction, registration: Registration::None }
+    pub(super) fn new(link: &'a Link, direction: Direction) -> Readiness<'a> {
+        Readiness { link, direction, registration: Registration::None }
     }
 }
 
@@ -216,28 +216,28 @@ impl Future for Readiness<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(wait::check_budget(cx));
-        let (watch, direction) = (self.watch, self.direction);
-        if unwinding::unwinds() && watch.is_ready_now(direction) {
+        let (link, direction) = (self.link, self.direction);
+        if unwinding::unwinds() && link.is_ready_now(direction) {
             return Poll::Ready(Ok(())); // While a stack unwinds, the reactor's flag is not used.
         }
-        let Some(looked) = watch.look(direction) else {
-            return match watch.is_ready_now(direction) {
+        let Some(looked) = link.look(direction) else {
+            return match link.is_ready_now(direction) {
                 true => Poll::Ready(Ok(())),
-                false => watch.wait_by_hand(cx, direction).map(Err),
+                false => link.wait_by_hand(cx, direction).map(Err),
             };
         };
         let (id, mut ready) = looked?;
-        if ready && !watch.is_ready_now(direction) {
+        if ready && !link.is_ready_now(direction) {
             // The flag is up, since other code than this crate's has used up what there was.
-            watch.if_registered(|reactor, id| reactor.clear(id, direction));
-            ready = direction == Direction::Write && watch.shared.writers().ended;
+            link.if_registered(|reactor, id| reactor.clear(id, direction));
+            ready = direction == Direction::Write && link.shared.writers().ended;
         }
         if ready {
             wait::spend();
             return Poll::Ready(Ok(()));
         }
         if let Err(e) = deadline::pending(cx) {
-            let ready = watch.is_ready_now(direction); // It may be so since the last poll of the reactor.
+            let ready = link.is_ready_now(direction); // It may be so since the last poll of the reactor.
             return Poll::Ready(if ready { Ok(()) } else { Err(e) });
         }
         let wait = wait_for(id, direction);
