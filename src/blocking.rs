@@ -16,7 +16,7 @@ use crate::offload::{Slot, contained};
 /// A value whose methods block (a connection to a database, a client of SSH), with a thread of its own that makes the
 /// calls, while the tasks that want them wait.
 ///
-/// Calls are made one at a time, in the order of asking. A task that is cancelled, or out of time, takes its call back if
+/// Calls are made one at a time, in the order in which tasks ask for them. A task that is cancelled, or out of time, takes its call back if
 /// that has not begun; one that has begun goes on to its end, the value stays, and the next call follows. (One thread for
 /// one value, however many tasks wait; where [`offload`](crate::offload()) with a lock takes one for each.)
 ///
@@ -156,7 +156,7 @@ impl<T, R> Future for Calling<T, R> {
     type Output = R;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
-        let what = &"a call on another thread";
+        let what = &["a call on another thread", "Blocking::calling"];
         wait::poll_within_budget(cx, |cx| self.slot.poll(cx, self.site, what))
     }
 }

@@ -256,7 +256,7 @@ impl Signals {
         self.mailbox.reader.read_with(|_| self.mailbox.take())
     }
 
-    /// [`recv`](Signals::recv), now or not at all.
+    /// [`recv`](Signals::recv), without a wait.
     ///
     /// # Errors
     ///

@@ -13,8 +13,8 @@ use crate::run::join::{JoinError, JoinHandle};
 /// (gevent's `iwait`, asyncio's `as_completed`.)
 ///
 /// It is an iterator, which waits the green way; in the other eras,
-/// [`next_result`](AsCompleted::next_result) is the operation. Which task a result is of, its value tells,
-/// or its error.
+/// [`next_result`](AsCompleted::next_result) is the operation. Which task a result belongs to shows in its
+/// value, or in its error.
 ///
 /// ```
 /// use std::time::Duration;

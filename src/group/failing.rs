@@ -71,7 +71,7 @@ struct Shared<E> {
 }
 
 struct Failure<E> {
-    /// `None`: the error says it.
+    /// `None`: the error names it.
     task: Option<Arc<Task>>,
     error: E,
 }

@@ -77,9 +77,8 @@ impl<T> fmt::Debug for Gather<T> {
 /// tasks are cancelled then, and have ended when it is ready. (asyncio's `gather`, but it leaves no task
 /// behind, as a `TaskGroup` does.)
 ///
-/// Further errors are dropped, panics logged. A panic and a
-/// cancellation become an `E` by way of `From<JoinError>`, which [`JoinError`] itself, [`std::io::Error`] and
-/// `Box<dyn Error>` have.
+/// Further errors are dropped, and panics are logged. A panic and a cancellation become an `E` by way of
+/// `From<JoinError>`, which [`JoinError`] itself, [`std::io::Error`] and `Box<dyn Error>` have.
 ///
 /// ```
 /// use wouldblock::{green, group::try_gather};

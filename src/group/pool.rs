@@ -83,7 +83,10 @@ impl Pool {
 
     #[track_caller]
     fn make(size: usize, name: Option<Box<str>>) -> Pool {
-        assert!(size > 0, "a pool with room for no task: who reserves there would wait for ever");
+        assert!(
+            size > 0,
+            "a pool with room for no task: a task that reserves there would wait for ever"
+        );
         let idle = Event::of(&"the tasks of a pool");
         idle.set();
         let members = Members::of(&"the tasks of a pool");

@@ -1,4 +1,4 @@
-//! The table of tasks: who there is, what each does, and since when.
+//! The table of tasks: which there are, what each does, and since when.
 //!
 //! ```text
 //! task 1 "root" (green, spawned at src/main.rs:30:5): runs, 3 turns, stack 8 of 256 KiB
@@ -60,7 +60,7 @@ pub struct Tasks {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TaskInfo {
-    /// Who it is: its number, name, era, and where it was spawned.
+    /// Which task it is: its number, name, era, and where it was spawned.
     pub task: Task,
     /// What it does. Prints as "waits to read from descriptor 9".
     pub state: TaskState,

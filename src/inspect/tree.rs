@@ -1,4 +1,4 @@
-//! The table of tasks as a text: a row for each, as a tree of who spawned whom; then how deep their stacks have
+//! The table of tasks as a text: a row for each, below the task that spawned it; then how deep their stacks have
 //! been.
 
 use std::fmt::{self, Display, Write};

@@ -5,8 +5,8 @@
 macro_rules! socket {
     ($Socket:ident, $std:ty, $Address:ty) => {
         impl $Socket {
-            /// Makes std's socket one of ours; it is put into the operating system's non-blocking mode, and so are its
-            /// duplicates.
+            /// Makes a socket of this crate from std's. It is put into the operating system's non-blocking mode, and so
+            /// are its duplicates.
             ///
             /// # Errors
             ///
@@ -16,9 +16,9 @@ macro_rules! socket {
                 Ok($Socket { socket: Socket::new(socket) })
             }
 
-            /// Makes it std's, in blocking mode unless [`set_nonblocking`](Self::set_nonblocking) said
-            /// otherwise; and so are its clones then, which must not be used on a scheduler's thread any
-            /// more: the operating system keeps the mode with the socket.
+            /// Makes std's socket from it, in blocking mode unless [`set_nonblocking`](Self::set_nonblocking) has
+            /// set the other. The operating system keeps the mode with the socket: clones have the same mode then,
+            /// and must not be used on a scheduler's thread any more.
             ///
             /// # Errors
             ///
@@ -30,7 +30,8 @@ macro_rules! socket {
                 Ok(socket)
             }
 
-            /// A second handle to the same socket. Time limits and modes are those of both.
+            /// A second handle to the same socket, with the same time limits and mode: what is set on one handle holds
+            /// for both.
             ///
             /// # Errors
             ///
@@ -51,7 +52,7 @@ macro_rules! socket {
                 Ok(())
             }
 
-            /// The operation of waiting until there may be something to take, or an error.
+            /// The operation of waiting until there may be something to read, or an error.
             pub fn readable(&self) -> Readiness<'_> {
                 self.socket.ready(Direction::Read)
             }
@@ -197,8 +198,7 @@ macro_rules! three_eras {
             self.socket.green(Direction::$direction, $call)
         }
 
-        #[doc = concat!("[`", stringify!($green), "`](Self::", stringify!($green), "), now or not")]
-        /// at all.
+        #[doc = concat!("[`", stringify!($green), "`](Self::", stringify!($green), "), without a wait.")]
         ///
         /// # Errors
         ///

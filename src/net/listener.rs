@@ -58,7 +58,7 @@ impl AtLimit {
 }
 
 /// Connections that may wait to be accepted, unless the operating system's limit (`somaxconn`) is lower. With std's
-/// 128, the 129th of those who connect at once waits for a second.
+/// 128, the 129th client that connects at once waits for a second.
 const BACKLOG: libc::c_int = 4096;
 
 /// A socket that listens at `address`, in non-blocking mode.

@@ -10,7 +10,7 @@
 //! | send | `try_send_to`, or `y.wait(s.sending_to(buf, a))` | `s.send_to(buf, a)` | `s.sending_to(buf, a).await` |
 //! | peek | `try_peek`, or `y.wait(s.peeking(buf))` | `s.peek(buf)` | `s.peeking(buf).await` |
 //!
-//! The rule: the green call has std's name; `try_` is now or not at all; the operation, for `y.wait` and
+//! The rule: the green call has std's name; a `try_` call never waits; the operation, for `y.wait` and
 //! `.await`, ends in -ing. What never waits (`local_addr`, `set_nodelay`, `shutdown`) is std's.
 //!
 //! The green calls suspend the task that makes them, in an `async fn` too. On a thread without a
@@ -35,12 +35,12 @@
 //!
 //! * A time limit fails as `TimedOut` (std's, on Unix, as `WouldBlock`).
 //! * [`accept`](TcpListener::accept) waits at the limit on open descriptors instead of failing.
-//! * `set_nonblocking` is a mode of the green calls. For the operating system a socket of ours is always
-//!   non-blocking; one that is made std's again is as it was set.
+//! * `set_nonblocking` is a mode of the green calls. For the operating system a socket of this crate is
+//!   always non-blocking; `into_std` gives it the mode that was set.
 //! * Errors of binding and connecting name the address. Their `kind` is the operating system's; `raw_os_error` is
 //!   `None`.
 //! * A listener's backlog is 4096 (std's is 128), or the operating system's limit if that is lower.
-//! * [`ToSocketAddrs`] is a trait of our own, of std's shape: std's would look names up on the scheduler's thread.
+//! * [`ToSocketAddrs`] is a trait of this crate, of std's shape: std's would look names up on the scheduler's thread.
 //! * What std deprecates (`only_v6`) or has not made stable is not there.
 
 pub(crate) mod addr;

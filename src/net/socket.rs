@@ -149,7 +149,7 @@ impl<S: AsRawFd> Socket<S> {
         }
     }
 
-    /// The generator era's: once, now or not at all.
+    /// The generator era's way: makes `call` once, and never waits.
     pub(crate) fn attempt<R>(
         &self,
         direction: Direction,
@@ -161,7 +161,7 @@ impl<S: AsRawFd> Socket<S> {
         }
     }
 
-    /// The green era's: until it is done, in the modes of the socket.
+    /// The green era's way: makes `call` until it is done, and waits in between, in the modes of the socket.
     #[inline]
     pub(crate) fn green<R>(
         &self,
@@ -224,7 +224,7 @@ impl<S: AsRawFd> Socket<S> {
         }
     }
 
-    /// The async era's: done, or `cx` is woken when it is worth another try.
+    /// The async era's way: ready with what `call` returns; else `cx` is woken when it is worth another try.
     pub(crate) fn poll<R>(
         &self,
         cx: &Context<'_>,

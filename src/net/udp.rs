@@ -88,7 +88,7 @@ impl UdpSocket {
         first_of("bind", &resolve(address)?, bind)
     }
 
-    /// Sets whom [`send`](UdpSocket::send) sends to, and whose datagrams alone are received: the first
+    /// Sets the address that [`send`](UdpSocket::send) sends to, and from which alone datagrams are received: the first
     /// address of `address` that there is a way to.
     ///
     /// # Errors
@@ -147,7 +147,7 @@ impl UdpSocket {
         self.socket.green(Direction::Write, |s| s.send_to(buf, to))
     }
 
-    /// As [`send_to`](UdpSocket::send_to), now or not at all; so it takes no name, which might have to be
+    /// As [`send_to`](UdpSocket::send_to), without a wait; so it takes no name, which might have to be
     /// looked up.
     ///
     /// # Errors
@@ -188,12 +188,11 @@ impl UdpSocket {
     }
 
     three_eras! {
-        /// Receives without taking, from whom the socket is connected to: the next call gets the same
-        /// datagram.
+        /// Receives without taking, from the connected address: the next call gets the same datagram.
         Read: peek, try_peek, peeking(buf: &mut [u8]) -> usize
             = move |s| s.peek(buf);
 
-        /// As [`peek`](UdpSocket::peek), from any sender, and returns who sent it.
+        /// As [`peek`](UdpSocket::peek), from any sender, and returns the sender's address.
         Read: peek_from, try_peek_from, peeking_from(buf: &mut [u8]) -> (usize, SocketAddr)
             = move |s| s.peek_from(buf);
     }

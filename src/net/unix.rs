@@ -67,8 +67,8 @@ stream!(UnixStream, SocketAddr, short_read_drains: false);
 impl UnixStream {
     /// Connects to the socket named `path`.
     ///
-    /// The operating system takes a connection at once, or says that the listener's backlog is full, and never that
-    /// there is room again. So it is tried again then: after 1 ms, 2, 4, .. and every 100 ms.
+    /// The operating system makes a connection at once, or fails since the listener's backlog is full, and never
+    /// reports that there is room again. So it is tried again then: after 1 ms, 2, 4, .. and every 100 ms.
     ///
     /// # Errors
     ///
@@ -216,7 +216,7 @@ fn raw(address: &SocketAddr) -> io::Result<socket2::SockAddr> {
         use std::os::unix::ffi::OsStrExt;
         return socket2::SockAddr::unix(std::ffi::OsStr::from_bytes(&[b"\0", name].concat()));
     }
-    // Without a name it is no address, as the operating system will say.
+    // Without a name it is no address: the operating system refuses it.
     socket2::SockAddr::unix(address.as_pathname().unwrap_or(Path::new("")))
 }
 
@@ -322,7 +322,7 @@ impl UnixDatagram {
         Ok((UnixDatagram::from_std(one)?, UnixDatagram::from_std(other)?))
     }
 
-    /// Sets whom [`send`](UnixDatagram::send) sends to, and whose datagrams alone are received. Never
+    /// Sets the address that [`send`](UnixDatagram::send) sends to, and from which alone datagrams are received. Never
     /// waits.
     ///
     /// # Errors
@@ -344,9 +344,9 @@ impl UnixDatagram {
 
     /// Sends a datagram to the socket named `path`; it is sent whole or not at all.
     ///
-    /// When the receiver's queue is full, the operating system does not tell when there is room (worse, each failure
-    /// looks to it like room). So it is tried again then: after 1 ms, 2, 4, .. and every 100 ms. To whom
-    /// the socket is connected to, [`send`](UnixDatagram::send) needs no such thing.
+    /// When the receiver's queue is full, the operating system does not report when there is room (and reports each
+    /// failure as room). So it is tried again then: after 1 ms, 2, 4, .. and every 100 ms.
+    /// [`send`](UnixDatagram::send), to the connected address, needs no such pauses.
     ///
     /// # Errors
     ///
@@ -380,18 +380,18 @@ impl UnixDatagram {
         self.socket.green_with_pauses(Direction::Write, |s| s.send_to_addr(buf, address))
     }
 
-    /// As [`send_to`](UnixDatagram::send_to), now or not at all.
+    /// As [`send_to`](UnixDatagram::send_to), without a wait.
     ///
     /// # Errors
     ///
     /// `WouldBlock`, when it would have to wait: try again after a while, since
-    /// [`writable`](UnixDatagram::writable) does not tell of the receiver's queue. The same when the task
+    /// [`writable`](UnixDatagram::writable) does not show the receiver's queue. The same when the task
     /// has had its share of this turn.
     pub fn try_send_to<P: AsRef<Path>>(&self, buf: &[u8], path: P) -> io::Result<usize> {
         self.try_send_to_addr(buf, &SocketAddr::from_pathname(path)?)
     }
 
-    /// As [`send_to_addr`](UnixDatagram::send_to_addr), now or not at all.
+    /// As [`send_to_addr`](UnixDatagram::send_to_addr), without a wait.
     ///
     /// # Errors
     ///

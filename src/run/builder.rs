@@ -91,7 +91,7 @@ impl Builder {
     }
 
     /// Ready tasks have their turns in an order drawn from `seed`, anew in each round: the same for the same
-    /// seed, as long as no real I/O decides who is ready. For tests: see [`explore`](crate::testing::explore()).
+    /// seed, as long as no real I/O decides which task is ready. For tests: see [`explore`](crate::testing::explore()).
     pub fn seed(mut self, seed: u64) -> Builder {
         self.order = Order::Seeded(seed);
         self

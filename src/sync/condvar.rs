@@ -47,7 +47,7 @@ pub struct Condvar {
 }
 
 impl Condvar {
-    /// One that no task waits for.
+    /// A condition variable for which no task waits.
     pub const fn new() -> Condvar {
         Condvar { line: Waiters::new() }
     }
@@ -57,7 +57,7 @@ impl Condvar {
         self.line.grant(drop);
     }
 
-    /// Wakes all who wait, in the order in which they came.
+    /// Wakes all tasks that wait, in the order in which they came.
     pub fn notify_all(&self) {
         self.line.grant_all();
     }

@@ -80,7 +80,7 @@ pub(super) fn label(row: &Row) -> String {
     }
 }
 
-/// Who did it, in words.
+/// The actor, in words.
 pub(super) fn describe(by: Actor) -> String {
     match by {
         Actor::Task(id) => format!("task {id}"),

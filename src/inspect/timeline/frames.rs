@@ -1,7 +1,7 @@
 //! A run, turn by turn: what the replay page shows, computed from the events one after the other.
 //!
-//! A [`Frame`] is one turn: the queue before and after it, what its task did, and which tasks wait then. What happens between
-//! two turns (sockets become ready, time passes) belongs to the second, as [`Frame::before`].
+//! A [`Frame`] is one turn: the queue before and after it, what its task did, and which tasks wait then. What happens
+//! between two turns (sockets become ready, time passes) belongs to the second, as [`Frame::before`].
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! The page that replays runs: one file, with everything that it shows in it.
 //!
-//! `replay.html` is the page, `replay.css` and `replay.js` go into it, and so does, for each run, what the script shows:
-//! an object as [`Run::write`] has it. The script computes nothing of a run; it shows the frame that it is at.
+//! `replay.html` is the page, `replay.css` and `replay.js` go into it, and so does, for each run, what the script
+//! shows: an object as [`Run::write`] has it. The script computes nothing of a run; it shows the frame that it is at.
 
 use std::cell::Ref;
 use std::collections::HashMap;

@@ -92,11 +92,11 @@ impl Timeline {
         self
     }
 
-    /// Notes each turn in detail from now on, for the [replay page](html()): the line of the program that gave it up, the bytes
-    /// that were read and written, and which task holds the lock that is waited for.
+    /// Notes each turn in detail from now on, for the [replay page](html()): the line of the program that gave it up,
+    /// the bytes that were read and written, and which task holds the lock that is waited for.
     ///
-    /// A turn then takes some 20 µs more in a debug build, for a look at its stack, which takes 4 KiB of that; and it makes
-    /// three or four events. The line needs debug information, as a debug build has it.
+    /// A turn then takes some 20 µs more in a debug build, for a look at its stack, which takes 4 KiB of that; and it
+    /// makes three or four events. The line needs debug information, as a debug build has it.
     pub fn with_lines(self) -> Timeline {
         self.record.borrow_mut().notes = true;
         self
@@ -158,16 +158,16 @@ pub fn svg(timelines: &[Timeline]) -> String {
     svg::write(&courses(timelines))
 }
 
-/// The text of a page that replays runs turn by turn: the task that runs, the queue before and after, what each other task
-/// waits for and which task holds that, and the line that gave up the turn ([`Timeline::with_lines`]).
+/// The text of a page that replays runs turn by turn: the task that runs, the queue before and after, what each other
+/// task waits for and which task holds that, and the line that gave up the turn ([`Timeline::with_lines`]).
 ///
-/// The page is one file without a link to another, and opens from disk. Each timeline has a tab. Keys play, step, and jump
-/// (`#step=17` in its address does too); in its *predict* mode, the reader says which task runs next. It is in English, or
-/// in Chinese where the browser's language is Chinese or the address ends in `?lang=zh`. Without script, it shows the
-/// pictures of [`svg`](svg()).
+/// The page is one file without a link to another, and opens from disk. Each timeline has a tab. Keys play, step, and
+/// jump (`#step=17` in its address does too); in its *predict* mode, the reader says which task runs next. It is in
+/// English, or in Chinese where the browser's language is Chinese or the address ends in `?lang=zh`. Without script, it
+/// shows the pictures of [`svg`](svg()).
 ///
-/// It replays the last 5000 turns that are kept, and says so if there were more. Where a source file can be read when this
-/// is called, the page has the lines around the one that gave up each turn.
+/// It replays the last 5000 turns that are kept, and says so if there were more. Where a source file can be read when
+/// this is called, the page has the lines around the one that gave up each turn.
 ///
 /// ```
 /// use wouldblock::{Builder, green, timeline::Timeline};

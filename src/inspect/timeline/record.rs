@@ -82,7 +82,7 @@ pub struct Row {
     since: u64,
     /// It has had a turn.
     begun: bool,
-    /// Who has woken it in this turn.
+    /// What has woken it in this turn.
     woken: Option<Actor>,
 }
 
@@ -96,8 +96,8 @@ pub struct Span {
     pub from: Moment,
     /// and until when.
     pub to: Moment,
-    /// Who has ended it, if it was a wait. If it was a turn: who has woken the task in the midst of it, so that
-    /// it was ready again at once.
+    /// What has ended it, if it was a wait. If it was a turn: what has woken the task in the middle of it, so that it
+    /// was ready again at once.
     pub woken: Option<Actor>,
 }
 
@@ -361,7 +361,8 @@ impl Course {
         }
     }
 
-    /// The tasks that are not done, in the order in which they began to do what they do; and whether each has had a turn.
+    /// The tasks that are not done, in the order in which they began to do what they do; and whether each has had a
+    /// turn.
     pub(super) fn doing(&self) -> Vec<(u64, &State, bool)> {
         let mut rows: Vec<_> = self.rows.values().collect();
         rows.sort_by_key(|row| row.since);

@@ -57,8 +57,8 @@ pub(super) fn scales(courses: &[Course]) -> Vec<Scale> {
     scales
 }
 
-/// One run for a page, which has [`STYLE`] once, and the heading and the legend in its own text. Where it has text, it has
-/// it in both of the page's languages.
+/// One run for a page, which has [`STYLE`] once, and the heading and the legend in its own text. Where it has text, it
+/// has it in both of the page's languages.
 pub(super) fn in_page(course: &Course, scale: Scale) -> String {
     let mut svg = Svg { body: String::new(), y: -20.0, in_page: true };
     svg.course(course, scale);

@@ -68,7 +68,8 @@ impl Names<'_> {
         [and(&english), chinese.join("、")]
     }
 
-    /// What happened in a turn: `Turn 12: “b.png” reads 512 bytes, meets WouldBlock, and waits to read from descriptor 8.`
+    /// What happened in a turn: `Turn 12: “b.png” reads 512 bytes, meets WouldBlock, and waits to read from descriptor
+    /// 8.`
     pub(super) fn sentence(&self, frame: &Frame) -> Both {
         let mut clauses = Clauses::default();
         if frame.begins && frame.turn > 1 {
@@ -215,7 +216,7 @@ impl Names<'_> {
         }
     }
 
-    /// What a task waits for, until when, and who has its hands on that.
+    /// What a task waits for, until when, and which task has that.
     pub(super) fn waits(&self, waiting: &Waiting) -> Both {
         let mut english = waiting.what.to_string();
         let mut chinese = match waiting.what {
