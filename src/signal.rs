@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | the next signal | `y.wait(s.receiving())` | `s.recv()` | `s.receiving().await` |
 //!
-//! A server that ends at Ctrl-C, or when it is asked to by `kill`:
+//! A server that ends at Ctrl-C, or on `kill`:
 //!
 //! ```no_run
 //! use std::io;
@@ -260,7 +260,7 @@ impl Signals {
     ///
     /// # Errors
     ///
-    /// `WouldBlock`, when none has come, or when the task has had its share of this turn.
+    /// `WouldBlock`, when none has come, or when the budget of the task for this turn is used up.
     pub fn try_recv(&mut self) -> io::Result<c_int> {
         self.mailbox.reader.try_read_with(|_| self.mailbox.take())
     }

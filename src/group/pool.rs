@@ -71,7 +71,7 @@ impl Pool {
         Pool::make(size, None)
     }
 
-    /// As [`new`](Pool::new), with a name for its tasks, by which errors and reports tell whose they are.
+    /// As [`new`](Pool::new), with a name for its tasks, which errors and reports show.
     ///
     /// # Panics
     ///

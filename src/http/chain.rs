@@ -196,7 +196,7 @@ impl Transport for Tcp {
         Ok(n > 0)
     }
 
-    /// ureq asks this with its pool locked: it may not wait.
+    /// ureq calls this with its pool locked: it may not wait.
     fn is_open(&mut self) -> bool {
         self.stream.is_idle()
     }

@@ -14,7 +14,7 @@ pub(crate) use crate::kernel::edge::trail::{Kind, Step};
 
 /// Which task has last used a thing, and where in the source.
 ///
-/// Reports know of it only once a task waits for the thing, so that it costs little until then.
+/// It is registered for reports only when a task waits for the thing, so that it costs little until then.
 #[derive(Debug)]
 pub(crate) struct Trail {
     kind: &'static Kind,

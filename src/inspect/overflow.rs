@@ -1,4 +1,4 @@
-//! Stack overflow, explained: a handler for the fault that touching a guard page is.
+//! The report of a stack overflow, by a handler of the fault that comes of touching a guard page.
 //!
 //! ```text
 //! wouldblock: stack overflow in task 2 "parse" (green, spawned at src/main.rs:9:17), on a stack of 65536
@@ -22,7 +22,8 @@ use crate::run::stack_size;
 
 const SIGNALS: [libc::c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
 
-/// The handlers that were there before, in the order of `SIGNALS`; `None` where ours was refused.
+/// The handlers that were there before, in the order of `SIGNALS`; `None` where the operating system refused the new
+/// one.
 static BEFORE: OnceLock<[Option<libc::sigaction>; 2]> = OnceLock::new();
 
 /// Installs the handler, once in the process, and makes sure that this thread has a stack for it. Where the operating
@@ -35,7 +36,7 @@ pub(crate) fn install() {
     let mut refused = None;
     BEFORE.get_or_init(|| {
         SIGNALS.map(|signal| {
-            // All others wait: what is left of a small stack for handlers is needed.
+            // No other handler may interrupt it: the stack for handlers may be small.
             let installed = signal::install(signal, handler, 1..65);
             installed.map_err(|e| refused = Some((signal, e))).ok()
         })

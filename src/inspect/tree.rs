@@ -9,8 +9,8 @@ use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::Task;
 use crate::run::stack_size;
 
-/// Rows further down are drawn no further to the right, and say how deep they are: of a chain of ten thousand
-/// tasks, the indentation alone would be a hundred megabytes.
+/// How deep rows are indented. Those of deeper tasks have their depth as a number: in a chain of ten thousand tasks,
+/// the indentation alone would be a hundred megabytes.
 const DEEPEST: usize = 32;
 
 /// A row of the table.
@@ -20,9 +20,9 @@ pub(crate) struct Row<'a> {
     pub(crate) waits: Option<Duration>,
     pub(crate) turns: u32,
     pub(crate) stack_used: Option<usize>,
-    /// The number of the task that spawned it; 0: none that is there.
+    /// The number of the task that spawned it; 0 if that is not in the table.
     pub(crate) parent: u64,
-    /// Which row is its parent's, once that is drawn.
+    /// The index of its parent's row, once that is drawn.
     pub(crate) up: usize,
 }
 
@@ -46,7 +46,7 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Draws the table; the rows end up in another order.
+/// Draws the table, and leaves the rows in another order.
 pub(crate) fn draw(out: &mut impl Write, rows: &mut [Row<'_>]) -> fmt::Result {
     draw_tree(out, rows)?;
     draw_stacks(out, rows)

@@ -6,10 +6,11 @@
 //! task 3 "resize" (green, spawned at src/main.rs:12:5) gave the thread back after 0.35 s
 //! ```
 //!
-//! One thread of the process looks at the [`Board`]s of all runs some times within the limit: is the turn still the one
-//! that it was? While the threads of all runs sleep, so does the watchdog; the first that gets up wakes it. Where a
-//! task keeps the thread, the operating system knows whether that computes or sleeps, and the advice differs. A task
-//! that does neither, because other programs have the processors, is not reported.
+//! One thread of the process looks at the [`Board`] of each run several times within the limit, and compares the number
+//! of the turn with the one that it saw last. While the threads of all runs sleep, the watchdog sleeps too; the first
+//! run that goes on wakes it. Where a task keeps the thread, the operating system shows whether that computes or
+//! sleeps, and the advice differs. A task that does neither, because other programs have the processors, is not
+//! reported.
 //!
 //! (asyncio's debug mode does it afterwards, `slow_callback_duration`; Go's `sysmon` looks in the same way.)
 
@@ -22,7 +23,7 @@ use crate::kernel::edge::pulse::{Shown, WATCHDOG};
 use crate::kernel::edge::warn;
 use crate::kernel::here::here;
 
-/// How long a task may keep the thread if the user does not say.
+/// How long a task may keep the thread, unless the user sets another limit.
 pub(crate) const LIMIT: Duration = Duration::from_millis(100);
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -30,7 +31,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// When the warning is repeated; afterwards, each full minute.
 const REPEATED: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(10), MINUTE];
 
-/// From here on, the program may hang.
+/// From here on, the warning is an alarm: the task may hang.
 const ALARMING: Duration = REPEATED[0];
 
 /// The longest pause between two looks at a task that is known to keep the thread.
@@ -67,7 +68,7 @@ fn begin() {
     }
 }
 
-/// What the watchdog's thread does, as long as the process lives.
+/// The watchdog's thread, which lives as long as the process.
 fn patrol() {
     if WATCHDOG.set(thread::current()).is_err() {
         return; // Two runs have begun at once, each with a thread for it.
@@ -109,9 +110,9 @@ struct Slices {
 }
 
 impl Slices {
-    /// How much of the time since the last look counts, if it was to be `pause`. That of a look which comes late does
-    /// not: the process may have been stopped, or the machine have slept, and the task with it. If the look before
-    /// was late too, the machine is only busy.
+    /// How much of the time since the last look counts, where that was to be `pause`. None does if this look is late:
+    /// the process may have been stopped, or the machine have slept, and the task with it. If the look before was late
+    /// too, the machine is only busy, and the time counts.
     fn end(&mut self, now: Instant, pause: Duration) -> Duration {
         let passed = now - self.since;
         self.since = now;
@@ -124,7 +125,7 @@ impl Slices {
     }
 }
 
-/// What the watchdog knows of the run that has a board.
+/// What the watchdog keeps of the run that has a board.
 #[derive(Default)]
 struct Run {
     /// The turn that was seen last, and for how long so far.
@@ -132,7 +133,7 @@ struct Run {
     held: Duration,
     /// How long the thread had been on a processor before.
     computed: Option<Duration>,
-    /// The task that a warning was given of in this turn, and how long it had kept the thread.
+    /// The task of which this turn's last warning was, and how long it had kept the thread then.
     named: Option<(String, Duration)>,
 }
 
@@ -155,7 +156,7 @@ impl Message {
 }
 
 impl Run {
-    /// That the turn is over, if a warning was given of it.
+    /// The message that the turn is over, if a warning was given of it.
     fn back(&mut self) -> Option<Message> {
         let (who, _) = self.named.take()?;
         let held = self.held;
@@ -163,7 +164,7 @@ impl Run {
         Some(Message::new(held, text))
     }
 
-    /// What there is to report, after so much more time.
+    /// Looks at the run's board, `passed` after the last look. Returns what there is to report.
     fn look(&mut self, board: &Board, passed: Duration) -> Option<Message> {
         let turn = board.limit().and(board.held());
         if turn.is_none() || turn != self.turn {
@@ -203,7 +204,7 @@ impl Run {
         Some(Message::new(held, text))
     }
 
-    /// How long until the next look.
+    /// The time until the next look.
     fn pause(&self, limit: Duration) -> Duration {
         let pause = match &self.named {
             Some(_) => (self.held / 16).min(PROMPT),

@@ -119,7 +119,7 @@ macro_rules! socket {
             ///
             /// `fd` is an open socket of this kind, and has no other owner.
             unsafe fn from_raw_fd(fd: RawFd) -> $Socket {
-                // SAFETY: the caller's to keep, as said above.
+                // SAFETY: the caller keeps what is required above.
                 unsafe { OwnedFd::from_raw_fd(fd) }.into()
             }
         }
@@ -203,7 +203,7 @@ macro_rules! three_eras {
         /// # Errors
         ///
         /// `WouldBlock`, when it would have to wait: wait for `readable` or `writable`. The same when the
-        /// task has had its share of this turn; the wait then only gives the others theirs.
+        /// budget of the task for this turn is used up; the wait then only gives the other tasks a turn.
         pub fn $try(&self, $($arg: $type),*) -> io::Result<$result> {
             self.socket.attempt(Direction::$direction, $call)
         }

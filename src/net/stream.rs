@@ -33,7 +33,7 @@ pub(super) fn receive(stream: &impl AsFd, buf: &mut [MaybeUninit<u8>]) -> io::Re
     SockRef::from(stream).recv(buf)
 }
 
-/// How many bytes a read into `bufs` asks for.
+/// How many bytes a read into `bufs` takes at most.
 pub(super) fn total(bufs: &[IoSliceMut<'_>]) -> usize {
     bufs.iter().take(MOST_SLICES).map(|buf| buf.len()).sum()
 }
@@ -45,12 +45,12 @@ macro_rules! stream {
         impl $Stream {
             limits!($Address);
 
-            /// Notes how much of `asked` a read has taken.
-            fn note(&self, read: io::Result<usize>, asked: usize) -> io::Result<usize> {
+            /// Records the result of a read into a buffer of `len` bytes.
+            fn note(&self, read: io::Result<usize>, len: usize) -> io::Result<usize> {
                 if let Ok(n) = read {
                     $crate::kernel::edge::notes::reads(n);
                     if $drains {
-                        self.socket.took(n, asked);
+                        self.socket.took(n, len);
                     }
                 }
                 read
@@ -61,10 +61,10 @@ macro_rules! stream {
             ///
             /// # Errors
             ///
-            /// `WouldBlock`, when nothing is there yet: wait for [`readable`](Self::readable). The same
-            /// when the task has had its share of this turn; the wait then only gives the others theirs.
-            /// In a task, the first try after a read of TCP that took less than it asked for is answered so
-            /// without a look: the wait is then for what has come since.
+            /// `WouldBlock`, when nothing is there yet: wait for [`readable`](Self::readable). The same when the budget
+            /// of the task for this turn is used up; the wait then only gives the other tasks a turn. In a task, the
+            /// first try after a read of TCP that did not fill its buffer fails so without a system call: the wait then
+            /// ends if something has come since.
             pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
                 let read = self.socket.attempt(Direction::Read, |mut s| s.read(buf));
                 self.note(read, buf.len())
@@ -84,8 +84,8 @@ macro_rules! stream {
             ///
             /// # Errors
             ///
-            /// `WouldBlock`, when there is no room: wait for [`writable`](Self::writable). The same when
-            /// the task has had its share of this turn; the wait then only gives the others theirs.
+            /// `WouldBlock`, when there is no room: wait for [`writable`](Self::writable). The same when the budget of
+            /// the task for this turn is used up; the wait then only gives the other tasks a turn.
             pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
                 self.socket.attempt(Direction::Write, |s| send(s, buf))
             }

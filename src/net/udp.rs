@@ -152,8 +152,8 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// `WouldBlock`, when it would have to wait: wait for [`writable`](UdpSocket::writable). The same when
-    /// the task has had its share of this turn; the wait then only gives the others theirs.
+    /// `WouldBlock`, when it would have to wait: wait for [`writable`](UdpSocket::writable). The same when the
+    /// budget of the task for this turn is used up; the wait then only gives the other tasks a turn.
     pub fn try_send_to(&self, buf: &[u8], address: SocketAddr) -> io::Result<usize> {
         self.socket.attempt(Direction::Write, |s| s.send_to(buf, address))
     }

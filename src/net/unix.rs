@@ -385,8 +385,8 @@ impl UnixDatagram {
     /// # Errors
     ///
     /// `WouldBlock`, when it would have to wait: try again after a while, since
-    /// [`writable`](UnixDatagram::writable) does not show the receiver's queue. The same when the task
-    /// has had its share of this turn.
+    /// [`writable`](UnixDatagram::writable) does not show the receiver's queue. The same when the
+    /// budget of the task for this turn is used up.
     pub fn try_send_to<P: AsRef<Path>>(&self, buf: &[u8], path: P) -> io::Result<usize> {
         self.try_send_to_addr(buf, &SocketAddr::from_pathname(path)?)
     }

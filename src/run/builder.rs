@@ -39,7 +39,7 @@ pub struct Builder {
 enum Order {
     RoundRobin,
     Seeded(u64),
-    /// As `WOULDBLOCK_SEED` says; round robin if it is not set.
+    /// With the seed in `WOULDBLOCK_SEED`; round robin if that is not set.
     Environment,
 }
 
@@ -110,7 +110,7 @@ impl Builder {
         self
     }
 
-    /// How long a task may keep the thread before a warning says so, by the machine's clock; `None`: as long
+    /// How long a task may keep the thread before there is a warning, by the machine's clock; `None`: as long
     /// as it likes. At first, 100 ms.
     ///
     /// The warning comes while the task still keeps the thread, with the task's name (up to 32 bytes of it), where
@@ -148,7 +148,7 @@ impl Builder {
     }
 
     /// On this signal (the number: `SIGUSR1` is 10 on Linux), prints the [table of tasks](crate::tasks()) on
-    /// standard error: what the program is doing, asked from outside. Of several runs that answer one signal, each
+    /// standard error, to see from outside what the program does. Of several runs that answer one signal, each
     /// prints its own.
     ///
     /// ```no_run
@@ -159,13 +159,13 @@ impl Builder {
     /// ```
     ///
     /// The table is printed between two turns. While a task keeps the thread, one line at once names the task, and
-    /// the table follows when it gives the thread back. (Without a [`watchdog`](Builder::watchdog), which knows for
+    /// the table follows when it gives the thread back. (Without a [`watchdog`](Builder::watchdog), which measures for
     /// how long the task has kept it, the line comes also for a task whose turn is short.) Several signals that come
     /// within one turn have one answer.
     ///
-    /// A handler of the signal, with `SA_RESTART`, is installed when the first such run begins, and stays; one that
-    /// was there before is called as well. What the signal does by default (mostly, it ends the program) it does no
-    /// more, also when the run is over. Where the operating system refuses the handler, an error says so, and the
+    /// A handler of the signal, with `SA_RESTART`, is installed when the first such run begins, and stays; one that was
+    /// there before is called as well. What the signal does by default (mostly, it ends the program) it does no more,
+    /// also when the run is over. Where the operating system refuses the handler, that is logged as an error, and the
     /// run goes on without. A runtime that is driven by hand does not answer.
     ///
     /// # Panics

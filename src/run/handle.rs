@@ -153,8 +153,8 @@ impl Spawner {
     }
 }
 
-/// Puts the order that `make` makes into the queue of a run, and wakes its scheduler. If the run has ended, `make` is not
-/// called.
+/// Puts the order that `make` makes into the queue of a run, and wakes its scheduler. If the run has ended, `make` is
+/// not called.
 fn put(home: &Home, make: impl FnOnce() -> Order) {
     if home.orders.push_with(make) == Some(true) {
         home.reactor.ring();

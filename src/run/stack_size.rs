@@ -80,8 +80,8 @@ pub(crate) fn trim() {
     coroutine::trim();
 }
 
-/// How many pages of memory this thread has been given so far: it has had a page fault for each. `None`: the system
-/// does not tell.
+/// How many pages of memory this thread has been given so far: it has had a page fault for each. `None`: the
+/// operating system does not count them.
 pub(crate) fn page_faults() -> Option<usize> {
     #[cfg(target_os = "linux")]
     {

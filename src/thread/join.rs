@@ -9,7 +9,7 @@ use super::park::{OWN, Own, Parker, Thread};
 use crate::run::join::{JoinError, JoinHandle as TaskHandle};
 use crate::task;
 
-/// Spawns with a [`Parker`] that the handle knows too.
+/// Spawns a greenlet with a [`Parker`], which the handle has too.
 #[track_caller]
 pub(super) fn begin<T: 'static>(
     builder: task::Builder,
@@ -61,7 +61,7 @@ impl<T> JoinHandle<T> {
     #[track_caller]
     pub fn join(self) -> Result<T> {
         let JoinHandle { task, thread } = self;
-        drop(thread); // Of a deadlock, the report is to know that nothing unparks the task through it.
+        drop(thread); // So that the report of a deadlock is certain: nothing unparks the task through this handle.
         task.join().map_err(payload)
     }
 

@@ -26,7 +26,7 @@ pub struct ThreadId {
     task: u64,
 }
 
-/// With the number of the task that reports say.
+/// With the number of the task that reports show.
 impl fmt::Debug for ThreadId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ThreadId({})", self.task)
@@ -165,7 +165,7 @@ impl Parker {
     }
 }
 
-/// What a task knows of itself.
+/// What a task keeps of itself for this module.
 pub(super) struct Own {
     parker: Arc<Parker>,
     /// The handle that was made last.

@@ -6,7 +6,7 @@ use super::record::{Course, Moment, Row, State};
 use crate::kernel::edge::observe::Actor;
 use crate::kernel::wait::WaitFor;
 
-/// What all pictures tell apart. In this order the legends name them.
+/// What all pictures distinguish, in the order of their legends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     Running,

@@ -331,7 +331,7 @@ mod tests {
         row.spans.iter().find(|span| covers(span))
     }
 
-    /// Every frame says what the rows say of the same moments.
+    /// Every frame agrees with the rows at the same moment.
     #[track_caller]
     fn agree(record: &Record, in_order: bool) -> usize {
         let rows = record.course().rows;

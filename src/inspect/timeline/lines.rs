@@ -3,8 +3,8 @@
 //! A [`Place`] has a stack: this crate's frames, perhaps those of libraries (ureq, hyper), and then the program's. The
 //! line is that of the innermost frame that is neither of this crate, nor of the standard library, nor from a registry;
 //! where there is none (hyper's connection is spawned as it is), the outermost frame of a library is taken. It needs
-//! debug information, as a debug build has it; without, the line that called the verb is taken, where the verb knows
-//! it.
+//! debug information, as a debug build has it. Without, the line that called the verb is taken, where the verb has
+//! recorded it.
 //!
 //! The text of std's `Backtrace` is read for it. Its form is not promised, but a stack that cannot be read costs only
 //! the line; `tests/examples/replay.rs` finds out.

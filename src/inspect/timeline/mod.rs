@@ -28,8 +28,7 @@
 //! # What it costs
 //!
 //! Without an observer, nothing that can be measured: a yield of a greenlet takes 148 instructions, as it did
-//! before there were observers (147). With one that does nothing, each event takes some 100 more, the question
-//! what time it is among them; with a timeline, 270, or about 0.1 µs; once it forgets one event for each that
+//! before there were observers (147). With one that does nothing, each event takes some 100 more, reading the clock among them; with a timeline, 270, or about 0.1 µs; once it forgets one event for each that
 //! it keeps, 510. A yield makes two events. (Counted with callgrind in a release build, on x86-64.) For
 //! [`Timeline::with_lines`], each yield of any run besides compares a flag, in three instructions.
 
@@ -57,9 +56,9 @@ use record::{Course, Record};
 ///
 /// One is for one run: when another begins, the recording begins anew.
 ///
-/// It keeps the last [`EVENTS`](Timeline::EVENTS) events, or as many as [`keep`](Timeline::keep) says, of 64
-/// bytes each. Of those before, it knows what each task that has not ended has been doing since; pictures
-/// begin where the kept events do, and their headings say how many are forgotten.
+/// It keeps the last [`EVENTS`](Timeline::EVENTS) events, or as many as [`keep`](Timeline::keep) sets, of 64
+/// bytes each. Of earlier events, it keeps what each task that has not ended has been doing since. Pictures begin with
+/// the kept events, and their headings have the number of those that are forgotten.
 #[derive(Clone)]
 pub struct Timeline {
     record: Rc<RefCell<Record>>,
@@ -69,12 +68,12 @@ impl Timeline {
     /// How many events are kept: 1 048 576, which take 64 MiB.
     pub const EVENTS: usize = 1 << 20;
 
-    /// One without a title.
+    /// A timeline without a title.
     pub fn new() -> Timeline {
         Timeline::titled("")
     }
 
-    /// One that says what it is of.
+    /// A timeline with a title, for its pictures.
     pub fn titled(title: impl Into<String>) -> Timeline {
         Timeline { record: Rc::new(RefCell::new(Record::new(title.into(), Timeline::EVENTS))) }
     }

@@ -1,4 +1,4 @@
-//! What has happened, kept: the events, and what they say each task has done.
+//! Keeps the events of a run, and makes of them what each task has done.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -170,7 +170,7 @@ pub(super) enum Mark {
     Ends(Outcome),
 }
 
-/// What a task did in a turn, besides what events tell.
+/// What a task did in a turn, besides what is in the events.
 #[derive(Clone, Debug)]
 pub(super) struct Noted {
     /// Bytes that it read,
