@@ -288,7 +288,7 @@
 //! and [`try_gather`](group::try_gather()) end at the first error.)
 //!
 //! A user of tokio is caught by the first row: there, `lock` returns a future. Here, it has locked when it returns, in
-//! an `async fn` too, which suspends its task; and the guard is nothing to await. The compiler says so:
+//! an `async fn` too, which suspends its task; and the guard is nothing to await. This does not compile:
 //!
 //! ```compile_fail,E0277
 //! # use wouldblock::{future, sync::Mutex};

@@ -19,10 +19,11 @@
 //! # Ok(()) }) }
 //! ```
 //!
-//! ureq is a blocking client, and stays one: it calls [`std::io::Read`] and waits. What it waits on is
-//! ours: a [`Connector`] that opens a [`TcpStream`], a [`Transport`] that reads and writes it, and a
-//! [`Resolver`] that looks names up on another thread. Everything above these is ureq's: TLS, redirects,
-//! keep-alive, compression, proxies, time limits, bodies.
+//! ureq is a blocking client, and stays one: it calls [`std::io::Read`] and waits. What it waits on is this crate's: a
+//! [`Connector`] that opens a [`TcpStream`](crate::net::TcpStream), a
+//! [`Transport`](ureq::unversioned::transport::Transport) that reads and writes it, and a
+//! [`Resolver`](ureq::unversioned::resolver::Resolver) that looks names up on another thread. Everything above these is
+//! ureq's: TLS, redirects, keep-alive, compression, proxies, time limits, bodies.
 //!
 //! # Three eras, and none
 //!
@@ -63,7 +64,7 @@
 //!
 //! # Names with several addresses
 //!
-//! An address that is silent does not hold up the next: see [`TcpStream::connect`]. Outside of a task, where the
+//! An address that is silent does not hold up the next: see [`TcpStream::connect`](crate::net::TcpStream::connect). Outside of a task, where the
 //! thread tries one after the other, each may take half of what is left of the time limit.
 //!
 //! # Many connections

@@ -29,7 +29,7 @@
 //! * Nothing is preempted: a greenlet that computes, or calls what blocks the thread, stops all others.
 //! * **A wait may unwind**: where a task is cancelled or the run ends, a wait raises a payload that is no panic. A
 //!   `catch_unwind` around one sees it, has to let it go on (`resume_unwind`), and a `join` gives it as an `Err`
-//!   with a [`JoinError`]. So at the end of [`run()`](crate::run()), detached greenlets are unwound, where the threads
+//!   with a [`JoinError`](crate::JoinError). So at the end of [`run()`](crate::run()), detached greenlets are unwound, where the threads
 //!   of a process just stop.
 //! * **`thread_local!` is shared** by all greenlets of the thread, also across waits; a value of one's own is made by
 //!   [`task_local!`](crate::task_local).
@@ -116,7 +116,7 @@ impl Builder {
         Ok(begin(self.task()?, body))
     }
 
-    /// Starts a greenlet of a [`scope`], that may borrow what outlives it.
+    /// Starts a greenlet of a [`scope()`], that may borrow what outlives it.
     ///
     /// # Errors
     ///

@@ -10,7 +10,7 @@ use crate::eras::scope::green as scoped;
 use crate::run::spawn::check_spawn;
 use crate::task;
 
-/// Where greenlets are spawned that may borrow what outlives the call of [`scope`]: [`std::thread::Scope`].
+/// Where greenlets are spawned that may borrow what outlives the call of [`scope()`]: [`std::thread::Scope`].
 #[repr(transparent)]
 pub struct Scope<'scope, 'env>(scoped::Scope<'scope, 'env>);
 
