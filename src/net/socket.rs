@@ -11,8 +11,9 @@
 //! event is to come: after the end of the stream (bytes and end may come as one event), and once there were urgent data
 //! (a read stops at their mark). Nor after a read of more than [`SHORT`]: in the middle of a large body, more has come
 //! meanwhile. Nor where no call will wait for the event: outside of a task, while a stack unwinds, and past a
-//! `green::deadline`. (The reactor's flag could stand for the guess, but the flag stays down until the scheduler polls:
-//! a task that tries again and again without a wait would never see what has come.)
+//! `green::deadline`. (The reactor's flag alone could stand for the guess, but it shows only what had come when the
+//! scheduler last polled: a task that writes to one end of a pair, and in the same turn tries to read at the other,
+//! would not get its own bytes.)
 
 use std::fmt;
 use std::future::Future;
