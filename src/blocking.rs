@@ -53,12 +53,12 @@ pub struct Blocking<T> {
 }
 
 /// A call that waits for the thread; `None`: it was begun, or taken back.
-struct Call<T>(Mutex<Option<Work<T>>>);
+struct Call<T>(Mutex<Option<CallOn<T>>>);
 
-type Work<T> = Box<dyn FnOnce(&mut T) + Send>;
+type CallOn<T> = Box<dyn FnOnce(&mut T) + Send>;
 
 impl<T> Call<T> {
-    fn take(&self) -> Option<Work<T>> {
+    fn take(&self) -> Option<CallOn<T>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
@@ -125,7 +125,7 @@ impl<T: Send + 'static> Blocking<T> {
         let slot = Slot::new();
         let filled = Arc::clone(&slot);
         let work = move |value: &mut T| filled.fill(catch_unwind(AssertUnwindSafe(|| call(value))));
-        let call = Arc::new(Call(Mutex::new(Some(Box::new(work) as Work<T>))));
+        let call = Arc::new(Call(Mutex::new(Some(Box::new(work) as CallOn<T>))));
         self.calls.send(call.clone()).expect("the thread lives as long as there are handles");
         Calling { slot, call, site: Location::caller() }
     }

@@ -115,16 +115,16 @@ impl Drop for Restore {
 }
 
 /// Counts a deadline as long as it lives.
-struct Open;
+struct Counted;
 
-impl Open {
-    fn new() -> Open {
+impl Counted {
+    fn new() -> Counted {
         OPEN.set(OPEN.get() + 1);
-        Open
+        Counted
     }
 }
 
-impl Drop for Open {
+impl Drop for Counted {
     fn drop(&mut self) {
         OPEN.set(OPEN.get() - 1);
     }
@@ -215,6 +215,6 @@ pub fn deadline<T>(limit: Duration, body: impl FnOnce() -> T) -> T {
         return body(); // It would end after the one in force, or never.
     };
     let _restore = Restore(replace(Some(new)));
-    let _open = Open::new();
+    let _open = Counted::new();
     body()
 }

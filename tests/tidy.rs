@@ -357,7 +357,8 @@ fn justifies_unsafe(file: &File, _: &[Away]) -> Vec<(usize, String)> {
 
 /// Comments name their subject, which is no person.
 fn names_its_subject(file: &File, _: &[Away]) -> Vec<(usize, String)> {
-    let persons = ["whoever", "somebody", "nobody", "anybody", "told"];
+    let persons =
+        ["whoever", "somebody", "nobody", "anybody", "everybody", "someone", "anyone", "told"];
     let fault = |line: &Line| {
         let comment = line.comment.to_lowercase();
         let person = persons.into_iter().find(|person| words(&comment, person).next().is_some())?;

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use super::tasks::Tasks;
+use super::tasks::TaskSet;
 use crate::kernel::wait;
 use crate::run::join::{JoinError, JoinHandle};
 
@@ -99,7 +99,7 @@ impl<T> fmt::Debug for Gather<T> {
 pub fn try_gather<T: 'static, E: From<JoinError> + 'static>(
     handles: impl IntoIterator<Item = JoinHandle<Result<T, E>>>,
 ) -> TryGather<T, E> {
-    let tasks = Tasks::new(handles);
+    let tasks = TaskSet::new(handles);
     let values = (0..tasks.len()).map(|_| None).collect();
     TryGather { tasks, values, error: None }
 }
@@ -107,7 +107,7 @@ pub fn try_gather<T: 'static, E: From<JoinError> + 'static>(
 /// See [`try_gather`].
 #[must_use = "an operation does nothing until it is waited for"]
 pub struct TryGather<T, E> {
-    tasks: Tasks<Result<T, E>>,
+    tasks: TaskSet<Result<T, E>>,
     values: Vec<Option<T>>,
     error: Option<E>,
 }

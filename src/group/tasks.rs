@@ -13,7 +13,7 @@ use crate::kernel::task::Waiter;
 use crate::kernel::wait::{self, Wait, WaitFor};
 use crate::run::join::{JoinError, JoinHandle};
 
-pub(crate) struct Tasks<T> {
+pub(crate) struct TaskSet<T> {
     handles: Slab<JoinHandle<T>>,
     ended_tasks: Rc<Ended>,
 }
@@ -36,9 +36,9 @@ impl Ended {
     }
 }
 
-impl<T: 'static> Tasks<T> {
-    pub(crate) fn new(handles: impl IntoIterator<Item = JoinHandle<T>>) -> Tasks<T> {
-        let mut tasks = Tasks { handles: Slab::new(), ended_tasks: Rc::default() };
+impl<T: 'static> TaskSet<T> {
+    pub(crate) fn new(handles: impl IntoIterator<Item = JoinHandle<T>>) -> TaskSet<T> {
+        let mut tasks = TaskSet { handles: Slab::new(), ended_tasks: Rc::default() };
         handles.into_iter().for_each(|handle| tasks.add(handle));
         tasks
     }
@@ -81,7 +81,7 @@ impl<T: 'static> Tasks<T> {
     }
 }
 
-impl<T> Tasks<T> {
+impl<T> TaskSet<T> {
     pub(crate) fn len(&self) -> usize {
         self.handles.len()
     }

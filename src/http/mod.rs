@@ -64,8 +64,8 @@
 //!
 //! # Names with several addresses
 //!
-//! An address that is silent does not hold up the next: see [`TcpStream::connect`](crate::net::TcpStream::connect). Outside of a task, where the
-//! thread tries one after the other, each may take half of what is left of the time limit.
+//! An address that is silent does not hold up the next: see [`TcpStream::connect`](crate::net::TcpStream::connect).
+//! Outside of a task, where the thread tries one after the other, each may take half of what is left of the time limit.
 //!
 //! # Many connections
 //!
@@ -85,7 +85,7 @@
 //! For files of 5 KiB, the sizes make no difference but to memory.
 //!
 //! A response's head must fit into the buffer it is read into, and a line of a request's into the one it is
-//! written from. A larger head is an `Error::LargeResponseHeader`; who expects one sets `input_buffer_size`
+//! written from. A larger head is an `Error::LargeResponseHeader`; a program that expects one sets `input_buffer_size`
 //! and, below it, `max_response_header_size`.
 //!
 //! A default stack is enough: an https request with gzip touches 56 KiB of its 256 KiB in a release build, and

@@ -54,7 +54,7 @@ pub struct Deadlock {
 
 impl Deadlock {
     pub(crate) fn of(scheduler: &Scheduler, suspected_after: Option<Duration>) -> Deadlock {
-        let names = Names::of(scheduler);
+        let names = TaskNames::of(scheduler);
         let does: Vec<_> =
             names.tasks.iter().map(|task| Does::of(task, names.run, Some(&names))).collect();
         let waits = names.tasks.iter().zip(&does);
@@ -140,11 +140,11 @@ pub(crate) struct Does<'a> {
     waiting: WaitFor,
     /// The run that the task belongs to.
     run: u32,
-    names: Option<&'a Names>,
+    names: Option<&'a TaskNames>,
 }
 
 impl Does<'_> {
-    pub(crate) fn of<'a>(task: &Task, run: u32, names: Option<&'a Names>) -> Does<'a> {
+    pub(crate) fn of<'a>(task: &Task, run: u32, names: Option<&'a TaskNames>) -> Does<'a> {
         // SAFETY: the caller's scheduler is this thread's, and so are its tasks.
         let local = unsafe { task.local() };
         let state = local.state.get();
@@ -215,15 +215,15 @@ impl fmt::Display for WaitsAt<'_> {
 }
 
 /// The tasks of a run that are not done, to be found by their numbers.
-pub(crate) struct Names {
+pub(crate) struct TaskNames {
     run: u32,
     /// By their numbers.
     tasks: Vec<Arc<Task>>,
 }
 
-impl Names {
-    pub(crate) fn of(scheduler: &Scheduler) -> Names {
-        Names { run: scheduler.home.run, tasks: scheduler.all_tasks() }
+impl TaskNames {
+    pub(crate) fn of(scheduler: &Scheduler) -> TaskNames {
+        TaskNames { run: scheduler.home.run, tasks: scheduler.all_tasks() }
     }
 
     /// Where in `tasks` the task with this number is.
@@ -237,7 +237,7 @@ struct Through<'a> {
     key: TrailKey,
     /// The run of the task that waits.
     run: u32,
-    names: Option<&'a Names>,
+    names: Option<&'a TaskNames>,
 }
 
 impl Through<'_> {

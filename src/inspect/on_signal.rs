@@ -32,8 +32,8 @@ use std::thread;
 
 use libc::{c_int, c_void, siginfo_t};
 
-use crate::inspect::deadlock::Names;
-use crate::inspect::tree::{self, Row};
+use crate::inspect::deadlock::TaskNames;
+use crate::inspect::tree::{self, TableRow};
 use crate::kernel::edge::board::Board;
 use crate::kernel::edge::pulse::Shown;
 use crate::kernel::edge::signal::{self, Stderr};
@@ -182,11 +182,11 @@ fn answer(signal: c_int) {
                 "wouldblock: on signal {signal}, the run of thread {thread:?} is over"
             );
         };
-        let (names, tasks) = (Names::of(scheduler), scheduler.all_tasks());
+        let (names, tasks) = (TaskNames::of(scheduler), scheduler.all_tasks());
         let s = if tasks.len() == 1 { "" } else { "s" };
         let n = tasks.len();
         writeln!(text, "wouldblock: on signal {signal}, the {n} task{s} of thread {thread:?}:")?;
-        let rows = tasks.iter().map(|task| Row::of(task, scheduler, &names));
+        let rows = tasks.iter().map(|task| TableRow::of(task, scheduler, &names));
         tree::draw(&mut text, &mut rows.collect::<Vec<_>>())
     })
     .expect("a String takes all");

@@ -12,8 +12,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::inspect::deadlock::{Names, TaskState};
-use crate::inspect::tree::{self, Row};
+use crate::inspect::deadlock::{TaskNames, TaskState};
+use crate::inspect::tree::{self, TableRow};
 use crate::kernel;
 use crate::kernel::scheduler::Scheduler;
 use crate::run::runtime::Runtime;
@@ -74,9 +74,10 @@ pub struct TaskInfo {
 
 impl Tasks {
     fn of(scheduler: &Scheduler) -> Tasks {
-        let names = Names::of(scheduler);
+        let names = TaskNames::of(scheduler);
         let info = |task: Arc<kernel::task::Task>| {
-            let Row { state, waits, turns, stack_used, .. } = Row::of(&task, scheduler, &names);
+            let TableRow { state, waits, turns, stack_used, .. } =
+                TableRow::of(&task, scheduler, &names);
             TaskInfo { state, waits, turns, stack_used, task: Task(task) }
         };
         Tasks { tasks: scheduler.all_tasks().into_iter().map(info).collect() }
@@ -84,8 +85,8 @@ impl Tasks {
 }
 
 impl TaskInfo {
-    fn row(&self) -> Row<'_> {
-        Row {
+    fn row(&self) -> TableRow<'_> {
+        TableRow {
             task: &self.task.0,
             state: self.state.clone(),
             waits: self.waits,

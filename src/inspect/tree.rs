@@ -4,7 +4,7 @@
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
-use crate::inspect::deadlock::{Does, Names, TaskState};
+use crate::inspect::deadlock::{Does, TaskNames, TaskState};
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::Task;
 use crate::run::stack_size;
@@ -14,7 +14,7 @@ use crate::run::stack_size;
 const DEEPEST: usize = 32;
 
 /// A row of the table.
-pub(crate) struct Row<'a> {
+pub(crate) struct TableRow<'a> {
     pub(crate) task: &'a Task,
     pub(crate) state: TaskState,
     pub(crate) waits: Option<Duration>,
@@ -26,15 +26,15 @@ pub(crate) struct Row<'a> {
     pub(crate) up: usize,
 }
 
-impl<'a> Row<'a> {
+impl<'a> TableRow<'a> {
     /// The row of a task of that scheduler, which is this thread's.
-    pub(crate) fn of(task: &'a Task, scheduler: &Scheduler, names: &Names) -> Self {
+    pub(crate) fn of(task: &'a Task, scheduler: &Scheduler, names: &TaskNames) -> Self {
         // SAFETY: the scheduler is this thread's, and so are its tasks.
         let local = unsafe { task.local() };
         let state = Does::of(task, scheduler.home.run, Some(names)).state();
         let now = scheduler.clock.tick(scheduler.clock.now()) as u32;
         let waits = Duration::from_millis(now.wrapping_sub(local.since.get()).into());
-        Row {
+        TableRow {
             task,
             waits: matches!(state, TaskState::Waiting { .. }).then_some(waits),
             turns: local.turns.get(),
@@ -47,12 +47,12 @@ impl<'a> Row<'a> {
 }
 
 /// Draws the table, and leaves the rows in another order.
-pub(crate) fn draw(out: &mut impl Write, rows: &mut [Row<'_>]) -> fmt::Result {
+pub(crate) fn draw(out: &mut impl Write, rows: &mut [TableRow<'_>]) -> fmt::Result {
     draw_tree(out, rows)?;
     draw_stacks(out, rows)
 }
 
-fn draw_tree(out: &mut impl Write, rows: &mut [Row<'_>]) -> fmt::Result {
+fn draw_tree(out: &mut impl Write, rows: &mut [TableRow<'_>]) -> fmt::Result {
     rows.sort_unstable_by_key(|row| row.task.id);
     for at in 0..rows.len() {
         if rows.binary_search_by_key(&rows[at].parent, |row| row.task.id).is_err() {
@@ -87,7 +87,7 @@ fn draw_tree(out: &mut impl Write, rows: &mut [Row<'_>]) -> fmt::Result {
     Ok(())
 }
 
-fn draw_stacks(out: &mut impl Write, rows: &mut [Row<'_>]) -> fmt::Result {
+fn draw_stacks(out: &mut impl Write, rows: &mut [TableRow<'_>]) -> fmt::Result {
     let site =
         |task: &Task| (task.site.file(), task.site.line(), task.site.column(), task.stack_size);
     rows.sort_unstable_by_key(|row| site(row.task));
@@ -107,7 +107,7 @@ fn draw_stacks(out: &mut impl Write, rows: &mut [Row<'_>]) -> fmt::Result {
 }
 
 /// `task 2 "fetch" (green, spawned at src/main.rs:12:9): sleeps for 0.20 s, 7 turns, stack 36 of 256 KiB`
-impl Display for Row<'_> {
+impl Display for TableRow<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.task, self.state)?;
         if let Some(waits) = self.waits {

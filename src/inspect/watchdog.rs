@@ -82,7 +82,7 @@ fn patrol() {
         let (mut dozes, mut messages) = (true, Vec::new());
         for board in Board::all() {
             if runs.len() <= board.number {
-                runs.resize_with(board.number + 1, Run::default);
+                runs.resize_with(board.number + 1, Watched::default);
             }
             let run = &mut runs[board.number];
             messages.extend(run.look(board, passed));
@@ -127,7 +127,7 @@ impl Slices {
 
 /// What the watchdog keeps of the run that has a board.
 #[derive(Default)]
-struct Run {
+struct Watched {
     /// The turn that was seen last, and for how long so far.
     turn: Option<u32>,
     held: Duration,
@@ -155,7 +155,7 @@ impl Message {
     }
 }
 
-impl Run {
+impl Watched {
     /// The message that the turn is over, if a warning was given of it.
     fn back(&mut self) -> Option<Message> {
         let (who, _) = self.named.take()?;
@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn what_is_alarming_is_told_of_as_such_and_nothing_of_a_turn_that_is_over() {
         let (board, site) = (Board::claim(), Location::caller());
-        let mut run = Run::default();
+        let mut run = Watched::default();
         let mut look = |passed| run.look(board, passed);
         assert!(look(MS).is_none(), "nobody watches");
         board.watch(20 * MS);

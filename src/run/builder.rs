@@ -28,7 +28,7 @@ use crate::run::stack_size;
 pub struct Builder {
     stack_size: u32,
     virtual_clock: bool,
-    order: Order,
+    order: TurnOrder,
     observers: Vec<Rc<dyn Observer>>,
     pub(crate) watchdog: Option<Duration>,
     patience: Option<Duration>,
@@ -36,7 +36,7 @@ pub struct Builder {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Order {
+enum TurnOrder {
     RoundRobin,
     Seeded(u64),
     /// With the seed in `WOULDBLOCK_SEED`; round robin if that is not set.
@@ -52,7 +52,7 @@ impl Default for Builder {
 impl Builder {
     /// The defaults: 256 KiB of stack for each task (1 MiB in a debug build), the machine's clock.
     pub fn new() -> Builder {
-        let order = Order::Environment;
+        let order = TurnOrder::Environment;
         Builder {
             stack_size: stack_size::DEFAULT,
             virtual_clock: false,
@@ -93,14 +93,14 @@ impl Builder {
     /// Ready tasks have their turns in an order drawn from `seed`, anew in each round: the same for the same
     /// seed, as long as no real I/O decides which task is ready. For tests: see [`explore`](crate::testing::explore()).
     pub fn seed(mut self, seed: u64) -> Builder {
-        self.order = Order::Seeded(seed);
+        self.order = TurnOrder::Seeded(seed);
         self
     }
 
     /// Ready tasks have their turns in strict order, first in, first out, even where the environment
     /// variable `WOULDBLOCK_SEED` is set.
     pub fn round_robin(mut self) -> Builder {
-        self.order = Order::RoundRobin;
+        self.order = TurnOrder::RoundRobin;
         self
     }
 
@@ -191,9 +191,9 @@ impl Builder {
     pub fn build(self) -> io::Result<Runtime> {
         let clock = if self.virtual_clock { Clock::virtual_from_now() } else { Clock::real() };
         let seed = match self.order {
-            Order::Seeded(seed) => Some(seed),
-            Order::RoundRobin => None,
-            Order::Environment => seed_of_environment(),
+            TurnOrder::Seeded(seed) => Some(seed),
+            TurnOrder::RoundRobin => None,
+            TurnOrder::Environment => seed_of_environment(),
         };
         overflow::install();
         let scheduler = Scheduler::new(clock, self.stack_size, seed, self.observers)?;

@@ -50,7 +50,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use crate::kernel::edge::observe::{Observer, TaskEvent};
-use record::{Course, Record};
+use record::{Course, Recording};
 
 /// Records a run, and draws it. Its clones are the same timeline.
 ///
@@ -61,7 +61,7 @@ use record::{Course, Record};
 /// the kept events, and their headings have the number of those that are forgotten.
 #[derive(Clone)]
 pub struct Timeline {
-    record: Rc<RefCell<Record>>,
+    record: Rc<RefCell<Recording>>,
 }
 
 impl Timeline {
@@ -75,7 +75,7 @@ impl Timeline {
 
     /// A timeline with a title, for its pictures.
     pub fn titled(title: impl Into<String>) -> Timeline {
-        Timeline { record: Rc::new(RefCell::new(Record::new(title.into(), Timeline::EVENTS))) }
+        Timeline { record: Rc::new(RefCell::new(Recording::new(title.into(), Timeline::EVENTS))) }
     }
 
     /// Draws the tasks without their eras: for events of a scheduler that is not this crate's
