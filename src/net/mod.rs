@@ -43,6 +43,10 @@
 //! * [`ToSocketAddrs`] is a trait of this crate, of std's shape: std's would look names up on the scheduler's thread.
 //! * What std deprecates (`only_v6`) or has not made stable is not there.
 
+// The source, in the order in which to read it: `turn`, `addr` and `pauses` (what calls need besides a socket); `link`
+// (where a socket is registered); `socket` (a call on it in three eras); `common`, `stream`, `connect`, `listener` and
+// `datagram` (what socket types share); `tcp`, `udp`, `unix`. It imports the kernel, deadlines, times and `offload`.
+
 pub(crate) mod addr;
 mod common;
 mod connect;

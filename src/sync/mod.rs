@@ -56,6 +56,10 @@
 //! `into_inner` goes: nothing here is poisoned. `try_lock`, `try_read` and `try_write` return an `Option`. Bounds of
 //! one's own that ask for `Send` go too, since these types stay on their thread.
 
+// The source, in the order in which to read it: `wait_queue` and `waiters` (in which all of these wait); `mutex`,
+// `condvar`, `semaphore`, `rwlock`, `event`, `barrier`; `chan` (what a channel and a queue are made of), `channel`,
+// `mpsc`, `oneshot`, `queue`. It imports the kernel, `op` and `inspect::holders`.
+
 mod barrier;
 mod chan;
 pub mod channel;
