@@ -1,4 +1,4 @@
-//! Who holds a lock: what a lock, a queue and the like keep of the task that last used them, for the report of a
+//! Which task holds a lock: what a lock, a queue and the like keep of the task that last used them, for the report of a
 //! deadlock.
 
 use std::cell::Cell;
@@ -47,28 +47,28 @@ impl Trail {
     /// The running task holds it.
     #[inline]
     pub(crate) fn step(&self, site: Option<&'static Location<'static>>) {
-        self.left_by(Step::here(site));
+        self.set_last(Step::here(site));
     }
 
     /// The running task has put something in, or taken something out.
     #[inline]
     pub(crate) fn serve(&self) {
-        self.left_by(Step::here(None).map(|step| Step { part: Part::Serves, ..step }));
+        self.set_last(Step::here(None).map(|step| Step { part: Part::Serves, ..step }));
     }
 
-    /// It was given back: by the task with this number, or, if there is none, perhaps by the one that is named last.
+    /// It was given back by the task with the number `by`; `None`: perhaps by the task that is named last.
     #[inline]
     pub(crate) fn give_back(&self, by: Option<u64>) {
         if let Some(last) = self.last.get()
             && by.is_none_or(|by| by == last.task)
         {
-            self.left_by(Some(Step { part: Part::GaveBack, ..last }));
+            self.set_last(Some(Step { part: Part::GaveBack, ..last }));
         }
     }
 
-    /// As [`step`](Trail::step), for another task; `None`: reports name no task.
+    /// Sets the last step, which may be another task's; with `None`, reports name no task.
     #[inline]
-    pub(crate) fn left_by(&self, step: Option<Step>) {
+    pub(crate) fn set_last(&self, step: Option<Step>) {
         self.last.set(step);
         if let Some(key) = self.key.get() {
             trail::update(key, step);

@@ -186,7 +186,7 @@ impl Lock {
 
     #[inline(never)] // So that the common case needs no frame.
     fn hand_over(&self) {
-        if !self.line.grant(|step| self.trail.left_by(step)) {
+        if !self.line.grant(|step| self.trail.set_last(step)) {
             self.locked.set(false);
         }
     }

@@ -71,7 +71,7 @@ impl Semaphore {
 
     /// From now on, reports name `task` as the one that has acquired a permit last; `None`: they name none.
     pub(crate) fn is_held_by(&self, task: Option<u64>, site: &'static Location<'static>) {
-        self.trail.left_by(task.map(|task| Step::of(task, Some(site))));
+        self.trail.set_last(task.map(|task| Step::of(task, Some(site))));
     }
 
     /// Waits for a permit: the green era's way.
@@ -217,14 +217,14 @@ impl Semaphore {
             && let Some(left) = self.free.get().checked_sub(permits)
         {
             self.free.set(left);
-            self.line.grant(|wanted| self.trail.left_by(wanted.step));
+            self.line.grant(|wanted| self.trail.set_last(wanted.step));
         }
     }
 
     #[inline]
     fn acquired(&self, permits: usize, site: &'static Location<'static>) -> Permit<'_> {
         let step = Step::here(Some(site));
-        self.trail.left_by(step);
+        self.trail.set_last(step);
         Permit { semaphore: self, permits, by: step.map_or(0, |step| step.task) }
     }
 }
