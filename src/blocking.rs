@@ -16,9 +16,10 @@ use crate::offload::{Slot, contained};
 /// A value whose methods block (a connection to a database, a client of SSH), with a thread of its own that makes the
 /// calls, while the tasks that want them wait.
 ///
-/// Calls are made one at a time, in the order of asking. A task that is cancelled, or out of time, takes its call back if
-/// that has not begun; one that has begun goes on to its end, the value stays, and the next call follows. (One thread for
-/// one value, however many tasks wait; where [`offload`](crate::offload()) with a lock takes one for each.)
+/// Calls are made one at a time, in the order in which tasks ask for them. A task that is cancelled, or out of time,
+/// takes its call back if that has not begun; one that has begun goes on to its end, the value stays, and the next call
+/// follows. (One thread for one value, however many tasks wait; where [`offload`](crate::offload()) with a lock takes
+/// one for each.)
 ///
 /// ```
 /// use std::io::{self, Seek, Write};
@@ -42,8 +43,8 @@ use crate::offload::{Slot, contained};
 /// # Ok(()) }) }
 /// ```
 ///
-/// When the last handle is dropped, the thread drops the value, after the calls that still wait, and ends. Nothing waits
-/// for that; the end of `main` stops it where it is.
+/// When the last handle is dropped, the thread drops the value, after the calls that still wait, and ends. Nothing
+/// waits for that; the end of `main` stops it where it is.
 ///
 /// A call that blocks for ever keeps all later ones waiting, so give the value a time limit of its own (SQLite's
 /// `busy_timeout`, a socket's `set_read_timeout`).
@@ -52,12 +53,12 @@ pub struct Blocking<T> {
 }
 
 /// A call that waits for the thread; `None`: it was begun, or taken back.
-struct Call<T>(Mutex<Option<Work<T>>>);
+struct Call<T>(Mutex<Option<CallOn<T>>>);
 
-type Work<T> = Box<dyn FnOnce(&mut T) + Send>;
+type CallOn<T> = Box<dyn FnOnce(&mut T) + Send>;
 
 impl<T> Call<T> {
-    fn take(&self) -> Option<Work<T>> {
+    fn take(&self) -> Option<CallOn<T>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
@@ -99,8 +100,8 @@ impl<T: Send + 'static> Blocking<T> {
     ///
     /// # Cancellation
     ///
-    /// A call that has not begun is never made. One that has begun goes on to its end, and its result is dropped: whether
-    /// what it does has been done is then unknown.
+    /// A call that has not begun is never made. One that has begun goes on to its end, and its result is dropped:
+    /// whether what it does has been done is then unknown.
     #[track_caller]
     pub fn with<R: Send + 'static>(&self, call: impl FnOnce(&mut T) -> R + Send + 'static) -> R {
         door::wait(self.calling(call))
@@ -124,7 +125,7 @@ impl<T: Send + 'static> Blocking<T> {
         let slot = Slot::new();
         let filled = Arc::clone(&slot);
         let work = move |value: &mut T| filled.fill(catch_unwind(AssertUnwindSafe(|| call(value))));
-        let call = Arc::new(Call(Mutex::new(Some(Box::new(work) as Work<T>))));
+        let call = Arc::new(Call(Mutex::new(Some(Box::new(work) as CallOn<T>))));
         self.calls.send(call.clone()).expect("the thread lives as long as there are handles");
         Calling { slot, call, site: Location::caller() }
     }
@@ -156,7 +157,7 @@ impl<T, R> Future for Calling<T, R> {
     type Output = R;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
-        let what = &"a call on another thread";
+        let what = &["a call on another thread", "Blocking::calling"];
         wait::poll_within_budget(cx, |cx| self.slot.poll(cx, self.site, what))
     }
 }

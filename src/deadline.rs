@@ -115,16 +115,16 @@ impl Drop for Restore {
 }
 
 /// Counts a deadline as long as it lives.
-struct Open;
+struct Counted;
 
-impl Open {
-    fn new() -> Open {
+impl Counted {
+    fn new() -> Counted {
         OPEN.set(OPEN.get() + 1);
-        Open
+        Counted
     }
 }
 
-impl Drop for Open {
+impl Drop for Counted {
     fn drop(&mut self) {
         OPEN.set(OPEN.get() - 1);
     }
@@ -139,8 +139,8 @@ pub(crate) fn without<T>(f: impl FnOnce() -> T) -> T {
 /// Sets a time limit for the socket calls that `body` makes: when it has passed, they fail as
 /// [`TimedOut`](io::ErrorKind::TimedOut), and nothing unwinds.
 ///
-/// [`green::timeout`](crate::green::timeout) unwinds the stack, with the buffers on it, and bytes that a reader keeps in a
-/// local variable are lost. This gives the reader an error instead, after which most readers can go on:
+/// [`green::timeout`](crate::green::timeout) unwinds the stack, with the buffers on it, and bytes that a reader keeps
+/// in a local variable are lost. This gives the reader an error instead, after which most readers can go on:
 /// [`BufReader`](io::BufReader) keeps what it has read, and so does the line that `read_line` appends to. (Go's
 /// `SetDeadline`, for all sockets that a piece of code uses.)
 ///
@@ -183,20 +183,21 @@ pub(crate) fn without<T>(f: impl FnOnce() -> T) -> T {
 /// Other waits are not affected: locks, channels, [`join`](crate::JoinHandle::join), [`sleep`](crate::green::sleep),
 /// files, [`offload`](crate::offload()). [`op::timeout`](crate::op::timeout) limits one of them, and `green::timeout`
 /// all of them, where nothing is lost by unwinding. Calls that begin with `try_` never wait, and have no deadline. An
-/// executor inside of the task that polls with wakers of its own (`FuturesUnordered`) is not woken when the time passes.
+/// executor inside of the task that polls with wakers of its own (`FuturesUnordered`) is not woken when the time
+/// passes.
 ///
 /// In the other eras, an operation gets a limit: `y.wait(timeout(limit, op))`, `timeout(limit, op).await`. Such an
 /// operation is dropped when the time passes, with the loss that its documentation names under "Cancellation".
 ///
 /// # Errors
 ///
-/// None of its own: `body` gets the errors of its calls, with the text "timed out after 5ms, which `green::deadline` has
-/// set".
+/// None of its own: `body` gets the errors of its calls, with the text "timed out after 5ms, which `green::deadline`
+/// has set".
 ///
 /// # Panics
 ///
-/// With the panic of `body`. A [`Generator`](crate::generator::Generator) that yields inside of `body` panics, since the
-/// deadline would stay in force for the code that has resumed it.
+/// With the panic of `body`. A [`Generator`](crate::generator::Generator) that yields inside of `body` panics, since
+/// the deadline would stay in force for the code that has resumed it.
 ///
 /// # Blocking
 ///
@@ -214,6 +215,6 @@ pub fn deadline<T>(limit: Duration, body: impl FnOnce() -> T) -> T {
         return body(); // It would end after the one in force, or never.
     };
     let _restore = Restore(replace(Some(new)));
-    let _open = Open::new();
+    let _open = Counted::new();
     body()
 }

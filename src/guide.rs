@@ -1,7 +1,7 @@
 //! The guide: from `yield` to five images, one idea at a time, in [English](en) and in [Chinese](zh_cn).
 //!
-//! Eleven chapters tell what coroutines are, what came before them, and the three ways that Python had of writing them, in
-//! this crate's terms. Each claim has a program under it, with what the program prints:
+//! Eleven chapters tell what coroutines are, what came before them, and the three ways that Python had of writing them,
+//! in this crate's terms. Each claim has a program under it, with what the program prints:
 //!
 //! ```text
 //! cargo run --example guide -- 4

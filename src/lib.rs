@@ -1,9 +1,9 @@
 //! One thread. Many coroutines. Three eras of waiting, one API.
 //!
-//! `wouldblock` runs straight-line, blocking-style Rust by the thousand on one thread. A coroutine reads a
-//! non-blocking socket; when the kernel answers `WouldBlock`, it records what it waits for and gives up its turn,
-//! with its stack as it is; a round-robin scheduler resumes it there when the socket is ready. Code that was written
-//! for blocking sockets, [`ureq`](mod@http) for one, needs no change and no `async`.
+//! `wouldblock` runs straight-line, blocking-style Rust by the thousand on one thread. A coroutine reads a non-blocking
+//! socket; when the operating system answers `WouldBlock`, it records what it waits for and gives up its turn, with its
+//! stack as it is; a round-robin scheduler resumes it there when the socket is ready. Code that was written for
+//! blocking sockets, [`ureq`](mod@http) for one, needs no change and no `async`.
 //!
 //! ```
 //! use wouldblock::green;
@@ -281,14 +281,14 @@
 //!
 //! These are operations without such a verb: the handle of something that has been started (a [`JoinHandle`], what
 //! [`offload()`] returns, a [`oneshot`](sync::oneshot) receiver), a state (`stream.readable()`), a result
-//! (`imap.next_result()`), and what is made of operations ([`op`]) or of tasks ([`group`]). `spawn`, `spawn_generator` and
-//! `spawn_future` start a greenlet, a generator and a future, on everything that starts tasks, and never wait. The
+//! (`imap.next_result()`), and what is made of operations ([`op`]) or of tasks ([`group`]). `spawn`, `spawn_generator`
+//! and `spawn_future` start a greenlet, a generator and a future, on everything that starts tasks, and never wait. The
 //! modules [`generator`], [`green`] and [`future`] have the same names for the same things, each in its own form.
-//! (Before what may fail by itself, `try_` has std's other meaning, that of `try_fold`:
-//! [`try_scope`](green::try_scope) and [`try_gather`](group::try_gather()) end at the first error.)
+//! (Before what may fail by itself, `try_` has std's other meaning, that of `try_fold`: [`try_scope`](green::try_scope)
+//! and [`try_gather`](group::try_gather()) end at the first error.)
 //!
 //! A user of tokio is caught by the first row: there, `lock` returns a future. Here, it has locked when it returns, in
-//! an `async fn` too, which suspends its task; and the guard is nothing to await. The compiler says so:
+//! an `async fn` too, which suspends its task; and the guard is nothing to await. This does not compile:
 //!
 //! ```compile_fail,E0277
 //! # use wouldblock::{future, sync::Mutex};
@@ -317,8 +317,8 @@
 //! 2. The task's code runs, on its own stack, until an operation is not ready. The operation leaves a
 //!    recorded [`Wait`]: a socket, a time, a turn, the end of a task, a wake.
 //! 3. The task suspends: its stack stays as it is, and the thread goes back to the scheduler.
-//! 4. The scheduler registers the task for its `Wait`, with the kernel's event queue or among the timers,
-//!    and takes the next task. When nothing is ready, the thread sleeps in the kernel.
+//! 4. The scheduler registers the task for its `Wait`, with the operating system's event queue or among the timers,
+//!    and takes the next task. When no task is ready, the thread sleeps until a socket is, or the next time has come.
 //! 5. Whatever ends the wait puts the task at the back of the queue; when its turn comes, it goes on at 2.
 //!
 //! That is the whole of it. [The guide](guide) tells it in eleven chapters, from `yield` on, with a program under
@@ -328,9 +328,9 @@
 //! # With other crates
 //!
 //! Code over [`std::io::Read`] and [`Write`](std::io::Write) on a stream that it is given works as it is, and so does a
-//! future of any library. [`io::Descriptor`] waits for what a C library reads; [`Blocking`] gives a client that blocks a
-//! thread of its own; the features `hyper`, `tokio` and `tracing` are below. The folder `recipes` of the repository has a
-//! table "Can I use …?", from axum and PostgreSQL to tracing, each row with a recipe that is a test.
+//! future of any library. [`io::Descriptor`] waits for what a C library reads; [`Blocking`] gives a client that blocks
+//! a thread of its own; the features `hyper`, `tokio` and `tracing` are below. The folder `recipes` of the repository
+//! has a table "Can I use …?", from axum and PostgreSQL to tracing, each row with a recipe that is a test.
 //!
 //! # When something goes wrong
 //!
@@ -437,10 +437,10 @@
 //! One scheduler runs on one thread and uses one core. A program that is to use N cores has N runs, in one of three
 //! places:
 //!
-//! * **Threads of one process.** Each thread calls [`run()`]; the runs share nothing. A server gives each run a listener
-//!   of its own (`SO_REUSEPORT`, by the crate `socket2`), or accepts in one run and hands each connection to another
-//!   by that run's [`Spawner`]. Sockets can be sent between threads; tasks stay where they were spawned. Values go
-//!   from run to run through a channel whose operations are futures, such as that of the crate `async-channel`; a
+//! * **Threads of one process.** Each thread calls [`run()`]; the runs share nothing. A server gives each run a
+//!   listener of its own (`SO_REUSEPORT`, by the crate `socket2`), or accepts in one run and hands each connection to
+//!   another by that run's [`Spawner`]. Sockets can be sent between threads; tasks stay where they were spawned. Values
+//!   go from run to run through a channel whose operations are futures, such as that of the crate `async-channel`; a
 //!   channel of std blocks the whole thread. `examples/cores.rs` shows all of it.
 //! * **Processes.** A supervisor binds the listener, and starts workers that inherit it: a crash ends one worker, and
 //!   the program can be replaced without a refused connection. `examples/prefork` does it, as gunicorn does.
@@ -494,7 +494,8 @@
 //! * `ureq` (default): [`http::agent`](http::agent()), ureq on coroutine sockets.
 //! * `rustls` (default): https for it, by rustls with ring and Mozilla's root certificates.
 //! * `gzip` (default): compressed answers for it.
-//! * `hyper`: hyper's I/O traits, timer and executor, and `wouldblock::hyper::serve` with a graceful stop, for axum too.
+//! * `hyper`: hyper's I/O traits, timer and executor, and `wouldblock::hyper::serve` with a graceful stop, for axum
+//!   too.
 //! * `tokio`: tokio's `AsyncRead` and `AsyncWrite` on streams, pipes and descriptors; no runtime of tokio's.
 //! * `tracing`: spans that follow their task.
 

@@ -23,7 +23,7 @@ use crate::kernel::scheduler::Scheduler;
 use crate::kernel::wait;
 use crate::time::{Elapsed, Sleeping, until};
 
-/// What came first of a [`select`].
+/// Which operation of a [`select`] was ready first, with its output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Either<A, B> {
     /// The first operation's output.
@@ -34,9 +34,9 @@ pub enum Either<A, B> {
 
 /// An operation that is ready with whichever of the two is ready first; the other is dropped.
 ///
-/// If both are ready, it is chance which is taken, so that neither starves; the same choices come again in the
-/// next run, and others with another [`Builder::seed`](crate::Builder::seed). For three, `select`
-/// a `select`; for any number of one type, [`select_all`].
+/// If both are ready, one is chosen at random, so that neither starves; the choices are the same in each run, and
+/// others with another [`Builder::seed`](crate::Builder::seed). For three operations, `select` a `select`; for any
+/// number of one type, [`select_all`].
 ///
 /// ```
 /// use wouldblock::op::{Either, select};
@@ -58,8 +58,9 @@ pub enum Either<A, B> {
 ///
 /// # Cancellation
 ///
-/// Both are dropped. What is lost then, and when one is not chosen, is what each says under this heading: of
-/// what receives, locks or acquires, nothing. To keep an operation for the next time, select over `&mut` of it.
+/// Both are dropped. What that loses, and what dropping the later one of the two loses, is in the documentation of the
+/// operation under this heading; receiving, locking and acquiring lose nothing. To keep an operation for the next time,
+/// select over `&mut` of it.
 pub fn select<A: IntoFuture, B: IntoFuture>(
     first: A,
     second: B,
@@ -231,7 +232,7 @@ pub fn join<A: IntoFuture, B: IntoFuture>(
 ///
 /// # Cancellation
 ///
-/// When the time passes, `operation` is dropped: what is lost is what it says under this heading.
+/// When the time passes, `operation` is dropped: what that loses is in its documentation under this heading.
 #[track_caller]
 pub fn timeout<O: IntoFuture>(duration: Duration, operation: O) -> Timeout<O::IntoFuture> {
     Timeout { operation: operation.into_future(), limit: until(duration), duration }
@@ -270,7 +271,7 @@ impl<F: Future> Future for Timeout<F> {
     }
 }
 
-/// A number below `n` by chance; with the same seed, the same ones come in each run.
+/// A random number below `n`; with the same seed, the same numbers come in each run.
 fn draw(n: usize) -> usize {
     thread_local! {
         /// Of which scheduler, and the last number.

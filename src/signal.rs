@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | the next signal | `y.wait(s.receiving())` | `s.recv()` | `s.receiving().await` |
 //!
-//! A server that ends at Ctrl-C, or when it is asked to by `kill`:
+//! A server that ends at Ctrl-C, or on `kill`:
 //!
 //! ```no_run
 //! use std::io;
@@ -34,8 +34,8 @@
 //! signal. With the last of them, what was there before is put back: so a program that drops what [`ctrl_c`]
 //! gave it after the first Ctrl-C, and does not end, is ended by the second.
 //!
-//! Of signals that come faster than they are received, several of one kind may become one, as the operating system itself
-//! has it. A child process begins with the defaults.
+//! Of signals that come faster than they are received, several of one kind may become one, as the operating system
+//! itself has it. A child process begins with the defaults.
 
 use std::fmt;
 use std::future::Future;
@@ -66,36 +66,36 @@ pub use libc::{
 ///
 /// Nothing is lost: a signal stays until it is received.
 pub struct Signals {
-    place: &'static Place,
+    mailbox: &'static Mailbox,
 }
 
-/// Where the handler leaves signals. There are as many as there were `Signals` at a time: they are never freed, so that
-/// a handler may look at them at any moment, and used again.
-struct Place {
+/// Where the handler leaves signals. There are as many as there were `Signals` at one time: they are never freed, so
+/// that a handler may look at them at any moment, and used again.
+struct Mailbox {
     taken: AtomicBool,
     /// The set: a bit for each.
     wanted: AtomicU64,
     arrived: AtomicU64,
     reader: Descriptor<PipeReader>,
     writer: Descriptor<io::PipeWriter>,
-    next: *const Place,
+    next: *const Mailbox,
 }
 
-// SAFETY: `next` points to a `Place`, which is never changed but through atomics, nor freed.
-unsafe impl Send for Place {}
+// SAFETY: `next` points to a `Mailbox`, which is never changed but through atomics, nor freed.
+unsafe impl Send for Mailbox {}
 // SAFETY: as above.
-unsafe impl Sync for Place {}
+unsafe impl Sync for Mailbox {}
 
-/// The first place.
-static FIRST: AtomicPtr<Place> = AtomicPtr::new(ptr::null_mut());
+/// The first mailbox.
+static FIRST: AtomicPtr<Mailbox> = AtomicPtr::new(ptr::null_mut());
 
-fn places() -> impl Iterator<Item = &'static Place> {
+fn mailboxes() -> impl Iterator<Item = &'static Mailbox> {
     let mut next = FIRST.load(SeqCst).cast_const();
     std::iter::from_fn(move || {
-        // SAFETY: null, or a place, which is never freed.
-        let place = unsafe { next.as_ref() }?;
-        next = place.next;
-        Some(place)
+        // SAFETY: null, or a mailbox, which is never freed.
+        let mailbox = unsafe { next.as_ref() }?;
+        next = mailbox.next;
+        Some(mailbox)
     })
 }
 
@@ -113,25 +113,25 @@ fn sets() -> MutexGuard<'static, [usize; 65]> {
     SETS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Leaves the signal at each place that wants it, and calls the handler that was there before.
+/// Leaves the signal in each mailbox that wants it, and calls the handler that was there before.
 ///
 /// # Safety
 ///
-/// For the kernel to call.
+/// For the operating system to call.
 unsafe extern "C" fn handler(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     let errno = errno();
-    for place in places().filter(|place| place.wanted.load(SeqCst) & bit(signal) != 0) {
-        if place.arrived.fetch_or(bit(signal), SeqCst) & bit(signal) != 0 {
+    for mailbox in mailboxes().filter(|mailbox| mailbox.wanted.load(SeqCst) & bit(signal) != 0) {
+        if mailbox.arrived.fetch_or(bit(signal), SeqCst) & bit(signal) != 0 {
             continue; // It has been marked since it was last received, and its byte written.
         }
         // When the pipe is full, it is readable all the same.
         // SAFETY: writes one byte from this frame to a descriptor that is never closed.
-        unsafe { libc::write(place.writer.as_raw_fd(), [0_u8].as_ptr().cast(), 1) };
+        unsafe { libc::write(mailbox.writer.as_raw_fd(), [0_u8].as_ptr().cast(), 1) };
     }
     let before = BEFORE[signal as usize].load(SeqCst);
     // SAFETY: null, or what `current` has given for this signal, which is never freed.
     if let Some(before) = unsafe { before.as_ref() } {
-        // SAFETY: what was there before, and what the kernel has passed.
+        // SAFETY: what was there before, and what the operating system has passed.
         unsafe { hand_on(before, signal, info, context) };
     }
     set_errno(errno);
@@ -141,8 +141,8 @@ fn is_ours(action: &libc::sigaction) -> bool {
     action.sa_sigaction == handler as *const () as usize
 }
 
-/// Installs the handler.
-fn take(signal: c_int) -> io::Result<()> {
+/// Installs the handler for `signal`.
+fn install_for(signal: c_int) -> io::Result<()> {
     let now = current(signal)?;
     if is_ours(&now) {
         return Ok(()); // Other code has put it back, perhaps with what it has kept of ours.
@@ -170,21 +170,21 @@ fn give_back(signal: c_int) {
     }
 }
 
-impl Place {
+impl Mailbox {
     /// One that is free, or a new one.
-    fn free() -> io::Result<&'static Place> {
-        let is_free = |place: &&Place| !place.taken.swap(true, SeqCst);
-        if let Some(place) = places().find(is_free) {
-            return Ok(place);
+    fn free() -> io::Result<&'static Mailbox> {
+        let is_free = |mailbox: &&Mailbox| !mailbox.taken.swap(true, SeqCst);
+        if let Some(mailbox) = mailboxes().find(is_free) {
+            return Ok(mailbox);
         }
         let (reader, writer) = io::pipe()?;
         let (reader, writer) = (Descriptor::new(reader)?, Descriptor::new(writer)?);
         let (taken, wanted, arrived) =
             (AtomicBool::new(true), AtomicU64::new(0), AtomicU64::new(0));
         let next = FIRST.load(SeqCst); // `SETS` is locked: no other code stores to it.
-        let place = Box::leak(Box::new(Place { taken, wanted, arrived, reader, writer, next }));
-        FIRST.store(place, SeqCst);
-        Ok(place)
+        let mailbox = Box::leak(Box::new(Mailbox { taken, wanted, arrived, reader, writer, next }));
+        FIRST.store(mailbox, SeqCst);
+        Ok(mailbox)
     }
 
     /// Takes the lowest of the signals that have come.
@@ -194,7 +194,7 @@ impl Place {
     /// `WouldBlock`: none has. When one does, the pipe is readable: the handler marks it before it writes.
     fn take(&self) -> io::Result<c_int> {
         loop {
-            // (A handler that was under way when this place got another set may have left one of the old.)
+            // (A handler that was under way when this mailbox got another set may have left one of the old.)
             let arrived = self.arrived.load(SeqCst) & self.wanted.load(SeqCst);
             if arrived != 0 {
                 let signal = arrived.trailing_zeros() as c_int + 1;
@@ -215,15 +215,15 @@ impl Signals {
     /// descriptors. `InvalidInput` for the signal of a fault (`SIGSEGV`), after which nothing can go on.
     pub fn new(signals: impl IntoIterator<Item = c_int>) -> io::Result<Signals> {
         let mut sets = sets();
-        let place = Place::free()?;
-        place.arrived.store(0, SeqCst);
-        let taken = Signals { place };
+        let mailbox = Mailbox::free()?;
+        mailbox.arrived.store(0, SeqCst);
+        let taken = Signals { mailbox };
         for signal in signals {
             let result = match signal {
                 libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE => {
                     Err(io::Error::new(io::ErrorKind::InvalidInput, "it is that of a fault"))
                 }
-                1..=64 => take(signal),
+                1..=64 => install_for(signal),
                 _ => Err(io::Error::from_raw_os_error(libc::EINVAL)),
             };
             if let Err(e) = result {
@@ -231,7 +231,7 @@ impl Signals {
                 let text = format!("signal {signal} cannot be received: {e}");
                 return Err(io::Error::new(e.kind(), text));
             }
-            if place.wanted.fetch_or(bit(signal), SeqCst) & bit(signal) == 0 {
+            if mailbox.wanted.fetch_or(bit(signal), SeqCst) & bit(signal) == 0 {
                 sets[signal as usize] += 1;
             }
         }
@@ -242,8 +242,8 @@ impl Signals {
     ///
     /// # Errors
     ///
-    /// Those of [`Readiness`](crate::net::Readiness); `TimedOut` if a [`green::deadline`](crate::green::deadline) around
-    /// this passes first.
+    /// Those of [`Readiness`](crate::net::Readiness); `TimedOut` if a [`green::deadline`](crate::green::deadline)
+    /// around this passes first.
     ///
     /// # Blocking
     ///
@@ -253,16 +253,16 @@ impl Signals {
     ///
     /// Nothing is lost.
     pub fn recv(&mut self) -> io::Result<c_int> {
-        self.place.reader.read_with(|_| self.place.take())
+        self.mailbox.reader.read_with(|_| self.mailbox.take())
     }
 
-    /// [`recv`](Signals::recv), now or not at all.
+    /// [`recv`](Signals::recv), without a wait.
     ///
     /// # Errors
     ///
-    /// `WouldBlock`, when none has come, or when the task has had its share of this turn.
+    /// `WouldBlock`, when none has come, or when the budget of the task for this turn is used up.
     pub fn try_recv(&mut self) -> io::Result<c_int> {
-        self.place.reader.try_read_with(|_| self.place.take())
+        self.mailbox.reader.try_read_with(|_| self.mailbox.take())
     }
 
     /// [`recv`](Signals::recv) as an operation: `y.wait(..)` or `.await` it.
@@ -275,28 +275,28 @@ impl Signals {
     ///
     /// Nothing is lost.
     pub fn receiving(&mut self) -> impl Future<Output = io::Result<c_int>> + Unpin + use<'_> {
-        let place = self.place;
-        place.reader.reading_with(|_| place.take())
+        let mailbox = self.mailbox;
+        mailbox.reader.reading_with(|_| mailbox.take())
     }
 }
 
 impl Drop for Signals {
     fn drop(&mut self) {
         let mut sets = sets();
-        let wanted = self.place.wanted.swap(0, SeqCst);
+        let wanted = self.mailbox.wanted.swap(0, SeqCst);
         for signal in (1..=64).filter(|&signal| wanted & bit(signal) != 0) {
             sets[signal as usize] -= 1;
             if sets[signal as usize] == 0 {
                 give_back(signal);
             }
         }
-        self.place.taken.store(false, SeqCst);
+        self.mailbox.taken.store(false, SeqCst);
     }
 }
 
 impl fmt::Debug for Signals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let wanted = self.place.wanted.load(SeqCst);
+        let wanted = self.mailbox.wanted.load(SeqCst);
         let signals = (1..=64).filter(|&signal| wanted & bit(signal) != 0);
         f.debug_tuple("Signals").field(&signals.collect::<Vec<_>>()).finish()
     }

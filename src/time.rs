@@ -123,8 +123,8 @@ impl Future for Sleeping {
 /// });
 /// ```
 ///
-/// Work between two ticks does not shift the later ones. Where it takes longer than a period, the ticks that have passed
-/// meanwhile come as one. (Go's `Ticker`.)
+/// Work between two ticks does not shift the later ones. Where it takes longer than a period, the ticks that have
+/// passed meanwhile come as one. (Go's `Ticker`.)
 ///
 /// # Panics
 ///

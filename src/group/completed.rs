@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use super::tasks::Tasks;
+use super::tasks::TaskSet;
 use crate::kernel::door;
 use crate::run::join::{JoinError, JoinHandle};
 
@@ -13,8 +13,8 @@ use crate::run::join::{JoinError, JoinHandle};
 /// (gevent's `iwait`, asyncio's `as_completed`.)
 ///
 /// It is an iterator, which waits the green way; in the other eras,
-/// [`next_result`](AsCompleted::next_result) is the operation. Which task a result is of, its value tells,
-/// or its error.
+/// [`next_result`](AsCompleted::next_result) is the operation. Which task a result belongs to shows in its
+/// value, or in its error.
 ///
 /// ```
 /// use std::time::Duration;
@@ -38,12 +38,12 @@ use crate::run::join::{JoinError, JoinHandle};
 pub fn as_completed<T: 'static>(
     handles: impl IntoIterator<Item = JoinHandle<T>>,
 ) -> AsCompleted<T> {
-    AsCompleted(Tasks::new(handles))
+    AsCompleted(TaskSet::new(handles))
 }
 
 /// See [`as_completed`].
 #[must_use = "the tasks run on, and their results are lost"]
-pub struct AsCompleted<T>(Tasks<T>);
+pub struct AsCompleted<T>(TaskSet<T>);
 
 impl<T: 'static> AsCompleted<T> {
     /// An operation that gives the result of the next task that ends; `None` after the last.
@@ -103,7 +103,7 @@ impl<T> fmt::Debug for AsCompleted<T> {
 /// All that have not ended are cancelled, and end in their next turns; the results are lost.
 #[track_caller]
 pub fn race<T: 'static>(handles: impl IntoIterator<Item = JoinHandle<T>>) -> Race<T> {
-    let tasks = Tasks::new(handles);
+    let tasks = TaskSet::new(handles);
     assert!(tasks.len() > 0, "a race of no tasks: none would ever be first");
     Race { tasks, first: None }
 }
@@ -111,7 +111,7 @@ pub fn race<T: 'static>(handles: impl IntoIterator<Item = JoinHandle<T>>) -> Rac
 /// See [`race`].
 #[must_use = "an operation does nothing until it is waited for"]
 pub struct Race<T> {
-    tasks: Tasks<T>,
+    tasks: TaskSet<T>,
     first: Option<Result<T, JoinError>>,
 }
 

@@ -70,7 +70,7 @@ struct Shared<E> {
 }
 
 struct Failure<E> {
-    /// `None`: the error says it.
+    /// `None`: the error names it.
     task: Option<TaskRef>,
     error: E,
 }

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use super::tasks::Tasks;
+use super::tasks::TaskSet;
 use crate::kernel::wait;
 use crate::run::join::{JoinError, JoinHandle};
 
@@ -77,9 +77,8 @@ impl<T> fmt::Debug for Gather<T> {
 /// tasks are cancelled then, and have ended when it is ready. (asyncio's `gather`, but it leaves no task
 /// behind, as a `TaskGroup` does.)
 ///
-/// Further errors are dropped, panics logged. A panic and a
-/// cancellation become an `E` by way of `From<JoinError>`, which [`JoinError`] itself, [`std::io::Error`] and
-/// `Box<dyn Error>` have.
+/// Further errors are dropped, and panics are logged. A panic and a cancellation become an `E` by way of
+/// `From<JoinError>`, which [`JoinError`] itself, [`std::io::Error`] and `Box<dyn Error>` have.
 ///
 /// ```
 /// use wouldblock::{green, group::try_gather};
@@ -100,7 +99,7 @@ impl<T> fmt::Debug for Gather<T> {
 pub fn try_gather<T: 'static, E: From<JoinError> + 'static>(
     handles: impl IntoIterator<Item = JoinHandle<Result<T, E>>>,
 ) -> TryGather<T, E> {
-    let tasks = Tasks::new(handles);
+    let tasks = TaskSet::new(handles);
     let values = (0..tasks.len()).map(|_| None).collect();
     TryGather { tasks, values, error: None }
 }
@@ -108,7 +107,7 @@ pub fn try_gather<T: 'static, E: From<JoinError> + 'static>(
 /// See [`try_gather`].
 #[must_use = "an operation does nothing until it is waited for"]
 pub struct TryGather<T, E> {
-    tasks: Tasks<Result<T, E>>,
+    tasks: TaskSet<Result<T, E>>,
     values: Vec<Option<T>>,
     error: Option<E>,
 }

@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 use super::pool::Pool;
 use crate::eras::scope::members::Members;
-use crate::inspect::deadlock::Kind;
+use crate::inspect::holders::Kind;
 use crate::kernel::cancel;
 use crate::kernel::door;
 use crate::kernel::edge::unwinding;
@@ -23,7 +23,7 @@ use crate::sync::Semaphore;
 use crate::sync::channel::{self, Receiver};
 use crate::task;
 
-const WINDOW: Kind = Kind { what: "somebody to take the results of its imap", how: "" };
+const WINDOW: Kind = Kind { what: "a task to take the results of its imap", how: "" };
 
 impl Pool {
     /// Calls `f` with each of `inputs`, in tasks of the pool, and waits for all the results: the green era's
@@ -123,7 +123,7 @@ impl Pool {
 #[must_use = "dropping it cancels what is under way"]
 pub struct Imap<T> {
     handles: Receiver<JoinHandle<T>>,
-    /// The one whose result is next.
+    /// The task whose result is next.
     now: Option<JoinHandle<T>>,
     /// A permit for each input that may be pulled.
     window: Rc<Semaphore>,

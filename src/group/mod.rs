@@ -20,6 +20,9 @@
 //! since the code that spawned them may need them; those of `try_gather`, `race`, a `Group`, a `try_scope` and an
 //! `Imap` are cancelled, since they were started for one end.
 
+// The source, in the order in which to read it: `tasks` (results as tasks end), `gather`, `completed`; `failing`;
+// `pool`, `imap`. It imports the kernel, the eras, `run` and `sync`.
+
 mod completed;
 mod failing;
 mod gather;

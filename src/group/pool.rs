@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use crate::eras::pep342::Yielder;
 use crate::eras::scope::members::Members;
-use crate::inspect::deadlock::Kind;
+use crate::inspect::holders::Kind;
 use crate::kernel::wait::Wait;
 use crate::run::join::JoinHandle;
 use crate::run::spawn;
@@ -71,7 +71,7 @@ impl Pool {
         Pool::make(size, None)
     }
 
-    /// As [`new`](Pool::new), with a name for its tasks, by which errors and reports tell whose they are.
+    /// As [`new`](Pool::new), with a name for its tasks, which errors and reports show.
     ///
     /// # Panics
     ///
@@ -83,7 +83,10 @@ impl Pool {
 
     #[track_caller]
     fn make(size: usize, name: Option<Box<str>>) -> Pool {
-        assert!(size > 0, "a pool with room for no task: who reserves there would wait for ever");
+        assert!(
+            size > 0,
+            "a pool with room for no task: a task that reserves there would wait for ever"
+        );
         let idle = Event::of(&"the tasks of a pool");
         idle.set();
         let members = Members::of(&"the tasks of a pool");

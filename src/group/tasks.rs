@@ -13,57 +13,57 @@ use crate::kernel::task::Waiter;
 use crate::kernel::wait::{self, Wait, WaitFor};
 use crate::run::join::{JoinError, JoinHandle};
 
-pub(crate) struct Tasks<T> {
+pub(crate) struct TaskSet<T> {
     handles: Slab<JoinHandle<T>>,
-    news: Rc<News>,
+    ended_tasks: Rc<Ended>,
 }
 
-/// What a task leaves when it ends. (To ask each of a thousand tasks at each end of one would be a million
-/// questions.)
+/// Which tasks have ended: each adds its key when it ends. (To look at each of a thousand tasks at each end of one
+/// would be a million looks.)
 #[derive(Default)]
-struct News {
-    /// The keys of those that have ended and were not given back yet.
-    ended: RefCell<VecDeque<usize>>,
+struct Ended {
+    /// The keys of the tasks that have ended, and whose results have not been taken.
+    keys: RefCell<VecDeque<usize>>,
     waiter: Cell<Option<Waiter>>,
 }
 
-impl News {
+impl Ended {
     fn announce(&self, key: usize) {
-        self.ended.borrow_mut().push_back(key);
+        self.keys.borrow_mut().push_back(key);
         if let Some(waiter) = self.waiter.take() {
             waker::wake_waiter(waiter);
         }
     }
 }
 
-impl<T: 'static> Tasks<T> {
-    pub(crate) fn new(handles: impl IntoIterator<Item = JoinHandle<T>>) -> Tasks<T> {
-        let mut tasks = Tasks { handles: Slab::new(), news: Rc::default() };
+impl<T: 'static> TaskSet<T> {
+    pub(crate) fn new(handles: impl IntoIterator<Item = JoinHandle<T>>) -> TaskSet<T> {
+        let mut tasks = TaskSet { handles: Slab::new(), ended_tasks: Rc::default() };
         handles.into_iter().for_each(|handle| tasks.add(handle));
         tasks
     }
 
-    /// The keys are 0, 1, 2, .. as long as no task has been given back.
+    /// The keys are 0, 1, 2, .. as long as no result has been taken.
     pub(crate) fn add(&mut self, handle: JoinHandle<T>) {
-        let (news, entry) = (self.news.clone(), self.handles.vacant_entry());
+        let (ended_tasks, entry) = (self.ended_tasks.clone(), self.handles.vacant_entry());
         let key = entry.key();
         match handle.is_elsewhere() {
-            true => news.announce(key), // Asked, it says so.
-            false => handle.canceller().at_end(move || news.announce(key)),
+            true => ended_tasks.announce(key), // Its result is an error that says so.
+            false => handle.canceller().at_end(move || ended_tasks.announce(key)),
         }
         entry.insert(handle);
     }
 
-    /// The next that ends, its key and its result; `None`: none is left.
+    /// Ready with the key and the result of the next task that ends; with `None` if no task is left.
     pub(crate) fn poll_next(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<(usize, Result<T, JoinError>)>> {
         wait::poll_within_budget(cx, |cx| {
-            let first = self.news.ended.borrow().front().copied();
+            let first = self.ended_tasks.keys.borrow().front().copied();
             if let Some(key) = first {
                 let result = ready!(self.handles[key].poll_shared(cx));
-                self.news.ended.borrow_mut().pop_front();
+                self.ended_tasks.keys.borrow_mut().pop_front();
                 drop(self.handles.remove(key));
                 return Poll::Ready(Some((key, result)));
             }
@@ -74,14 +74,14 @@ impl<T: 'static> Tasks<T> {
                 }
                 Some(_) => Wait::named(&"the next of its tasks to end"),
             };
-            self.news.waiter.set(Some(door::waiter(cx)));
+            self.ended_tasks.waiter.set(Some(door::waiter(cx)));
             wait::record(cx, wait);
             Poll::Pending
         })
     }
 }
 
-impl<T> Tasks<T> {
+impl<T> TaskSet<T> {
     pub(crate) fn len(&self) -> usize {
         self.handles.len()
     }

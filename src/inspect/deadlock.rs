@@ -1,5 +1,5 @@
-//! The report of a deadlock: every task, what it waits for and where in the source, and the cycle among the tasks that wait for one
-//! another.
+//! The report of a deadlock: every task, what it waits for and where in the source, and the cycle among the tasks that
+//! wait for one another.
 //!
 //! ```text
 //! deadlock: 3 tasks wait, and nothing can wake any of them
@@ -9,10 +9,10 @@
 //!   cycle: task 2 → task 3 → task 2
 //! ```
 //!
-//! A cycle may lead through a lock, a queue and the like, which keep a [`Trail`] of the task that has last
-//! had its hands on them: `task 2 → a mutex (held by task 3, src/main.rs:10:9) → task 3 → task 2`. A task that has
-//! given the thing back is named, as the last that had it, and closes no cycle; nor does one that waits for an item
-//! of a queue into which it was itself the last to put one.
+//! A cycle may lead through a lock, a queue and the like, each of which keeps a [`Trail`](super::holders::Trail) of the
+//! task that last used it: `task 2 → a mutex (held by task 3, src/main.rs:10:9) → task 3 → task 2`. A task that has
+//! given the thing back is named, as the last that had it, and closes no cycle; nor does one that waits for an item of
+//! a queue into which it was itself the last to put one.
 //!
 //! A deadlock is certain when no task is ready, asleep, waiting for a socket or for
 //! [`offload`](crate::offload())ed work, and no waker of a task is kept: then the run ends with the report. Where
@@ -23,20 +23,14 @@
 //! A report takes time in proportion to the number of tasks, since the warning is given in a program that goes
 //! on; and it lists at most [`MOST_LISTED`] of them.
 
-use std::cell::Cell;
 use std::fmt;
-use std::marker::PhantomData;
-use std::panic::Location;
 use std::time::Duration;
 
 use crate::kernel::edge::observe::Era;
-use crate::kernel::edge::trail::{self, Name, Part, Step, Thing, TrailKey};
-use crate::kernel::here::with_task;
+use crate::kernel::edge::trail::{self, Kind, Name, Part, Step, Thing, TrailKey};
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::{State, Task, TaskRef};
-use crate::kernel::wait::{Wait, WaitFor};
-
-pub(crate) use crate::kernel::edge::trail::Kind;
+use crate::kernel::wait::WaitFor;
 
 /// How many tasks a report lists, and how many it draws of a cycle. The tasks of the cycle come before others,
 /// older tasks before younger ones.
@@ -59,7 +53,7 @@ pub struct Deadlock {
 
 impl Deadlock {
     pub(crate) fn of(scheduler: &Scheduler, suspected_after: Option<Duration>) -> Deadlock {
-        let names = Names::of(scheduler);
+        let names = TaskNames::of(scheduler);
         let does: Vec<_> =
             names.tasks.iter().map(|task| Does::of(task, names.run, Some(&names))).collect();
         let waits = names.tasks.iter().zip(&does);
@@ -114,7 +108,8 @@ pub enum TaskState {
     Waiting {
         /// For what.
         what: WaitFor,
-        /// Of a lock, a queue and the like: the task that has last used it, as `held by task 3 "fetch", src/main.rs:10:9`.
+        /// Of a lock, a queue and the like: the task that has last used it, as `held by task 3 "fetch",
+        /// src/main.rs:10:9`.
         last_used: Option<String>,
     },
     /// Its code has ended, and its result is being handed over.
@@ -144,11 +139,11 @@ pub(crate) struct Does<'a> {
     waiting: WaitFor,
     /// The run that the task belongs to.
     run: u32,
-    names: Option<&'a Names>,
+    names: Option<&'a TaskNames>,
 }
 
 impl Does<'_> {
-    pub(crate) fn of<'a>(task: &Task, run: u32, names: Option<&'a Names>) -> Does<'a> {
+    pub(crate) fn of<'a>(task: &Task, run: u32, names: Option<&'a TaskNames>) -> Does<'a> {
         // SAFETY: the caller's scheduler is this thread's, and so are its tasks.
         let local = unsafe { task.local() };
         let state = local.state.get();
@@ -200,8 +195,8 @@ impl Does<'_> {
     }
 }
 
-/// Where in the source a waiting task of this thread gave up its turn: `, at src/main.rs:14:9`. Prints nothing where that is
-/// not known: a future that is not in the middle of a poll keeps no stack, and no such place.
+/// Where in the source a waiting task of this thread gave up its turn: `, at src/main.rs:14:9`. Prints nothing where
+/// that is not known: a future that is not in the middle of a poll keeps no stack, and no such place.
 pub(crate) struct WaitsAt<'a>(pub(crate) &'a Task);
 
 impl fmt::Display for WaitsAt<'_> {
@@ -219,15 +214,15 @@ impl fmt::Display for WaitsAt<'_> {
 }
 
 /// The tasks of a run that are not done, to be found by their numbers.
-pub(crate) struct Names {
+pub(crate) struct TaskNames {
     run: u32,
     /// By their numbers.
     tasks: Vec<TaskRef>,
 }
 
-impl Names {
-    pub(crate) fn of(scheduler: &Scheduler) -> Names {
-        Names { run: scheduler.home.run, tasks: scheduler.tasks.borrow().by_age() }
+impl TaskNames {
+    pub(crate) fn of(scheduler: &Scheduler) -> TaskNames {
+        TaskNames { run: scheduler.home.run, tasks: scheduler.tasks.borrow().by_age() }
     }
 
     /// Where in `tasks` the task with this number is.
@@ -236,96 +231,12 @@ impl Names {
     }
 }
 
-/// Which task has last had its hands on something, and where in the source.
-///
-/// Reports know of it only once a task waits for the thing, so that it costs little until then.
-#[derive(Debug)]
-pub(crate) struct Trail {
-    kind: &'static Kind,
-    last: Cell<Option<Step>>,
-    key: Cell<Option<TrailKey>>,
-    stays: PhantomData<*const ()>,
-}
-
-impl Step {
-    /// That of the running task; `None` outside of a task.
-    #[inline]
-    pub(crate) fn here(site: Option<&'static Location<'static>>) -> Option<Step> {
-        with_task(|task| Step::of(task.id, site))
-    }
-
-    /// That of a task of this thread's run.
-    #[inline]
-    pub(crate) fn of(task: u64, site: Option<&'static Location<'static>>) -> Step {
-        let run =
-            Scheduler::with(|scheduler| scheduler.map_or(u32::MAX, |scheduler| scheduler.home.run));
-        Step { task, run, site, part: Part::Holds }
-    }
-}
-
-impl Trail {
-    pub(crate) const fn new(kind: &'static Kind) -> Trail {
-        Trail { kind, last: Cell::new(None), key: Cell::new(None), stays: PhantomData }
-    }
-
-    /// The running task holds it.
-    #[inline]
-    pub(crate) fn step(&self, site: Option<&'static Location<'static>>) {
-        self.left_by(Step::here(site));
-    }
-
-    /// The running task has put something in, or taken something out.
-    #[inline]
-    pub(crate) fn serve(&self) {
-        self.left_by(Step::here(None).map(|step| Step { part: Part::Serves, ..step }));
-    }
-
-    /// It was given back: by the task with this number, or, if there is none, perhaps by the one that is named last.
-    #[inline]
-    pub(crate) fn give_back(&self, by: Option<u64>) {
-        if let Some(last) = self.last.get()
-            && by.is_none_or(|by| by == last.task)
-        {
-            self.left_by(Some(Step { part: Part::GaveBack, ..last }));
-        }
-    }
-
-    /// As [`step`](Trail::step), for another task; `None`: reports name no task.
-    #[inline]
-    pub(crate) fn left_by(&self, step: Option<Step>) {
-        self.last.set(step);
-        if let Some(key) = self.key.get() {
-            trail::update(key, step);
-        }
-    }
-
-    /// The [`Wait`] that an operation records when it waits for the thing.
-    pub(crate) fn wait(&self) -> Wait {
-        let thing = |key| WaitFor::Thing(Thing(Name::Trail(key)));
-        Wait::new(self.key.get().or_else(|| self.register()).map_or(WaitFor::Waker, thing))
-    }
-
-    #[cold]
-    fn register(&self) -> Option<TrailKey> {
-        self.key.set(trail::register(self.kind, self.last.get()));
-        self.key.get()
-    }
-}
-
-impl Drop for Trail {
-    fn drop(&mut self) {
-        if let Some(key) = self.key.get() {
-            trail::forget(key);
-        }
-    }
-}
-
 /// What lies between two tasks, as a trail has it: `a mutex (held by task 3 "fetch", src/main.rs:10:9)`.
 struct Through<'a> {
     key: TrailKey,
     /// The run of the task that waits.
     run: u32,
-    names: Option<&'a Names>,
+    names: Option<&'a TaskNames>,
 }
 
 impl Through<'_> {

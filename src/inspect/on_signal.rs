@@ -1,4 +1,4 @@
-//! The table of tasks on a signal: what a program that runs is doing, asked from outside.
+//! The table of tasks on a signal: shows from outside what a running program does.
 //!
 //! ```text
 //! $ kill -USR1 4711
@@ -8,9 +8,9 @@
 //!   task 3 (future, spawned at src/main.rs:15:9): is ready, 7 turns
 //! ```
 //!
-//! The scheduler prints it between two turns, as any code of its thread may. The handler, on whichever thread the
-//! operating system calls it, only leaves the question on the [`Board`] of each run that answers the signal, and
-//! rings its bell. Where a task keeps the thread, it writes one line:
+//! The scheduler prints it between two turns, where it may lock and allocate. The handler, on whichever thread the
+//! operating system calls it, only leaves a request on the [`Board`] of each run that answers the signal, and
+//! wakes its scheduler. Where a task keeps the thread, it writes one line:
 //!
 //! ```text
 //! wouldblock: task 2 "resize" (green, spawned at src/main.rs:12:9) has had the thread for 3.20 s. The table of
@@ -18,7 +18,7 @@
 //! ```
 //!
 //! For that it takes no lock, allocates nothing, and needs little stack: that for handlers is small on some threads.
-//! Handlers of all signals that are answered wait for one another, so that no two share one.
+//! The handlers of these signals do not interrupt one another, so that no two share a stack.
 //!
 //! (The ideas are those of Python's `faulthandler.register`, and of what Go does on `SIGQUIT`.)
 
@@ -32,8 +32,8 @@ use std::thread;
 
 use libc::{c_int, c_void, siginfo_t};
 
-use crate::inspect::deadlock::Names;
-use crate::inspect::tree::{self, Row};
+use crate::inspect::deadlock::TaskNames;
+use crate::inspect::tree::{self, TableRow};
 use crate::kernel::edge::board::Board;
 use crate::kernel::edge::pulse::Shown;
 use crate::kernel::edge::signal::{self, Stderr};
@@ -48,14 +48,14 @@ static BEFORE: [OnceLock<libc::sigaction>; 65] = [const { OnceLock::new() }; 65]
 /// The signals that have our handler: a bit for each.
 static ANSWERED: AtomicU64 = AtomicU64::new(0);
 
-/// A signal that is to be answered.
+/// Returns `signal`, which a run is to answer.
 ///
 /// # Panics
 ///
-/// If it is none that can be.
+/// If no program can answer that signal.
 #[track_caller]
 pub(crate) fn checked(signal: c_int) -> c_int {
-    // Where the question itself is refused, `listen` says so.
+    // If the operating system refuses even this call, `listen` reports it.
     let unknown = signal::current(signal).is_err_and(|e| e.raw_os_error() == Some(libc::EINVAL));
     let why = match signal {
         libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE => {
@@ -82,8 +82,8 @@ pub(crate) struct Listening {
     bell: RawFd,
 }
 
-/// Has the run that begins on this thread answer a signal that was [`checked`]. Where the operating system refuses
-/// that, an error is reported, and the run does not answer.
+/// From now on, the run that begins on this thread answers a signal that was [`checked`]. If the operating system
+/// refuses that, reports an error, and returns `None`.
 pub(crate) fn listen(signal: c_int, scheduler: &Scheduler) -> Option<Listening> {
     let begin = || {
         install(signal)?;
@@ -107,7 +107,7 @@ pub(crate) fn listen(signal: c_int, scheduler: &Scheduler) -> Option<Listening> 
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        here().pulse.answer(); // What came in the last turn.
+        here().pulse.answer(); // A request that came in the last turn.
         self.shown.board.listens_no_more();
         self.reactor.ring_no_more_by(self.bell);
     }
@@ -134,24 +134,24 @@ fn install(signal: c_int) -> io::Result<()> {
     Ok(())
 }
 
-/// Asks each run that answers the signal for its table, and calls the handler that was there before.
+/// Requests the table of each run that answers the signal, and calls the handler that was there before.
 ///
 /// # Safety
 ///
-/// For the kernel to call.
+/// For the operating system to call.
 unsafe extern "C" fn handler(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     let errno = signal::errno();
     for board in Board::all().filter(|board| board.ask(signal)) {
         name_who_keeps(board, signal);
     }
     if let Some(before) = BEFORE[signal as usize].get() {
-        // SAFETY: what was there before, and what the kernel has passed.
+        // SAFETY: what was there before, and what the operating system has passed.
         unsafe { signal::hand_on(before, signal, info, context) };
     }
     signal::set_errno(errno);
 }
 
-/// One line, if a task keeps the thread of that run, and if standard error takes it at once.
+/// Writes one line, if a task keeps the thread of that run, and if standard error takes it at once.
 fn name_who_keeps(board: &Board, signal: c_int) {
     let Some(seen) = board.read() else { return };
     let held = board.noted(seen.turn);
@@ -182,11 +182,11 @@ fn answer(signal: c_int) {
                 "wouldblock: on signal {signal}, the run of thread {thread:?} is over"
             );
         };
-        let (names, tasks) = (Names::of(scheduler), scheduler.tasks.borrow().by_age());
+        let (names, tasks) = (TaskNames::of(scheduler), scheduler.tasks.borrow().by_age());
         let s = if tasks.len() == 1 { "" } else { "s" };
         let n = tasks.len();
         writeln!(text, "wouldblock: on signal {signal}, the {n} task{s} of thread {thread:?}:")?;
-        let rows = tasks.iter().map(|task| Row::of(task, scheduler, &names));
+        let rows = tasks.iter().map(|task| TableRow::of(task, scheduler, &names));
         tree::draw(&mut text, &mut rows.collect::<Vec<_>>())
     })
     .expect("a String takes all");

@@ -1,4 +1,4 @@
-//! Stack overflow, explained: a handler for the fault that touching a guard page is.
+//! The report of a stack overflow, by a handler of the fault that comes of touching a guard page.
 //!
 //! ```text
 //! wouldblock: stack overflow in task 2 "parse" (green, spawned at src/main.rs:9:17), on a stack of 65536
@@ -22,7 +22,8 @@ use crate::run::stack_size;
 
 const SIGNALS: [libc::c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
 
-/// The handlers that were there before, in the order of `SIGNALS`; `None` where ours was refused.
+/// The handlers that were there before, in the order of `SIGNALS`; `None` where the operating system refused the new
+/// one.
 static BEFORE: OnceLock<[Option<libc::sigaction>; 2]> = OnceLock::new();
 
 /// Installs the handler, once in the process, and makes sure that this thread has a stack for it. Where the operating
@@ -35,7 +36,7 @@ pub(crate) fn install() {
     let mut refused = None;
     BEFORE.get_or_init(|| {
         SIGNALS.map(|signal| {
-            // All others wait: what is left of a small stack for handlers is needed.
+            // No other handler may interrupt it: the stack for handlers may be small.
             let installed = signal::install(signal, handler, 1..65);
             installed.map_err(|e| refused = Some((signal, e))).ok()
         })
@@ -51,8 +52,8 @@ pub(crate) fn install() {
 
 /// Rust's own threads have an alternate signal stack; those of C libraries may not.
 fn provide_signal_stack() {
-    // SAFETY: asks what there is; then, if there is none, gives the kernel memory that is never freed (a thread
-    // that ends while a signal is delivered might still use it).
+    // SAFETY: asks what there is; then, if there is none, gives the operating system memory that is never freed (a
+    // thread that ends while a signal is delivered might still use it).
     unsafe {
         if signal::set_alternate_stack(ptr::null()).ss_flags & libc::SS_DISABLE != 0 {
             signal::alternate_stack(Box::leak(vec![0; 64 << 10].into_boxed_slice()));
@@ -62,13 +63,13 @@ fn provide_signal_stack() {
 
 /// # Safety
 ///
-/// For the kernel to call, as the handler of a fault.
+/// For the operating system to call, as the handler of a fault.
 unsafe extern "C" fn handler(
     signal: libc::c_int,
     info: *mut libc::siginfo_t,
     context: *mut libc::c_void,
 ) {
-    // SAFETY: the kernel passes a valid `siginfo_t`, of a fault, which has an address.
+    // SAFETY: the operating system passes a valid `siginfo_t`, of a fault, which has an address.
     let address = unsafe { (*info).si_addr() } as usize;
     if let Some((bounds, is_nested)) = coroutine::running_stack()
         && bounds.guard.contains(&address)
@@ -78,7 +79,7 @@ unsafe extern "C" fn handler(
     }
     let which = SIGNALS.iter().position(|&s| s == signal).unwrap_or(0);
     let Some(before) = BEFORE.get().and_then(|all| all[which].as_ref()) else { return };
-    // SAFETY: what was there before, and what the kernel has passed; or else the default is restored, and the
+    // SAFETY: what was there before, and what the operating system has passed; or else the default is restored, and the
     // fault repeats.
     unsafe {
         if !signal::hand_on(before, signal, info, context) {

@@ -1,4 +1,4 @@
-//! The table of tasks: who there is, what each does, and since when.
+//! The table of tasks: which there are, what each does, and since when.
 //!
 //! ```text
 //! task 1 "root" (green, spawned at src/main.rs:30:5): runs, 3 turns, stack 8 of 256 KiB
@@ -11,8 +11,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::inspect::deadlock::{Names, TaskState};
-use crate::inspect::tree::{self, Row};
+use crate::inspect::deadlock::{TaskNames, TaskState};
+use crate::inspect::tree::{self, TableRow};
 use crate::kernel;
 use crate::kernel::scheduler::Scheduler;
 use crate::run::runtime::Runtime;
@@ -59,7 +59,7 @@ pub struct Tasks {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TaskInfo {
-    /// Who it is: its number, name, era, and where it was spawned.
+    /// Which task it is: its number, name, era, and where it was spawned.
     pub task: Task,
     /// What it does. Prints as "waits to read from descriptor 9".
     pub state: TaskState,
@@ -73,9 +73,10 @@ pub struct TaskInfo {
 
 impl Tasks {
     fn of(scheduler: &Scheduler) -> Tasks {
-        let names = Names::of(scheduler);
+        let names = TaskNames::of(scheduler);
         let info = |task: kernel::task::TaskRef| {
-            let Row { state, waits, turns, stack_used, .. } = Row::of(&task, scheduler, &names);
+            let TableRow { state, waits, turns, stack_used, .. } =
+                TableRow::of(&task, scheduler, &names);
             TaskInfo { state, waits, turns, stack_used, task: Task(task) }
         };
         Tasks { tasks: scheduler.tasks.borrow().by_age().into_iter().map(info).collect() }
@@ -83,8 +84,8 @@ impl Tasks {
 }
 
 impl TaskInfo {
-    fn row(&self) -> Row<'_> {
-        Row {
+    fn row(&self) -> TableRow<'_> {
+        TableRow {
             task: &self.task.0,
             state: self.state.clone(),
             waits: self.waits,

@@ -1,40 +1,40 @@
-//! The table of tasks as a text: a row for each, as a tree of who spawned whom; then how deep their stacks have
+//! The table of tasks as a text: a row for each, below the task that spawned it; then how deep their stacks have
 //! been.
 
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
-use crate::inspect::deadlock::{Does, Names, TaskState};
+use crate::inspect::deadlock::{Does, TaskNames, TaskState};
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::Task;
 use crate::run::stack_size;
 
-/// Rows further down are drawn no further to the right, and say how deep they are: of a chain of ten thousand
-/// tasks, the indentation alone would be a hundred megabytes.
+/// How deep rows are indented. Those of deeper tasks have their depth as a number: in a chain of ten thousand tasks,
+/// the indentation alone would be a hundred megabytes.
 const DEEPEST: usize = 32;
 
 /// A row of the table.
-pub(crate) struct Row<'a> {
+pub(crate) struct TableRow<'a> {
     pub(crate) task: &'a Task,
     pub(crate) state: TaskState,
     pub(crate) waits: Option<Duration>,
     pub(crate) turns: u32,
     pub(crate) stack_used: Option<usize>,
-    /// The number of the task that spawned it; 0: none that is there.
+    /// The number of the task that spawned it; 0 if that is not in the table.
     pub(crate) parent: u64,
-    /// Which row is its parent's, once that is drawn.
+    /// The index of its parent's row, once that is drawn.
     pub(crate) up: usize,
 }
 
-impl<'a> Row<'a> {
+impl<'a> TableRow<'a> {
     /// The row of a task of that scheduler, which is this thread's.
-    pub(crate) fn of(task: &'a Task, scheduler: &Scheduler, names: &Names) -> Self {
+    pub(crate) fn of(task: &'a Task, scheduler: &Scheduler, names: &TaskNames) -> Self {
         // SAFETY: the scheduler is this thread's, and so are its tasks.
         let local = unsafe { task.local() };
         let state = Does::of(task, scheduler.home.run, Some(names)).state();
         let now = scheduler.clock.tick(scheduler.clock.now()) as u32;
         let waits = Duration::from_millis(now.wrapping_sub(local.since.get()).into());
-        Row {
+        TableRow {
             task,
             waits: matches!(state, TaskState::Waiting { .. }).then_some(waits),
             turns: local.turns.get(),
@@ -46,13 +46,13 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Draws the table; the rows end up in another order.
-pub(crate) fn draw(out: &mut impl Write, rows: &mut [Row<'_>]) -> fmt::Result {
+/// Draws the table, and leaves the rows in another order.
+pub(crate) fn draw(out: &mut impl Write, rows: &mut [TableRow<'_>]) -> fmt::Result {
     draw_tree(out, rows)?;
     draw_stacks(out, rows)
 }
 
-fn draw_tree(out: &mut impl Write, rows: &mut [Row<'_>]) -> fmt::Result {
+fn draw_tree(out: &mut impl Write, rows: &mut [TableRow<'_>]) -> fmt::Result {
     rows.sort_unstable_by_key(|row| row.task.id);
     for at in 0..rows.len() {
         if rows.binary_search_by_key(&rows[at].parent, |row| row.task.id).is_err() {
@@ -87,7 +87,7 @@ fn draw_tree(out: &mut impl Write, rows: &mut [Row<'_>]) -> fmt::Result {
     Ok(())
 }
 
-fn draw_stacks(out: &mut impl Write, rows: &mut [Row<'_>]) -> fmt::Result {
+fn draw_stacks(out: &mut impl Write, rows: &mut [TableRow<'_>]) -> fmt::Result {
     let site =
         |task: &Task| (task.site.file(), task.site.line(), task.site.column(), task.stack_size);
     rows.sort_unstable_by_key(|row| site(row.task));
@@ -107,7 +107,7 @@ fn draw_stacks(out: &mut impl Write, rows: &mut [Row<'_>]) -> fmt::Result {
 }
 
 /// `task 2 "fetch" (green, spawned at src/main.rs:12:9): sleeps for 0.20 s, 7 turns, stack 36 of 256 KiB`
-impl Display for Row<'_> {
+impl Display for TableRow<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.task, self.state)?;
         if let Some(waits) = self.waits {

@@ -6,10 +6,11 @@
 //! task 3 "resize" (green, spawned at src/main.rs:12:5) gave the thread back after 0.35 s
 //! ```
 //!
-//! One thread of the process looks at the [`Board`]s of all runs some times within the limit: is the turn still the
-//! one that it was? While every run sleeps in the kernel, so does the watchdog; the first that gets up wakes it.
-//! Where a task keeps the thread, the kernel knows whether that computes or sleeps, and the advice differs. A task
-//! that does neither, because other programs have the processors, is not reported.
+//! One thread of the process looks at the [`Board`] of each run several times within the limit, and compares the number
+//! of the turn with the one that it saw last. While the threads of all runs sleep, the watchdog sleeps too; the first
+//! run that goes on wakes it. Where a task keeps the thread, the operating system shows whether that computes or
+//! sleeps, and the advice differs. A task that does neither, because other programs have the processors, is not
+//! reported.
 //!
 //! (asyncio's debug mode does it afterwards, `slow_callback_duration`; Go's `sysmon` looks in the same way.)
 
@@ -22,7 +23,7 @@ use crate::kernel::edge::pulse::{Shown, WATCHDOG};
 use crate::kernel::edge::warn;
 use crate::kernel::here::here;
 
-/// How long a task may keep the thread if the user does not say.
+/// How long a task may keep the thread, unless the user sets another limit.
 pub(crate) const LIMIT: Duration = Duration::from_millis(100);
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -30,7 +31,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// When the warning is repeated; afterwards, each full minute.
 const REPEATED: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(10), MINUTE];
 
-/// From here on, the program may hang.
+/// From here on, the warning is an alarm: the task may hang.
 const ALARMING: Duration = REPEATED[0];
 
 /// The longest pause between two looks at a task that is known to keep the thread.
@@ -67,7 +68,7 @@ fn begin() {
     }
 }
 
-/// What the watchdog's thread does, as long as the process lives.
+/// The watchdog's thread, which lives as long as the process.
 fn patrol() {
     if WATCHDOG.set(thread::current()).is_err() {
         return; // Two runs have begun at once, each with a thread for it.
@@ -81,7 +82,7 @@ fn patrol() {
         let (mut dozes, mut messages) = (true, Vec::new());
         for board in Board::all() {
             if runs.len() <= board.number {
-                runs.resize_with(board.number + 1, Run::default);
+                runs.resize_with(board.number + 1, Watched::default);
             }
             let run = &mut runs[board.number];
             messages.extend(run.look(board, passed));
@@ -109,9 +110,9 @@ struct Slices {
 }
 
 impl Slices {
-    /// How much of the time since the last look counts, if it was to be `pause`. That of a look which comes late does
-    /// not: the process may have been stopped, or the machine have slept, and the task with it. If the look before
-    /// was late too, the machine is only busy.
+    /// How much of the time since the last look counts, where that was to be `pause`. None does if this look is late:
+    /// the process may have been stopped, or the machine have slept, and the task with it. If the look before was late
+    /// too, the machine is only busy, and the time counts.
     fn end(&mut self, now: Instant, pause: Duration) -> Duration {
         let passed = now - self.since;
         self.since = now;
@@ -124,15 +125,15 @@ impl Slices {
     }
 }
 
-/// What the watchdog knows of the run that has a board.
+/// What the watchdog keeps of the run that has a board.
 #[derive(Default)]
-struct Run {
+struct Watched {
     /// The turn that was seen last, and for how long so far.
     turn: Option<u32>,
     held: Duration,
     /// How long the thread had been on a processor before.
     computed: Option<Duration>,
-    /// The task that a warning was given of in this turn, and how long it had kept the thread.
+    /// The task of which this turn's last warning was, and how long it had kept the thread then.
     named: Option<(String, Duration)>,
 }
 
@@ -154,8 +155,8 @@ impl Message {
     }
 }
 
-impl Run {
-    /// That the turn is over, if a warning was given of it.
+impl Watched {
+    /// The message that the turn is over, if a warning was given of it.
     fn back(&mut self) -> Option<Message> {
         let (who, _) = self.named.take()?;
         let held = self.held;
@@ -163,7 +164,7 @@ impl Run {
         Some(Message::new(held, text))
     }
 
-    /// What there is to report, after so much more time.
+    /// Looks at the run's board, `passed` after the last look. Returns what there is to report.
     fn look(&mut self, board: &Board, passed: Duration) -> Option<Message> {
         let turn = board.limit().and(board.held());
         if turn.is_none() || turn != self.turn {
@@ -203,7 +204,7 @@ impl Run {
         Some(Message::new(held, text))
     }
 
-    /// How long until the next look.
+    /// The time until the next look.
     fn pause(&self, limit: Duration) -> Duration {
         let pause = match &self.named {
             Some(_) => (self.held / 16).min(PROMPT),
@@ -220,7 +221,7 @@ fn next_after(held: Duration) -> Duration {
     next.unwrap_or(Duration::from_secs(60 * minutes))
 }
 
-/// Whether that thread sleeps in the kernel. `None` if that cannot be known: not on Linux, or without `/proc`.
+/// Whether that thread sleeps in a system call. `None` if that cannot be known: not on Linux, or without `/proc`.
 fn is_blocked(thread: i32) -> Option<bool> {
     let path = format!("/proc/self/task/{thread}/stat");
     let stat = std::fs::read_to_string(path).ok().filter(|_| cfg!(target_os = "linux"))?;
@@ -283,7 +284,7 @@ mod tests {
     #[test]
     fn what_is_alarming_is_told_of_as_such_and_nothing_of_a_turn_that_is_over() {
         let (board, site) = (Board::claim(), Location::caller());
-        let mut run = Run::default();
+        let mut run = Watched::default();
         let mut look = |passed| run.look(board, passed);
         assert!(look(MS).is_none(), "nobody watches");
         board.watch(20 * MS);

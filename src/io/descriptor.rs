@@ -13,7 +13,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::kernel::reactor::Direction;
 use crate::net::Readiness;
-use crate::net::inner::Inner;
+use crate::net::socket::Socket;
 
 /// A descriptor that tasks wait for: a pipe, a FIFO, a terminal, a serial line, a pidfd, an inotify or timer descriptor,
 /// or the connection of a C library. (tokio's `AsyncFd`, gevent's `wait_read`, asyncio's `add_reader`.)
@@ -67,7 +67,7 @@ use crate::net::inner::Inner;
 ///
 /// As a [socket](crate::net#threads), it may be sent to and shared with other threads where `T` may be.
 pub struct Descriptor<T: AsRawFd> {
-    inner: Inner<T>,
+    inner: Socket<T>,
     /// It was in blocking mode before.
     was_blocking: bool,
 }
@@ -82,13 +82,13 @@ impl<T: AsRawFd> Descriptor<T> {
     /// The operating system's: the descriptor is not open.
     pub fn new(io: T) -> io::Result<Descriptor<T>> {
         let was_blocking = set_blocking(io.as_raw_fd(), false)?;
-        Ok(Descriptor { inner: Inner::new(io), was_blocking })
+        Ok(Descriptor { inner: Socket::new(io), was_blocking })
     }
 
     /// Leaves the mode of the descriptor as it is: for one that another library reads and writes, or that is only waited
     /// for. Calls on it must not block when it is not ready: in blocking mode, they would keep the thread.
     pub fn keeping_mode(io: T) -> Descriptor<T> {
-        Descriptor { inner: Inner::new(io), was_blocking: false }
+        Descriptor { inner: Socket::new(io), was_blocking: false }
     }
 
     /// What it was made of.

@@ -19,8 +19,8 @@ use crate::kernel::door;
 use crate::kernel::edge::source::poll_one;
 use crate::kernel::reactor::Direction;
 use crate::net::Readiness;
-use crate::net::inner::{Inner, would_block};
-use crate::net::turn::can_suspend;
+use crate::net::socket::Socket;
+use crate::net::turn::{can_suspend, would_block};
 
 /// Standard input, with std's names: waits for lines suspend the task, where std's block the thread.
 ///
@@ -54,7 +54,7 @@ impl AsRawFd for Descriptor0 {
     }
 }
 
-static INNER: LazyLock<Inner<Descriptor0>> = LazyLock::new(|| Inner::new(Descriptor0));
+static INNER: LazyLock<Socket<Descriptor0>> = LazyLock::new(|| Socket::new(Descriptor0));
 
 /// What was read and not yet taken.
 #[derive(Debug)]

@@ -360,7 +360,7 @@ impl Scheduler {
     /// Carries out what other threads have left: wakes of tasks, and orders.
     fn take_in(&self) {
         for task in self.home.inbox.drain() {
-            task.leave_inbox();
+            task.notified.lower();
             self.wake(task);
         }
         for order in self.home.orders.drain() {

@@ -53,8 +53,8 @@ pub trait ToSocketAddrs {
     /// The look-up's result is dropped.
     fn to_socket_addrs(&self) -> io::Result<Self::Iter>;
 
-    /// The operation of [`to_socket_addrs`](Self::to_socket_addrs), which [`looking_up`] gives. For a type that does not
-    /// have its own, this calls `to_socket_addrs` at once.
+    /// The operation of [`to_socket_addrs`](Self::to_socket_addrs), which [`looking_up`] gives. For a type that does
+    /// not have its own, this calls `to_socket_addrs` at once.
     fn looking_up(&self) -> LookingUp {
         LookingUp(State::Known(Some(self.to_socket_addrs().map(Iterator::collect))))
     }

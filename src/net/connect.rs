@@ -16,7 +16,7 @@ use std::time::Duration;
 use std::vec;
 
 use super::addr::{LookingUp, all_failed, cannot};
-use super::inner::Inner;
+use super::socket::Socket;
 use crate::kernel::reactor::Direction;
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::wait;
@@ -52,7 +52,7 @@ impl Connect {
     }
 
     /// Polls the attempts from the one at `at`. Ready: one has connected. Those that have failed are taken out.
-    fn poll_attempts(&mut self, mut at: usize, cx: &Context<'_>) -> Poll<Inner<net::TcpStream>> {
+    fn poll_attempts(&mut self, mut at: usize, cx: &Context<'_>) -> Poll<Socket<net::TcpStream>> {
         while let Some(attempt) = self.attempts.get(at) {
             match attempt.socket.poll(cx, Direction::Write, is_connected) {
                 Poll::Ready(Ok(())) => return Poll::Ready(self.attempts.swap_remove(at).socket),
@@ -75,7 +75,7 @@ impl Connect {
 }
 
 impl Future for Connect {
-    type Output = io::Result<Inner<net::TcpStream>>;
+    type Output = io::Result<Socket<net::TcpStream>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         wait::poll_within_budget(cx, |cx| self.try_in_turn(cx))
@@ -83,7 +83,7 @@ impl Future for Connect {
 }
 
 impl Connect {
-    fn try_in_turn(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Inner<net::TcpStream>>> {
+    fn try_in_turn(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Socket<net::TcpStream>>> {
         let this = self;
         if let Some(lookup) = &mut this.lookup {
             let found = ready!(Pin::new(lookup).poll(cx))?;
@@ -124,16 +124,16 @@ impl Connect {
 #[derive(Debug)]
 struct Attempt {
     address: SocketAddr,
-    socket: Inner<net::TcpStream>,
+    socket: Socket<net::TcpStream>,
 }
 
-fn start(address: SocketAddr) -> io::Result<Inner<net::TcpStream>> {
+fn start(address: SocketAddr) -> io::Result<Socket<net::TcpStream>> {
     let domain = socket2::Domain::for_address(address);
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     match socket.connect(&address.into()) {
         Err(e) if !matches!(e.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR)) => Err(e),
-        _ => Ok(Inner::new(socket.into())), // It goes on, also when a signal has come.
+        _ => Ok(Socket::new(socket.into())), // It goes on, also when a signal has come.
     }
 }
 

@@ -1,6 +1,6 @@
 //! Datagram sockets, UDP's and Unix's: receiving and sending in three eras.
 
-/// What a datagram socket has besides what every [`socket`](super::inner::socket) has.
+/// What a datagram socket has besides what every [`socket`](super::common::socket) has.
 macro_rules! datagram {
     ($Socket:ident, $Address:ty) => {
         impl $Socket {
@@ -12,11 +12,11 @@ macro_rules! datagram {
                 Read: recv, try_recv, receiving(buf: &mut [u8]) -> usize
                     = move |s| s.recv(buf);
 
-                /// As [`recv`](Self::recv), and returns who sent it.
+                /// As [`recv`](Self::recv), and returns the sender's address.
                 Read: recv_from, try_recv_from, receiving_from(buf: &mut [u8]) -> (usize, $Address)
                     = move |s| s.recv_from(buf);
 
-                /// Sends a datagram to whom the socket is connected to; it is sent whole or not at all.
+                /// Sends a datagram to the connected address; it is sent whole or not at all.
                 Write: send, try_send, sending(buf: &[u8]) -> usize
                     = move |s| s.send(buf);
             }

@@ -3,57 +3,62 @@
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::task::{Context, Poll};
 
-use super::inner::Pauses;
+use super::pauses::Pauses;
+use crate::kernel::edge::warn;
 
-/// What accepting does when no descriptor is left: it waits, and tries again after a pause, since nothing
-/// tells that one has been closed, least of all in another process. The connection stays in the backlog.
+/// The pauses of accepting while no descriptor is left: no event shows that one has been closed, least of all in
+/// another process. The connection stays in the backlog.
 #[derive(Debug)]
-pub(super) struct AtLimit {
-    pauses: Option<Pauses>,
-}
+pub(super) struct AtLimit(Pauses);
 
 /// The limit was met, and not since has a connection been accepted at the first try.
 static WARNED: AtomicBool = AtomicBool::new(false);
 
 impl AtLimit {
     pub(super) fn new() -> AtLimit {
-        AtLimit { pauses: None }
+        AtLimit(Pauses::new())
     }
 
-    /// How long to pause after this error. It warns once, until the limit is no longer met.
+    /// Returns the pauses, the next of which is to come, if `error` is that of the limit. It warns once, until the
+    /// limit is no longer met.
     ///
     /// # Errors
     ///
     /// The error itself, if it is another.
-    pub(super) fn pause_after(
+    pub(super) fn pauses(
         &mut self,
         error: io::Error,
         listener: &dyn fmt::Debug,
-    ) -> io::Result<Duration> {
+    ) -> io::Result<&mut Pauses> {
         if !matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
             return Err(error);
         }
         if !WARNED.swap(true, Ordering::Relaxed) {
-            crate::kernel::edge::warn::warning(format_args!(
+            warn::warning(format_args!(
                 "{listener:?} cannot accept: {error}. It waits until descriptors are closed. Accept \
                  fewer connections at once, or raise the limit (`ulimit -n`)"
             ));
         }
-        Ok(self.pauses.get_or_insert_with(Pauses::new).next())
+        Ok(&mut self.0)
+    }
+
+    /// Ready if no pause is under way.
+    pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_over(cx)
     }
 
     /// A connection was accepted.
     pub(super) fn passed(&self) {
-        if self.pauses.is_none() && WARNED.load(Ordering::Relaxed) {
+        if self.0.is_unused() && WARNED.load(Ordering::Relaxed) {
             WARNED.store(false, Ordering::Relaxed);
         }
     }
 }
 
-/// Connections that may wait to be accepted, unless the kernel's limit (`somaxconn`) is lower. With std's 128, the
-/// 129th of those who connect at once waits for a second.
+/// Connections that may wait to be accepted, unless the operating system's limit (`somaxconn`) is lower. With std's
+/// 128, the 129th client that connects at once waits for a second.
 const BACKLOG: libc::c_int = 4096;
 
 /// A socket that listens at `address`, in non-blocking mode.
@@ -78,7 +83,7 @@ pub(super) fn unless_aborted<R>(mut accept: impl FnMut() -> io::Result<R>) -> io
     }
 }
 
-/// What a listener has besides what every [`socket`](super::inner::socket) has.
+/// What a listener has besides what every [`socket`](super::common::socket) has.
 macro_rules! listener {
     ($Listener:ident, $std:ty, $Stream:ident, $Address:ty) => {
         impl $Listener {
@@ -86,7 +91,7 @@ macro_rules! listener {
             ///
             /// # Errors
             ///
-            /// The kernel's. At the limit on open descriptors it is none (std's fails): a warning is
+            /// The operating system's. At the limit on open descriptors it is none (std's fails): a warning is
             /// logged, and accepting is tried again after 1 ms, 2, 4, .. at most every 100 ms, until there
             /// is a descriptor. `TimedOut` if a [`green::deadline`](crate::green::deadline) around this passes first.
             ///
@@ -101,15 +106,11 @@ macro_rules! listener {
             pub fn accept(&self) -> io::Result<($Stream, $Address)> {
                 let mut limit = AtLimit::new();
                 loop {
-                    match self.inner.green(Direction::Read, accept) {
-                        Ok(accepted) => {
-                            limit.passed();
-                            return Ok(accepted);
+                    match self.socket.green(Direction::Read, accept) {
+                        Err(e) if !self.socket.is_nonblocking() => {
+                            pause(limit.pauses(e, self)?.next())?;
                         }
-                        Err(e) if !self.inner.is_nonblocking() => {
-                            pause(limit.pause_after(e, self)?)?;
-                        }
-                        Err(e) => return Err(e),
+                        result => return result.inspect(|_| limit.passed()),
                     }
                 }
             }
@@ -118,10 +119,10 @@ macro_rules! listener {
             ///
             /// # Errors
             ///
-            /// `WouldBlock`, when there is none: wait for [`readable`](Self::readable). The kernel's,
+            /// `WouldBlock`, when there is none: wait for [`readable`](Self::readable). The operating system's,
             /// the limit on open descriptors among them.
             pub fn try_accept(&self) -> io::Result<($Stream, $Address)> {
-                self.inner.attempt(Direction::Read, accept)
+                self.socket.attempt(Direction::Read, accept)
             }
 
             /// The operation of accepting: `y.wait(..)` or `.await` it.
@@ -135,7 +136,7 @@ macro_rules! listener {
             /// Nothing is lost: the connection stays in the listener's queue.
             pub fn accepting(&self) -> Accepting<'_> {
                 let limit = AtLimit::new();
-                Accepting { listener: self, readable: self.readable(), limit, pause: None }
+                Accepting { listener: self, readable: self.readable(), limit }
             }
 
             /// The connections, one after the other, without end: [`accept`](Self::accept) as an iterator.
@@ -165,7 +166,6 @@ macro_rules! listener {
             listener: &'a $Listener,
             readable: Readiness<'a>,
             limit: AtLimit,
-            pause: Option<Sleeping>,
         }
 
         impl Future for Accepting<'_> {
@@ -173,21 +173,18 @@ macro_rules! listener {
 
             fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
                 loop {
-                    if let Some(pause) = &mut self.pause {
-                        ready!(Pin::new(pause).poll(cx));
-                        self.pause = None;
-                    }
+                    ready!(self.limit.poll_over(cx));
                     match self.listener.try_accept() {
-                        Ok(accepted) => {
-                            self.limit.passed();
-                            return Poll::Ready(Ok(accepted));
-                        }
                         Err(e) if would_block(&e) => {
                             ready!(Pin::new(&mut self.readable).poll(cx))?;
                         }
                         Err(e) => {
                             let listener = self.listener;
-                            self.pause = Some(pausing(self.limit.pause_after(e, listener)?)?);
+                            self.limit.pauses(e, listener)?.begin()?;
+                        }
+                        accepted => {
+                            self.limit.passed();
+                            return Poll::Ready(accepted);
                         }
                     }
                 }

@@ -10,7 +10,7 @@
 //! | send | `try_send_to`, or `y.wait(s.sending_to(buf, a))` | `s.send_to(buf, a)` | `s.sending_to(buf, a).await` |
 //! | peek | `try_peek`, or `y.wait(s.peeking(buf))` | `s.peek(buf)` | `s.peeking(buf).await` |
 //!
-//! The rule: the green call has std's name; `try_` is now or not at all; the operation, for `y.wait` and
+//! The rule: the green call has std's name; a `try_` call never waits; the operation, for `y.wait` and
 //! `.await`, ends in -ing. What never waits (`local_addr`, `set_nodelay`, `shutdown`) is std's.
 //!
 //! The green calls suspend the task that makes them, in an `async fn` too. On a thread without a
@@ -35,31 +35,37 @@
 //!
 //! * A time limit fails as `TimedOut` (std's, on Unix, as `WouldBlock`).
 //! * [`accept`](TcpListener::accept) waits at the limit on open descriptors instead of failing.
-//! * `set_nonblocking` is a mode of the green calls. For the kernel a socket of ours is always
-//!   non-blocking; one that is made std's again is as it was set.
-//! * Errors of binding and connecting name the address. Their `kind` is the kernel's; `raw_os_error` is `None`.
-//! * A listener's backlog is 4096 (std's is 128), or the kernel's limit if that is lower.
-//! * [`ToSocketAddrs`] is a trait of our own, of std's shape: std's would look names up on the scheduler's thread.
+//! * `set_nonblocking` is a mode of the green calls. For the operating system a socket of this crate is
+//!   always non-blocking; `into_std` gives it the mode that was set.
+//! * Errors of binding and connecting name the address. Their `kind` is the operating system's; `raw_os_error` is
+//!   `None`.
+//! * A listener's backlog is 4096 (std's is 128), or the operating system's limit if that is lower.
+//! * [`ToSocketAddrs`] is a trait of this crate, of std's shape: std's would look names up on the scheduler's thread.
 //! * What std deprecates (`only_v6`) or has not made stable is not there.
 
+// The source, in the order in which to read it: `turn`, `addr` and `pauses` (what calls need besides a socket); `link`
+// (where a socket is registered); `socket` (a call on it in three eras); `common`, `stream`, `connect`, `listener` and
+// `datagram` (what socket types share); `tcp`, `udp`, `unix`. It imports the kernel, deadlines, times and `offload`.
+
 pub(crate) mod addr;
+mod common;
 mod connect;
 mod datagram;
-pub(crate) mod inner;
+mod link;
 mod listener;
-mod socket;
+pub(crate) mod pauses;
+pub(crate) mod socket;
 mod stream;
 mod tcp;
 pub(crate) mod turn;
 mod udp;
 pub mod unix;
-mod writers;
 
 pub use std::net::{
     AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6,
 };
 
 pub use addr::{LookingUp, ToSocketAddrs, looking_up};
-pub use socket::Readiness;
+pub use link::Readiness;
 pub use tcp::{Accepting, Connecting, Incoming, TcpListener, TcpStream};
 pub use udp::UdpSocket;

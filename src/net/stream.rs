@@ -8,16 +8,16 @@ use socket2::SockRef;
 
 use crate::kernel::edge::notes;
 
-/// A write to a peer that has gone is an error and never the signal `SIGPIPE`, also in a program that has not had the
-/// kernel ignore that one.
+/// A write to a peer that has gone is an error and never the signal `SIGPIPE`, also in a program that does not ignore
+/// that signal.
 #[cfg(not(target_vendor = "apple"))]
 const FLAGS: libc::c_int = libc::MSG_NOSIGNAL;
 /// On Apple's systems, std sets this when it makes a socket.
 #[cfg(target_vendor = "apple")]
 const FLAGS: libc::c_int = 0;
 
-/// Slices that the kernel takes in one call (`IOV_MAX`). Of more, the first so many are read into or written, as std
-/// does.
+/// Slices that the operating system takes in one call (`IOV_MAX`). Of more, the first so many are read into or written,
+/// as std does.
 const MOST_SLICES: usize = 1024;
 
 pub(super) fn send(stream: &impl AsFd, buf: &[u8]) -> io::Result<usize> {
@@ -33,24 +33,24 @@ pub(super) fn receive(stream: &impl AsFd, buf: &mut [MaybeUninit<u8>]) -> io::Re
     SockRef::from(stream).recv(buf)
 }
 
-/// How many bytes a read into `bufs` asks for.
+/// How many bytes a read into `bufs` takes at most.
 pub(super) fn total(bufs: &[IoSliceMut<'_>]) -> usize {
     bufs.iter().take(MOST_SLICES).map(|buf| buf.len()).sum()
 }
 
-/// What a stream has besides what every [`socket`](super::inner::socket) has. `$drains`: a short read has
+/// What a stream has besides what every [`socket`](super::common::socket) has. `$drains`: a short read has
 /// taken all there was. (That of a Unix stream may have stopped where a descriptor was sent along.)
 macro_rules! stream {
     ($Stream:ident, $Address:ty, short_read_drains: $drains:literal) => {
         impl $Stream {
             limits!($Address);
 
-            /// Notes how much of `asked` a read has taken.
-            fn note(&self, read: io::Result<usize>, asked: usize) -> io::Result<usize> {
+            /// Records the result of a read into a buffer of `len` bytes.
+            fn note(&self, read: io::Result<usize>, len: usize) -> io::Result<usize> {
                 if let Ok(n) = read {
                     $crate::kernel::edge::notes::reads(n);
                     if $drains {
-                        self.inner.took(n, asked);
+                        self.socket.took(n, len);
                     }
                 }
                 read
@@ -61,12 +61,12 @@ macro_rules! stream {
             ///
             /// # Errors
             ///
-            /// `WouldBlock`, when nothing is there yet: wait for [`readable`](Self::readable). The same
-            /// when the task has had its share of this turn; the wait then only gives the others theirs.
-            /// In a task, the first try after a read of TCP that took less than it asked for is answered so
-            /// without a look: the wait is then for what has come since.
+            /// `WouldBlock`, when nothing is there yet: wait for [`readable`](Self::readable). The same when the budget
+            /// of the task for this turn is used up; the wait then only gives the other tasks a turn. In a task, the
+            /// first try after a read of TCP that did not fill its buffer fails so without a system call: the wait then
+            /// ends if something has come since.
             pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
-                let read = self.inner.attempt(Direction::Read, |mut s| s.read(buf));
+                let read = self.socket.attempt(Direction::Read, |mut s| s.read(buf));
                 self.note(read, buf.len())
             }
 
@@ -76,7 +76,7 @@ macro_rules! stream {
             ///
             /// As [`try_read`](Self::try_read).
             pub fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-                let read = self.inner.attempt(Direction::Read, |mut s| s.read_vectored(bufs));
+                let read = self.socket.attempt(Direction::Read, |mut s| s.read_vectored(bufs));
                 self.note(read, total(bufs))
             }
 
@@ -84,10 +84,10 @@ macro_rules! stream {
             ///
             /// # Errors
             ///
-            /// `WouldBlock`, when there is no room: wait for [`writable`](Self::writable). The same when
-            /// the task has had its share of this turn; the wait then only gives the others theirs.
+            /// `WouldBlock`, when there is no room: wait for [`writable`](Self::writable). The same when the budget of
+            /// the task for this turn is used up; the wait then only gives the other tasks a turn.
             pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
-                self.inner.attempt(Direction::Write, |s| send(s, buf))
+                self.socket.attempt(Direction::Write, |s| send(s, buf))
             }
 
             /// As [`try_write`](Self::try_write), from several buffers, one after the other.
@@ -96,7 +96,7 @@ macro_rules! stream {
             ///
             /// As [`try_write`](Self::try_write).
             pub fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-                self.inner.attempt(Direction::Write, |s| send_vectored(s, bufs))
+                self.socket.attempt(Direction::Write, |s| send_vectored(s, bufs))
             }
 
             /// Reads as [`try_read`](Self::try_read) does; `Pending`, `cx` is woken when it is worth
@@ -115,7 +115,7 @@ macro_rules! stream {
                 cx: &mut Context<'_>,
                 buf: &mut [u8],
             ) -> Poll<io::Result<usize>> {
-                let read = self.inner.poll(cx, Direction::Read, |mut s| s.read(buf));
+                let read = self.socket.poll(cx, Direction::Read, |mut s| s.read(buf));
                 read.map(|read| self.note(read, buf.len()))
             }
 
@@ -130,7 +130,7 @@ macro_rules! stream {
                 cx: &mut Context<'_>,
                 buf: &mut [MaybeUninit<u8>],
             ) -> Poll<io::Result<usize>> {
-                let read = self.inner.poll(cx, Direction::Read, |s| receive(s, buf));
+                let read = self.socket.poll(cx, Direction::Read, |s| receive(s, buf));
                 read.map(|read| self.note(read, buf.len()))
             }
 
@@ -141,7 +141,7 @@ macro_rules! stream {
             ///
             /// As [`poll_read`](Self::poll_read).
             pub fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-                self.inner.poll(cx, Direction::Write, |s| send(s, buf))
+                self.socket.poll(cx, Direction::Write, |s| send(s, buf))
             }
 
             shutdown!();
@@ -154,23 +154,23 @@ macro_rules! stream {
     (@io $Stream:ident, $Self:ty) => {
         impl Read for $Self {
             fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-                let read = self.inner.green(Direction::Read, |mut s| s.read(buf));
+                let read = self.socket.green(Direction::Read, |mut s| s.read(buf));
                 self.note(read, buf.len())
             }
 
             fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-                let read = self.inner.green(Direction::Read, |mut s| s.read_vectored(bufs));
+                let read = self.socket.green(Direction::Read, |mut s| s.read_vectored(bufs));
                 self.note(read, total(bufs))
             }
         }
 
         impl Write for $Self {
             fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-                self.inner.green(Direction::Write, |s| send(s, buf))
+                self.socket.green(Direction::Write, |s| send(s, buf))
             }
 
             fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-                self.inner.green(Direction::Write, |s| send_vectored(s, bufs))
+                self.socket.green(Direction::Write, |s| send_vectored(s, bufs))
             }
 
             fn flush(&mut self) -> io::Result<()> {
@@ -192,7 +192,7 @@ macro_rules! stream {
                 cx: &mut Context<'_>,
                 bufs: &mut [IoSliceMut<'_>],
             ) -> Poll<io::Result<usize>> {
-                let read = self.inner.poll(cx, Direction::Read, |mut s| s.read_vectored(bufs));
+                let read = self.socket.poll(cx, Direction::Read, |mut s| s.read_vectored(bufs));
                 read.map(|read| self.note(read, total(bufs)))
             }
         }
@@ -211,7 +211,7 @@ macro_rules! stream {
                 cx: &mut Context<'_>,
                 bufs: &[IoSlice<'_>],
             ) -> Poll<io::Result<usize>> {
-                self.inner.poll(cx, Direction::Write, |s| send_vectored(s, bufs))
+                self.socket.poll(cx, Direction::Write, |s| send_vectored(s, bufs))
             }
 
             fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -13,20 +13,19 @@ use std::time::Duration;
 use futures_io::{AsyncRead, AsyncWrite};
 
 use super::addr::{ToSocketAddrs, cannot, first_of, resolve};
+use super::common::{limits, shutdown, socket, stds, three_eras};
 use super::connect::{self, Connect};
-use super::inner::{
-    Inner, limits, pause, pausing, shutdown, socket, stds, three_eras, would_block,
-};
+use super::link::Readiness;
 use super::listener::{AtLimit, listen_at, listener, unless_aborted};
-use super::socket::Readiness;
+use super::pauses::pause;
+use super::socket::Socket;
 use super::stream::{receive, send, send_vectored, stream, total};
-use super::turn::can_suspend;
+use super::turn::{can_suspend, would_block};
 use crate::deadline;
 use crate::kernel::door;
 use crate::kernel::reactor::Direction;
 use crate::kernel::wait;
 use crate::op::timeout;
-use crate::time::Sleeping;
 
 /// A TCP connection: [`std::net::TcpStream`] that suspends the task where that one blocks the thread.
 ///
@@ -91,7 +90,7 @@ use crate::time::Sleeping;
 /// `write_all` and the like are several of them: cancelled in between, what the earlier ones moved is
 /// lost with the buffer, and the connection is at an unknown place.
 pub struct TcpStream {
-    inner: Inner<net::TcpStream>,
+    socket: Socket<net::TcpStream>,
 }
 
 socket!(TcpStream, net::TcpStream, SocketAddr);
@@ -184,7 +183,7 @@ impl TcpStream {
     /// Whether the connection is still there and silent: the other side has neither closed it nor sent
     /// anything. Never waits. (In a run, what has come in the last millisecond may not be known yet.)
     pub fn is_idle(&self) -> bool {
-        self.inner.is_quiet() || self.inner.std().peek(&mut [0]).is_err_and(|e| would_block(&e))
+        self.socket.is_quiet() || self.socket.std().peek(&mut [0]).is_err_and(|e| would_block(&e))
     }
 
     stds! {
@@ -208,7 +207,7 @@ impl Future for Connecting {
     type Output = io::Result<TcpStream>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(cx).map_ok(|inner| TcpStream { inner })
+        Pin::new(&mut self.0).poll(cx).map_ok(|socket| TcpStream { socket })
     }
 }
 
@@ -218,7 +217,7 @@ impl Future for Connecting {
 /// Several tasks may accept from one listener; connections go to them in the order in which they came to
 /// wait.
 pub struct TcpListener {
-    inner: Inner<net::TcpListener>,
+    socket: Socket<net::TcpListener>,
 }
 
 socket!(TcpListener, net::TcpListener, SocketAddr);
@@ -226,7 +225,7 @@ listener!(TcpListener, net::TcpListener, TcpStream, SocketAddr);
 
 impl TcpListener {
     /// Listens on the first address of `address` that can be bound; port 0 is one the system chooses.
-    /// Up to 4096 connections may wait to be accepted, or as many as the kernel allows.
+    /// Up to 4096 connections may wait to be accepted, or as many as the operating system allows.
     ///
     /// # Errors
     ///
@@ -242,7 +241,7 @@ impl TcpListener {
     /// Nothing is bound.
     pub fn bind<A: ToSocketAddrs>(address: A) -> io::Result<TcpListener> {
         first_of("bind", &resolve(address)?, |address| {
-            Ok(TcpListener { inner: Inner::new(listen_at(&address.into())?.into()) })
+            Ok(TcpListener { socket: Socket::new(listen_at(&address.into())?.into()) })
         })
     }
 

@@ -1,4 +1,4 @@
-//! Whether the caller can be suspended, and operations that cannot begin.
+//! Whether the caller can be suspended, whether a call failed as `WouldBlock`, and operations that cannot begin.
 
 use std::future::poll_fn;
 use std::io;
@@ -8,7 +8,7 @@ use crate::kernel::edge::unwinding;
 use crate::kernel::here::in_task;
 use crate::kernel::wait;
 
-/// What an operation comes to that cannot begin: within the task's budget for this turn, like any other.
+/// An operation that cannot begin, and fails with `error`: within the task's budget for this turn, like any other.
 pub(super) async fn failed<T>(error: io::Error) -> io::Result<T> {
     let mut error = Some(error);
     let fail = |error: &mut Option<_>| Poll::Ready(error.take().expect("polled until it is ready"));
@@ -20,4 +20,8 @@ pub(super) async fn failed<T>(error: io::Error) -> io::Result<T> {
 #[inline]
 pub(crate) fn can_suspend() -> bool {
     in_task() && !unwinding::unwinds()
+}
+
+pub(crate) fn would_block(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
 }

@@ -8,9 +8,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawF
 use std::time::Duration;
 
 use super::addr::{ToSocketAddrs, first_of, resolve};
+use super::common::{limits, socket, stds, three_eras};
 use super::datagram::datagram;
-use super::inner::{Inner, limits, socket, stds, three_eras};
-use super::socket::Readiness;
+use super::link::Readiness;
+use super::socket::Socket;
 use super::turn::failed;
 use crate::kernel::reactor::Direction;
 
@@ -60,7 +61,7 @@ use crate::kernel::reactor::Direction;
 ///
 /// Nothing is lost: a datagram is received and given, or stays; it is sent whole, or not.
 pub struct UdpSocket {
-    inner: Inner<net::UdpSocket>,
+    socket: Socket<net::UdpSocket>,
 }
 
 socket!(UdpSocket, net::UdpSocket, SocketAddr);
@@ -87,7 +88,7 @@ impl UdpSocket {
         first_of("bind", &resolve(address)?, bind)
     }
 
-    /// Sets whom [`send`](UdpSocket::send) sends to, and whose datagrams alone are received: the first
+    /// Sets the address that [`send`](UdpSocket::send) sends to, and from which alone datagrams are received: the first
     /// address of `address` that there is a way to.
     ///
     /// # Errors
@@ -125,7 +126,7 @@ impl UdpSocket {
     }
 
     fn connect_to_first(&self, addresses: &[SocketAddr]) -> io::Result<()> {
-        first_of("connect to", addresses, |address| self.inner.std().connect(address))
+        first_of("connect to", addresses, |address| self.socket.std().connect(address))
     }
 
     /// Sends a datagram to the first address of `address`; it is sent whole or not at all.
@@ -143,18 +144,18 @@ impl UdpSocket {
     /// Nothing is sent.
     pub fn send_to<A: ToSocketAddrs>(&self, buf: &[u8], address: A) -> io::Result<usize> {
         let to = first(&resolve(address)?)?;
-        self.inner.green(Direction::Write, |s| s.send_to(buf, to))
+        self.socket.green(Direction::Write, |s| s.send_to(buf, to))
     }
 
-    /// As [`send_to`](UdpSocket::send_to), now or not at all; so it takes no name, which might have to be
+    /// As [`send_to`](UdpSocket::send_to), without a wait; so it takes no name, which might have to be
     /// looked up.
     ///
     /// # Errors
     ///
-    /// `WouldBlock`, when it would have to wait: wait for [`writable`](UdpSocket::writable). The same when
-    /// the task has had its share of this turn; the wait then only gives the others theirs.
+    /// `WouldBlock`, when it would have to wait: wait for [`writable`](UdpSocket::writable). The same when the
+    /// budget of the task for this turn is used up; the wait then only gives the other tasks a turn.
     pub fn try_send_to(&self, buf: &[u8], address: SocketAddr) -> io::Result<usize> {
-        self.inner.attempt(Direction::Write, |s| s.send_to(buf, address))
+        self.socket.attempt(Direction::Write, |s| s.send_to(buf, address))
     }
 
     /// The operation of [`send_to`](UdpSocket::send_to): `y.wait(..)` or `.await` it.
@@ -182,17 +183,16 @@ impl UdpSocket {
                 Ok(to) => to,
                 Err(e) => return failed(e).await,
             };
-            self.inner.operation(Direction::Write, |s| s.send_to(buf, to)).await
+            self.socket.operation(Direction::Write, |s| s.send_to(buf, to)).await
         }
     }
 
     three_eras! {
-        /// Receives without taking, from whom the socket is connected to: the next call gets the same
-        /// datagram.
+        /// Receives without taking, from the connected address: the next call gets the same datagram.
         Read: peek, try_peek, peeking(buf: &mut [u8]) -> usize
             = move |s| s.peek(buf);
 
-        /// As [`peek`](UdpSocket::peek), from any sender, and returns who sent it.
+        /// As [`peek`](UdpSocket::peek), from any sender, and returns the sender's address.
         Read: peek_from, try_peek_from, peeking_from(buf: &mut [u8]) -> (usize, SocketAddr)
             = move |s| s.peek_from(buf);
     }

@@ -19,18 +19,17 @@ use futures_io::{AsyncRead, AsyncWrite};
 pub use std::os::unix::net::SocketAddr;
 
 use super::addr::cannot;
+use super::common::{limits, shutdown, socket, stds, three_eras};
 use super::datagram::datagram;
-use super::inner::{
-    Inner, Pauses, limits, pause, pausing, shutdown, socket, stds, three_eras, would_block,
-};
+use super::link::Readiness;
 use super::listener::{AtLimit, listen_at, listener, unless_aborted};
-use super::socket::Readiness;
+use super::pauses::{Pauses, pause, pausing};
+use super::socket::Socket;
 use super::stream::{receive, send, send_vectored, stream, total};
-use super::turn::{can_suspend, failed};
+use super::turn::{can_suspend, failed, would_block};
 use crate::kernel::door;
 use crate::kernel::reactor::Direction;
 use crate::kernel::wait;
-use crate::time::Sleeping;
 
 /// A connection over a Unix socket: [`std::os::unix::net::UnixStream`] that suspends the task where that
 /// one blocks the thread.
@@ -59,7 +58,7 @@ use crate::time::Sleeping;
 ///
 /// As with [`TcpStream`](super::TcpStream): a read or write that is cancelled has moved nothing.
 pub struct UnixStream {
-    inner: Inner<net::UnixStream>,
+    socket: Socket<net::UnixStream>,
 }
 
 socket!(UnixStream, net::UnixStream, SocketAddr);
@@ -68,13 +67,13 @@ stream!(UnixStream, SocketAddr, short_read_drains: false);
 impl UnixStream {
     /// Connects to the socket named `path`.
     ///
-    /// The kernel takes a connection at once, or says that the listener's backlog is full, and never that
-    /// there is room again. So it is tried again then: after 1 ms, 2, 4, .. and every 100 ms.
+    /// The operating system makes a connection at once, or fails since the listener's backlog is full, and never
+    /// reports that there is room again. So it is tried again then: after 1 ms, 2, 4, .. and every 100 ms.
     ///
     /// # Errors
     ///
-    /// The kernel's: no such path, no socket listens there. The text names the address; `raw_os_error` is `None`. In
-    /// a task, `TimedOut` if a [`green::deadline`](crate::green::deadline) around this passes first.
+    /// The operating system's: no such path, no socket listens there. The text names the address; `raw_os_error` is
+    /// `None`. In a task, `TimedOut` if a [`green::deadline`](crate::green::deadline) around this passes first.
     ///
     /// # Blocking
     ///
@@ -138,7 +137,7 @@ impl UnixStream {
     ///
     /// # Errors
     ///
-    /// The kernel's: too many descriptors.
+    /// The operating system's: too many descriptors.
     pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
         let (one, other) = net::UnixStream::pair()?;
         Ok((UnixStream::from_std(one)?, UnixStream::from_std(other)?))
@@ -153,12 +152,11 @@ pub struct Connecting {
     address: Option<io::Result<SocketAddr>>,
     socket: Option<socket2::Socket>,
     pauses: Pauses,
-    pause: Option<Sleeping>,
 }
 
 impl Connecting {
     fn to(address: io::Result<SocketAddr>) -> Connecting {
-        Connecting { address: Some(address), socket: None, pauses: Pauses::new(), pause: None }
+        Connecting { address: Some(address), socket: None, pauses: Pauses::new() }
     }
 
     /// Tries once.
@@ -181,17 +179,13 @@ impl Future for Connecting {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         loop {
-            if let Some(pause) = &mut this.pause {
-                ready!(Pin::new(pause).poll(cx));
-                this.pause = None;
-            }
+            ready!(this.pauses.poll_over(cx));
             ready!(wait::check_budget(cx));
             let address = this.address.take().expect("polled until it is ready");
             let address = address.inspect_err(|_| wait::spend())?;
             let connected = match this.attempt(&address) {
                 Err(e) if would_block(&e) => {
-                    let pause = pausing(this.pauses.next());
-                    this.pause = Some(pause.map_err(|e| named("connect to", &address, e))?);
+                    this.pauses.begin().map_err(|e| named("connect to", &address, e))?;
                     this.address = Some(Ok(address));
                     continue;
                 }
@@ -201,7 +195,7 @@ impl Future for Connecting {
             let socket = this.socket.take();
             return Poll::Ready(connected.map(|()| {
                 let socket = OwnedFd::from(socket.expect("it has connected"));
-                UnixStream { inner: Inner::new(socket.into()) }
+                UnixStream { socket: Socket::new(socket.into()) }
             }));
         }
     }
@@ -222,7 +216,7 @@ fn raw(address: &SocketAddr) -> io::Result<socket2::SockAddr> {
         use std::os::unix::ffi::OsStrExt;
         return socket2::SockAddr::unix(std::ffi::OsStr::from_bytes(&[b"\0", name].concat()));
     }
-    // Without a name it is no address, as the kernel will say.
+    // Without a name it is no address: the operating system refuses it.
     socket2::SockAddr::unix(address.as_pathname().unwrap_or(Path::new("")))
 }
 
@@ -232,7 +226,7 @@ fn raw(address: &SocketAddr) -> io::Result<socket2::SockAddr> {
 /// Several tasks may accept from one listener; connections go to them in the order in which they came to
 /// wait.
 pub struct UnixListener {
-    inner: Inner<net::UnixListener>,
+    socket: Socket<net::UnixListener>,
 }
 
 socket!(UnixListener, net::UnixListener, SocketAddr);
@@ -240,11 +234,11 @@ listener!(UnixListener, net::UnixListener, UnixStream, SocketAddr);
 
 impl UnixListener {
     /// Listens at `path`, where it makes a socket file. The file stays when the listener is closed. Up to 4096
-    /// connections may wait to be accepted, or as many as the kernel allows.
+    /// connections may wait to be accepted, or as many as the operating system allows.
     ///
     /// # Errors
     ///
-    /// The kernel's: there is something at `path` already, or it cannot be made. The text names the address;
+    /// The operating system's: there is something at `path` already, or it cannot be made. The text names the address;
     /// `raw_os_error` is `None`.
     pub fn bind<P: AsRef<Path>>(path: P) -> io::Result<UnixListener> {
         UnixListener::bind_addr(&SocketAddr::from_pathname(path)?)
@@ -258,7 +252,7 @@ impl UnixListener {
     pub fn bind_addr(address: &SocketAddr) -> io::Result<UnixListener> {
         let listening = raw(address).and_then(|address| listen_at(&address));
         let socket = OwnedFd::from(listening.map_err(|e| named("bind", address, e))?);
-        Ok(UnixListener { inner: Inner::new(socket.into()) })
+        Ok(UnixListener { socket: Socket::new(socket.into()) })
     }
 }
 
@@ -282,7 +276,7 @@ impl UnixListener {
 ///
 /// Nothing is lost: a datagram is received and given, or stays; it is sent whole, or not.
 pub struct UnixDatagram {
-    inner: Inner<net::UnixDatagram>,
+    socket: Socket<net::UnixDatagram>,
 }
 
 socket!(UnixDatagram, net::UnixDatagram, SocketAddr);
@@ -293,7 +287,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// The kernel's: there is something at `path` already, or it cannot be made. The text names the address;
+    /// The operating system's: there is something at `path` already, or it cannot be made. The text names the address;
     /// `raw_os_error` is `None`.
     pub fn bind<P: AsRef<Path>>(path: P) -> io::Result<UnixDatagram> {
         UnixDatagram::bind_addr(&SocketAddr::from_pathname(path)?)
@@ -313,7 +307,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// The kernel's: too many descriptors.
+    /// The operating system's: too many descriptors.
     pub fn unbound() -> io::Result<UnixDatagram> {
         UnixDatagram::from_std(net::UnixDatagram::unbound()?)
     }
@@ -322,18 +316,19 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// The kernel's: too many descriptors.
+    /// The operating system's: too many descriptors.
     pub fn pair() -> io::Result<(UnixDatagram, UnixDatagram)> {
         let (one, other) = net::UnixDatagram::pair()?;
         Ok((UnixDatagram::from_std(one)?, UnixDatagram::from_std(other)?))
     }
 
-    /// Sets whom [`send`](UnixDatagram::send) sends to, and whose datagrams alone are received. Never
+    /// Sets the address that [`send`](UnixDatagram::send) sends to, and from which alone datagrams are received. Never
     /// waits.
     ///
     /// # Errors
     ///
-    /// The kernel's: no such path, no socket receives there. The text names the address; `raw_os_error` is `None`.
+    /// The operating system's: no such path, no socket receives there. The text names the address; `raw_os_error` is
+    /// `None`.
     pub fn connect<P: AsRef<Path>>(&self, path: P) -> io::Result<()> {
         self.connect_addr(&SocketAddr::from_pathname(path)?)
     }
@@ -344,14 +339,14 @@ impl UnixDatagram {
     ///
     /// As [`connect`](UnixDatagram::connect).
     pub fn connect_addr(&self, address: &SocketAddr) -> io::Result<()> {
-        self.inner.std().connect_addr(address).map_err(|e| named("connect to", address, e))
+        self.socket.std().connect_addr(address).map_err(|e| named("connect to", address, e))
     }
 
     /// Sends a datagram to the socket named `path`; it is sent whole or not at all.
     ///
-    /// When the receiver's queue is full, the kernel does not tell when there is room (worse, each failure
-    /// looks to it like room). So it is tried again then: after 1 ms, 2, 4, .. and every 100 ms. To whom
-    /// the socket is connected to, [`send`](UnixDatagram::send) needs no such thing.
+    /// When the receiver's queue is full, the operating system does not report when there is room (and reports each
+    /// failure as room). So it is tried again then: after 1 ms, 2, 4, .. and every 100 ms.
+    /// [`send`](UnixDatagram::send), to the connected address, needs no such pauses.
     ///
     /// # Errors
     ///
@@ -382,27 +377,27 @@ impl UnixDatagram {
     ///
     /// Nothing is sent.
     pub fn send_to_addr(&self, buf: &[u8], address: &SocketAddr) -> io::Result<usize> {
-        self.inner.green_with_pauses(Direction::Write, |s| s.send_to_addr(buf, address))
+        self.socket.green_with_pauses(Direction::Write, |s| s.send_to_addr(buf, address))
     }
 
-    /// As [`send_to`](UnixDatagram::send_to), now or not at all.
+    /// As [`send_to`](UnixDatagram::send_to), without a wait.
     ///
     /// # Errors
     ///
     /// `WouldBlock`, when it would have to wait: try again after a while, since
-    /// [`writable`](UnixDatagram::writable) does not tell of the receiver's queue. The same when the task
-    /// has had its share of this turn.
+    /// [`writable`](UnixDatagram::writable) does not show the receiver's queue. The same when the
+    /// budget of the task for this turn is used up.
     pub fn try_send_to<P: AsRef<Path>>(&self, buf: &[u8], path: P) -> io::Result<usize> {
         self.try_send_to_addr(buf, &SocketAddr::from_pathname(path)?)
     }
 
-    /// As [`send_to_addr`](UnixDatagram::send_to_addr), now or not at all.
+    /// As [`send_to_addr`](UnixDatagram::send_to_addr), without a wait.
     ///
     /// # Errors
     ///
     /// As [`try_send_to`](UnixDatagram::try_send_to).
     pub fn try_send_to_addr(&self, buf: &[u8], address: &SocketAddr) -> io::Result<usize> {
-        self.inner.attempt(Direction::Write, |s| s.send_to_addr(buf, address))
+        self.socket.attempt(Direction::Write, |s| s.send_to_addr(buf, address))
     }
 
     /// The operation of [`send_to`](UnixDatagram::send_to): `y.wait(..)` or `.await` it.

@@ -195,7 +195,7 @@ impl<T> Future for Offload<T> {
                     panic!("offloaded work was not done: {error} (the `offload` at {site})")
                 }
             };
-            begun.slot.poll(cx, site, &"work on another thread")
+            begun.slot.poll(cx, site, &["work on another thread", "offload"])
         })
     }
 }
@@ -205,16 +205,17 @@ impl<T> Slot<T> {
         Arc::new(Slot(Mutex::new(State::UnderWay(None))))
     }
 
-    /// Ready with the result, or with the panic, of the work; until then, reports show `what` after "waits for".
+    /// Ready with the result, or with the panic, of the work; until then, reports show `what` after "waits for". `call`
+    /// is the function that has begun it, for a panic here.
     pub(crate) fn poll(
         &self,
         cx: &Context<'_>,
         site: &Location<'_>,
-        what: &'static &'static str,
+        [what, call]: &'static [&'static str; 2],
     ) -> Poll<T> {
         let awaited =
             Awaited { waker: ForeignWaker::of(cx), outside: Scheduler::with(Outside::of) };
-        match self.take(awaited, site) {
+        match self.take(awaited, site, call) {
             Some(result) => Poll::Ready(result.unwrap_or_else(|payload| resume_unwind(payload))),
             None => {
                 wait::record(cx, Wait::named(what));
@@ -229,7 +230,7 @@ impl<T> Slot<T> {
     }
 
     /// Takes the result, or has `awaited` woken when it is there.
-    fn take(&self, awaited: Awaited, site: &Location<'_>) -> Option<thread::Result<T>> {
+    fn take(&self, awaited: Awaited, site: &Location<'_>, call: &str) -> Option<thread::Result<T>> {
         let mut state = self.lock();
         if let State::UnderWay(before) = &mut *state {
             let before = before.replace(awaited);
@@ -239,7 +240,7 @@ impl<T> Slot<T> {
         }
         let State::Done(result) = mem::replace(&mut *state, State::Over) else {
             panic!(
-                "the operation of the `offload` at {site} was polled again after it was ready: its result was given \
+                "the operation of the `{call}` at {site} was polled again after it was ready: its result was given \
                  then, so wait for it once"
             )
         };

@@ -14,8 +14,8 @@ use futures_lite::future::zip;
 use crate::io::{Descriptor, PipeReader, PipeWriter};
 use crate::kernel::door;
 use crate::kernel::edge::source::poll_one;
-use crate::net::inner::{Pauses, pausing, would_block};
-use crate::net::turn::can_suspend;
+use crate::net::pauses::{Pauses, pausing};
+use crate::net::turn::{can_suspend, would_block};
 
 /// What is written to a child's standard input.
 pub type ChildStdin = PipeWriter;
@@ -265,7 +265,7 @@ impl Drop for Process {
 fn pidfd(pid: u32) -> Option<OwnedFd> {
     #[cfg(target_os = "linux")]
     {
-        // SAFETY: two numbers; the kernel refuses what it does not know.
+        // SAFETY: two numbers; the operating system refuses what it does not know.
         let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) };
         let fd = i32::try_from(fd).ok().filter(|&fd| fd >= 0)?;
         // SAFETY: a new descriptor, which has no other owner.

@@ -83,8 +83,8 @@ impl Command {
         self
     }
 
-    /// Sets the child's standard input. By default, [`spawn`](Command::spawn) and [`status`](Command::status) give it that
-    /// of this program, and [`output`](Command::output) gives it none.
+    /// Sets the child's standard input. By default, [`spawn`](Command::spawn) and [`status`](Command::status) give it
+    /// that of this program, and [`output`](Command::output) gives it none.
     pub fn stdin(&mut self, stdio: impl Into<Stdio>) -> &mut Command {
         self.set[0] = true;
         self.std.stdin(stdio);
@@ -124,8 +124,8 @@ impl Command {
     ///
     /// # Blocking
     ///
-    /// The drop blocks the thread until the kernel has ended the process, which takes less than a millisecond mostly, and
-    /// for 10 ms at most.
+    /// The drop blocks the thread until the operating system has ended the process, which takes less than a millisecond
+    /// mostly, and for 10 ms at most.
     pub fn kill_on_drop(&mut self, kill: bool) -> &mut Command {
         self.kill_on_drop = kill;
         self

@@ -28,7 +28,7 @@ use crate::run::stack_size;
 pub struct Builder {
     stack_size: u32,
     virtual_clock: bool,
-    order: Order,
+    order: TurnOrder,
     observers: Vec<Rc<dyn Observer>>,
     pub(crate) watchdog: Option<Duration>,
     patience: Option<Duration>,
@@ -36,10 +36,10 @@ pub struct Builder {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Order {
+enum TurnOrder {
     RoundRobin,
     Seeded(u64),
-    /// As `WOULDBLOCK_SEED` says; round robin if it is not set.
+    /// With the seed in `WOULDBLOCK_SEED`; round robin if that is not set.
     Environment,
 }
 
@@ -52,7 +52,7 @@ impl Default for Builder {
 impl Builder {
     /// The defaults: 256 KiB of stack for each task (1 MiB in a debug build), the machine's clock.
     pub fn new() -> Builder {
-        let order = Order::Environment;
+        let order = TurnOrder::Environment;
         Builder {
             stack_size: stack_size::DEFAULT,
             virtual_clock: false,
@@ -82,8 +82,8 @@ impl Builder {
     ///
     /// The virtual clock is what [`sleeping`](crate::time::sleeping), [`timeout`](crate::op::timeout) and
     /// [`now`](crate::time::now) go by. Code that asks `std::time` sees the machine's clock. While tasks
-    /// wait for sockets and sleep as well, the sockets are looked at first, but not waited for: what the
-    /// kernel holds back for a while (small writes, without `set_nodelay`) is overtaken by the next deadline.
+    /// wait for sockets and sleep as well, the sockets are polled first, but not waited for: what the operating
+    /// system holds back for a while (small writes, without `set_nodelay`) is overtaken by the next deadline.
     /// (The idea is trio's autojump clock.)
     pub fn virtual_clock(mut self) -> Builder {
         self.virtual_clock = true;
@@ -91,16 +91,16 @@ impl Builder {
     }
 
     /// Ready tasks have their turns in an order drawn from `seed`, anew in each round: the same for the same
-    /// seed, as long as no real I/O decides who is ready. For tests: see [`explore`](crate::testing::explore()).
+    /// seed, as long as no real I/O decides which task is ready. For tests: see [`explore`](crate::testing::explore()).
     pub fn seed(mut self, seed: u64) -> Builder {
-        self.order = Order::Seeded(seed);
+        self.order = TurnOrder::Seeded(seed);
         self
     }
 
     /// Ready tasks have their turns in strict order, first in, first out, even where the environment
     /// variable `WOULDBLOCK_SEED` is set.
     pub fn round_robin(mut self) -> Builder {
-        self.order = Order::RoundRobin;
+        self.order = TurnOrder::RoundRobin;
         self
     }
 
@@ -110,7 +110,7 @@ impl Builder {
         self
     }
 
-    /// How long a task may keep the thread before a warning says so, by the machine's clock; `None`: as long
+    /// How long a task may keep the thread before there is a warning, by the machine's clock; `None`: as long
     /// as it likes. At first, 100 ms.
     ///
     /// The warning comes while the task still keeps the thread, with the task's name (up to 32 bytes of it), where
@@ -148,7 +148,7 @@ impl Builder {
     }
 
     /// On this signal (the number: `SIGUSR1` is 10 on Linux), prints the [table of tasks](crate::tasks()) on
-    /// standard error: what the program is doing, asked from outside. Of several runs that answer one signal, each
+    /// standard error, to see from outside what the program does. Of several runs that answer one signal, each
     /// prints its own.
     ///
     /// ```no_run
@@ -159,13 +159,13 @@ impl Builder {
     /// ```
     ///
     /// The table is printed between two turns. While a task keeps the thread, one line at once names the task, and
-    /// the table follows when it gives the thread back. (Without a [`watchdog`](Builder::watchdog), which knows for
+    /// the table follows when it gives the thread back. (Without a [`watchdog`](Builder::watchdog), which measures for
     /// how long the task has kept it, the line comes also for a task whose turn is short.) Several signals that come
     /// within one turn have one answer.
     ///
-    /// A handler of the signal, with `SA_RESTART`, is installed when the first such run begins, and stays; one that
-    /// was there before is called as well. What the signal does by default (mostly, it ends the program) it does no
-    /// more, also when the run is over. Where the operating system refuses the handler, an error says so, and the
+    /// A handler of the signal, with `SA_RESTART`, is installed when the first such run begins, and stays; one that was
+    /// there before is called as well. What the signal does by default (mostly, it ends the program) it does no more,
+    /// also when the run is over. Where the operating system refuses the handler, that is logged as an error, and the
     /// run goes on without. A runtime that is driven by hand does not answer.
     ///
     /// # Panics
@@ -191,9 +191,9 @@ impl Builder {
     pub fn build(self) -> io::Result<Runtime> {
         let clock = if self.virtual_clock { Clock::virtual_from_now() } else { Clock::real() };
         let seed = match self.order {
-            Order::Seeded(seed) => Some(seed),
-            Order::RoundRobin => None,
-            Order::Environment => seed_of_environment(),
+            TurnOrder::Seeded(seed) => Some(seed),
+            TurnOrder::RoundRobin => None,
+            TurnOrder::Environment => seed_of_environment(),
         };
         overflow::install();
         let scheduler = Scheduler::new(clock, self.stack_size, seed, self.observers)?;

@@ -133,7 +133,7 @@ impl Spawner {
         let there = Arc::new(Remote(Mutex::new(Slot::Running(None))));
         let (remote, task) = (there.clone(), Arc::new(OnceLock::new()));
         let (mut code, started) = (Some(code), task.clone());
-        leave(&self.0, || {
+        put(&self.0, || {
             let code = code.take().expect("this is called once");
             Box::new(move |open| {
                 if !open {
@@ -153,8 +153,9 @@ impl Spawner {
     }
 }
 
-/// Leaves the order that `make` makes with a run, unless that has ended.
-fn leave(home: &Home, make: impl FnOnce() -> Order) {
+/// Puts the order that `make` makes into the queue of a run, and wakes its scheduler. If the run has ended, `make` is
+/// not called.
+fn put(home: &Home, make: impl FnOnce() -> Order) {
     if home.orders.push_with(make) == Some(true) {
         home.reactor.ring();
     }
@@ -251,7 +252,7 @@ impl<T> RemoteJoinHandle<T> {
     /// ```
     pub fn cancel(&self) {
         let task = self.task.clone();
-        leave(&self.home, || {
+        put(&self.home, || {
             Box::new(move |open| {
                 if let (true, Some(task)) = (open, task.get()) {
                     // SAFETY: an order is carried out by the run to which the task belongs, on its thread.

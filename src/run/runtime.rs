@@ -58,8 +58,8 @@ impl Runtime {
         self.scheduler.enter(f)
     }
 
-    /// Gives one turn to the task that is first in the queue. If none is ready, asks the operating system
-    /// and the clock, without waiting, whether one should be, and gives it its turn. False: none was.
+    /// Gives one turn to the task that is first in the queue. If none is ready, polls the operating system and the
+    /// clock first, without waiting. Returns `false` if no task was ready then.
     ///
     /// # Panics
     ///
@@ -88,8 +88,8 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// Tasks wait, nothing can ever wake any of them, and it is not `done`: the [`Deadlock`] has the tasks and what each
-    /// waits for. They go on waiting.
+    /// Tasks wait, nothing can ever wake any of them, and it is not `done`: the [`Deadlock`] has the tasks and what
+    /// each waits for. They go on waiting.
     ///
     /// # Panics
     ///

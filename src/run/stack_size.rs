@@ -40,8 +40,8 @@ pub(crate) fn checked(bytes: usize) -> u32 {
 }
 
 /// How deep the stack with the lowest usable address `bottom` has been, in bytes, to the page: how much of it lies
-/// above the lowest page that holds memory. `None` if there is no stack (`bottom` is 0), or the kernel does not
-/// report it. A signal handler may call this: it neither locks nor allocates.
+/// above the lowest page that holds memory. `None` if there is no stack (`bottom` is 0), or the operating system does
+/// not report it. A signal handler may call this: it neither locks nor allocates.
 pub(crate) fn touched(bottom: usize, usable: usize) -> Option<usize> {
     const AT_ONCE: usize = 64;
     let page = page_size();
@@ -80,13 +80,13 @@ pub(crate) fn trim() {
     let _ = coroutine::with_pools(|pools| pools.trim()); // At the very end of a thread there is none.
 }
 
-/// How many pages of memory this thread has been given so far: it has had a page fault for each. `None`: the system
-/// does not tell.
+/// How many pages of memory this thread has been given so far: it has had a page fault for each. `None`: the
+/// operating system does not count them.
 pub(crate) fn page_faults() -> Option<usize> {
     #[cfg(target_os = "linux")]
     {
         let mut usage = MaybeUninit::<libc::rusage>::zeroed();
-        // SAFETY: the kernel writes to the struct on this stack, which is plain numbers.
+        // SAFETY: the operating system writes to the struct on this stack, which is plain numbers.
         unsafe { libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr()) };
         // SAFETY: as above; zeros are numbers too.
         Some(unsafe { usage.assume_init() }.ru_minflt as usize)

@@ -4,7 +4,7 @@ use crate::kernel::coroutine;
 use crate::kernel::here::in_task;
 use crate::kernel::scheduler::Scheduler;
 
-/// What has happened so far in the run that this is called in.
+/// What has happened so far in a run, and what there is in it at the moment: see [`stats()`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -53,7 +53,7 @@ pub fn stats() -> Stats {
         let (stacks_used, stacks_kept, stacks_cold) =
             coroutine::with_pools(|pools| pools.count()).unwrap_or_default();
         let spare = scheduler.poll_fiber.take();
-        let polls = usize::from(spare.is_some());
+        let idle = usize::from(spare.is_some()); // It is kept for the next poll of a future.
         scheduler.poll_fiber.set(spare);
         Stats {
             // The turn that this is called in, if it is, has been given too.
@@ -67,8 +67,8 @@ pub fn stats() -> Stats {
             wakes: counters.wakes.get(),
             polls: counters.polls.get(),
             timers: scheduler.timers.borrow().len(),
-            stacks_used: stacks_used.saturating_sub(polls),
-            stacks_kept: stacks_kept + polls,
+            stacks_used: stacks_used.saturating_sub(idle),
+            stacks_kept: stacks_kept + idle,
             stacks_cold,
         }
     })

@@ -4,12 +4,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::line::Line;
 use super::wait_queue::Key;
+use super::waiters::Waiters;
 use crate::kernel::door;
 use crate::kernel::wait::{self, Wait};
 
-/// [`std::sync::Barrier`] for the tasks of one thread: opens when so many have come, and closes again behind
+/// [`std::sync::Barrier`] for the tasks of one thread: opens when so many tasks have come, and closes again behind
 /// them.
 ///
 /// ```
@@ -29,13 +29,13 @@ use crate::kernel::wait::{self, Wait};
 #[derive(Debug)]
 pub struct Barrier {
     size: usize,
-    line: Line<()>,
+    line: Waiters<()>,
 }
 
 impl Barrier {
     /// A barrier for so many. With 0 or 1, no task ever waits.
     pub const fn new(size: usize) -> Barrier {
-        Barrier { size, line: Line::new() }
+        Barrier { size, line: Waiters::new() }
     }
 
     /// Waits until all have come: the green era's way, under std's name.

@@ -1,4 +1,4 @@
-//! What channels and queues are made of: a buffer, a line of those who put, a line of those who take.
+//! What channels and queues are made of: a buffer, a line of putters, and a line of getters.
 //!
 //! ```text
 //!   putters, each with its item             buffer                      getters
@@ -6,13 +6,13 @@
 //!                                     free      promised
 //! ```
 //!
-//! An item that comes while a task waits for one is *promised*: it stays in the buffer, so that the order is kept,
-//! but belongs to those who have been granted one. Should one of them be gone before it takes its item, the promise
-//! goes to the next in line. A waiting putter has brought its item along; the task that makes room moves it in, and
-//! that ends the put.
+//! When an item comes while a getter waits, the getter is granted one, and one item more is *promised*: it stays in the
+//! buffer, so that the order is kept, until the getter has its turn and takes it. If the getter is gone by then, the
+//! promise goes to the next in line. A waiting putter has brought its item along; the task that makes room moves the
+//! item into the buffer, and that completes the put.
 //!
-//! While a task waits to take, there is no free item and no task waits to put. With a capacity of 0, an item only
-//! moves in when a task takes one.
+//! While a getter waits, there is no free item, and no putter waits. With a capacity of 0, an item moves into the
+//! buffer only when a task takes one.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -25,9 +25,9 @@ use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError, TryS
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::line::Line;
 use super::wait_queue::Key;
-use crate::inspect::deadlock::{Kind, Trail};
+use super::waiters::Waiters;
+use crate::inspect::holders::{Kind, Trail};
 use crate::kernel::door;
 use crate::kernel::wait;
 use crate::op::timeout;
@@ -35,23 +35,23 @@ use crate::run::may_wait::may_take;
 
 pub(crate) struct Chan<T> {
     items: RefCell<VecDeque<T>>,
-    /// How many of the items belong to getters who have been granted one.
+    /// How many of the items are promised to getters.
     promised: Cell<usize>,
     capacity: usize,
     /// How many items have ever been accepted.
     accepted: Cell<u64>,
-    /// No task may put any more.
+    /// No item is accepted any more.
     refuses: Cell<bool>,
-    /// No task will ever put again: once it is empty, it stays so.
+    /// No item will ever be put again: once the buffer is empty, it stays so.
     ended: Cell<bool>,
-    putters: Line<T>,
-    getters: Line<()>,
-    /// Of those who have put, for the getters, and the other way round.
+    putters: Waiters<T>,
+    getters: Waiters<()>,
+    /// The last putter, for reports on waiting getters; `got` is the other way round.
     put: Trail,
     got: Trail,
 }
 
-/// Unwinding through a task that has it leaves it whole: no code of the caller's runs while its items are borrowed.
+/// Unwinding through a task that has it leaves it whole: no code of the caller runs while its items are borrowed.
 impl<T> UnwindSafe for Chan<T> {}
 impl<T> RefUnwindSafe for Chan<T> {}
 
@@ -64,8 +64,8 @@ impl<T> Chan<T> {
             accepted: Cell::new(0),
             refuses: Cell::new(false),
             ended: Cell::new(false),
-            putters: Line::new(),
-            getters: Line::new(),
+            putters: Waiters::new(),
+            getters: Waiters::new(),
             put: Trail::new(&kinds[0]),
             got: Trail::new(&kinds[1]),
         }
@@ -89,7 +89,7 @@ impl<T> Chan<T> {
         self.accepted.get()
     }
 
-    pub(crate) fn ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.ended.get()
     }
 
@@ -118,7 +118,7 @@ impl<T> Chan<T> {
     pub(crate) fn try_get(&self) -> Result<T, TryRecvError> {
         match self.take() {
             Some(item) => Ok(item),
-            None if self.over() => Err(TryRecvError::Disconnected),
+            None if self.is_over() => Err(TryRecvError::Disconnected),
             None => Err(TryRecvError::Empty),
         }
     }
@@ -190,21 +190,21 @@ impl<T> Chan<T> {
         }
     }
 
-    /// Accepts nothing any more: each task that waits to put gets its item back.
+    /// Accepts no item any more: each waiting putter gets its item back.
     pub(crate) fn refuse(&self) {
         self.refuses.set(true);
         self.putters.wake_all();
     }
 
-    /// Gives what is there, and nothing after that. The tasks that wait are woken once what was promised has been
-    /// taken: it may yet be passed on.
+    /// Gives the items that are there, and then errors. Waiting getters are woken, and fail when no item is promised
+    /// any more: until then, one that was promised to a getter which is gone may go to them.
     pub(crate) fn end(&self) {
         self.ended.set(true);
         self.getters.wake_all();
     }
 
-    /// Takes out all that is there, also what was promised and has not been seen. It refuses by now, and is to
-    /// [`end`](Chan::end): so no promise is ever made again, and who was promised something gets an error.
+    /// Takes all items out of the buffer, the promised ones too. To be called between [`refuse`](Chan::refuse) and
+    /// [`end`](Chan::end): so no item is promised again, and a getter to which one was promised gets an error.
     pub(crate) fn clear(&self) -> VecDeque<T> {
         self.promised.set(0);
         self.items.take()
@@ -216,12 +216,12 @@ impl<T> Chan<T> {
         self.items.borrow_mut().push_back(item);
     }
 
-    /// Promises an item that is free to the first task that waits for one, if any does.
+    /// Promises a free item to the first waiting getter, if there is one.
     fn promise(&self) {
         self.getters.grant(|()| self.promised.set(self.promised.get() + 1));
     }
 
-    /// Takes a free item, and lets the first waiting put move into the room that this makes.
+    /// Takes a free item, and moves the item of the first waiting putter into the room that this makes.
     #[inline]
     fn take(&self) -> Option<T> {
         let pop = || self.items.borrow_mut().pop_front();
@@ -232,7 +232,7 @@ impl<T> Chan<T> {
         {
             self.putters.grant(|next| {
                 self.accept(next);
-                item = item.take().or_else(pop); // The oldest, though it had been promised: this one is there now.
+                item = item.take().or_else(pop); // The oldest, though it was promised: in its place, `next` is there now.
             });
         }
         if item.is_some() {
@@ -241,15 +241,15 @@ impl<T> Chan<T> {
         item
     }
 
-    /// Whether nothing will come for the tasks that wait: it has ended, and no task can pass on what was promised.
-    fn over(&self) -> bool {
+    /// Whether no item will come for waiting getters: putting has ended, and no promised item can be passed on.
+    fn is_over(&self) -> bool {
         self.ended.get() && self.promised.get() == 0
     }
 
-    /// Takes what was promised.
+    /// Takes a promised item.
     fn take_promised(&self) -> T {
         self.promised.set(self.promised.get() - 1);
-        if self.over() {
+        if self.is_over() {
             self.getters.wake_all();
         }
         self.got.serve();
@@ -264,7 +264,7 @@ impl<T> Chan<T> {
 #[must_use = "an operation does nothing until it is waited for"]
 pub struct Sending<'a, T> {
     chan: &'a Chan<T>,
-    /// Until it is in the line, or in the buffer.
+    /// `None` once it is in the line, or in the buffer.
     item: Option<T>,
     place: Option<Key>,
 }
@@ -343,7 +343,7 @@ pub struct Receiving<'a, T> {
 }
 
 impl<T> Receiving<'_, T> {
-    /// True if an item had been promised.
+    /// Leaves the line. Returns `true` if an item was promised to it.
     fn leave(&mut self) -> bool {
         self.place.take().is_some_and(|key| self.chan.getters.leave(key).is_none())
     }
@@ -365,7 +365,7 @@ impl<T> Future for Receiving<'_, T> {
                     }
                 };
             }
-            if chan.over() {
+            if chan.is_over() {
                 self.leave();
                 return Poll::Ready(Err(RecvError));
             }

@@ -31,7 +31,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::chan::Chan;
-use crate::inspect::deadlock::Kind;
+use crate::inspect::holders::Kind;
 
 pub use super::chan::{Receiving, SendTimeoutError, Sending};
 pub use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError};
@@ -43,8 +43,8 @@ const KINDS: [Kind; 2] = [
 
 /// A channel that holds `capacity` items; then senders wait.
 ///
-/// With a capacity of 0, a send is over when the item has been handed to a receiver. Should that one be cancelled
-/// before its next turn, the item goes to the next receiver, or waits in the channel for one.
+/// With a capacity of 0, a send completes when the item has been handed to a receiver. If that receiver is cancelled
+/// before its next turn, the item goes to the next one, or stays in the channel for one.
 pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let (senders, receivers) = (Cell::new(1), Cell::new(1));
     let shared = Rc::new(Shared { chan: Chan::new(capacity, &KINDS), senders, receivers });
@@ -74,7 +74,7 @@ impl<T> Sender<T> {
     ///
     /// # Blocking
     ///
-    /// The task waits until there is room and all who came before have sent. Where there is room, it
+    /// The task waits until there is room and all tasks that came before have sent. Where there is room, it
     /// goes on, but may give the other tasks a turn first.
     ///
     /// # Panics
@@ -204,7 +204,7 @@ impl<T> Receiver<T> {
     ///
     /// # Blocking
     ///
-    /// The task waits until there is an item and all who came before have theirs. Where there is one, it
+    /// The task waits until there is an item and all tasks that came before have theirs. Where there is one, it
     /// goes on, but may give the other tasks a turn first.
     ///
     /// # Panics
@@ -230,7 +230,7 @@ impl<T> Receiver<T> {
         self.0.chan.try_get()
     }
 
-    /// As [`recv`](Receiver::recv), for `limit` at most. Who has run out of time has taken nothing.
+    /// As [`recv`](Receiver::recv), for `limit` at most. If the time has passed, nothing was taken.
     ///
     /// # Errors
     ///
@@ -296,7 +296,7 @@ impl<T> Receiver<T> {
 
     /// Whether the last sender is gone. Items may be left.
     pub fn is_disconnected(&self) -> bool {
-        self.0.chan.ended()
+        self.0.chan.has_ended()
     }
 }
 

@@ -7,9 +7,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use super::line::Line;
 use super::mutex::{Locking, MutexGuard};
 use super::wait_queue::Key;
+use super::waiters::Waiters;
 use crate::kernel::door;
 use crate::kernel::wait::{self, Wait};
 use crate::op::timeout;
@@ -43,13 +43,13 @@ use crate::time::now;
 /// ```
 #[derive(Debug)]
 pub struct Condvar {
-    line: Line<()>,
+    line: Waiters<()>,
 }
 
 impl Condvar {
-    /// One that no task waits for.
+    /// A condition variable for which no task waits.
     pub const fn new() -> Condvar {
-        Condvar { line: Line::new() }
+        Condvar { line: Waiters::new() }
     }
 
     /// Wakes the task that has waited longest, if any waits.
@@ -57,7 +57,7 @@ impl Condvar {
         self.line.grant(drop);
     }
 
-    /// Wakes all who wait, in the order in which they came.
+    /// Wakes all tasks that wait, in the order in which they came.
     pub fn notify_all(&self) {
         self.line.grant_all();
     }

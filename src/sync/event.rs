@@ -8,15 +8,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::line::Line;
 use super::wait_queue::Key;
+use super::waiters::Waiters;
 use crate::kernel::door;
 use crate::kernel::wait::{self, Wait};
 use crate::op::timeout;
 use crate::run::may_wait::may_take;
 use crate::time::Elapsed;
 
-/// Something that happens once, or until further notice: all who wait for it go on. (Python's `Event`.)
+/// Something that happens once, or until further notice: all tasks that wait for it go on. (Python's `Event`.)
 ///
 /// ```
 /// use std::rc::Rc;
@@ -35,33 +35,33 @@ pub struct Event {
     /// What reports call it.
     what: &'static &'static str,
     is_set: Cell<bool>,
-    line: Line<()>,
+    line: Waiters<()>,
 }
 
 impl Event {
-    /// One that has not been set.
+    /// An event that is not set.
     pub const fn new() -> Event {
         Event::of(&"an event to be set")
     }
 
-    /// One that reports call by another name.
+    /// An event that reports call by the name `what`.
     pub(crate) const fn of(what: &'static &'static str) -> Event {
-        Event { what, is_set: Cell::new(false), line: Line::new() }
+        Event { what, is_set: Cell::new(false), line: Waiters::new() }
     }
 
-    /// Wakes all who wait, in the order in which they came, and lets pass all who come, until it is
-    /// [cleared](Event::clear). Who waited by now goes on even if it is cleared at once.
+    /// Sets it, and wakes all tasks that wait, in the order in which they came. Until it is [cleared](Event::clear), no
+    /// task waits for it. Tasks that waited before go on even if it is cleared at once.
     pub fn set(&self) {
         self.is_set.set(true);
         self.line.grant_all();
     }
 
-    /// Lets wait those who come from now on.
+    /// Clears it: tasks that come from now on wait for the next [`set`](Event::set).
     pub fn clear(&self) {
         self.is_set.set(false);
     }
 
-    /// Whether no task needs to wait now.
+    /// Whether it is set, so that no task waits for it.
     pub fn is_set(&self) -> bool {
         self.is_set.get()
     }

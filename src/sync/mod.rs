@@ -23,8 +23,8 @@
 //! * **First come, first served.** Tasks are served in the order of their arrival, and none overtakes: a lock, a
 //!   permit or an item is handed to the first in line, in all eras alike.
 //! * **Nothing is lost or doubled** when a task is cancelled, or runs out of time, at whatever point of its
-//!   wait: what was just handed to it goes to the next in line. Who has been handed something by the time its
-//!   limit passes has it: a completed operation wins.
+//!   wait: what was just handed to it goes to the next in line. A task that has been handed something by the
+//!   time its limit passes has it: a completed operation wins.
 //! * **What is always ready starves no other task.** An operation that is ready goes on in the same turn; but
 //!   after 128 of them (locks, messages, permits, socket calls) the task gives each other ready task a turn before
 //!   the next. So a `RefCell` borrow is not to be held across any of these calls. `try_lock`, `try_send` and the
@@ -39,7 +39,7 @@
 //! value meanwhile would block the thread. For a `static`, for what other threads share, and for what is never held
 //! across a wait, std's locks are right as they are.
 //!
-//! When nothing can go on any more, the report names who holds what, and draws the cycle:
+//! When no task can go on any more, the report names the task that holds each thing, and draws the cycle:
 //!
 //! ```text
 //! deadlock: 3 tasks wait, and nothing can wake any of them
@@ -56,12 +56,15 @@
 //! `into_inner` goes: nothing here is poisoned. `try_lock`, `try_read` and `try_write` return an `Option`. Bounds of
 //! one's own that ask for `Send` go too, since these types stay on their thread.
 
+// The source, in the order in which to read it: `wait_queue` and `waiters` (in which all of these wait); `mutex`,
+// `condvar`, `semaphore`, `rwlock`, `event`, `barrier`; `chan` (what a channel and a queue are made of), `channel`,
+// `mpsc`, `oneshot`, `queue`. It imports the kernel, `op` and `inspect::holders`.
+
 mod barrier;
 mod chan;
 pub mod channel;
 mod condvar;
 mod event;
-mod line;
 pub mod mpsc;
 mod mutex;
 pub mod oneshot;
@@ -69,6 +72,7 @@ mod queue;
 mod rwlock;
 mod semaphore;
 mod wait_queue;
+mod waiters;
 
 pub use std::sync::{Arc, LazyLock, Once, OnceLock, OnceState, Weak, atomic};
 

@@ -9,11 +9,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::line::Line;
 use super::wait_queue::Key;
-use crate::inspect::deadlock::{Kind, Trail};
+use super::waiters::Waiters;
+use crate::inspect::holders::{Kind, Step, Trail};
 use crate::kernel::door;
-use crate::kernel::edge::trail::Step;
 use crate::kernel::wait;
 use crate::op::timeout;
 use crate::run::may_wait::may_take;
@@ -63,12 +62,13 @@ pub struct Mutex<T: ?Sized> {
     value: RefCell<T>,
 }
 
-/// Whether it is locked, by whom, and who waits.
+/// Whether it is locked, by which task, and which tasks wait.
 struct Lock {
-    /// Stays true while it is handed from one to the next.
+    /// Stays `true` while the lock is handed from one task to the next.
     locked: Cell<bool>,
-    /// Each brings what reports say of it once the lock is handed to it, which may be long before it goes on.
-    line: Line<Option<Step>>,
+    /// Each waiter brings what reports contain of it once the lock is handed to it, which may be long before its next
+    /// turn.
+    line: Waiters<Option<Step>>,
     trail: Trail,
 }
 
@@ -77,7 +77,8 @@ const KIND: Kind = Kind { what: "a mutex", how: "held by" };
 impl<T> Mutex<T> {
     /// An unlocked mutex around `value`.
     pub const fn new(value: T) -> Mutex<T> {
-        let lock = Lock { locked: Cell::new(false), line: Line::new(), trail: Trail::new(&KIND) };
+        let lock =
+            Lock { locked: Cell::new(false), line: Waiters::new(), trail: Trail::new(&KIND) };
         Mutex { lock, value: RefCell::new(value) }
     }
 
@@ -92,7 +93,7 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// # Blocking
     ///
-    /// The task waits until everybody who came before has unlocked. A lock that is free is taken, but
+    /// The task waits until all tasks that came before have unlocked. A lock that is free is taken, but
     /// the other tasks may be given a turn first.
     ///
     /// # Panics
@@ -185,7 +186,7 @@ impl Lock {
 
     #[inline(never)] // So that the common case needs no frame.
     fn hand_over(&self) {
-        if !self.line.grant(|step| self.trail.left_by(step)) {
+        if !self.line.grant(|step| self.trail.set_last(step)) {
             self.locked.set(false);
         }
     }

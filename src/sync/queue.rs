@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use super::chan::{Chan, Receiving, SendTimeoutError, Sending};
 use super::channel::{RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError};
-use super::line::Line;
 use super::wait_queue::Key;
-use crate::inspect::deadlock::Kind;
+use super::waiters::Waiters;
+use crate::inspect::holders::Kind;
 use crate::kernel::door;
 use crate::kernel::wait::{self, Wait};
 use crate::run::may_wait::may_take;
@@ -44,7 +44,7 @@ use crate::run::may_wait::may_take;
 pub struct Queue<T> {
     chan: Chan<T>,
     done: Cell<u64>,
-    joiners: Line<()>,
+    joiners: Waiters<()>,
 }
 
 const KINDS: [Kind; 2] = [
@@ -53,10 +53,10 @@ const KINDS: [Kind; 2] = [
 ];
 
 impl<T> Queue<T> {
-    /// A queue that holds `capacity` items; then putters wait. With 0, a put is over when a task has been given the
-    /// item. (In Python, 0 means any number.)
+    /// A queue that holds `capacity` items; then putters wait. With 0, a put completes when the item has been handed to
+    /// a getter. (In Python, 0 means any number.)
     pub const fn bounded(capacity: usize) -> Queue<T> {
-        Queue { chan: Chan::new(capacity, &KINDS), done: Cell::new(0), joiners: Line::new() }
+        Queue { chan: Chan::new(capacity, &KINDS), done: Cell::new(0), joiners: Waiters::new() }
     }
 
     /// A queue that holds any number of items.
@@ -72,7 +72,7 @@ impl<T> Queue<T> {
     ///
     /// # Blocking
     ///
-    /// The task waits until there is room and all who came before have put. Where there is room, it
+    /// The task waits until there is room and all tasks that came before have put. Where there is room, it
     /// goes on, but may give the other tasks a turn first.
     ///
     /// # Panics
@@ -133,7 +133,7 @@ impl<T> Queue<T> {
     ///
     /// # Blocking
     ///
-    /// The task waits until there is an item and all who came before have theirs. Where there is one, it
+    /// The task waits until there is an item and all tasks that came before have theirs. Where there is one, it
     /// goes on, but may give the other tasks a turn first.
     ///
     /// # Panics
@@ -159,7 +159,7 @@ impl<T> Queue<T> {
         self.chan.try_get()
     }
 
-    /// As [`get`](Queue::get), for `limit` at most. Who has run out of time has taken nothing.
+    /// As [`get`](Queue::get), for `limit` at most. If the time has passed, nothing was taken.
     ///
     /// # Errors
     ///
@@ -186,7 +186,7 @@ impl<T> Queue<T> {
         self.chan.receiving()
     }
 
-    /// Says that the work on an item that was got is done.
+    /// Counts one item as done: to be called when the work on an item that was taken out is finished.
     ///
     /// # Panics
     ///
@@ -233,15 +233,15 @@ impl<T> Queue<T> {
         Joining { queue: self, place: None }
     }
 
-    /// Refuses items from now on, and lets take out what is there; each task that waits, to put or to get, gets an
-    /// error, with the item.
+    /// Refuses items from now on. Items that are there can still be taken out. Each task that waits gets an error; that
+    /// of a put has the item.
     pub fn shutdown(&self) {
         self.chan.refuse();
         self.chan.end();
     }
 
-    /// Refuses items from now on, and gives those that are there, which count as done. Each task that waits gets an
-    /// error, also who was just handed an item and has not had its turn since.
+    /// Refuses items from now on, and returns those that are there, which count as done. Each task that waits gets an
+    /// error, also one that was handed an item and has not had its turn since.
     pub fn shutdown_now(&self) -> Vec<T> {
         self.chan.refuse();
         let items = self.chan.clear();

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::semaphore::{Acquiring, Permit, Semaphore};
-use crate::inspect::deadlock::Kind;
+use crate::inspect::holders::Kind;
 use crate::kernel::door;
 use crate::op::timeout;
 use crate::time::Elapsed;
@@ -294,7 +294,7 @@ impl<T: ?Sized> DerefMut for RwLockWriteGuard<'_, T> {
     }
 }
 
-// As std's: who reads sees what was left half done only where that is possible without a lock.
+// As std's: a reader sees what was left half done only where it could also see that without a lock.
 impl<T: ?Sized + RefUnwindSafe> UnwindSafe for RwLockReadGuard<'_, T> {}
 impl<T: ?Sized + RefUnwindSafe> RefUnwindSafe for RwLockReadGuard<'_, T> {}
 impl<T: ?Sized> UnwindSafe for RwLockWriteGuard<'_, T> {}

@@ -1,4 +1,4 @@
-//! A number of permits, handed out in the order in which they were asked for.
+//! A number of permits, granted in the order in which tasks came for them.
 
 use std::cell::Cell;
 use std::fmt;
@@ -9,17 +9,16 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::line::Line;
 use super::wait_queue::Key;
-use crate::inspect::deadlock::{Kind, Trail};
+use super::waiters::Waiters;
+use crate::inspect::holders::{Kind, Step, Trail};
 use crate::kernel::door;
-use crate::kernel::edge::trail::Step;
 use crate::kernel::wait;
 use crate::op::timeout;
 use crate::run::may_wait::may_take;
 use crate::time::Elapsed;
 
-/// So many tasks at a time, and no more: a limit on what a server, a disk or an API is asked for at once.
+/// So many tasks at a time, and no more: a limit on the requests that a server, a disk or an API gets at once.
 /// (gevent's and asyncio's `Semaphore`, tokio's in its names.)
 ///
 /// ```
@@ -41,19 +40,19 @@ use crate::time::Elapsed;
 /// });
 /// ```
 ///
-/// **It is fair.** A task that comes while others wait, waits behind them, even if there are permits for it: who
-/// wants many is not starved by those who want one.
+/// **It is fair.** A task that comes while others wait, waits behind them, even if there are permits for it: a
+/// task that wants many is not starved by tasks that want one.
 pub struct Semaphore {
     free: Cell<usize>,
-    line: Line<Wanted>,
+    line: Waiters<Wanted>,
     trail: Trail,
 }
 
-/// What each brings into the line.
+/// What each waiter brings along.
 #[derive(Clone, Copy)]
 struct Wanted {
     permits: usize,
-    /// What reports say of it once the permits are granted, which may be long before it goes on.
+    /// What reports contain of it once the permits are granted, which may be long before its next turn.
     step: Option<Step>,
 }
 
@@ -65,21 +64,21 @@ impl Semaphore {
         Semaphore::of(permits, &KIND)
     }
 
-    /// One that reports call by another name.
+    /// A semaphore that reports call by the name in `kind`.
     pub(crate) const fn of(permits: usize, kind: &'static Kind) -> Semaphore {
-        Semaphore { free: Cell::new(permits), line: Line::new(), trail: Trail::new(kind) }
+        Semaphore { free: Cell::new(permits), line: Waiters::new(), trail: Trail::new(kind) }
     }
 
-    /// Has reports name `task` in place of the one that has acquired a permit last; `None`: no task.
+    /// From now on, reports name `task` as the one that has acquired a permit last; `None`: they name none.
     pub(crate) fn is_held_by(&self, task: Option<u64>, site: &'static Location<'static>) {
-        self.trail.left_by(task.map(|task| Step::of(task, Some(site))));
+        self.trail.set_last(task.map(|task| Step::of(task, Some(site))));
     }
 
     /// Waits for a permit: the green era's way.
     ///
     /// # Blocking
     ///
-    /// The task waits until there is one and everybody who came before has been served. One that is free is
+    /// The task waits until there is one and all tasks that came before have theirs. One that is free is
     /// taken, but the other tasks may be given a turn first.
     ///
     /// # Panics
@@ -197,7 +196,7 @@ impl Semaphore {
         self.serve();
     }
 
-    /// How many permits are free. (They may all be meant for one who wants more of them.)
+    /// How many permits are free. (They may all be kept for a waiter that wants more of them.)
     pub fn available(&self) -> usize {
         self.free.get()
     }
@@ -211,21 +210,21 @@ impl Semaphore {
         enough
     }
 
-    /// Serves those first in line, as far as the permits go.
+    /// Grants permits to the first waiters, as far as the permits go.
     #[inline]
     fn serve(&self) {
         while let Some(Wanted { permits, .. }) = self.line.first()
             && let Some(left) = self.free.get().checked_sub(permits)
         {
             self.free.set(left);
-            self.line.grant(|wanted| self.trail.left_by(wanted.step));
+            self.line.grant(|wanted| self.trail.set_last(wanted.step));
         }
     }
 
     #[inline]
     fn acquired(&self, permits: usize, site: &'static Location<'static>) -> Permit<'_> {
         let step = Step::here(Some(site));
-        self.trail.left_by(step);
+        self.trail.set_last(step);
         Permit { semaphore: self, permits, by: step.map_or(0, |step| step.task) }
     }
 }

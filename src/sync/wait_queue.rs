@@ -1,4 +1,4 @@
-//! The queue that everything in this folder waits in: first come, first served.
+//! The queue in which all tasks of this folder wait: first come, first served.
 //!
 //! ```text
 //!             push             grant              leave
@@ -7,33 +7,33 @@
 //!                                       leave
 //! ```
 //!
-//! *Granted* is a state of its own: between being given a lock, a permit or an item and its next turn, a task
-//! may be cancelled or choose something else. [`leave`](WaitQueue::leave) tells the two apart, so that what was
-//! granted and not seen is passed on, and not lost.
+//! *Granted* is a state of its own: between the moment when a lock, a permit or an item is granted to a task and its
+//! next turn, the task may be cancelled, or take the result of another operation. [`leave`](WaitQueue::leave) then
+//! returns `None`, and its caller passes on what was granted, so that it is not lost.
 //!
-//! Waiters are linked in order of arrival; their places are a slab's, so that pushing, granting and leaving take the
-//! same short time however long the line is, and allocate nothing once it has been as long.
+//! Waiters are linked in order of arrival. Their nodes are in a slab, so that pushing, granting and leaving take the
+//! same short time however long the queue is, and allocate nothing once it has been as long.
 
 use slab::Slab;
 
-/// A line of `W`s.
+/// A queue of waiters, each a `W`.
 #[derive(Debug)]
 pub(crate) struct WaitQueue<W> {
-    places: Slab<Place<W>>,
+    nodes: Slab<Node<W>>,
     first: u32,
     last: u32,
     waiting: usize,
 }
 
 #[derive(Debug)]
-struct Place<W> {
+struct Node<W> {
     /// `None`: granted, and no longer linked.
     waiter: Option<W>,
     previous: u32,
     next: u32,
 }
 
-/// Names a place until it is left.
+/// Names a waiter's node until [`leave`](WaitQueue::leave).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key(u32);
 
@@ -41,7 +41,7 @@ const NONE: u32 = u32::MAX;
 
 impl<W> WaitQueue<W> {
     pub(crate) const fn new() -> WaitQueue<W> {
-        WaitQueue { places: Slab::new(), first: NONE, last: NONE, waiting: 0 }
+        WaitQueue { nodes: Slab::new(), first: NONE, last: NONE, waiting: 0 }
     }
 
     /// How many wait.
@@ -49,46 +49,45 @@ impl<W> WaitQueue<W> {
         self.waiting
     }
 
-    /// Stands at the end.
+    /// Adds a waiter at the end.
     pub(crate) fn push(&mut self, waiter: W) -> Key {
-        let place = Place { waiter: Some(waiter), previous: self.last, next: NONE };
-        let index = u32::try_from(self.places.insert(place)).expect("fewer than 2^32 waiters");
+        let node = Node { waiter: Some(waiter), previous: self.last, next: NONE };
+        let index = u32::try_from(self.nodes.insert(node)).expect("fewer than 2^32 waiters");
         match std::mem::replace(&mut self.last, index) {
             NONE => self.first = index,
-            previous => self.places[previous as usize].next = index,
+            previous => self.nodes[previous as usize].next = index,
         }
         self.waiting += 1;
         Key(index)
     }
 
-    /// Who is first.
+    /// The first waiter.
     pub(crate) fn first(&self) -> Option<&W> {
-        self.places.get(self.first as usize)?.waiter.as_ref()
+        self.nodes.get(self.first as usize)?.waiter.as_ref()
     }
 
-    /// Takes the first out of the line; its place says so until it is left.
+    /// Removes the first waiter from the queue. Its node stays, marked as granted, until [`leave`](WaitQueue::leave).
     pub(crate) fn grant(&mut self) -> Option<W> {
         (self.first != NONE).then(|| self.unlink(self.first))
     }
 
-    /// Who waits there; `None` once it is granted.
+    /// The waiter of this node; `None` once it is granted.
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut W> {
-        self.places[key.0 as usize].waiter.as_mut()
+        self.nodes[key.0 as usize].waiter.as_mut()
     }
 
-    /// Gives up the place, and returns its waiter; `None` if it was granted.
+    /// Removes the node, and returns its waiter; `None` if it was granted.
     pub(crate) fn leave(&mut self, key: Key) -> Option<W> {
-        let waits = self.places[key.0 as usize].waiter.is_some();
+        let waits = self.nodes[key.0 as usize].waiter.is_some();
         let waiter = waits.then(|| self.unlink(key.0));
-        self.places.remove(key.0 as usize);
+        self.nodes.remove(key.0 as usize);
         waiter
     }
 
     /// Calls `f` with each waiter, in order.
     pub(crate) fn each(&mut self, mut f: impl FnMut(&mut W)) {
         let mut index = self.first;
-        while let Some(Place { waiter: Some(waiter), next, .. }) =
-            self.places.get_mut(index as usize)
+        while let Some(Node { waiter: Some(waiter), next, .. }) = self.nodes.get_mut(index as usize)
         {
             f(waiter);
             index = *next;
@@ -96,16 +95,16 @@ impl<W> WaitQueue<W> {
     }
 
     fn unlink(&mut self, index: u32) -> W {
-        let place = &mut self.places[index as usize];
-        let waiter = place.waiter.take().expect("only who waits is linked");
-        let (previous, next) = (place.previous, place.next);
+        let node = &mut self.nodes[index as usize];
+        let waiter = node.waiter.take().expect("only waiters are linked");
+        let (previous, next) = (node.previous, node.next);
         match previous {
             NONE => self.first = next,
-            previous => self.places[previous as usize].next = next,
+            previous => self.nodes[previous as usize].next = next,
         }
         match next {
             NONE => self.last = previous,
-            next => self.places[next as usize].previous = previous,
+            next => self.nodes[next as usize].previous = previous,
         }
         self.waiting -= 1;
         waiter
@@ -158,6 +157,6 @@ mod tests {
             assert!(line.iter().eq(waiting.iter().map(|(_, who)| who)));
         }
         assert!(longest > 10, "the line was never long");
-        assert!(queue.places.capacity() < 2 * longest.next_power_of_two(), "places are used again");
+        assert!(queue.nodes.capacity() < 2 * longest.next_power_of_two(), "places are used again");
     }
 }

@@ -1,4 +1,4 @@
-//! Tasks: how they are set up, who they are, and values of their own.
+//! Tasks: how they are set up, how they are named, and values of their own.
 //!
 //! ```
 //! use wouldblock::task;
@@ -120,7 +120,7 @@ pub fn is_cancellation(payload: &(dyn Any + Send)) -> bool {
     payload.is::<Unwind>()
 }
 
-/// Who a task is. Prints as `task 3 "fetch" (green, spawned at src/main.rs:12:5)`.
+/// Identifies a task. Prints as `task 3 "fetch" (green, spawned at src/main.rs:12:5)`.
 #[derive(Clone)]
 pub struct Task(pub(crate) task::TaskRef);
 

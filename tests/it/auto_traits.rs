@@ -122,7 +122,7 @@ fn each_public_type_of_sync_op_thread_and_fs_has_the_auto_traits_that_it_is_to_h
         }
     }
     let table: String = all.iter().map(|row| row.0).collect();
-    for name in public_types(&["src/sync", "src/op.rs", "src/fs", "src/thread.rs"]) {
+    for name in public_types(&["src/sync", "src/op.rs", "src/fs", "src/thread"]) {
         assert!(table.contains(&format!("::{name}")), "{name} is not in this table");
     }
 }

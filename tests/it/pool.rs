@@ -365,7 +365,7 @@ fn a_feeder_that_nobody_takes_results_from_is_said_to_wait_for_that() {
         green::wait(pending::<()>());
     });
     let report = deadlock.unwrap_err().to_string();
-    assert_contains(&report, &["\"imap\"", "waits for somebody to take the results of its imap"]);
+    assert_contains(&report, &["\"imap\"", "waits for a task to take the results of its imap"]);
     assert!(!report.contains("cycle"), "{report}");
 }
 

@@ -6,9 +6,9 @@ use super::record::{Course, Moment, Row, State};
 use crate::kernel::edge::observe::Actor;
 use crate::kernel::wait::WaitFor;
 
-/// What all pictures tell apart. In this order the legends name them.
+/// What all pictures distinguish, in the order of their legends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
+pub(super) enum Phase {
     Running,
     Ready,
     Io,
@@ -18,9 +18,9 @@ pub(super) enum Kind {
     Waker,
 }
 
-/// How a [`Kind`] looks.
+/// How a [`Phase`] looks.
 pub(super) struct Look {
-    pub(super) kind: Kind,
+    pub(super) kind: Phase,
     pub(super) meaning: &'static str,
     pub(super) glyph: char,
     /// The parameter of a terminal's "select graphic rendition".
@@ -30,17 +30,17 @@ pub(super) struct Look {
 }
 
 pub(super) const LOOKS: [Look; 7] = [
-    look(Kind::Running, "running", '█', "32", "run"),
-    look(Kind::Ready, "ready, waits for its turn", '▒', "33", "ready"),
-    look(Kind::Io, "waits for I/O", '─', "34", "io"),
-    look(Kind::Time, "waits for time", '·', "35", "time"),
-    look(Kind::Task, "waits for another task", '~', "36", "task"),
-    look(Kind::Named, "waits for a lock, a queue, a thread…", '=', "31", "named"),
-    look(Kind::Waker, "waits to be woken", '?', "90", "waker"),
+    look(Phase::Running, "running", '█', "32", "run"),
+    look(Phase::Ready, "ready, waits for its turn", '▒', "33", "ready"),
+    look(Phase::Io, "waits for I/O", '─', "34", "io"),
+    look(Phase::Time, "waits for time", '·', "35", "time"),
+    look(Phase::Task, "waits for another task", '~', "36", "task"),
+    look(Phase::Named, "waits for a lock, a queue, a thread…", '=', "31", "named"),
+    look(Phase::Waker, "waits to be woken", '?', "90", "waker"),
 ];
 
 const fn look(
-    kind: Kind,
+    kind: Phase,
     meaning: &'static str,
     glyph: char,
     ansi: &'static str,
@@ -49,17 +49,17 @@ const fn look(
     Look { kind, meaning, glyph, ansi, class }
 }
 
-impl Kind {
-    pub(super) fn of(state: &State) -> Kind {
+impl Phase {
+    pub(super) fn of(state: &State) -> Phase {
         match state {
-            State::Running => Kind::Running,
-            State::Ready => Kind::Ready,
+            State::Running => Phase::Running,
+            State::Ready => Phase::Ready,
             State::Waiting { what, .. } => match what {
-                WaitFor::Readable(_) | WaitFor::Writable(_) => Kind::Io,
-                WaitFor::Time => Kind::Time,
-                WaitFor::Task(_) => Kind::Task,
-                WaitFor::Thing(_) => Kind::Named,
-                _ => Kind::Waker,
+                WaitFor::Readable(_) | WaitFor::Writable(_) => Phase::Io,
+                WaitFor::Time => Phase::Time,
+                WaitFor::Task(_) => Phase::Task,
+                WaitFor::Thing(_) => Phase::Named,
+                _ => Phase::Waker,
             },
         }
     }
@@ -80,7 +80,7 @@ pub(super) fn label(row: &Row) -> String {
     }
 }
 
-/// Who did it, in words.
+/// The actor, in words.
 pub(super) fn describe(by: Actor) -> String {
     match by {
         Actor::Task(id) => format!("task {id}"),

@@ -1,13 +1,13 @@
 //! A run, turn by turn: what the replay page shows, computed from the events one after the other.
 //!
-//! A [`Frame`] is one turn: the queue before and after it, what its task did, and which tasks wait then. What happens between
-//! two turns (sockets become ready, time passes) belongs to the second, as [`Frame::before`].
+//! A [`Frame`] is one turn: the queue before and after it, what its task did, and which tasks wait then. What happens
+//! between two turns (sockets become ready, time passes) belongs to the second, as [`Frame::before`].
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
-use super::chart::Kind;
-use super::record::{Course, Entry, Hand, Mark, Moment, Noted, State};
+use super::chart::Phase;
+use super::record::{Course, Hand, Logged, Mark, Moment, Noted, State};
 use crate::kernel::edge::observe::{Actor, Outcome};
 use crate::kernel::edge::trail::TrailKey;
 use crate::kernel::wait::WaitFor;
@@ -28,7 +28,7 @@ pub(super) struct Frame {
     /// The tasks that were ready when it began, the next first; the task itself is one of them.
     pub(super) queue: Vec<u64>,
     /// What each task did when it began, this one included.
-    pub(super) kinds: Vec<(u64, Kind)>,
+    pub(super) kinds: Vec<(u64, Phase)>,
     /// What the task did to others.
     pub(super) deeds: Vec<Deed>,
     pub(super) noted: Option<Box<Noted>>,
@@ -70,7 +70,7 @@ pub(super) struct Waiting {
 
 /// The frames of a run, from `past` on.
 pub(super) struct Frames<'a> {
-    entries: std::slice::Iter<'a, &'a Entry>,
+    entries: std::slice::Iter<'a, &'a Logged>,
     clock: Course,
     turns: u64,
     tasks: BTreeMap<u64, Doing>,
@@ -93,7 +93,7 @@ struct Doing {
 
 impl<'a> Frames<'a> {
     /// Those of `entries`, which come after `past`.
-    pub(super) fn new(past: &Course, entries: &'a [&'a Entry]) -> Frames<'a> {
+    pub(super) fn new(past: &Course, entries: &'a [&'a Logged]) -> Frames<'a> {
         let mut clock = Course::default();
         (clock.now, clock.end) = (past.now, past.end);
         let mut frames = Frames {
@@ -118,7 +118,7 @@ impl<'a> Frames<'a> {
     }
 
     /// Takes in one event. Returns the frame of the turn before, if that is closed now.
-    fn apply(&mut self, entry: &Entry) -> Option<Frame> {
+    fn apply(&mut self, entry: &Logged) -> Option<Frame> {
         let ended = self.clock.end.is_some();
         let at = self.clock.moment(entry);
         let belongs = match (&self.open, &entry.mark) {
@@ -185,7 +185,7 @@ impl<'a> Frames<'a> {
         let doing = doing.or_insert(Doing { state: State::Running, thing: None, begun: false });
         doing.state = State::Running;
         let begins = !std::mem::replace(&mut doing.begun, true);
-        let kinds = self.tasks.iter().map(|(task, doing)| (*task, Kind::of(&doing.state)));
+        let kinds = self.tasks.iter().map(|(task, doing)| (*task, Phase::of(&doing.state)));
         self.open = Some(Frame {
             turn: self.turns,
             task,
@@ -264,7 +264,7 @@ mod tests {
     use std::rc::Rc;
 
     use super::*;
-    use crate::inspect::timeline::record::{Record, Row, Span};
+    use crate::inspect::timeline::record::{Recording, Row, Span};
     use crate::kernel::edge::observe::{Observer, TaskEvent};
     use crate::sync::{Mutex, channel};
     use crate::time::sleeping;
@@ -273,7 +273,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[derive(Clone)]
-    struct Recorder(Rc<RefCell<Record>>);
+    struct Recorder(Rc<RefCell<Recording>>);
 
     impl Observer for Recorder {
         fn observe(&self, event: &TaskEvent<'_>) {
@@ -282,12 +282,12 @@ mod tests {
     }
 
     fn recorder(capacity: usize) -> Recorder {
-        let mut record = Record::new(String::new(), capacity);
+        let mut record = Recording::new(String::new(), capacity);
         record.notes = true;
         Recorder(Rc::new(RefCell::new(record)))
     }
 
-    fn frames(record: &Record) -> Vec<Frame> {
+    fn frames(record: &Recording) -> Vec<Frame> {
         let entries: Vec<_> = record.events.iter().collect();
         Frames::new(&record.past, &entries).collect()
     }
@@ -331,9 +331,9 @@ mod tests {
         row.spans.iter().find(|span| covers(span))
     }
 
-    /// Every frame says what the rows say of the same moments.
+    /// Every frame agrees with the rows at the same moment.
     #[track_caller]
-    fn agree(record: &Record, in_order: bool) -> usize {
+    fn agree(record: &Recording, in_order: bool) -> usize {
         let rows = record.course().rows;
         let frames = frames(record);
         let mut turns: Vec<_> = rows
@@ -354,7 +354,7 @@ mod tests {
                     true => span.from == from && span.state == State::Running,
                     false => span.from <= from && from < span.to,
                 };
-                Some((row.task, Kind::of(&span_at(row, covers)?.state)))
+                Some((row.task, Phase::of(&span_at(row, covers)?.state)))
             };
             let kinds: Vec<_> = rows.values().filter_map(|row| begins(&row)).collect();
             assert_eq!(frame.kinds, kinds, "at the beginning of {frame:?}");
@@ -363,7 +363,7 @@ mod tests {
             assert!(!in_order || queue[0] == task, "it is the first of the queue: {frame:?}");
             queue.retain(|ready| *ready != task);
             queue.sort_unstable();
-            let ready = kinds.iter().filter(|(_, kind)| *kind == Kind::Ready);
+            let ready = kinds.iter().filter(|(_, kind)| *kind == Phase::Ready);
             let ready: Vec<_> = ready.map(|(task, _)| *task).collect();
             assert!(ended || queue == ready, "{queue:?} {ready:?}");
             // At its end.

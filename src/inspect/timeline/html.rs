@@ -1,7 +1,7 @@
 //! The page that replays runs: one file, with everything that it shows in it.
 //!
-//! `replay.html` is the page, `replay.css` and `replay.js` go into it, and so does, for each run, what the script shows:
-//! an object as [`Run::write`] has it. The script computes nothing of a run; it shows the frame that it is at.
+//! `replay.html` is the page, `replay.css` and `replay.js` go into it, and so does, for each run, what the script
+//! shows: an object as [`Run::write`] has it. The script computes nothing of a run; it shows the frame that it is at.
 
 use std::cell::Ref;
 use std::collections::HashMap;
@@ -10,8 +10,8 @@ use std::rc::Rc;
 
 use super::chart::{LOOKS, Scale, count, heading, short};
 use super::frames::{End, Frame, Frames};
-use super::lines::Line;
-use super::record::{Course, Mark, Record};
+use super::lines::SourceLine;
+use super::record::{Course, Mark, Recording};
 use super::svg::{self, Escaped};
 use super::trace::Json;
 use super::words::{self, Both, Names};
@@ -24,7 +24,7 @@ const MOST_TURNS: usize = 5_000;
 /// The tasks of one list that a frame shows, at most.
 const MOST_LISTED: usize = 20;
 
-pub(super) fn write(records: Vec<Ref<'_, Record>>) -> String {
+pub(super) fn write(records: Vec<Ref<'_, Recording>>) -> String {
     let records: Vec<_> = records.into_iter().filter(|record| has_turns(record)).collect();
     let courses: Vec<_> = records.iter().map(|record| record.course()).collect();
     let scales = svg::scales(&courses);
@@ -74,7 +74,7 @@ pub(super) fn write(records: Vec<Ref<'_, Record>>) -> String {
     ])
 }
 
-fn has_turns(record: &Record) -> bool {
+fn has_turns(record: &Recording) -> bool {
     record.events.iter().any(|entry| matches!(entry.mark, Mark::Turn))
 }
 
@@ -115,7 +115,7 @@ fn chinese_heading(course: &Course) -> String {
 
 /// What the page has of one run.
 struct Run<'a> {
-    record: &'a Record,
+    record: &'a Recording,
     course: &'a Course,
     scale: &'a Scale,
     names: Names<'a>,
@@ -134,7 +134,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(record: &'a Record, course: &'a Course, scale: &'a Scale) -> Run<'a> {
+    fn new(record: &'a Recording, course: &'a Course, scale: &'a Scale) -> Run<'a> {
         Run {
             record,
             course,
@@ -284,7 +284,7 @@ impl<'a> Run<'a> {
         if let Some(known) = self.places.get(&Rc::as_ptr(place)) {
             return *known;
         }
-        let found = Line::of(place).map(|line| {
+        let found = SourceLine::of(place).map(|line| {
             let (first, around) = line.around().unwrap_or_default();
             let text = list(around.iter().map(|line| Json(line).to_string()));
             let text = format!(

@@ -1,12 +1,13 @@
 //! Which line of the program gave up a turn, and the lines around it.
 //!
-//! A [`Place`] has a stack: this crate's frames, perhaps those of libraries (ureq, hyper), and then the program's. The line
-//! is that of the innermost frame that is neither of this crate, nor of the standard library, nor from a registry; where
-//! there is none (hyper's connection is spawned as it is), the outermost frame of a library is taken. It needs
-//! debug information, as a debug build has it; without, the line that called the verb is taken, where the verb knows it.
+//! A [`Place`] has a stack: this crate's frames, perhaps those of libraries (ureq, hyper), and then the program's. The
+//! line is that of the innermost frame that is neither of this crate, nor of the standard library, nor from a registry;
+//! where there is none (hyper's connection is spawned as it is), the outermost frame of a library is taken. It needs
+//! debug information, as a debug build has it. Without, the line that called the verb is taken, where the verb has
+//! recorded it.
 //!
-//! The text of std's `Backtrace` is read for it. Its form is not promised, but a stack that cannot be read costs only the
-//! line; `tests/examples/replay.rs` finds out.
+//! The text of std's `Backtrace` is read for it. Its form is not promised, but a stack that cannot be read costs only
+//! the line; `tests/examples/replay.rs` finds out.
 
 use std::env;
 use std::fs;
@@ -17,7 +18,7 @@ use crate::kernel::edge::notes::Place;
 
 /// A line of the program.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Line {
+pub(super) struct SourceLine {
     pub(super) file: PathBuf,
     pub(super) line: u32,
     /// In which function, as far as that is known.
@@ -29,15 +30,15 @@ pub(super) struct Line {
 /// How many lines are shown before the line and after it.
 const AROUND: usize = 5;
 
-impl Line {
-    pub(super) fn of(place: &Place) -> Option<Line> {
-        Line::in_stack(&place.stack.to_string()).or_else(|| Line::at(place.site?))
+impl SourceLine {
+    pub(super) fn of(place: &Place) -> Option<SourceLine> {
+        SourceLine::in_stack(&place.stack.to_string()).or_else(|| SourceLine::at(place.site?))
     }
 
-    fn in_stack(stack: &str) -> Option<Line> {
+    fn in_stack(stack: &str) -> Option<SourceLine> {
         let mut function = "";
         let mut inside = None;
-        let mut library: Option<Line> = None;
+        let mut library: Option<SourceLine> = None;
         for text in stack.lines().map(str::trim) {
             let Some(at) = text.strip_prefix("at ") else {
                 let numbered =
@@ -63,20 +64,21 @@ impl Line {
                     break; // Below is what resumes this stack.
                 }
                 inside = found.split('/').nth(1).map(str::to_owned);
-                library = Some(Line { file: path, line, function: tidy(function), inside: None });
+                library =
+                    Some(SourceLine { file: path, line, function: tidy(function), inside: None });
             } else if !file.starts_with("/rustc/") && !file.contains("/rustlib/src/rust/") {
-                return Some(Line { file: path, line, function: tidy(function), inside });
+                return Some(SourceLine { file: path, line, function: tidy(function), inside });
             }
         }
         library
     }
 
     /// `site`, unless it is in this crate.
-    fn at(site: &Location<'_>) -> Option<Line> {
+    fn at(site: &Location<'_>) -> Option<SourceLine> {
         let own = file!().strip_suffix("inspect/timeline/lines.rs").unwrap_or_default();
         let (file, line) = (PathBuf::from(site.file()), site.line());
         let program = !site.file().starts_with(own);
-        program.then(|| Line { file, line, function: String::new(), inside: None })
+        program.then(|| SourceLine { file, line, function: String::new(), inside: None })
     }
 
     /// The file, in as few words as distinguish it.
@@ -132,7 +134,7 @@ mod tests {
     #[test]
     fn the_line_is_the_programs() {
         let stack = STACK.replace("OWN", env!("CARGO_MANIFEST_DIR"));
-        let line = Line::in_stack(&stack).expect("a line");
+        let line = SourceLine::in_stack(&stack).expect("a line");
         assert_eq!(line.file, Path::new("/home/me/pictures/src/main.rs"));
         assert_eq!((line.line, &*line.function), (47, "pictures::download"));
         assert_eq!(line.inside.as_deref(), Some("ureq-3.5.1"));
@@ -144,7 +146,7 @@ mod tests {
     fn without_a_line_of_the_program_it_is_the_librarys() {
         let stack = STACK.replace("OWN", env!("CARGO_MANIFEST_DIR"));
         let stack = stack.replace("/home/me/pictures/src/main.rs:47", "/rustc/0123/main.rs:47");
-        let line = Line::in_stack(&stack).expect("a line");
+        let line = SourceLine::in_stack(&stack).expect("a line");
         assert_eq!((&*line.name(), line.line), ("ureq-3.5.1/src/run.rs", 14));
         assert_eq!((&*line.function, line.inside), ("ureq::run::flow", None));
     }
@@ -160,14 +162,15 @@ mod tests {
             .map(|(_, line)| line)
             .collect();
         assert!(own.contains("main.rs:12:5") && !own.contains("main.rs:47"), "{own}");
-        assert_eq!(Line::in_stack(&own), None);
-        assert_eq!(Line::in_stack("disabled backtrace"), None);
+        assert_eq!(SourceLine::in_stack(&own), None);
+        assert_eq!(SourceLine::in_stack("disabled backtrace"), None);
     }
 
     #[test]
     fn lines_are_cut_out_around_it() {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file!());
-        let line = |line| Line { file: file.clone(), line, function: String::new(), inside: None };
+        let line =
+            |line| SourceLine { file: file.clone(), line, function: String::new(), inside: None };
         let (first, lines) = line(1).around().expect("this file");
         assert_eq!((first, lines.len()), (1, 11));
         assert!(lines[0].starts_with("//! Which line"));

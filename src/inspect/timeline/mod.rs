@@ -28,8 +28,7 @@
 //! # What it costs
 //!
 //! Without an observer, nothing that can be measured: a yield of a greenlet takes 148 instructions, as it did
-//! before there were observers (147). With one that does nothing, each event takes some 100 more, the question
-//! what time it is among them; with a timeline, 270, or about 0.1 µs; once it forgets one event for each that
+//! before there were observers (147). With one that does nothing, each event takes some 100 more, reading the clock among them; with a timeline, 270, or about 0.1 µs; once it forgets one event for each that
 //! it keeps, 510. A yield makes two events. (Counted with callgrind in a release build, on x86-64.) For
 //! [`Timeline::with_lines`], each yield of any run besides compares a flag, in three instructions.
 
@@ -51,32 +50,32 @@ use std::fmt;
 use std::rc::Rc;
 
 use crate::kernel::edge::observe::{Observer, TaskEvent};
-use record::{Course, Record};
+use record::{Course, Recording};
 
 /// Records a run, and draws it. Its clones are the same timeline.
 ///
 /// One is for one run: when another begins, the recording begins anew.
 ///
-/// It keeps the last [`EVENTS`](Timeline::EVENTS) events, or as many as [`keep`](Timeline::keep) says, of 64
-/// bytes each. Of those before, it knows what each task that has not ended has been doing since; pictures
-/// begin where the kept events do, and their headings say how many are forgotten.
+/// It keeps the last [`EVENTS`](Timeline::EVENTS) events, or as many as [`keep`](Timeline::keep) sets, of 64
+/// bytes each. Of earlier events, it keeps what each task that has not ended has been doing since. Pictures begin with
+/// the kept events, and their headings have the number of those that are forgotten.
 #[derive(Clone)]
 pub struct Timeline {
-    record: Rc<RefCell<Record>>,
+    record: Rc<RefCell<Recording>>,
 }
 
 impl Timeline {
     /// How many events are kept: 1 048 576, which take 64 MiB.
     pub const EVENTS: usize = 1 << 20;
 
-    /// One without a title.
+    /// A timeline without a title.
     pub fn new() -> Timeline {
         Timeline::titled("")
     }
 
-    /// One that says what it is of.
+    /// A timeline with a title, for its pictures.
     pub fn titled(title: impl Into<String>) -> Timeline {
-        Timeline { record: Rc::new(RefCell::new(Record::new(title.into(), Timeline::EVENTS))) }
+        Timeline { record: Rc::new(RefCell::new(Recording::new(title.into(), Timeline::EVENTS))) }
     }
 
     /// Draws the tasks without their eras: for events of a scheduler that is not this crate's
@@ -92,11 +91,11 @@ impl Timeline {
         self
     }
 
-    /// Notes each turn in detail from now on, for the [replay page](html()): the line of the program that gave it up, the bytes
-    /// that were read and written, and which task holds the lock that is waited for.
+    /// Notes each turn in detail from now on, for the [replay page](html()): the line of the program that gave it up,
+    /// the bytes that were read and written, and which task holds the lock that is waited for.
     ///
-    /// A turn then takes some 20 µs more in a debug build, for a look at its stack, which takes 4 KiB of that; and it makes
-    /// three or four events. The line needs debug information, as a debug build has it.
+    /// A turn then takes some 20 µs more in a debug build, for a look at its stack, which takes 4 KiB of that; and it
+    /// makes three or four events. The line needs debug information, as a debug build has it.
     pub fn with_lines(self) -> Timeline {
         self.record.borrow_mut().notes = true;
         self
@@ -158,16 +157,16 @@ pub fn svg(timelines: &[Timeline]) -> String {
     svg::write(&courses(timelines))
 }
 
-/// The text of a page that replays runs turn by turn: the task that runs, the queue before and after, what each other task
-/// waits for and which task holds that, and the line that gave up the turn ([`Timeline::with_lines`]).
+/// The text of a page that replays runs turn by turn: the task that runs, the queue before and after, what each other
+/// task waits for and which task holds that, and the line that gave up the turn ([`Timeline::with_lines`]).
 ///
-/// The page is one file without a link to another, and opens from disk. Each timeline has a tab. Keys play, step, and jump
-/// (`#step=17` in its address does too); in its *predict* mode, the reader says which task runs next. It is in English, or
-/// in Chinese where the browser's language is Chinese or the address ends in `?lang=zh`. Without script, it shows the
-/// pictures of [`svg`](svg()).
+/// The page is one file without a link to another, and opens from disk. Each timeline has a tab. Keys play, step, and
+/// jump (`#step=17` in its address does too); in its *predict* mode, the reader says which task runs next. It is in
+/// English, or in Chinese where the browser's language is Chinese or the address ends in `?lang=zh`. Without script, it
+/// shows the pictures of [`svg`](svg()).
 ///
-/// It replays the last 5000 turns that are kept, and says so if there were more. Where a source file can be read when this
-/// is called, the page has the lines around the one that gave up each turn.
+/// It replays the last 5000 turns that are kept, and says so if there were more. Where a source file can be read when
+/// this is called, the page has the lines around the one that gave up each turn.
 ///
 /// ```
 /// use wouldblock::{Builder, green, timeline::Timeline};

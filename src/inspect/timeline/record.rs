@@ -1,4 +1,4 @@
-//! What has happened, kept: the events, and what they say each task has done.
+//! Keeps the events of a run, and makes of them what each task has done.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -82,7 +82,7 @@ pub struct Row {
     since: u64,
     /// It has had a turn.
     begun: bool,
-    /// Who has woken it in this turn.
+    /// What has woken it in this turn.
     woken: Option<Actor>,
 }
 
@@ -96,8 +96,8 @@ pub struct Span {
     pub from: Moment,
     /// and until when.
     pub to: Moment,
-    /// Who has ended it, if it was a wait. If it was a turn: who has woken the task in the midst of it, so that
-    /// it was ready again at once.
+    /// What has ended it, if it was a wait. If it was a turn: what has woken the task in the middle of it, so that it
+    /// was ready again at once.
     pub woken: Option<Actor>,
 }
 
@@ -149,7 +149,7 @@ impl Row {
 
 /// An event, as it is kept.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct Logged {
     /// Nanoseconds since the first.
     time: u64,
     pub(super) task: u64,
@@ -170,7 +170,7 @@ pub(super) enum Mark {
     Ends(Outcome),
 }
 
-/// What a task did in a turn, besides what events tell.
+/// What a task did in a turn, besides what is in the events.
 #[derive(Clone, Debug)]
 pub(super) struct Noted {
     /// Bytes that it read,
@@ -214,7 +214,7 @@ impl Noted {
 
 /// The events of a run: the last of them, up to `capacity`, and what the ones before them come to.
 #[derive(Debug)]
-pub(super) struct Record {
+pub(super) struct Recording {
     pub(super) title: String,
     /// Whether the tasks are of the three eras.
     pub(super) has_eras: bool,
@@ -222,14 +222,14 @@ pub(super) struct Record {
     /// Turns are noted in detail.
     pub(super) notes: bool,
     start: Option<Instant>,
-    pub(super) events: VecDeque<Entry>,
+    pub(super) events: VecDeque<Logged>,
     pub(super) past: Course,
     pub(super) forgotten: u64,
 }
 
-impl Record {
-    pub(super) fn new(title: String, capacity: usize) -> Record {
-        Record {
+impl Recording {
+    pub(super) fn new(title: String, capacity: usize) -> Recording {
+        Recording {
             title,
             has_eras: true,
             capacity,
@@ -244,8 +244,8 @@ impl Record {
     pub(super) fn push(&mut self, event: &TaskEvent<'_>) {
         if event.task == 1 && matches!(event.kind, EventKind::Spawned { .. }) {
             let title = std::mem::take(&mut self.title); // Another run begins.
-            let Record { has_eras, notes, capacity, .. } = *self;
-            *self = Record { has_eras, notes, ..Record::new(title, capacity) };
+            let Recording { has_eras, notes, capacity, .. } = *self;
+            *self = Recording { has_eras, notes, ..Recording::new(title, capacity) };
         }
         let start = *self.start.get_or_insert(event.at);
         let since = |at: Instant| at.saturating_duration_since(start);
@@ -283,15 +283,15 @@ impl Record {
                 Mark::Turn => notes::begin(),
                 Mark::Yields | Mark::Waits(_) | Mark::Ends(_) => {
                     let noted = Mark::Noted(Box::new(Noted::of(notes::end())));
-                    self.keep(Entry { time, task: event.task, mark: noted });
+                    self.keep(Logged { time, task: event.task, mark: noted });
                 }
                 _ => {}
             }
         }
-        self.keep(Entry { time, task: event.task, mark });
+        self.keep(Logged { time, task: event.task, mark });
     }
 
-    fn keep(&mut self, entry: Entry) {
+    fn keep(&mut self, entry: Logged) {
         if self.events.len() >= self.capacity {
             self.forget();
         }
@@ -345,7 +345,7 @@ pub(super) struct Course {
 }
 
 impl Course {
-    pub(super) fn apply(&mut self, entry: &Entry) {
+    pub(super) fn apply(&mut self, entry: &Logged) {
         let at = self.moment(entry);
         self.turns += u64::from(matches!(entry.mark, Mark::Turn));
         self.events += 1;
@@ -361,7 +361,8 @@ impl Course {
         }
     }
 
-    /// The tasks that are not done, in the order in which they began to do what they do; and whether each has had a turn.
+    /// The tasks that are not done, in the order in which they began to do what they do; and whether each has had a
+    /// turn.
     pub(super) fn doing(&self) -> Vec<(u64, &State, bool)> {
         let mut rows: Vec<_> = self.rows.values().collect();
         rows.sort_by_key(|row| row.since);
@@ -371,7 +372,7 @@ impl Course {
     }
 
     /// The moment of the next event.
-    pub(super) fn moment(&mut self, entry: &Entry) -> Moment {
+    pub(super) fn moment(&mut self, entry: &Logged) -> Moment {
         let time = Duration::from_nanos(entry.time);
         let now = &mut self.now;
         let ends = self.end.is_none() && matches!(entry.mark, Mark::Cancelled(Actor::End));
@@ -402,6 +403,6 @@ mod tests {
     /// What the documentation of `Timeline` promises.
     #[test]
     fn an_event_is_small() {
-        assert!(size_of::<Entry>() <= 64, "{}", size_of::<Entry>());
+        assert!(size_of::<Logged>() <= 64, "{}", size_of::<Logged>());
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::fmt::{self, Write};
 
-use super::chart::{END, Kind, LOOKS, Scale, count, cut, describe, heading, label, short};
+use super::chart::{END, LOOKS, Phase, Scale, count, cut, describe, heading, label, short};
 use super::record::{Course, Moment, Row, Span, State};
 use crate::kernel::edge::observe::{Actor, Outcome};
 
@@ -57,8 +57,8 @@ pub(super) fn scales(courses: &[Course]) -> Vec<Scale> {
     scales
 }
 
-/// One run for a page, which has [`STYLE`] once, and the heading and the legend in its own text. Where it has text, it has
-/// it in both of the page's languages.
+/// One run for a page, which has [`STYLE`] once, and the heading and the legend in its own text. Where it has text, it
+/// has it in both of the page's languages.
 pub(super) fn in_page(course: &Course, scale: Scale) -> String {
     let mut svg = Svg { body: String::new(), y: -20.0, in_page: true };
     svg.course(course, scale);
@@ -112,7 +112,7 @@ impl Svg {
     fn legend(&mut self, courses: &[Course]) {
         let rows = || courses.iter().flat_map(|course| course.rows.values());
         let spans = rows().flat_map(|row| &row.spans).filter(|span| span.from < span.to);
-        let kinds: HashSet<_> = spans.map(|span| Kind::of(&span.state)).collect();
+        let kinds: HashSet<_> = spans.map(|span| Phase::of(&span.state)).collect();
         let mut x = 14.0;
         for look in LOOKS.iter().filter(|look| kinds.contains(&look.kind)) {
             x = self.room_in_legend(x, look.meaning);
@@ -200,7 +200,7 @@ impl Svg {
         turns.sort_by_key(|(_, turn)| turn.from);
         let title = |row: &Row, turn: &Span| format!("{}: {}", name(row), title(turn));
         self.both(LEFT - 8.0, y + 4.0, "name", ["the thread", "线程"]);
-        self.spans(turns, title, &Layout { step: HIGHEST_ROW, ..*layout }, Kind::Running, y);
+        self.spans(turns, title, &Layout { step: HIGHEST_ROW, ..*layout }, Phase::Running, y);
     }
 
     /// What a task did. `y` is the row's middle.
@@ -209,7 +209,7 @@ impl Svg {
         self.put(format_args!("<g><title>{}</title>", Escaped(summary)));
         for look in LOOKS.iter().rev() {
             let spans = row.spans.iter().map(|span| (row, span));
-            let spans = spans.filter(|(_, span)| Kind::of(&span.state) == look.kind);
+            let spans = spans.filter(|(_, span)| Phase::of(&span.state) == look.kind);
             self.spans(spans, |_, span| title(span), layout, look.kind, y);
         }
         if let (Some(last), Some(failure)) = (row.spans.last(), failure(row)) {
@@ -225,7 +225,7 @@ impl Svg {
         spans: impl IntoIterator<Item = (&'a Row, &'a Span)>,
         title: impl Fn(&Row, &Span) -> String,
         layout: &Layout,
-        kind: Kind,
+        kind: Phase,
         y: f64,
     ) {
         let mut path = String::new();
@@ -242,7 +242,7 @@ impl Svg {
                 );
                 continue;
             }
-            if kind == Kind::Running {
+            if kind == Phase::Running {
                 to = to.max(from + THINNEST_TURN);
             }
             if to - from.max(end) < THINNEST {
@@ -309,10 +309,10 @@ struct Layout {
 }
 
 /// How much of its row a kind takes. The more it is at work, the more.
-pub(super) fn height(kind: Kind) -> f64 {
+pub(super) fn height(kind: Phase) -> f64 {
     match kind {
-        Kind::Running => 0.84,
-        Kind::Ready => 0.6,
+        Phase::Running => 0.84,
+        Phase::Ready => 0.6,
         _ => 0.36,
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::IsTerminal;
 use std::iter;
 
-use super::chart::{END, Kind, LOOKS, Scale, count, cut, heading, label};
+use super::chart::{END, LOOKS, Phase, Scale, count, cut, heading, label};
 use super::record::{Course, Row};
 use crate::kernel::edge::observe::Outcome;
 
@@ -229,7 +229,7 @@ enum Cell {
     Nothing,
     /// Turns, and otherwise less of anything: the task begins or ends in it.
     ShortTurn,
-    Mostly(Kind),
+    Mostly(Phase),
     Panicked,
     Cancelled,
 }
@@ -244,17 +244,17 @@ impl Cell {
             }
         }
         match most {
-            (share, Cell::Mostly(Kind::Running)) if share < HALF => Cell::ShortTurn,
+            (share, Cell::Mostly(Phase::Running)) if share < HALF => Cell::ShortTurn,
             (_, cell) => cell,
         }
     }
 
     /// Whether the thread is in use: turns of any length, as far as they are a part that can be seen.
     fn of_thread(shares: &[f64]) -> Cell {
-        match shares[Kind::Running as usize] {
+        match shares[Phase::Running as usize] {
             share if share < SEEN => Cell::Nothing,
             share if share < HALF => Cell::ShortTurn,
-            _ => Cell::Mostly(Kind::Running),
+            _ => Cell::Mostly(Phase::Running),
         }
     }
 
@@ -270,7 +270,7 @@ impl Cell {
     fn look(self) -> (char, &'static str) {
         match self {
             Cell::Nothing => (' ', ""),
-            Cell::ShortTurn => (SHORT_TURN, Kind::Running.look().ansi),
+            Cell::ShortTurn => (SHORT_TURN, Phase::Running.look().ansi),
             Cell::Mostly(kind) => (kind.look().glyph, kind.look().ansi),
             Cell::Panicked => (PANICKED, FAILED),
             Cell::Cancelled => (CANCELLED, FAILED),
@@ -287,7 +287,7 @@ fn cells<'a>(
     let mut shares = vec![[0.0; LOOKS.len()]; width];
     for span in rows.flat_map(|row| &row.spans) {
         let (from, to) = (scale.x(span.from, width as f64), scale.x(span.to, width as f64));
-        let kind = Kind::of(&span.state) as usize;
+        let kind = Phase::of(&span.state) as usize;
         for (cell, shares) in
             shares.iter_mut().enumerate().take(to.ceil() as usize).skip(from as usize)
         {
@@ -324,7 +324,7 @@ fn axis(scale: &Scale, course: &Course, width: usize) -> String {
 mod tests {
     use super::*;
 
-    fn shares<const N: usize>(of: [(Kind, f64); N]) -> [f64; LOOKS.len()] {
+    fn shares<const N: usize>(of: [(Phase, f64); N]) -> [f64; LOOKS.len()] {
         let mut shares = [0.0; LOOKS.len()];
         of.into_iter().for_each(|(kind, share)| shares[kind as usize] = share);
         shares
@@ -332,13 +332,14 @@ mod tests {
 
     #[test]
     fn a_cell_shows_what_takes_most_of_it() {
-        let mostly_waiting = shares([(Kind::Running, 0.02), (Kind::Io, 0.9), (Kind::Ready, 0.08)]);
-        assert_eq!(Cell::of(&mostly_waiting), Cell::Mostly(Kind::Io));
+        let mostly_waiting =
+            shares([(Phase::Running, 0.02), (Phase::Io, 0.9), (Phase::Ready, 0.08)]);
+        assert_eq!(Cell::of(&mostly_waiting), Cell::Mostly(Phase::Io));
         assert_eq!(Cell::of_thread(&mostly_waiting), Cell::Nothing);
-        let mostly_running = shares([(Kind::Running, 0.6), (Kind::Io, 0.4)]);
-        assert_eq!(Cell::of(&mostly_running), Cell::Mostly(Kind::Running));
-        assert_eq!(Cell::of_thread(&mostly_running), Cell::Mostly(Kind::Running));
-        let end_of_a_task = shares([(Kind::Running, 0.02), (Kind::Ready, 0.01)]);
+        let mostly_running = shares([(Phase::Running, 0.6), (Phase::Io, 0.4)]);
+        assert_eq!(Cell::of(&mostly_running), Cell::Mostly(Phase::Running));
+        assert_eq!(Cell::of_thread(&mostly_running), Cell::Mostly(Phase::Running));
+        let end_of_a_task = shares([(Phase::Running, 0.02), (Phase::Ready, 0.01)]);
         assert_eq!(Cell::of(&end_of_a_task), Cell::ShortTurn);
         assert_eq!(Cell::of(&shares([])), Cell::Nothing);
     }

@@ -1,8 +1,8 @@
 //! The run as trace events, a JSON format of Chrome's that <https://ui.perfetto.dev> opens.
 //!
 //! Each timeline is a process, each task a thread of it: a slice for what it was doing, an arrow from the task that
-//! woke it. The main thread shows who had the real one. Times are in microseconds; on a virtual clock, each turn is
-//! drawn one microsecond long.
+//! woke it. The main thread shows which task had the real thread. Times are in microseconds; on a virtual clock, each
+//! turn is drawn one microsecond long.
 //!
 //! Perfetto ties an arrow to the slice that has begun last on its thread, going by the times and, where they are
 //! the same, by the order in the file; an arrow that it cannot tie it drops, and so it does slices that overlap.

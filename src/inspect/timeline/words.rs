@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::panic::Location;
 use std::time::Duration;
 
-use super::chart::{Kind, cut, label, short};
+use super::chart::{Phase, cut, label, short};
 use super::frames::{Deed, End, Frame, Waiting};
 use super::record::Row;
 use crate::kernel::edge::observe::{Actor, Outcome};
@@ -23,15 +23,15 @@ const MOST_NAMES: usize = 3;
 const WIDEST_NAME: usize = 32;
 
 /// What the looks mean, in the order of [`LOOKS`](super::chart::LOOKS), in Chinese.
-pub(super) fn meaning(kind: Kind) -> Both {
+pub(super) fn meaning(kind: Phase) -> Both {
     let chinese = match kind {
-        Kind::Running => "运行",
-        Kind::Ready => "就绪，等待轮到自己",
-        Kind::Io => "等待输入输出",
-        Kind::Time => "等待时间",
-        Kind::Task => "等待另一个任务",
-        Kind::Named => "等待锁、队列、线程……",
-        Kind::Waker => "等待被唤醒",
+        Phase::Running => "运行",
+        Phase::Ready => "就绪，等待轮到自己",
+        Phase::Io => "等待输入输出",
+        Phase::Time => "等待时间",
+        Phase::Task => "等待另一个任务",
+        Phase::Named => "等待锁、队列、线程……",
+        Phase::Waker => "等待被唤醒",
     };
     [kind.look().meaning.to_owned(), chinese.to_owned()]
 }
@@ -68,7 +68,8 @@ impl Names<'_> {
         [and(&english), chinese.join("、")]
     }
 
-    /// What happened in a turn: `Turn 12: “b.png” reads 512 bytes, meets WouldBlock, and waits to read from descriptor 8.`
+    /// What happened in a turn: `Turn 12: “b.png” reads 512 bytes, meets WouldBlock, and waits to read from descriptor
+    /// 8.`
     pub(super) fn sentence(&self, frame: &Frame) -> Both {
         let mut clauses = Clauses::default();
         if frame.begins && frame.turn > 1 {
@@ -215,7 +216,7 @@ impl Names<'_> {
         }
     }
 
-    /// What a task waits for, until when, and who has its hands on that.
+    /// What a task waits for, until when, and which task has that.
     pub(super) fn waits(&self, waiting: &Waiting) -> Both {
         let mut english = waiting.what.to_string();
         let mut chinese = match waiting.what {

@@ -96,7 +96,7 @@ impl Scheduler {
     /// Refuses wakes and orders from other threads from now on: nothing will run here any more.
     pub(crate) fn close(&self) {
         for task in self.home.inbox.close() {
-            task.leave_inbox();
+            task.notified.lower();
         }
         for order in self.home.orders.close() {
             aside(format_args!("an order of another thread, or its destructor,"), || order(false));

@@ -96,9 +96,4 @@ impl TaskRef {
             }
         }
     }
-
-    /// On the home thread: the task has been taken out of the inbox, and may be put there again.
-    pub(crate) fn leave_inbox(&self) {
-        self.notified.lower();
-    }
 }

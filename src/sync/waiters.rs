@@ -1,7 +1,7 @@
-//! A [`WaitQueue`] of tasks: how an operation stands in it, is woken, and leaves.
+//! A [`WaitQueue`] of tasks: how an operation enters it, is woken, and leaves.
 //!
-//! Nothing is borrowed while a waiter is woken, or a waker or what a waiter brought along is dropped: each of these
-//! may run code of the user's, which may come back.
+//! The queue is not borrowed while a waiter is woken, nor while a waker or the thing that a waiter has brought is
+//! dropped: each of these may run code of the user's, which may call this again.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -16,18 +16,18 @@ use crate::kernel::edge::waker::wake_waiter;
 use crate::kernel::task::{State, Waiter};
 use crate::kernel::wait::{self, Wait};
 
-/// A line of waiters, each of which may bring something: a message, a number of permits.
+/// The tasks that wait for one thing, in a line. Each brings an `X` along: a message, a number of permits.
 ///
-/// It stays on its thread, and so does all that has one: waiters are woken without a lock.
-pub(crate) struct Line<X> {
+/// It stays on its thread, and so do the types that contain one: waiters are woken without a lock.
+pub(crate) struct Waiters<X> {
     queue: RefCell<WaitQueue<Standing<X>>>,
     stays: PhantomData<*const ()>,
 }
 
-/// A panic or a cancellation that unwinds through one who waits leaves the line whole: nothing of the caller's runs
+/// A panic or a cancellation that unwinds through a waiting operation leaves the line whole: no code of the caller runs
 /// while it is borrowed.
-impl<X> UnwindSafe for Line<X> {}
-impl<X> RefUnwindSafe for Line<X> {}
+impl<X> UnwindSafe for Waiters<X> {}
+impl<X> RefUnwindSafe for Waiters<X> {}
 
 struct Standing<X> {
     /// `None`: `wake_all` has woken the waiter; it polls again, and keeps its place.
@@ -35,9 +35,9 @@ struct Standing<X> {
     brought: X,
 }
 
-impl<X> Line<X> {
-    pub(crate) const fn new() -> Line<X> {
-        Line { queue: RefCell::new(WaitQueue::new()), stays: PhantomData }
+impl<X> Waiters<X> {
+    pub(crate) const fn new() -> Waiters<X> {
+        Waiters { queue: RefCell::new(WaitQueue::new()), stays: PhantomData }
     }
 
     /// How many wait.
@@ -54,8 +54,10 @@ impl<X> Line<X> {
         }
     }
 
-    /// Takes tasks out of the head of the line that were left there when their run ended: what they were granted would be
-    /// lost to all others.
+    /// Removes tasks from the head of the line that were left at the end of their run ([`State::Left`]): what is
+    /// granted to one of them would be lost to all others.
+    ///
+    /// [`State::Left`]: crate::kernel::task::State::Left
     #[inline]
     fn skip_left(&self) {
         if running().has_left.get() {
@@ -81,14 +83,15 @@ impl<X> Line<X> {
         }
     }
 
-    /// Takes a place at the end, for an operation that then returns `Pending`.
+    /// Enters the line at its end, for an operation that then returns `Pending`.
     pub(crate) fn stand(&self, cx: &Context<'_>, wait: Wait, brought: X) -> Key {
         let waiter = Some(door::waiter(cx));
         wait::record(cx, wait);
         self.queue.borrow_mut().push(Standing { waiter, brought })
     }
 
-    /// Ready once what the operation at `place` waits for is granted: then it has left.
+    /// Ready when what the operation at `place` waits for has been granted; it has left the line then, and `place` is
+    /// `None`.
     pub(crate) fn poll(
         &self,
         place: &mut Option<Key>,
@@ -108,8 +111,8 @@ impl<X> Line<X> {
         Poll::Pending
     }
 
-    /// Grants the first what it waits for: `take` gets what it brought, and then it is woken. Returns `false` if no task
-    /// waits.
+    /// Grants the first waiter what it waits for: calls `take` with what it has brought, and wakes it. Returns `false`
+    /// if no task waits.
     pub(crate) fn grant(&self, take: impl FnOnce(X)) -> bool {
         self.skip_left();
         let granted = self.queue.borrow_mut().grant();
@@ -121,13 +124,13 @@ impl<X> Line<X> {
         true
     }
 
-    /// Gives up the place at `key`: what was brought there, or `None` if it was granted.
+    /// Leaves the line. Returns what the waiter has brought, or `None` if it was granted.
     pub(crate) fn leave(&self, key: Key) -> Option<X> {
         let left = self.queue.borrow_mut().leave(key);
         left.map(|standing| standing.brought)
     }
 
-    /// Wakes all, to look for themselves; each keeps its place until it has.
+    /// Wakes all waiters, to be polled again; each keeps its place in the line.
     pub(crate) fn wake_all(&self) {
         let mut waiters = Vec::new();
         self.queue.borrow_mut().each(|standing| waiters.extend(standing.waiter.take()));
@@ -135,16 +138,16 @@ impl<X> Line<X> {
     }
 }
 
-impl<X: Copy> Line<X> {
-    /// What the first has brought.
+impl<X: Copy> Waiters<X> {
+    /// What the first waiter has brought.
     pub(crate) fn first(&self) -> Option<X> {
         self.skip_left();
         self.queue.borrow().first().map(|standing| standing.brought)
     }
 }
 
-impl Line<()> {
-    /// Grants all present waiters, and wakes them in order. One that comes meanwhile waits.
+impl Waiters<()> {
+    /// Grants all present waiters what they wait for, and wakes them in order. One that comes meanwhile waits.
     pub(crate) fn grant_all(&self) {
         let mut waiters = Vec::new();
         while let Some(granted) = { self.queue.borrow_mut().grant() } {
@@ -154,7 +157,7 @@ impl Line<()> {
     }
 }
 
-impl<X> fmt::Debug for Line<X> {
+impl<X> fmt::Debug for Waiters<X> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} waiting", self.len())
     }

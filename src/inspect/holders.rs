@@ -1,0 +1,97 @@
+//! Which task holds a lock: what a lock, a queue and the like keep of the task that last used them, for the report of a
+//! deadlock.
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::panic::Location;
+
+use crate::kernel::edge::trail::{self, Name, Part, Thing, TrailKey};
+use crate::kernel::here::with_task;
+use crate::kernel::scheduler::Scheduler;
+use crate::kernel::wait::{Wait, WaitFor};
+
+pub(crate) use crate::kernel::edge::trail::{Kind, Step};
+
+/// Which task has last used a thing, and where in the source.
+///
+/// It is registered for reports only when a task waits for the thing, so that it costs little until then.
+#[derive(Debug)]
+pub(crate) struct Trail {
+    kind: &'static Kind,
+    last: Cell<Option<Step>>,
+    key: Cell<Option<TrailKey>>,
+    stays: PhantomData<*const ()>,
+}
+
+impl Step {
+    /// That of the running task; `None` outside of a task.
+    #[inline]
+    pub(crate) fn here(site: Option<&'static Location<'static>>) -> Option<Step> {
+        with_task(|task| Step::of(task.id, site))
+    }
+
+    /// That of a task of this thread's run.
+    #[inline]
+    pub(crate) fn of(task: u64, site: Option<&'static Location<'static>>) -> Step {
+        let run =
+            Scheduler::with(|scheduler| scheduler.map_or(u32::MAX, |scheduler| scheduler.home.run));
+        Step { task, run, site, part: Part::Holds }
+    }
+}
+
+impl Trail {
+    pub(crate) const fn new(kind: &'static Kind) -> Trail {
+        Trail { kind, last: Cell::new(None), key: Cell::new(None), stays: PhantomData }
+    }
+
+    /// The running task holds it.
+    #[inline]
+    pub(crate) fn step(&self, site: Option<&'static Location<'static>>) {
+        self.set_last(Step::here(site));
+    }
+
+    /// The running task has put something in, or taken something out.
+    #[inline]
+    pub(crate) fn serve(&self) {
+        self.set_last(Step::here(None).map(|step| Step { part: Part::Serves, ..step }));
+    }
+
+    /// It was given back by the task with the number `by`; `None`: perhaps by the task that is named last.
+    #[inline]
+    pub(crate) fn give_back(&self, by: Option<u64>) {
+        if let Some(last) = self.last.get()
+            && by.is_none_or(|by| by == last.task)
+        {
+            self.set_last(Some(Step { part: Part::GaveBack, ..last }));
+        }
+    }
+
+    /// Sets the last step, which may be another task's; with `None`, reports name no task.
+    #[inline]
+    pub(crate) fn set_last(&self, step: Option<Step>) {
+        self.last.set(step);
+        if let Some(key) = self.key.get() {
+            trail::update(key, step);
+        }
+    }
+
+    /// The [`Wait`] that an operation records when it waits for the thing.
+    pub(crate) fn wait(&self) -> Wait {
+        let thing = |key| WaitFor::Thing(Thing(Name::Trail(key)));
+        Wait::new(self.key.get().or_else(|| self.register()).map_or(WaitFor::Waker, thing))
+    }
+
+    #[cold]
+    fn register(&self) -> Option<TrailKey> {
+        self.key.set(trail::register(self.kind, self.last.get()));
+        self.key.get()
+    }
+}
+
+impl Drop for Trail {
+    fn drop(&mut self) {
+        if let Some(key) = self.key.get() {
+            trail::forget(key);
+        }
+    }
+}
