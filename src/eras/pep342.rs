@@ -75,6 +75,8 @@ struct Wire<Y, S> {
     serial: Cell<u64>,
     /// The thread was unwinding where the generator was last resumed.
     unwinding: Cell<bool>,
+    /// What it yielded last is the wait of an operation.
+    in_wait: Cell<bool>,
 }
 
 pub(crate) enum Sent<S> {
@@ -93,6 +95,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
             yielded: Cell::default(),
             serial: Cell::new(0),
             unwinding: Cell::new(false),
+            in_wait: Cell::new(false),
         };
         let start = Some(Box::new(body) as Start<Y, S, R>);
         let stack_size = stack_size::DEFAULT;
@@ -401,7 +404,7 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
                 GeneratorState::Complete(result) => return result,
                 GeneratorState::Yielded(value) => value,
             };
-            state = match self.exchange(value, false) {
+            state = match self.exchange(value, inner.wire.in_wait.get()) {
                 Sent::Close => {
                     inner.close();
                     self.close();
@@ -426,6 +429,7 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
         self.suspender.suspend(|open| {
             may_suspend(open, false)?;
             wire.yielded.set(Some(value));
+            wire.in_wait.set(in_wait);
             Ok(())
         });
         wire.sent.take().expect("a suspended generator is resumed with something sent")

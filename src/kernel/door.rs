@@ -62,10 +62,11 @@ pub(crate) fn poll_to_yield<F: Future>(op: Pin<&mut F>) -> Result<F::Output, Wai
     }
 }
 
-/// The running task, and how often it has been woken.
-pub(crate) fn creator() -> (u64, u32) {
+/// The run, the running task, and how often that has been woken.
+pub(crate) fn creator() -> (u32, u64, u32) {
     // SAFETY: a task has its turn on its home thread only.
-    with_task(|task| (task.id, unsafe { task.local() }.wakes.get())).unwrap_or((0, 0))
+    with_task(|task| (task.home.run, task.id, unsafe { task.local() }.wakes.get()))
+        .unwrap_or_default()
 }
 
 /// Waits for `op`: the verb of the green era.

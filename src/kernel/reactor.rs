@@ -121,6 +121,7 @@ impl<W> Reactor<W> {
         if let Some(id) = self.find(source) {
             return Ok(id);
         }
+        self.handle.refuse_copy();
         let generation = self.wakes.stamp().get();
         let lines = [Line::NEW, Line::NEW];
         let slot = Slot { fd: source.fd(), generation, tricky: false, lines };

@@ -343,7 +343,7 @@ impl Scheduler {
         let now = Instant::now();
         self.pace.polled(begun, now);
         self.polled.set(self.clock.tick(self.clock.at(|| now)) as u32);
-        any
+        any || !self.queue.is_empty() || self.end.refused.get().is_some()
     }
 
     /// Wakes the tasks, and calls the wakers, that the reactor has taken out of its lines.
@@ -446,12 +446,12 @@ impl Scheduler {
     fn report_end(&self, task: &TaskRef) {
         // SAFETY: as in `wake`.
         let local = unsafe { task.local() };
-        if let Some(joiner) = local.joiner.take() {
-            self.wake_waiter(joiner);
-        }
-        // One by one: a callback may add another.
+        // One by one: a callback may add another. They come first: the waker of another executor may take the result.
         while let Some(callback) = local.extras.if_any(|extras| extras.callbacks.pop_front()) {
             aside(format_args!("a callback at the end of {task}"), callback);
+        }
+        if let Some(joiner) = local.joiner.take() {
+            self.wake_waiter(joiner);
         }
     }
 }

@@ -328,12 +328,6 @@ impl Drop for Task {
     }
 }
 
-impl fmt::Debug for Task {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Task").field("id", &self.id).field("era", &self.era).finish_non_exhaustive()
-    }
-}
-
 /// `task 3 "fetch" (green, spawned at src/main.rs:12:5)`
 impl fmt::Display for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -65,9 +65,9 @@ pub struct Wait {
     pub what: WaitFor,
     /// When the wait ends in any case. `None`: never.
     pub deadline: Option<Instant>,
-    /// The task that created this wait, and its wake count then. A different count later means that a wake has
-    /// already arrived. (0: no task.)
-    pub(crate) created_by: (u64, u32),
+    /// The run and the task that created this wait, and the wake count of the task then. A different count later means
+    /// that a wake has already arrived. (Task 0: no task.)
+    pub(crate) created_by: (u32, u64, u32),
 }
 
 /// What has to happen before a coroutine goes on. Prints as what a task does meanwhile: `waits for task 3`.
@@ -133,7 +133,7 @@ impl Wait {
 
     /// A wait without a deadline.
     pub const fn new(what: WaitFor) -> Wait {
-        Wait { what, deadline: None, created_by: (0, 0) }
+        Wait { what, deadline: None, created_by: (0, 0, 0) }
     }
 
     /// Until something happens that has a name.
@@ -306,13 +306,13 @@ pub(crate) fn is_own(waker: &Waker) -> bool {
 pub(crate) fn record(cx: &Context<'_>, wait: Wait) -> bool {
     let is_recorded = with_record(cx.waker(), |record| {
         let (recorded, new) = (record.wait.what.get().rank(), wait.what.rank());
+        record.wait.limit(wait.deadline);
         if (recorded, new) == (SOCKET, SOCKET) {
             return false;
         }
         if new >= recorded {
             record.wait.what.set(wait.what);
         }
-        record.wait.limit(wait.deadline);
         true
     }) == Some(true);
     if is_recorded {
