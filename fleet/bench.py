@@ -72,7 +72,7 @@ def fleet(files, *words):
     program.add(urls)
     # Folders are removed at the end: ext4 looks long for an inode while many were freed a moment ago.
     out = os.path.join(lab.folder.name, f"out-{runs}")
-    command = [program.program, "--redis", redis.address, "work", "--until-empty", "--out", out, *words]
+    command = [*program.command, "work", "--until-empty", "--out", out, *words]
     measured = Measured(command)
     assert len(os.listdir(out)) == options.files, "files are missing"
     assert redis.command("XLEN", "fleet:jobs") == 0

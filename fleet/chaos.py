@@ -56,7 +56,7 @@ try:
     unlucky = [result for result in fleet.results() if result["status"] != "done"]
     fleet("retry-failed", stdout=subprocess.DEVNULL)
     ended(fleet.work(), 60)
-    fleet.check(urls, redis)
+    fleet.check(urls)
     print(f"{FILES} files in {took:.1f} s, {kills} workers killed, Redis restarted {restarts} times,", end=" ")
     print(f"{len(unlucky)} given up at first and retried (seed {SEED})")
 

@@ -31,24 +31,25 @@ def content(path):
 
 
 class Faulty(BaseHTTPRequestHandler):
-    """Answers after a while; of a hundred times, 4 times with 503, 4 times not at all, 4 times with half of the file."""
+    """Answers after a while; as often as `often`, of one, with 503, as often not at all, as often with half of the file."""
 
     protocol_version = "HTTP/1.1"
     faults = random.Random(SEED)
+    often = 0.04
 
     def do_GET(self):
         time.sleep(self.faults.uniform(0.02, 0.15))
         body, fault = content(self.path), self.faults.random()
-        if fault < 0.04:
+        if fault < self.often:
             self.send_error(503)
             return
-        if fault < 0.08:
+        if fault < 2 * self.often:
             self.close_connection = True
             return
         self.send_response(200)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
-        if fault < 0.12:
+        if fault < 3 * self.often:
             body = body[: len(body) // 2]
             self.close_connection = True
         self.wfile.write(body)
@@ -151,28 +152,29 @@ def ended(process, within):
 
 
 class Fleet:
-    """The program, with a Redis at this address."""
+    """The program, with a Redis at this address; `None`: at that in the environment."""
 
     def __init__(self, program, redis):
-        self.program, self.redis = os.path.abspath(program), redis
+        self.program = os.path.abspath(program)
+        self.command = [self.program, *(["--redis", redis] if redis else [])]
         self.out = os.path.join(folder.name, "out")
 
     def __call__(self, *words, **options):
-        return subprocess.run([self.program, "--redis", self.redis, *words], check=True, **options)
+        return subprocess.run([*self.command, *words], check=True, **options)
 
     def add(self, urls):
         self("add", "--urls", "-", input="\n".join(urls).encode(), stdout=subprocess.DEVNULL)
 
     def work(self, *words):
-        words = ["--redis", self.redis, "work", "--out", self.out, "--until-empty", *words]
-        return subprocess.Popen([self.program, *words], stderr=subprocess.PIPE, text=True)
+        command = [*self.command, "work", "--out", self.out, "--until-empty", *words]
+        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
     def results(self):
         output = self("results", "--json", stdout=subprocess.PIPE, text=True).stdout
         return [json.loads(line) for line in output.splitlines()]
 
-    def check(self, urls, redis):
-        """Each URL has one result, and its file; nothing else is there."""
+    def check(self, urls):
+        """Each URL has one result, and its file; nothing else is there, and nothing is left to do."""
         found = self.results()
         assert sorted(result["url"] for result in found) == sorted(urls), "each URL ends exactly once"
         for result in found:
@@ -180,5 +182,5 @@ class Fleet:
             with open(os.path.join(self.out, os.path.basename(result["path"])), "rb") as file:
                 assert file.read() == urls[result["url"]], f"{result} differs"
         assert len(os.listdir(self.out)) == len(urls), "a file is left over"
-        assert redis.command("XPENDING", "fleet:jobs", "workers")[0] == 0, "something is left in pending"
-        assert redis.command("XLEN", "fleet:jobs") == 0, "something is left in the stream"
+        status = self("status", stdout=subprocess.PIPE, text=True).stdout
+        assert "waiting 0, running 0" in status, status

@@ -28,7 +28,7 @@ def add(urls):
         redis.until_it_answers()
         memory = lambda: redis.command("MEMORY", "STATS")["dataset.bytes"]
         before, start = memory(), time.monotonic()
-        command = [Fleet(sys.argv[1], redis.address).program, "--redis", redis.address, "add", "--urls", "-"]
+        command = [*Fleet(sys.argv[1], redis.address).command, "add", "--urls", "-"]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
         url = "http://host-{}.example/pictures/{:09}.jpeg\n"
         process.stdin.writelines(url.format(number % 997, number) for number in range(urls))

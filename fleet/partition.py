@@ -68,7 +68,7 @@ try:
     for keeper in keepers[:2]:  # They have done what the third had, too.
         ended(keeper, 60)
     without_it = time.monotonic() - cut
-    direct.check(urls, redis)
+    direct.check(urls)
 
     while proxies[1].accepted < before[1] + 2:  # One of each of its workers.
         assert time.monotonic() < cut + 60, "connections without an answer are not given up"
@@ -81,7 +81,7 @@ try:
     direct.add(more)  # Which also the connections that were given up ask for.
     proxies[1].open.set()
     ended(keepers[2], 60)
-    direct.check({**urls, **more}, redis)
+    direct.check({**urls, **more})
     print(f"{FILES + 50} files; two of three groups cut off, for {SHORT} and {long:.1f} s;", end=" ")
     print(f"all was done {without_it:.1f} s after the cut; the group cut off for longer opened {again[1]} new connections")
 finally:

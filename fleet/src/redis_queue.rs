@@ -21,6 +21,7 @@ use redis::{Cmd, cmd, pipe};
 
 use crate::connection::Connection;
 use crate::queue::{Counts, DEADLY, IDLE, Job, Outcome, Queue};
+use crate::server::Server;
 
 /// How long a place for a host stays taken without being taken again.
 const PLACE: Duration = Duration::from_secs(30);
@@ -93,8 +94,12 @@ impl RedisQueue {
     /// # Errors
     ///
     /// The server's, for a key of another type.
-    pub fn open(address: &str, worker: &str, patience: Option<Duration>) -> io::Result<RedisQueue> {
-        let connection = || Connection::new(address, patience);
+    pub fn open(
+        server: &Server,
+        worker: &str,
+        patience: Option<Duration>,
+    ) -> io::Result<RedisQueue> {
+        let connection = || Connection::new(server, patience);
         let queue = RedisQueue {
             worker: worker.into(),
             waiting: connection(),
