@@ -225,11 +225,10 @@ fn carry_out(cli: &Cli) -> io::Result<()> {
 
 /// One line of `status`.
 fn line(before: &Counts, now: &Counts, seconds: f64) -> String {
-    let Counts { waiting, running, done, failed, dead } = now;
+    let Counts { waiting, running, done, failed, dead, ended } = now;
     let workers: Vec<String> =
         running.iter().map(|(name, jobs)| format!("{name} {jobs}")).collect();
-    let ended = |counts: &Counts| counts.done + counts.failed + counts.dead;
-    let rate = ended(now).saturating_sub(ended(before)) as f64 / seconds;
+    let rate = ended.saturating_sub(before.ended) as f64 / seconds;
     let left = match now.left() {
         0 => String::from("nothing left"),
         _ if rate == 0.0 => String::from("time left unknown"),
@@ -290,5 +289,23 @@ impl Urls {
         let lines = lines.map(|line| line.map(|line| line.trim().to_owned()));
         let lines = lines.filter(move |line| line.as_ref().map_or(true, is_url));
         Ok(self.given.clone().into_iter().map(Ok).chain(lines))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::line;
+    use crate::queue::Counts;
+
+    #[test]
+    fn the_rate_counts_urls_that_were_added_again() {
+        let before = Counts { waiting: 40, done: 5, ended: 10, ..Counts::default() };
+        let running = [("a".to_owned(), 2)].into();
+        let now = Counts { waiting: 28, running, ended: 20, ..before.clone() };
+        let line = line(&before, &now, 2.0);
+        assert_eq!(
+            line,
+            "waiting 28, running 2 (a 2), done 5, failed 0, dead 0; 5.0 a second, 6 s left"
+        );
     }
 }

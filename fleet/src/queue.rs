@@ -66,6 +66,8 @@ pub struct Counts {
     pub done: u64,
     pub failed: u64,
     pub dead: u64,
+    /// Jobs that have ended since the queue began, those of a URL that was added again too.
+    pub ended: u64,
 }
 
 impl Counts {

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `fleet:jobs` | stream, group `workers` | each job that has not ended: its URL |
 //! | `fleet:done`, `fleet:failed`, `fleet:dead` | hash | by URL: the result, JSON; each URL is in at most one |
+//! | `fleet:ended` | string | jobs that have ended, a URL that was added again too: for the rate |
 //! | `fleet:words` | hash | by worker: how it died |
 //! | `fleet:host:HOST` | sorted set | the places taken for downloads from a host, by the time at which they end |
 //!
@@ -36,6 +37,7 @@ const BATCH: usize = 1000;
 /// Keeps results and takes their jobs off the stream: for each, a list, a URL, a result and an id. What is done stays
 /// done, whichever worker comes late.
 const FINISH: &str = "
+    local ended = 0
     for at = 1, #ARGV, 4 do
         local list, url, result, id = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
         if list == 'done' or redis.call('HEXISTS', 'fleet:done', url) == 0 then
@@ -44,8 +46,9 @@ const FINISH: &str = "
             redis.call('HSET', 'fleet:' .. list, url, result)
         end
         redis.call('XACK', 'fleet:jobs', 'workers', id)
-        redis.call('XDEL', 'fleet:jobs', id)
+        ended = ended + redis.call('XDEL', 'fleet:jobs', id)
     end
+    redis.call('INCRBY', 'fleet:ended', ended)
     return redis.call('XLEN', 'fleet:jobs')";
 
 /// Takes a place for a host, or the same place again, by the server's clock.
@@ -199,11 +202,14 @@ impl RedisQueue {
         for list in ["done", "failed", "dead"] {
             all.cmd("HLEN").arg(format!("fleet:{list}"));
         }
+        all.cmd("GET").arg("fleet:ended");
         type Pending = (u64, Option<String>, Option<String>, Option<Vec<(String, u64)>>);
-        let (length, (pending, _, _, workers), done, failed, dead): (u64, Pending, u64, u64, u64) =
+        type Answer = (u64, Pending, u64, u64, u64, Option<u64>);
+        let (length, (pending, _, _, workers), done, failed, dead, ended): Answer =
             self.calling.call_all(&all)?;
         let running: BTreeMap<String, u64> = workers.unwrap_or_default().into_iter().collect();
-        Ok(Counts { waiting: length.saturating_sub(pending), running, done, failed, dead })
+        let waiting = length.saturating_sub(pending);
+        Ok(Counts { waiting, running, done, failed, dead, ended: ended.unwrap_or(0) })
     }
 
     /// Claims jobs that were not renewed; buries those that have killed too many.
