@@ -221,16 +221,10 @@ impl RedisQueue {
         let mut pending = cmd("XPENDING");
         pending.arg(JOBS).arg(GROUP).arg("IDLE").arg(millis(IDLE)).arg("-").arg("+").arg(room);
         let pending: Vec<(String, String, u64, u64)> = self.calling.call(&pending)?;
-        let mut claimed = Vec::new();
-        for (id, before, _, deliveries) in pending {
-            let mut claim = cmd("XCLAIM");
-            claim.arg(JOBS).arg(GROUP).arg(&self.worker).arg(millis(IDLE)).arg(&id);
-            // Of several that try, the server lets one have it.
-            for job in jobs(self.calling.call(&claim)?) {
-                if deliveries < DEADLY {
-                    claimed.push(job);
-                    continue;
-                }
+        let (deadly, others): (Vec<_>, Vec<_>) =
+            pending.into_iter().partition(|(_, _, _, deliveries)| *deliveries >= DEADLY);
+        for (id, before, _, deliveries) in deadly {
+            for job in self.claim_these(&[id])? {
                 let words: Option<String> =
                     self.calling.call(cmd("HGET").arg(WORDS).arg(&before))?;
                 let words = words.unwrap_or_else(|| "nothing is known of its end".into());
@@ -238,7 +232,18 @@ impl RedisQueue {
                 self.finish(&[(job, Outcome::Dead { words })])?;
             }
         }
-        Ok(claimed)
+        let others: Vec<String> = others.into_iter().map(|(id, _, _, _)| id).collect();
+        self.claim_these(&others)
+    }
+
+    /// Claims what of these is still not renewed: of several workers that try, the server lets one have a job.
+    fn claim_these(&self, ids: &[String]) -> io::Result<Vec<Job>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut claim = cmd("XCLAIM");
+        claim.arg(JOBS).arg(GROUP).arg(&self.worker).arg(millis(IDLE)).arg(ids);
+        Ok(jobs(self.calling.call(&claim)?))
     }
 }
 
