@@ -373,6 +373,7 @@ fn a_run_without_events_ends_also_where_it_is_quiet() {
     let ended = in_child(|| {
         let ran = std::panic::catch_unwind(|| {
             Builder::new().deadlock_warning(None).run(|| {
+                (0..1000).for_each(|_| green::yield_now()); // Now there is not a poll after each turn.
                 forbid_asking_for_events();
                 let kept = std::cell::Cell::new(None);
                 green::wait(std::future::poll_fn(|cx| {
