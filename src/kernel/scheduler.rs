@@ -326,7 +326,7 @@ impl Scheduler {
             }
             State::Waiting => {
                 self.counters.wakes.set(self.counters.wakes.get() + 1);
-                // Timer and reactor hold an `Arc` of this task: dropping it runs no code of the user's.
+                // Timer and reactor hold a `TaskRef` of this task: dropping it runs no code of the user's.
                 if let Some(key) = local.timer.take() {
                     drop(self.timers.borrow_mut().remove(key));
                 }
