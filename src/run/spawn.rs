@@ -200,6 +200,7 @@ mod tests {
         fn size<B: Body>(_: &B) -> usize {
             size_of::<Block<B>>()
         }
-        assert!(size(&code) <= 248, "{}", size(&code));
+        let besides = size(&code) - size_of::<Fiber>(); // which a sanitizer makes larger
+        assert!(besides <= 200, "{besides}");
     }
 }
