@@ -361,6 +361,10 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
         self.receive(self.exchange(value, false))
     }
 
+    pub(crate) fn is_of_task(&self) -> bool {
+        self.wire.is_none()
+    }
+
     #[inline(always)]
     fn receive(&self, sent: Sent<S>) -> S {
         match sent {

@@ -55,8 +55,9 @@ pub(crate) struct Scheduler {
     /// The seed of everything random in this run.
     pub(crate) seed: u64,
     pub(crate) counters: Counters,
-    /// The stack that futures are polled on, one after the other, of the run's stack size.
-    pub(crate) poll_fiber: Cell<Option<Fiber>>,
+    /// The stack that futures are polled on, one after the other, of the run's stack size. (Boxed, since it is taken out
+    /// and put back for each poll.)
+    pub(crate) poll_fiber: Cell<Option<Box<Fiber>>>,
     pub(crate) queue: Queue<TaskRef>,
     /// Every task that is not done.
     pub(crate) tasks: RefCell<Table>,
@@ -293,7 +294,7 @@ impl Scheduler {
             }
             State::Waiting => {
                 self.counters.wakes.set(self.counters.wakes.get() + 1);
-                // Timer and reactor hold an `Arc` of this task: dropping it runs no code of the user's.
+                // Timer and reactor hold a `TaskRef` of this task: dropping it runs no code of the user's.
                 if let Some(key) = local.timer.take() {
                     drop(self.timers.borrow_mut().remove(key));
                 }
