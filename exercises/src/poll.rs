@@ -1,6 +1,6 @@
 //! `poll(2)`, safe, and never for ever.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
@@ -29,6 +29,23 @@ struct Counts {
 
 thread_local! {
     static COUNTS: Cell<Counts> = const { Cell::new(Counts { calls: 0, idle: 0 }) };
+    static LAST: RefCell<Option<Polled>> = const { RefCell::new(None) };
+}
+
+/// One call of [`poll`]: what it was given, and what it has returned.
+#[derive(Clone, Debug)]
+pub struct Polled {
+    /// The sockets.
+    pub sockets: Vec<(RawFd, Interest)>,
+    /// The limit.
+    pub limit: Option<Duration>,
+    /// The places of those that were ready.
+    pub ready: Vec<usize>,
+}
+
+/// The last call of [`poll`] in this check that has returned.
+pub fn last_poll() -> Option<Polled> {
+    LAST.with_borrow(Clone::clone)
 }
 
 /// How often this check has called [`poll`].
@@ -50,8 +67,8 @@ pub fn polls() -> usize {
 #[track_caller]
 pub fn poll(sockets: &[(RawFd, Interest)], limit: Option<Duration>) -> io::Result<Vec<usize>> {
     if sockets.is_empty() && limit.is_none() {
-        let why = match trace(|t| t.waits_for_a_socket()) {
-            Some(job) => format!(
+        let why = match trace(|t| t.waiting()).first() {
+            Some((job, ..)) => format!(
                 "`{job}` waits for a socket, which is not among those that `poll` was given"
             ),
             None => "here `sleep` has nothing to wait for".to_owned(),
@@ -89,9 +106,16 @@ pub fn poll(sockets: &[(RawFd, Interest)], limit: Option<Duration>) -> io::Resul
     }
     let ready: Vec<usize> = (0..fds.len()).filter(|n| fds[*n].revents != 0).collect();
     if ready.is_empty() && limit.is_none_or(|limit| limit > LONGEST) {
+        let waiting = trace(|t| t.waiting());
+        let waiting =
+            waiting.iter().map(|(job, _, ready)| format!("`{job}` until its socket is {ready}"));
+        let waiting = match waiting.collect::<Vec<_>>() {
+            waiting if waiting.is_empty() => "no job".to_owned(),
+            waiting => waiting.join(", "),
+        };
         fail(format!(
-            "nothing has happened for {} s, and `poll` was given {}: who sleeps until a time must be woken by then, and \
-             what can wake no job must not be waited for",
+            "nothing has happened for {} s, and `poll` was given {}. What waits: {waiting}. Is there one that waits for \
+             the wrong thing, or a sleeper that was to be woken by then?",
             LONGEST.as_secs(),
             limit.map_or("no limit".to_owned(), |limit| format!("the limit {limit:?}")),
         ));
@@ -108,6 +132,7 @@ pub fn poll(sockets: &[(RawFd, Interest)], limit: Option<Duration>) -> io::Resul
             grouped(MOST)
         ));
     }
+    LAST.set(Some(Polled { sockets: sockets.to_vec(), limit, ready: ready.clone() }));
     let descriptors: Vec<RawFd> = ready.iter().map(|n| sockets[*n].0).collect();
     trace(|t| t.descriptors_are_ready(&descriptors));
     Ok(ready)
