@@ -13,7 +13,7 @@ use wouldblock::observe::{Actor, EventKind, Observer, Outcome, TaskEvent};
 use wouldblock::timeline::Timeline;
 use wouldblock::{Era, Wait, WaitFor};
 
-use crate::check::{Doing, MOST, draw, fail, grouped, situation};
+use crate::check::{Doing, MOST, at_this_step, draw, fail, grouped, situation, stop_if_failed};
 use crate::poll::Interest;
 
 /// A job yields what it asks of its scheduler, and is sent the answer.
@@ -115,11 +115,16 @@ pub fn job(
             if let (Some(name), Answer::Spawned(id)) = (spawned, &answer) {
                 spawned_as(name, *id);
             }
+            stop_if_failed();
             trace(|t| t.turn(task));
             resumes += 1;
             if resumes == MOST {
                 let (most, needed) = (grouped(MOST), grouped(needed));
-                fail(format!("`{name}` was resumed {most} times, {needed} were needed"));
+                let what = trace(|t| t.again_and_again(task));
+                let step = at_this_step();
+                fail(format!(
+                    "`{name}` was resumed {most} times, {needed} were needed{what}{step}"
+                ));
             }
             state = inner.send(answer);
         }
@@ -172,6 +177,8 @@ struct Known {
     state: Does,
     /// What it has asked last: nothing, if it has not begun.
     asked: Option<String>,
+    /// So often in a row.
+    times: usize,
 }
 
 /// What a job does, as far as is known outside of its scheduler.
@@ -228,7 +235,7 @@ impl Trace {
     }
 
     fn made(&mut self, name: &'static str, site: &'static Location<'static>) -> Task {
-        self.jobs.push(Known { name, site, state: Does::Ready, asked: None });
+        self.jobs.push(Known { name, site, state: Does::Ready, asked: None, times: 0 });
         self.begin(self.jobs.len() - 1);
         self.jobs.len() - 1
     }
@@ -254,7 +261,9 @@ impl Trace {
 
     fn asks(&mut self, task: Task, op: &Op) {
         let time = self.now();
-        self.jobs[task].asked = Some(code(op));
+        let (job, asks) = (&mut self.jobs[task], Some(code(op)));
+        job.times = if job.asked == asks { job.times + 1 } else { 1 };
+        job.asked = asks;
         let wait_until = |ms: u64| {
             let mut wait = Wait::new(WaitFor::Time);
             wait.deadline = Some(time + Duration::from_millis(ms));
@@ -394,6 +403,19 @@ impl Trace {
             Some(op) => format!("it yielded `{op}`; {queue}"),
         };
         Some((job.name, why))
+    }
+
+    /// What a job asks again and again, if it does.
+    fn again_and_again(&self, task: Task) -> String {
+        match &self.jobs[task] {
+            Known { asked: Some(op), times, .. } if *times > 100 => {
+                let times = grouped(*times);
+                format!(
+                    ". It has yielded `{op}` {times} times in a row: what it waits for has a wait of its own"
+                )
+            }
+            _ => String::new(),
+        }
     }
 
     /// What each job does that has not ended.

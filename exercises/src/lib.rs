@@ -62,13 +62,13 @@ mod poll;
 mod small;
 mod time;
 
-pub use check::{check, fail, grouped, picture, text_of};
+pub use check::{check, check_within, fail, grouped, picture, step, text_of};
 pub use job::{
     Answer, Does, Id, Job, Op, Outside, does, draw_jobs, interest, job, jobs_made, spawned_as,
 };
 pub use lesson::{TURNS, lesson, lesson_on_real_clock, warnings};
 pub use log::{Log, letter_rows};
-pub use poll::{Interest, Polled, last_poll, poll, polls};
+pub use poll::{Interest, Polled, before_poll, last_poll, poll, polls};
 pub use small::{small_client, small_listener};
 pub use time::VirtualTime;
 

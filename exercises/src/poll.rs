@@ -3,9 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::RawFd;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::check::{MOST, fail, grouped, situation};
+use crate::check::{MOST, fail, grouped, situation, stop_if_failed};
 use crate::job::trace;
 
 /// What a socket is watched for.
@@ -20,6 +22,9 @@ pub enum Interest {
 /// The longest sleep.
 const LONGEST: Duration = Duration::from_secs(5);
 
+/// A check of this process has slept for so long in vain: the next ones have less patience.
+static IN_VAIN: AtomicBool = AtomicBool::new(false);
+
 #[derive(Clone, Copy, Default)]
 struct Counts {
     calls: usize,
@@ -29,6 +34,7 @@ struct Counts {
 
 thread_local! {
     static COUNTS: Cell<Counts> = const { Cell::new(Counts { calls: 0, idle: 0 }) };
+    static BEFORE: RefCell<Option<Rc<dyn Fn(&Polled)>>> = const { RefCell::new(None) };
     static LAST: RefCell<Option<Polled>> = const { RefCell::new(None) };
 }
 
@@ -41,6 +47,11 @@ pub struct Polled {
     pub limit: Option<Duration>,
     /// The places of those that were ready.
     pub ready: Vec<usize>,
+}
+
+/// In this check, each [`poll`] calls this before it sleeps, with nothing in `ready`.
+pub fn before_poll(look: impl Fn(&Polled) + 'static) {
+    BEFORE.set(Some(Rc::new(look)));
 }
 
 /// The last call of [`poll`] in this check that has returned.
@@ -66,6 +77,7 @@ pub fn polls() -> usize {
 /// brought nothing.
 #[track_caller]
 pub fn poll(sockets: &[(RawFd, Interest)], limit: Option<Duration>) -> io::Result<Vec<usize>> {
+    stop_if_failed();
     if sockets.is_empty() && limit.is_none() {
         let why = match trace(|t| t.waiting()).first() {
             Some((job, ..)) => format!(
@@ -75,6 +87,9 @@ pub fn poll(sockets: &[(RawFd, Interest)], limit: Option<Duration>) -> io::Resul
         };
         fail(format!("`poll` on no socket and without a limit sleeps for ever: {why}"));
     }
+    if let Some(look) = BEFORE.with_borrow(Clone::clone) {
+        look(&Polled { sockets: sockets.to_vec(), limit, ready: Vec::new() });
+    }
     let wanted = |interest| match interest {
         Interest::Readable => libc::POLLIN,
         Interest::Writable => libc::POLLOUT,
@@ -83,7 +98,8 @@ pub fn poll(sockets: &[(RawFd, Interest)], limit: Option<Duration>) -> io::Resul
         .iter()
         .map(|(fd, interest)| libc::pollfd { fd: *fd, events: wanted(*interest), revents: 0 })
         .collect();
-    let until = Instant::now() + limit.unwrap_or(LONGEST).min(LONGEST);
+    let longest = if IN_VAIN.load(Ordering::Relaxed) { LONGEST / 10 } else { LONGEST };
+    let until = Instant::now() + limit.unwrap_or(longest).min(longest);
     loop {
         let left = until.saturating_duration_since(Instant::now());
         let ms = left.as_nanos().div_ceil(1_000_000) as libc::c_int;
@@ -105,7 +121,8 @@ pub fn poll(sockets: &[(RawFd, Interest)], limit: Option<Duration>) -> io::Resul
         ));
     }
     let ready: Vec<usize> = (0..fds.len()).filter(|n| fds[*n].revents != 0).collect();
-    if ready.is_empty() && limit.is_none_or(|limit| limit > LONGEST) {
+    if ready.is_empty() && limit.is_none_or(|limit| limit > longest) {
+        IN_VAIN.store(true, Ordering::Relaxed);
         let waiting = trace(|t| t.waiting());
         let waiting =
             waiting.iter().map(|(job, _, ready)| format!("`{job}` until its socket is {ready}"));
@@ -114,9 +131,8 @@ pub fn poll(sockets: &[(RawFd, Interest)], limit: Option<Duration>) -> io::Resul
             waiting => waiting.join(", "),
         };
         fail(format!(
-            "nothing has happened for {} s, and `poll` was given {}. What waits: {waiting}. Is there one that waits for \
+            "nothing has happened for {longest:?}, and `poll` was given {}. What waits: {waiting}. Is there one that waits for \
              the wrong thing, or a sleeper that was to be woken by then?",
-            LONGEST.as_secs(),
             limit.map_or("no limit".to_owned(), |limit| format!("the limit {limit:?}")),
         ));
     }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use wouldblock::Wait;
 use wouldblock::net::unix::UnixStream;
 
-use crate::check::{MOST, fail, grouped};
+use crate::check::{MOST, fail, grouped, stop_if_failed};
 use crate::job::{Id, Outside, trace};
 
 /// A clock that stands still while jobs run, and jumps when the scheduler sleeps. It counts.
@@ -43,6 +43,7 @@ impl VirtualTime {
 impl Outside for VirtualTime {
     fn now(&self) -> u64 {
         let (now, asked) = trace(|t| (t.clock(), t.time_is_asked()));
+        stop_if_failed();
         if asked == MOST {
             let all = trace(|t| t.all());
             fail(format!(
@@ -56,6 +57,7 @@ impl Outside for VirtualTime {
 
     #[track_caller]
     fn sleep(&mut self, until: Option<u64>, waits: &[(Id, Wait)]) -> io::Result<Vec<Id>> {
+        stop_if_failed();
         if let Some((name, why)) = trace(|t| t.ready()) {
             fail(format!("`sleep` was called while `{name}` was ready: {why}"));
         }
