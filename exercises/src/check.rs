@@ -283,7 +283,22 @@ fn explained(text: &str) -> String {
         "An earlier resume of it returned `Complete`: it is done, and nothing may resume it again.",
     )];
     let more = more.iter().find(|(what, _)| text.contains(what));
-    more.map_or_else(|| text.to_owned(), |(_, more)| format!("{text}\n{more}"))
+    more.map_or_else(|| compared(text), |(_, more)| format!("{text}\n{more}"))
+}
+
+/// What `assert_eq!(got, wanted, "why")` says, in these words.
+fn compared(text: &str) -> String {
+    let parts = text.strip_prefix("assertion `left == right` failed").and_then(|rest| {
+        let (why, values) = rest.split_once("\n  left: ")?;
+        let (got, wanted) = values.split_once("\n right: ")?;
+        Some((why.trim_start_matches(": "), got, wanted))
+    });
+    parts.map_or_else(
+        || text.to_owned(),
+        |(why, got, wanted)| {
+            format!("{why}\n  got:    {got}\n  wanted: {wanted}").trim_start().to_owned()
+        },
+    )
 }
 
 /// The text of a panic. A reference to the box that holds it compiles too, and is recognised.

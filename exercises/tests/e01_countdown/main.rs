@@ -110,6 +110,9 @@ fn expect_end(countdown: &mut Generator<u32, (), &'static str>, last: &str) {
         GeneratorState::Yielded(0) if last == "1" => {
             panic!("it yielded 0 too: stop after 1, and return \"lift-off\"")
         }
+        GeneratorState::Yielded(n) if last == "nothing" => panic!(
+            "a countdown from 0 has no number, and it yielded {n}: look whether a number is left BEFORE the first yield"
+        ),
         GeneratorState::Yielded(n) => {
             panic!("after {last}, it yielded {n}; it should return \"lift-off\" there")
         }
@@ -131,6 +134,9 @@ fn expect_log(log: &Log, n: u32) {
         wrote if wrote.len() + 1 == wanted.len() => {
             panic!("{n} was yielded, and is not in the log yet: log first, then yield")
         }
+        [first, second, ..] if first == second => panic!(
+            "when {n} was yielded, the log had {wrote:?}, and should have {wanted:?}: each number is written once, before its yield"
+        ),
         wrote => panic!("when {n} was yielded, the log had {wrote:?}, and should have {wanted:?}"),
     }
 }

@@ -28,12 +28,39 @@ fn it_goes_on_after_an_error() {
         throw(&log, &mut recorder, "the disk is full", 1);
         send(&log, &mut recorder, "two", 2);
         throw(&log, &mut recorder, "the disk is full again", 2);
-        assert_eq!(
+        let (got, wanted) = (
             wrote(&log),
             ["one", "error: the disk is full", "two", "error: the disk is full again"],
-            "the error stands where it happened"
         );
+        assert!(
+            !got.concat().contains("given the box"),
+            "the recorder wrote {got:?}: `kit::text_of(&*error)` takes what is IN the box, and not the box"
+        );
+        assert_eq!(got, wanted, "the error stands where it happened");
     });
+}
+
+#[test]
+fn it_takes_a_formatted_error() {
+    check(
+        "the error that is thrown is a `String`, as `format!` makes it, and has braces in it",
+        || {
+            let (log, mut recorder) = begin();
+            let error = format!("{{}} of {} 已满", "disk 7");
+            log.say("throw");
+            let state = catch_unwind(AssertUnwindSafe(|| recorder.throw(Box::new(error.clone()))));
+            let wrote = wrote(&log);
+            if !matches!(state, Ok(GeneratorState::Yielded(0)))
+                || wrote != [format!("error: {error}")]
+            {
+                panic!(
+                    "the error {error:?} was thrown, a `String`, and the recorder wrote {wrote:?}{}: what is thrown may be of any \
+                 type; `kit::text_of(&*error)` knows the text of a `&str` and of a `String`",
+                    if state.is_err() { ", and panicked" } else { "" }
+                );
+            }
+        },
+    );
 }
 
 #[test]
@@ -109,7 +136,7 @@ fn wrote(log: &Log) -> Vec<String> {
 #[track_caller]
 fn send(log: &Log, recorder: &mut Recorder, line: &str, wanted: usize) {
     log.say(format!("send {line}"));
-    expect(recorder.send(line.to_owned()), wanted, line);
+    expect(recorder.send(line.to_owned()), wanted, &format!("sent {line:?}"));
 }
 
 #[track_caller]
@@ -143,10 +170,12 @@ fn expect(state: GeneratorState<usize, ()>, wanted: usize, after: &str) {
             panic!("after an error, it yielded {n}, and should yield {wanted}: an error is no line")
         }
         GeneratorState::Yielded(n) => {
-            panic!("it was sent {after:?} and yielded {n}; {wanted} lines were sent so far")
+            panic!(
+                "it was {after} and yielded {n}; {wanted} lines were sent so far, and it yields how many it has written"
+            )
         }
         GeneratorState::Complete(()) => {
-            panic!("it was sent {after:?} and returned: it ends only when it is closed")
+            panic!("it was {after} and returned: it ends only when it is closed")
         }
     }
 }

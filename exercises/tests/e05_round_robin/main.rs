@@ -33,6 +33,21 @@ fn an_end_moves_no_other() {
 }
 
 #[test]
+fn an_end_moves_not_the_last() {
+    check("b ends first, and c and d keep their order: a b c d a c d", || {
+        let tasks = [("a", 2), ("b", 1), ("c", 2), ("d", 2)];
+        let got = round_robin(tasks.iter().map(|(name, times)| task(name, *times)).collect());
+        picture(letter_rows(&got));
+        let text = got.join(" ");
+        assert!(
+            text != "a b c d a d c",
+            "the turns were \"{text}\": when `b` ended, `d` came to its place, before `c`; those that are left keep their order"
+        );
+        compare(&tasks, &got, &["a", "b", "c", "d", "a", "c", "d"]);
+    });
+}
+
+#[test]
 fn a_task_may_yield_nothing() {
     check("a task may end in its first turn", || {
         expect(&[("a", 1), ("none", 0), ("c", 1)], &["a", "c"]);
@@ -81,9 +96,14 @@ fn a_thousand_tasks() {
 fn expect(tasks: &[(&'static str, usize)], wanted: &[&str]) {
     let got = round_robin(tasks.iter().map(|(name, times)| task(name, *times)).collect());
     picture(letter_rows(&got));
+    compare(tasks, &got, wanted);
+}
+
+#[track_caller]
+fn compare(tasks: &[(&'static str, usize)], got: &[&str], wanted: &[&str]) {
     if got != wanted {
         let (got_text, wanted_text) = (got.join(" "), wanted.join(" "));
-        let why = mistake(tasks, &got, wanted);
+        let why = mistake(tasks, got, wanted);
         panic!("the turns were \"{got_text}\", and should be \"{wanted_text}\": {why}");
     }
 }
