@@ -314,7 +314,7 @@ pub fn text_of(payload: &(dyn Any + Send)) -> String {
     }
 }
 
-/// `e05_round_robin::goes_round::{{closure}}` is `goes_round`.
+/// `e05_round_robin::t01_goes_round::{{closure}}` is `t01_goes_round`.
 fn name_of<F>() -> String {
     let path = std::any::type_name::<F>();
     let path = path.split("::{{closure}}").next().unwrap_or(path);

@@ -20,7 +20,7 @@
 //!
 //! **Tests.** `main.rs` begins with a `//!` line and `mod exercise;`. Each test is an ordinary `#[test]` function whose body
 //! is one call of [`check()`], with a sentence of what it is about; the first test in the file is the one that a student
-//! should mend first. The message of a failure is written for the student who made that mistake: it names the job, and
+//! should mend first. Their names begin with `t01_`, `t02_` and so on: tests run in the order of their names. The message of a failure is written for the student who made that mistake: it names the job, and
 //! what was to come and what came instead, in one sentence or two; code that finds out which mistake it was stands at the
 //! end of the file. What is still to be written (`todo!`) fails every test with its own text. Use [`picture`] for what the
 //! check has to show: letter rows, a [`Log`], a timeline; it is printed after the message, and by `cargo course show NN`.
@@ -66,7 +66,7 @@ pub use check::{check, check_within, fail, grouped, picture, step, text_of};
 pub use job::{
     Answer, Does, Id, Job, Op, Outside, does, draw_jobs, interest, job, jobs_made, spawned_as,
 };
-pub use lesson::{TURNS, lesson, lesson_on_real_clock, warnings};
+pub use lesson::{TURNS, lesson, lesson_on_real_clock, spawned_in, warnings};
 pub use log::{Log, letter_rows};
 pub use poll::{Interest, Polled, before_poll, last_poll, poll, polls};
 pub use small::{small_client, small_listener};

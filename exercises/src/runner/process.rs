@@ -69,8 +69,8 @@ const MOST_HANGS: usize = 3;
 const FILE: u64 = 64 << 20;
 
 /// Runs these tests of a program, which is a test binary with the kit. Where the process ends in the middle, the tests that
-/// have not begun are run one by one: all, if `every` is set; otherwise, up to the first that does not pass, those that
-/// stand before it in the file, so that this one is the first. `stop` is asked now and then whether to give up.
+/// have not begun are run one by one, if `every` is set; otherwise they have no result: they stand after it in the file.
+/// `stop` is asked now and then whether to give up.
 pub fn run(
     program: &Path,
     folder: &Path,
@@ -95,11 +95,7 @@ pub fn run_for_pages(
     results.retain(|result| tests.contains(&result.name));
     for test in tests {
         let is_missing = |results: &[Tested]| !results.iter().any(|result| result.name == *test);
-        let has_failed = |result: &Tested| result.name == *test && result.verdict != Verdict::Pass;
-        if stop() || !every && results.iter().any(has_failed) {
-            break;
-        }
-        if !is_missing(&results) {
+        if !every || !is_missing(&results) || stop() {
             continue;
         }
         if results.iter().filter(|result| result.verdict == Verdict::Hang).count() >= MOST_HANGS {

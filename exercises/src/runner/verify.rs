@@ -108,6 +108,11 @@ fn add<'a>(
     let solution = course.variant("solutions", name)?;
     put(format!("solution_{name}"), Kind::Solution, "", &solution)?;
     let wrong = course.variants("wrong", exercise)?;
+    if !exercise.tests.is_sorted() {
+        faults.push(format!(
+            "{name}: the names of the tests are not sorted (t01_.., t02_..), so that they run in another order than the file's"
+        ));
+    }
     if wrong.len() < 2 {
         faults.push(format!("{name}: {} wrong answers, at least two are wanted", wrong.len()));
     }

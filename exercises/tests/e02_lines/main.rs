@@ -11,7 +11,7 @@ use kit::{Log, check, picture, some, text_of};
 use wouldblock::generator::Generator;
 
 #[test]
-fn lines_are_yielded_in_order() {
+fn t01_lines_are_yielded_in_order() {
     check("two chunks of whole lines, one of them with two lines", || {
         let (_, got) = all(&[b"one\ntwo\n", b"three\n"]);
         match &got[..] {
@@ -30,7 +30,7 @@ fn lines_are_yielded_in_order() {
 }
 
 #[test]
-fn no_chunk_is_taken_early() {
+fn t02_no_chunk_is_taken_early() {
     check("five chunks of a line each: the first line needs one chunk, the second two", || {
         let source = Source::new(&[b"a\n", b"b\n", b"c\n", b"d\n", b"e\n"]);
         let mut lines = lines(source.chunks());
@@ -51,7 +51,7 @@ fn no_chunk_is_taken_early() {
 }
 
 #[test]
-fn a_line_may_be_cut() {
+fn t03_a_line_may_be_cut() {
     check("a line begins in one chunk and ends in another", || {
         let (_, got) = all(&[b"hel", b"lo\nwor", b"l", b"d\n"]);
         if got.first().is_some_and(|line| line == "hel") {
@@ -66,7 +66,7 @@ fn a_line_may_be_cut() {
 }
 
 #[test]
-fn a_character_may_be_cut() {
+fn t04_a_character_may_be_cut() {
     check("'你' is three bytes of UTF-8, and the first chunk ends after two of them", || {
         let bytes = "你好\n".as_bytes();
         let (_, got) = all(&[&bytes[..2], &bytes[2..]]);
@@ -80,7 +80,7 @@ fn a_character_may_be_cut() {
 }
 
 #[test]
-fn a_line_comes_as_it_is() {
+fn t05_a_line_comes_as_it_is() {
     check("only the newline is taken from a line, and no bytes stop it", || {
         let (_, got) = all(&[b"  if:\n\n", b"\treturn \r\n"]);
         let wanted = ["  if:", "", "\treturn \r"];
@@ -108,7 +108,7 @@ fn a_line_comes_as_it_is() {
 }
 
 #[test]
-fn the_last_line_may_have_no_newline() {
+fn t06_the_last_line_may_have_no_newline() {
     check(
         "the last line may end without a newline; after a newline there is no further line",
         || {
@@ -127,7 +127,7 @@ fn the_last_line_may_have_no_newline() {
 }
 
 #[test]
-fn grep_is_lazy_too() {
+fn t07_grep_is_lazy_too() {
     check("grep yields the lines with the word, and takes no line before it is needed", || {
         let taken = Rc::new(Cell::new(0));
         let count = taken.clone();

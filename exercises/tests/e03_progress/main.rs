@@ -11,7 +11,7 @@ use wouldblock::generator::{Generator, GeneratorState, Yielder};
 type Progress = Generator<u8, u64, usize>;
 
 #[test]
-fn percents_follow_the_sum() {
+fn t01_percents_follow_the_sum() {
     check("1024 bytes in four reads: 0 %, then 50, 75, 87, and the end", || {
         let log = Log::new("you");
         picture(log.clone());
@@ -30,7 +30,7 @@ fn percents_follow_the_sum() {
 }
 
 #[test]
-fn nothing_to_read_is_the_end() {
+fn t02_nothing_to_read_is_the_end() {
     check("0 bytes have all come before the first read", || {
         let log = Log::new("you");
         let state = catch_unwind(AssertUnwindSafe(|| progress(0).prime()));
@@ -45,7 +45,7 @@ fn nothing_to_read_is_the_end() {
 }
 
 #[test]
-fn more_may_come_than_was_announced() {
+fn t03_more_may_come_than_was_announced() {
     check("a read may bring more than is missing", || {
         let log = Log::new("you");
         picture(log.clone());
@@ -58,7 +58,7 @@ fn more_may_come_than_was_announced() {
 }
 
 #[test]
-fn feed_primes_then_sends() {
+fn t04_feed_primes_then_sends() {
     check("`feed` primes the generator, sends all sizes, and keeps what is yielded", || {
         let log = Log::new("sent");
         picture(log.clone());
@@ -78,7 +78,7 @@ fn feed_primes_then_sends() {
 }
 
 #[test]
-fn feed_stops_at_the_end() {
+fn t05_feed_stops_at_the_end() {
     check("`feed` stops when the generator returns, with sizes left", || {
         let log = Log::new("sent");
         picture(log.clone());
@@ -89,7 +89,7 @@ fn feed_stops_at_the_end() {
 }
 
 #[test]
-fn both_together() {
+fn t06_both_together() {
     check("your `feed` drives your `progress`", || {
         assert_eq!(feed(progress(1000), &[100, 400, 499, 1, 7]), [0, 10, 50, 99]);
         assert_eq!(feed(progress(0), &[1]), [], "`prime` may be the end already");

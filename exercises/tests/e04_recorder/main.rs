@@ -11,7 +11,7 @@ use wouldblock::generator::{Generator, GeneratorState};
 type Recorder = Generator<usize, String>;
 
 #[test]
-fn lines_are_written() {
+fn t01_lines_are_written() {
     check("two lines are sent, and each is written; the generator yields 0, 1, 2", || {
         let (log, mut recorder) = begin();
         send(&log, &mut recorder, "one", 1);
@@ -21,7 +21,7 @@ fn lines_are_written() {
 }
 
 #[test]
-fn it_goes_on_after_an_error() {
+fn t02_it_goes_on_after_an_error() {
     check("an error is thrown into it between two lines", || {
         let (log, mut recorder) = begin();
         send(&log, &mut recorder, "one", 1);
@@ -41,7 +41,7 @@ fn it_goes_on_after_an_error() {
 }
 
 #[test]
-fn it_takes_a_formatted_error() {
+fn t03_it_takes_a_formatted_error() {
     check(
         "the error that is thrown is a `String`, as `format!` makes it, and has braces in it",
         || {
@@ -64,7 +64,7 @@ fn it_takes_a_formatted_error() {
 }
 
 #[test]
-fn it_flushes_when_it_is_closed() {
+fn t04_it_flushes_when_it_is_closed() {
     check("`close` ends it: it writes `flush`, once and last, and yields no more", || {
         let (log, mut recorder) = begin();
         send(&log, &mut recorder, "one", 1);
@@ -77,7 +77,7 @@ fn it_flushes_when_it_is_closed() {
 }
 
 #[test]
-fn it_flushes_when_it_is_dropped() {
+fn t05_it_flushes_when_it_is_dropped() {
     check("dropping it closes it", || {
         let (log, mut recorder) = begin();
         send(&log, &mut recorder, "one", 1);
@@ -89,7 +89,7 @@ fn it_flushes_when_it_is_dropped() {
 }
 
 #[test]
-fn it_flushes_when_its_caller_panics() {
+fn t06_it_flushes_when_its_caller_panics() {
     check("its caller panics, which drops it: it flushes too", || {
         let log = Log::new("you");
         picture(log.clone());
@@ -111,7 +111,7 @@ fn it_flushes_when_its_caller_panics() {
 }
 
 #[test]
-fn one_that_never_began_writes_nothing() {
+fn t07_one_that_never_began_writes_nothing() {
     check("a recorder that was never primed has nothing to flush", || {
         let log = Log::new("you");
         picture(log.clone());

@@ -14,7 +14,7 @@ use wouldblock::generator::{Generator, Yielder};
 type Y = Yielder<Step, Value>;
 
 #[test]
-fn a_value_returns_to_its_caller() {
+fn t01_a_value_returns_to_its_caller() {
     check("level 3 returns 3 to level 2, which returns 7 to level 1, which returns 17", || {
         let stack = Stack::new();
         let mut task = Task::new(tower(&stack, 0));
@@ -23,7 +23,7 @@ fn a_value_returns_to_its_caller() {
 }
 
 #[test]
-fn a_pause_comes_from_any_depth() {
+fn t02_a_pause_comes_from_any_depth() {
     check("level 3 pauses twice; each time it is level 3 that goes on", || {
         let stack = Stack::new();
         let mut task = Task::new(tower(&stack, 2));
@@ -40,7 +40,7 @@ fn a_pause_comes_from_any_depth() {
 }
 
 #[test]
-fn an_error_is_the_callers() {
+fn t03_an_error_is_the_callers() {
     check("a callee returns an error; its caller is sent it, and mends it", || {
         let page: fn(&Y) -> Value = |_| Err("there is no such page".into());
         let mut task = Task::new(Generator::new(move |y: &Y| {
@@ -61,7 +61,7 @@ fn an_error_is_the_callers() {
 }
 
 #[test]
-fn two_tasks_interleave() {
+fn t04_two_tasks_interleave() {
     check("two tasks that pause in callees take turns: a b a b a b", || {
         let turns: Rc<RefCell<Vec<&str>>> = Rc::default();
         let task = |name: &'static str| {
@@ -97,7 +97,7 @@ fn two_tasks_interleave() {
 }
 
 #[test]
-fn a_thousand_deep() {
+fn t05_a_thousand_deep() {
     check("a routine that calls itself a thousand times, and pauses at the bottom", || {
         fn sum(n: u64) -> Routine {
             Generator::new(move |y: &Y| match n {

@@ -14,7 +14,7 @@ use wouldblock::net::unix::UnixStream;
 type Y = Yielder<Op, Answer>;
 
 #[test]
-fn turns_go_round() {
+fn t01_turns_go_round() {
     check("three jobs take turns; the first that is spawned has the number 0", || {
         let world = World::new();
         for name in ["a", "b", "c"] {
@@ -32,7 +32,7 @@ fn turns_go_round() {
 }
 
 #[test]
-fn a_job_spawns_a_job() {
+fn t02_a_job_spawns_a_job() {
     check(
         "a spawns c: c joins the queue at the back, and a behind it, to be sent the number 2",
         || {
@@ -86,7 +86,7 @@ fn a_job_spawns_a_job() {
 }
 
 #[test]
-fn sleepers_wake_in_the_order_of_time() {
+fn t03_sleepers_wake_in_the_order_of_time() {
     check(
         "three jobs sleep for 30, 10 and 20 ms: each wakes at its time, with one `sleep` for each",
         || {
@@ -108,7 +108,7 @@ fn sleepers_wake_in_the_order_of_time() {
 }
 
 #[test]
-fn all_wake_that_are_due() {
+fn t04_all_wake_that_are_due() {
     check("three jobs sleep for 10 ms: one `sleep` wakes all", || {
         let world = World::new();
         for name in ["a", "b", "c"] {
@@ -130,7 +130,7 @@ fn all_wake_that_are_due() {
 }
 
 #[test]
-fn a_sleep_begins_when_it_is_asked() {
+fn t05_a_sleep_begins_when_it_is_asked() {
     check("a sleeps for 10 ms, and then for 20 ms: that is until 30 ms", || {
         let world = World::new();
         let log = world.record.clone();
@@ -152,7 +152,7 @@ fn a_sleep_begins_when_it_is_asked() {
 }
 
 #[test]
-fn no_sleep_while_a_job_is_ready() {
+fn t06_no_sleep_while_a_job_is_ready() {
     check("a sleeps; the thread does so only when b has nothing more to do", || {
         let world = World::new();
         world.spawn("a", world.sleeper("a", 10));
@@ -164,7 +164,7 @@ fn no_sleep_while_a_job_is_ready() {
 }
 
 #[test]
-fn two_jobs_join_one() {
+fn t07_two_jobs_join_one() {
     check("b and c wait for the end of a: both go on when it has ended", || {
         let world = World::new();
         world.spawn("a", world.turns("a", 2));
@@ -185,7 +185,7 @@ fn two_jobs_join_one() {
 }
 
 #[test]
-fn a_job_joins_one_that_has_ended() {
+fn t08_a_job_joins_one_that_has_ended() {
     check("b joins a when that has ended already: the answer comes at once", || {
         let world = World::new();
         world.spawn("a", world.turns("a", 0));
@@ -209,7 +209,7 @@ fn a_job_joins_one_that_has_ended() {
 }
 
 #[test]
-fn a_panic_is_an_answer() {
+fn t09_a_panic_is_an_answer() {
     check("a panics: b, which joins it, is sent the panic's text, and c goes on", || {
         let world = World::new();
         let log = world.record.clone();
@@ -239,7 +239,7 @@ fn a_panic_is_an_answer() {
 }
 
 #[test]
-fn a_panic_in_the_first_turn() {
+fn t10_a_panic_in_the_first_turn() {
     check(
         "a panics in its first turn, with a text that is a `String`: b is sent this text",
         || {
@@ -261,7 +261,7 @@ fn a_panic_in_the_first_turn() {
 }
 
 #[test]
-fn waits_are_handed_to_sleep() {
+fn t11_waits_are_handed_to_sleep() {
     check(
         "a and b wait for sockets, c sleeps: `sleep` is given all, and says whose socket is ready",
         || {
@@ -296,7 +296,7 @@ fn waits_are_handed_to_sleep() {
 }
 
 #[test]
-fn a_cycle_is_reported() {
+fn t12_a_cycle_is_reported() {
     check("a joins b, b joins a, and d joins a: `run` returns the three as stuck", || {
         let world = World::new();
         world.spawn("a", world.joiner("a", 1, Ok(())));
@@ -308,7 +308,7 @@ fn a_cycle_is_reported() {
 }
 
 #[test]
-fn one_that_joins_itself_is_stuck() {
+fn t13_one_that_joins_itself_is_stuck() {
     check("a joins itself: `run` returns it as stuck", || {
         let world = World::new();
         world.spawn("a", world.joiner("a", 0, Ok(())));

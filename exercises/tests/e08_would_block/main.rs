@@ -43,7 +43,7 @@ fn patience(bytes: usize) -> Duration {
 }
 
 #[test]
-fn a_clock_in_milliseconds() {
+fn t01_now_is_in_milliseconds() {
     check_within(SOON, "`now` is the time in milliseconds since `Sockets` was made", || {
         let before = Instant::now();
         let sockets = Sockets::new();
@@ -63,7 +63,7 @@ fn a_clock_in_milliseconds() {
 }
 
 #[test]
-fn a_sleeper() {
+fn t02_a_job_sleeps() {
     check_within(SOON, "a job sleeps for 20 ms, and then for 10 ms: the thread does too", || {
         draw_jobs("a sleeper");
         let mut scheduler = Scheduler::new();
@@ -81,7 +81,7 @@ fn a_sleeper() {
 }
 
 #[test]
-fn a_sleeper_may_be_overdue() {
+fn t03_a_sleeper_may_be_overdue() {
     check_within(
         SOON,
         "a job sleeps for 1 ms, and another keeps the thread for longer than that",
@@ -101,7 +101,7 @@ fn a_sleeper_may_be_overdue() {
 }
 
 #[test]
-fn a_sleeper_wakes_beside_sockets() {
+fn t04_a_sleeper_wakes_beside_sockets() {
     check_within(
         SOON,
         "two jobs wait for a socket each; another sleeps, and writes to one, and then to the other",
@@ -138,7 +138,7 @@ fn a_sleeper_wakes_beside_sockets() {
 }
 
 #[test]
-fn one_client_step_by_step() {
+fn t05_one_client_step_by_step() {
     check_within(
         SOON,
         "one client connects, sends three letters, then more than its socket takes, and ends",
@@ -462,7 +462,7 @@ fn expect_sockets(waits: &[(Id, Wait)], poll: &Polled) {
 }
 
 #[test]
-fn one_client_threaded() {
+fn t06_one_client() {
     check("one client sends three letters, and gets them back", || {
         let server = Server::start("one client", 1, None);
         // The client comes when the server has had a turn, and has found none.
@@ -479,7 +479,7 @@ fn one_client_threaded() {
 }
 
 #[test]
-fn one_is_silent() {
+fn t07_a_silent_client() {
     check("a client that sends nothing holds up no other", || {
         let server = Server::start("client 1 is silent", 3, None);
         let mut silent = std::net::TcpStream::connect(server.address).expect("it listens");
@@ -519,14 +519,14 @@ fn one_is_silent() {
 }
 
 #[test]
-fn some_clients() {
+fn t08_five_clients() {
     check("five clients send 64 KiB each through small buffers", || {
         clients("five clients", 5, 64 << 10)
     });
 }
 
 #[test]
-fn twenty_clients() {
+fn t09_twenty_clients() {
     check("twenty clients send 1 MiB each through small buffers", || {
         clients("twenty clients", 20, 1 << 20);
     });
