@@ -9,6 +9,8 @@
 //! | `tests/eNN_name/main.rs` | the tests, and `mod exercise;` |
 //! | `tests/eNN_name/exercise.rs` | the student's file, the same as the skeleton until the student edits it |
 //! | `tests/eNN_name/README.md`, `README.zh-CN.md` | the text, in both languages |
+//! | `tests/eNN_name/HINTS.md`, `HINTS.zh-CN.md` | three hints, which `cargo course hint NN` shows one at a time |
+//! | `tests/eNN_name/messages.zh-CN.txt` | the messages of its tests in Chinese, if they are; `src/messages.zh-CN.txt` has the kit's |
 //! | `skeletons/eNN_name.rs` | compiles without a warning; each function is a `todo!` that uses its arguments; or code to be mended, without any `todo!`, that fails every test |
 //! | `solutions/eNN_name.rs` | passes all tests; formatted, without a warning of clippy |
 //! | `wrong/eNN_why.rs` | a wrong answer, at least two an exercise; line 1 is `//! says: TEXT` |
@@ -32,7 +34,8 @@
 //! 8 s of the machine's clock, with exit status 4. No test asserts a duration.
 //!
 //! **Texts.** A README begins with `# NN name` and the line `minutes: N`, the same in both languages; then: what it is
-//! about, what to write, what the tests ask, how to run them (`cargo course test NN`), and three hints, each folded:
+//! about, what to write, what the tests ask, how to run them (`cargo course test NN`), and how to see a hint. In `HINTS.md`
+//! are three of them, each folded:
 //!
 //! ```text
 //! <details><summary>Hint 1</summary>
@@ -46,6 +49,7 @@
 //!
 //! **Wrong answers.** `TEXT` after `says:` must stand in the message of the first test that fails, in the order of the
 //! file, and the message must not contain the text of another wrong answer of the exercise. The message of a hang counts.
+//! Where the exercise has messages in Chinese, that message is among them. `cargo course verify NN --messages` prints all.
 //!
 //! An exercise that builds on another one's answer has `#[path = "../e07_scheduler/exercise.rs"] mod scheduler;` in its
 //! `main.rs`.

@@ -5,7 +5,8 @@ use crate::runner::catalog::{Course, Exercise, read};
 /// Messages in English, each with its Chinese: from `messages.zh-CN.txt` of an exercise, and of the kit (`src/`).
 ///
 /// In the file, an English line, with `{}` where a message has a value of its own, is followed by the Chinese line, in which
-/// `{}` are these values in their order, or `{2}` the second. Blank lines stand between.
+/// `{}` are these values in their order, or `{2}` the second. A value that is an English line itself is put in in Chinese. Blank
+/// lines stand between.
 pub struct Messages {
     pairs: Vec<(String, String)>,
     are_there: bool,
@@ -52,14 +53,18 @@ impl Messages {
 
     fn line(&self, line: &str) -> Option<String> {
         self.pairs.iter().find_map(|(english, chinese)| {
-            let values = values(english, line)?;
+            // A pattern that is all value would be a value of itself.
+            let values = values(english, line).filter(|_| english != "{}")?;
             // Not one after the other: a value may have braces in it.
             let (mut text, mut rest, mut next) = (String::new(), &chinese[..], 0);
             while let Some((before, (number, after))) =
                 rest.split_once('{').and_then(|(before, it)| Some((before, it.split_once('}')?)))
             {
                 let place = number.parse().map_or(next, |number: usize| number.saturating_sub(1));
-                text = text + before + values.get(place).unwrap_or(&"?");
+                let value = values.get(place).copied().unwrap_or("?");
+                // What a value says may be known too.
+                text += before;
+                text += &self.line(value).unwrap_or_else(|| value.to_owned());
                 (rest, next) = (after, next + 1);
             }
             text += rest;
