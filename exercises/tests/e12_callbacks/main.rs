@@ -125,7 +125,8 @@ fn t06_the_log_is_that_of_the_callbacks() {
                     log.get(at).map_or("(its end)".to_owned(), |line| line.trim().to_owned())
                 };
                 panic!(
-                    "line {} of the log is\n    {}\nand with callbacks it is\n    {}",
+                    "line {} of your log and that of the callbacks differ. Yours:\n    {}\nthat of the callbacks:\n    {}\nEach thing that \
+                     goes wrong is told to the studio: `failed`, `stray`",
                     at + 1,
                     line(&mine.log),
                     line(&theirs.log)
