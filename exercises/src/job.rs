@@ -362,7 +362,8 @@ impl Trace {
         let Known { name, state, .. } = self.jobs[task];
         match state {
             Does::Sleeps(until) if until > now => Some(format!(
-                "`{name}` sleeps until {until} ms, and was resumed at {now} ms, too early"
+                "`{name}` sleeps until {until} ms, and was resumed at {now} ms, too early: `sleep` returns earlier than it was asked \
+                 to when a socket is ready, so compare with the time"
             )),
             Does::Waits(..) => Some(format!(
                 "`{name}` waits for a socket, and was resumed before `sleep` had returned its number: the others wait on"

@@ -74,7 +74,7 @@ pub use lesson::{TURNS, lesson, lesson_on_real_clock, spawned_in, warnings};
 pub use log::{Log, letter_rows};
 pub use poll::{Interest, Polled, before_poll, last_poll, poll, polls};
 pub use small::{small_client, small_listener};
-pub use time::VirtualTime;
+pub use time::{Event, VirtualTime};
 
 use wouldblock::generator::Generator;
 

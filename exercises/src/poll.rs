@@ -34,7 +34,7 @@ struct Counts {
 
 thread_local! {
     static COUNTS: Cell<Counts> = const { Cell::new(Counts { calls: 0, idle: 0 }) };
-    static BEFORE: RefCell<Option<Rc<dyn Fn(&Polled)>>> = const { RefCell::new(None) };
+    static BEFORE: RefCell<Option<Look>> = const { RefCell::new(None) };
     static LAST: RefCell<Option<Polled>> = const { RefCell::new(None) };
 }
 
@@ -48,6 +48,8 @@ pub struct Polled {
     /// The places of those that were ready.
     pub ready: Vec<usize>,
 }
+
+type Look = Rc<dyn Fn(&Polled)>;
 
 /// In this check, each [`poll`] calls this before it sleeps, with nothing in `ready`.
 pub fn before_poll(look: impl Fn(&Polled) + 'static) {

@@ -11,11 +11,14 @@ use wouldblock::net::unix::UnixStream;
 use crate::check::{MOST, fail, grouped, stop_if_failed};
 use crate::job::{Id, Outside, trace};
 
+/// The job whose socket is ready in a `sleep`, and the other end of this socket; or nothing but the time.
+pub type Event = Option<(&'static str, UnixStream)>;
+
 /// A clock that stands still while jobs run, and jumps when the scheduler sleeps. It counts.
 #[derive(Clone, Default)]
 pub struct VirtualTime {
     sleeps: Rc<RefCell<Vec<u64>>>,
-    sockets: Rc<RefCell<VecDeque<Option<(&'static str, UnixStream)>>>>,
+    sockets: Rc<RefCell<VecDeque<Event>>>,
 }
 
 impl VirtualTime {
@@ -27,10 +30,7 @@ impl VirtualTime {
 
     /// From now on, in each `sleep` the socket is ready for which the next of these jobs waits, because a byte is written into
     /// its other end, and no time passes. With `None`, and after that, time passes.
-    pub fn sockets_are_ready(
-        &self,
-        jobs: impl IntoIterator<Item = Option<(&'static str, UnixStream)>>,
-    ) {
+    pub fn sockets_are_ready(&self, jobs: impl IntoIterator<Item = Event>) {
         self.sockets.borrow_mut().extend(jobs);
     }
 

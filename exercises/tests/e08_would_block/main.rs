@@ -292,7 +292,7 @@ fn step_by_step(y: &Y, address: SocketAddr) {
             grouped(same)
         )),
         () if ended && back.len() < taken => fail(format!(
-            "{what}, and then the connection ended ({state}): `echo` goes on until it reads 0 bytes, and has written them all"
+            "{what}, and then the connection ended ({state}): `echo` goes on until the client ends what it sends, and all is written. (A read into a buffer without room returns 0 too)"
         )),
         () if !ended && back.len() < taken => fail(format!("{what}, and then nothing ({state})")),
         () if !ended => fail(format!(
@@ -404,7 +404,8 @@ impl Outside for Watched {
             |(_, wait): &&(Id, Wait)| interest(wait).is_some_and(|it| ready.contains(&it));
         let mut wanted: Vec<Id> = waits.iter().filter(is_ready).map(|(id, _)| *id).collect();
         let mut got = slept.clone();
-        (wanted.sort_unstable(), got.sort_unstable());
+        wanted.sort_unstable();
+        got.sort_unstable();
         if got != wanted {
             fail(format!(
                 "`poll` returned the places {:?} of the {} sockets, which are those of {wanted:?}; `sleep` returned {slept:?}, \
