@@ -5,13 +5,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::chown;
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use wouldblock::green;
 use wouldblock::net::{TcpListener, TcpStream};
 use wouldblock::process::{Child, Command, Stdio};
 use wouldblock::signal::{SIGINT, SIGTERM};
+use wouldblock::{green, offload};
 
 /// A server that others wrote, in a process of its own, with a folder of its own. Both are gone when this is dropped.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ pub struct Server {
     /// What it needs beside it.
     _helper: Option<Child>,
     /// Dropped after the process.
-    _folder: TempDir,
+    folder: Option<TempDir>,
 }
 
 impl Server {
@@ -155,7 +156,7 @@ impl Server {
                 end: SIGINT,
                 child: None,
                 _helper: None,
-                _folder: folder,
+                folder: Some(folder),
             };
             if server.restart() {
                 return server;
@@ -193,6 +194,10 @@ impl Drop for Server {
             && child.send_signal(self.end).is_ok()
         {
             let _ = green::deadline(Duration::from_secs(5), || child.wait());
+        }
+        let folder = self.folder.take();
+        if !thread::panicking() {
+            green::wait(offload(move || drop(folder))); // There are thousands of files.
         }
     }
 }
