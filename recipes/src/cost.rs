@@ -19,7 +19,7 @@ pub fn beside(
     usual: &str,
     mut theirs: impl FnMut() + Send + 'static,
 ) {
-    const ROUNDS: usize = 5;
+    const ROUNDS: usize = 9;
     let (mut our_least, mut their_least) = (Duration::MAX, Duration::MAX);
     for _ in 0..ROUNDS {
         let start = cpu();

@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use recipes::Server;
@@ -106,5 +107,46 @@ fn queries_transactions_listen_and_a_killed_server() {
         while !server.restart() {} // Its children of before may not have ended yet.
         let client = connect_when_ready(server.address, &sender);
         assert_eq!((balance(&client, 1), balance(&client, 2)), (70, 30));
+    });
+}
+
+#[test]
+fn cost_beside_tokio() {
+    const TASKS: u32 = 20;
+    const QUERIES: u32 = 50;
+    async fn queries(client: Arc<Client>) {
+        for _ in 0..QUERIES {
+            client.simple_query("select 1").await.unwrap();
+        }
+    }
+    async fn connect_on_tokio(server: SocketAddr) -> Client {
+        let stream = tokio::net::TcpStream::connect(server).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let mut config = Config::new();
+        config.user("postgres").dbname("postgres");
+        let (client, connection) = config.connect_raw(stream, NoTls).await.unwrap();
+        drop(tokio::spawn(connection));
+        client
+    }
+    recipes::run(|| {
+        let server = Server::postgres();
+        let (address, (sender, _notes)) = (server.address, channel::unbounded());
+        drop(connect_when_ready(address, &sender));
+        let ours = || {
+            let client = Arc::new(wait(connect(address, sender.clone())).unwrap());
+            let tasks = (0..TASKS).map(|_| future::spawn(queries(client.clone())));
+            wait(gather(tasks)).into_iter().for_each(|task| task.unwrap());
+        };
+        let theirs = move || {
+            let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            tokio.block_on(async {
+                let client = Arc::new(connect_on_tokio(address).await);
+                let tasks = (0..TASKS).map(|_| tokio::spawn(queries(client.clone())));
+                for task in tasks.collect::<Vec<_>>() {
+                    task.await.unwrap();
+                }
+            });
+        };
+        recipes::beside("tokio-postgres, a query", TASKS * QUERIES, ours, "tokio", theirs);
     });
 }

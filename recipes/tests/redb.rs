@@ -1,8 +1,8 @@
 //! redb: an embedded database whose transactions wait for the disk, and for each other, by blocking the thread. It gets a
 //! thread of its own, `Blocking`, and a call of it is a transaction. (SQLite, with a backup beside: `rusqlite.rs`.)
 //!
-//! A call costs two switches between threads. Threads that share the database pay as much when they wait for each other's
-//! transactions, which is why they cost no less. One thread alone, with no other work, would save them.
+//! A call costs some microseconds more than on threads that share the database, for the way to the other thread and back: a
+//! tenth of the shortest transaction, and nothing beside one that waits for the disk.
 
 #![allow(clippy::result_large_err, reason = "redb's error is large")]
 
