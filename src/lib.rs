@@ -62,6 +62,7 @@
 //! | read a socket | `try_read`; `y.wait(s.readable())` on `WouldBlock` | `s.read(buf)` ([`std::io::Read`]) | `s.read(buf).await` ([`futures_io::AsyncRead`]) |
 //! | tick | `y.wait(ticks.ticking())` | `ticks.tick()` ([`time::interval`]) | `ticks.ticking().await` |
 //! | time limit | `y.wait(timeout(d, op))` | `green::timeout(d, \|\| ..)` | `timeout(d, op).await` |
+//! | cancel a part of a task | `y.wait(scope.running(op))` | `scope.run(\|\| ..)` ([`CancelScope`]) | `scope.running(op).await` |
 //! | read a file | `y.wait(offload(\|\| std::fs::read(p)))` | `fs::read(p)` | `offload(\|\| std::fs::read(p)).await` |
 //! | blocking work | `y.wait(offload(f))` | `wait(offload(f))` | `offload(f).await` |
 //! | run a program | `y.wait(command.collecting_output())` | `command.output()` ([`process`]) | `command.collecting_output().await` |
@@ -513,6 +514,7 @@ compile_error!(
 
 mod adapt;
 mod blocking;
+mod cancel_scope;
 mod deadline;
 mod eras;
 pub mod fs;
@@ -547,6 +549,7 @@ pub use adapt::hyper;
 #[cfg(feature = "tracing")]
 pub use adapt::tracing;
 pub use blocking::{Blocking, Calling};
+pub use cancel_scope::CancelScope;
 pub use eras::waited::Waited;
 pub use eras::{future, generator, green};
 pub use inspect::deadlock::{Deadlock, TaskState};

@@ -102,6 +102,7 @@ const READING_ORDER: &[&str] = &[
     "sync/oneshot.rs",
     "sync/queue.rs",
     "sync/mod.rs",
+    "cancel_scope.rs",
     "group/tasks.rs",
     "group/gather.rs",
     "group/completed.rs",

@@ -9,6 +9,7 @@ mod util;
 mod auto_traits;
 mod blocking;
 mod cancel;
+mod cancel_scope;
 mod deadline;
 mod deadlock;
 mod diagnosis;
