@@ -4,15 +4,19 @@ use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::eras::pep342::Yielder;
 use crate::eras::scope::members::Members;
 use crate::inspect::deadlock::Kind;
+use crate::kernel::door;
 use crate::kernel::wait::Wait;
+use crate::op::timeout;
 use crate::run::join::JoinHandle;
 use crate::run::spawn;
 use crate::sync::{Event, Permit, Semaphore};
 use crate::task;
+use crate::time::Elapsed;
 
 /// Room for so many tasks and no more: a place is [reserved](Pool::reserve), which waits while the pool is full, and
 /// a task spawned into it, which does not. (gevent's `Pool`.)
@@ -109,6 +113,24 @@ impl Pool {
         self.slot(self.room().acquire())
     }
 
+    /// As [`reserve`](Pool::reserve), for `limit` at most.
+    ///
+    /// # Errors
+    ///
+    /// [`Elapsed`], if the time has passed first.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a task.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`reserve`](Pool::reserve).
+    #[track_caller]
+    pub fn reserve_timeout(&self, limit: Duration) -> Result<Slot, Elapsed> {
+        door::wait(timeout(limit, self.reserving()))
+    }
+
     /// The operation behind [`reserve`](Pool::reserve): `y.wait(pool.reserving())`, `pool.reserving().await`.
     ///
     /// ```
@@ -171,6 +193,24 @@ impl Pool {
     #[track_caller]
     pub fn join(&self) {
         self.0.idle.wait();
+    }
+
+    /// As [`join`](Pool::join), for `limit` at most. (gevent's `join(timeout)`.)
+    ///
+    /// # Errors
+    ///
+    /// [`Elapsed`], if the time has passed first; the tasks run on.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a task.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
+    #[track_caller]
+    pub fn join_timeout(&self, limit: Duration) -> Result<(), Elapsed> {
+        self.0.idle.wait_timeout(limit)
     }
 
     /// The operation behind [`join`](Pool::join): `y.wait(pool.joining())`, `pool.joining().await`.
