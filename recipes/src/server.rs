@@ -123,7 +123,7 @@ impl Server {
         let programs = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
         let newest = programs.map(|version| version.path().join("bin")).max();
         let programs = newest.expect("PostgreSQL is installed: see .ci/recipes");
-        Server::start(programs.join("postgres"), |port, folder, command| {
+        let server = Server::start(programs.join("postgres"), |port, folder, command| {
             let data = folder.join("data");
             let mut initdb = Command::new(programs.join("initdb"));
             initdb.args(["--auth=trust", "--username=postgres", "--no-sync", "-D"]).arg(&data);
@@ -139,7 +139,14 @@ impl Server {
             command.args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]);
             command.args(["-c", "log_min_messages=panic"]);
             command.arg("-p").arg(port.to_string()).arg("-D").arg(data).current_dir(folder);
-        })
+        });
+        // It listens before it lets anyone in.
+        let mut ready = Command::new(programs.join("pg_isready"));
+        ready.args(["-q", "-h", "127.0.0.1", "-p"]).arg(server.address.port().to_string());
+        while !ready.status().expect("it is installed with the server").success() {
+            green::sleep(Duration::from_millis(5));
+        }
+        server
     }
 
     /// Starts a server at a free port. Where another program has taken the port meanwhile, it tries the next.
