@@ -30,7 +30,7 @@ mod shared;
 mod tasks;
 
 pub use completed::{AsCompleted, Race, as_completed, race};
-pub use failing::{Failures, Group};
+pub use failing::{Failures, Group, With};
 pub use gather::{Gather, TryGather, gather, try_gather};
 pub use imap::Imap;
 pub use pool::{Pool, Slot};

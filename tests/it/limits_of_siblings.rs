@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
-use wouldblock::group::{Pool, gather};
+use wouldblock::group::{Group, Pool, gather};
 use wouldblock::sync::{Barrier, Condvar, Event, Mutex, Queue};
-use wouldblock::{green, testing::settle};
+use wouldblock::{JoinError, green, task, testing::settle};
 
 use crate::util::*;
 
@@ -85,5 +85,40 @@ fn an_imap_pulls_as_many_inputs_as_its_bound() {
         }
         let none = panic_text(|| Pool::new(1).imap_within(0, 0..1, |n| n));
         assert!(none.contains("a bound of 0"), "{none}");
+    });
+}
+
+#[test]
+fn tasks_of_groups_and_pools_have_names_and_stacks_of_their_own() {
+    bounded(|| {
+        let builder = || task::Builder::new().name("parser").stack_size(1 << 20);
+        let own = |task: Option<task::Task>| {
+            let task = task.unwrap();
+            (task.name().unwrap().to_owned(), task.stack_size(), task.spawned_at().file())
+        };
+        let tasks = Group::run(|group| {
+            Ok::<_, JoinError>([
+                group.with(builder()).spawn(|| Ok(task::current())),
+                group.with(builder()).spawn_generator(|_| Ok(task::current())),
+                group.with(builder()).spawn_future(async { Ok(task::current()) }),
+            ])
+        });
+        let pool = Pool::named("worker", 3);
+        let in_pool = [
+            pool.reserve().with(builder()).spawn(task::current),
+            pool.reserve().with(builder()).spawn_generator(|_| task::current()),
+            pool.reserve().with(builder()).spawn_future(async { task::current() }),
+        ];
+        for task in tasks.unwrap().into_iter().chain(in_pool) {
+            assert_eq!(own(task.join().unwrap()), ("parser".to_owned(), 1 << 20, file!()));
+        }
+        let plain = pool.reserve().with(task::Builder::new()).spawn(task::current);
+        assert_eq!(own(plain.join().unwrap()).0, "worker", "a name that is not set is the pool's");
+        // An unhandled failure fails the group, as that of any other task does.
+        let failed = Group::<JoinError>::run(|group| {
+            group.with(builder()).spawn(|| -> Result<(), _> { panic!("a bug") });
+            Ok(())
+        });
+        assert_eq!(failed.unwrap_err().errors().count(), 1);
     });
 }
