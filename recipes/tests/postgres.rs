@@ -1,5 +1,8 @@
 //! PostgreSQL: tokio-postgres on a stream of this crate, without tokio's runtime; one connection for many greenlets, whose
 //! queries it pipelines; transactions, LISTEN, a limit on a query, and a killed server.
+//!
+//! A query costs what it costs on tokio, and mostly the kernel's time: how much depends on how many answers one read brings,
+//! and so on who is quicker, the server or the client. From one run to the next, that is 0.7 to 1.5 of tokio's.
 
 use std::future::poll_fn;
 use std::io;

@@ -1,5 +1,8 @@
 //! PostgreSQL by a pool of connections: deadpool, with tokio-postgres on streams of this crate, without tokio's runtime. The
 //! pool opens connections as they are needed, so many at most, and in place of those that were lost.
+//!
+//! A query costs what it costs on tokio, mostly the kernel's time, for a read and a write each; where a run measures up to
+//! 1.2 of tokio's, the next may measure less than 1 (see `postgres.rs`).
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;

@@ -98,9 +98,14 @@ fn one_connection_for_many_tasks_and_a_killed_server() {
         let refused = wait(redis.with(async |redis| redis.get::<_, u32>("sum").await)).unwrap_err();
         assert!(refused.is_connection_refusal(), "{refused}");
         assert!(server.restart());
-        // What was acknowledged is there.
-        let sum = wait(redis.with(async |redis| redis.get::<_, u32>("sum").await));
-        assert_eq!(sum.unwrap(), (0..100).sum());
+        // What was acknowledged is there, when the server has read it from its file.
+        let sum = loop {
+            match wait(redis.with(async |redis| redis.get::<_, u32>("sum").await)) {
+                Err(e) if e.code() == Some("LOADING") => green::sleep(Duration::from_millis(5)),
+                sum => break sum.unwrap(),
+            }
+        };
+        assert_eq!(sum, (0..100).sum());
     });
 }
 
