@@ -4,6 +4,7 @@
 //! A query costs what it costs on tokio, and mostly the kernel's time: how much depends on how many answers one read brings,
 //! and so on who is quicker, the server or the client. From one run to the next, that is 0.7 to 1.5 of tokio's.
 
+use std::error::Error as _;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -50,6 +51,13 @@ fn transfer(client: &mut Client, from: i32, to: i32, amount: i64) -> Result<(), 
 
 fn balance(client: &Client, id: i32) -> i64 {
     wait(client.query_one("select balance from accounts where id = $1", &[&id])).unwrap().get(0)
+}
+
+/// Whether the connection is lost: closed, reset, or ended with the server's last word (SQLSTATE 57P01 and the like).
+fn is_lost(error: &Error) -> bool {
+    let is_io = || error.source().is_some_and(|source| source.is::<io::Error>());
+    let is_shutdown = || error.code().is_some_and(|state| state.code().starts_with("57P"));
+    error.is_closed() || is_io() || is_shutdown()
 }
 
 /// A server that listens may still refuse while it starts or recovers.
@@ -101,7 +109,7 @@ fn queries_transactions_listen_and_a_killed_server() {
         // The server is killed in the middle of a query: an error, and what was committed is there afterwards.
         let query = green::spawn({
             let client = client.clone();
-            move || wait(client.batch_execute("select pg_sleep(60)")).map_err(|e| e.is_closed())
+            move || wait(client.batch_execute("select pg_sleep(60)")).map_err(|e| is_lost(&e))
         });
         green::yield_now();
         server.kill();
