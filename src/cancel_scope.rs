@@ -126,8 +126,9 @@ impl CancelScope {
         let mut operation = pin!(operation.into_future());
         loop {
             let mut moved = pin!(self.0.moved.waiting());
+            let deadline = self.deadline();
             let mut due = pin!(async {
-                match self.deadline() {
+                match deadline {
                     Some(deadline) => sleeping_until(deadline).await,
                     None => std::future::pending().await,
                 }
@@ -135,6 +136,10 @@ impl CancelScope {
             let first = poll_fn(|cx| {
                 if let Poll::Ready(output) = operation.as_mut().poll(cx) {
                     return Poll::Ready(Some(Some(output)));
+                }
+                if self.deadline() != deadline {
+                    // It has moved before this was registered for it.
+                    return Poll::Ready(self.has_ended().then_some(None));
                 }
                 if due.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(Some(None));

@@ -55,7 +55,7 @@ fn balance(client: &Client, id: i32) -> i64 {
 
 /// Whether the connection is lost: closed, reset, or ended with the server's last word (SQLSTATE 57P01 and the like).
 fn is_lost(error: &Error) -> bool {
-    let is_io = || error.source().is_some_and(|source| source.is::<io::Error>());
+    let is_io = || error.source().is_some_and(<dyn std::error::Error>::is::<io::Error>);
     let is_shutdown = || error.code().is_some_and(|state| state.code().starts_with("57P"));
     error.is_closed() || is_io() || is_shutdown()
 }

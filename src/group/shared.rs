@@ -127,8 +127,8 @@ impl<T: 'static> Shared<T> {
         let State { handle, result, ended } = &*self.0;
         if result.get().is_none() && ended.is_set() {
             // The task has ended: the handle is ready, and registers no waiter.
-            let mut nobody = Context::from_waker(Waker::noop());
-            if let Poll::Ready(joined) = handle.poll_shared(&mut nobody) {
+            let mut noop = Context::from_waker(Waker::noop());
+            if let Poll::Ready(joined) = handle.poll_shared(&mut noop) {
                 let _ = result.set(joined);
             }
         }

@@ -21,11 +21,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::mpsc::{RecvError, RecvTimeoutError, TryRecvError};
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use super::event::Event;
@@ -185,15 +186,20 @@ impl<T: Clone> Receiver<T> {
     ///
     /// As [`recv`](Receiver::recv).
     pub async fn receiving(&mut self) -> Result<T, RecvError> {
-        loop {
-            let received =
-                poll_fn(|cx| wait::poll_within_budget(cx, |_| Poll::Ready(self.try_recv())));
-            match received.await {
-                Ok(value) => return Ok(value),
-                Err(TryRecvError::Disconnected) => return Err(RecvError),
-                Err(TryRecvError::Empty) => self.shared.changed.waiting().await,
+        let shared = self.shared.clone();
+        let mut waiting = shared.changed.waiting();
+        let mut received = |cx: &mut Context<'_>| {
+            loop {
+                match self.try_recv() {
+                    Ok(item) => return Poll::Ready(Ok(item)),
+                    Err(TryRecvError::Disconnected) => return Poll::Ready(Err(RecvError)),
+                    // Without a turn in between, in which something might come.
+                    Err(TryRecvError::Empty) => ready!(Pin::new(&mut waiting).poll(cx)),
+                }
+                waiting = shared.changed.waiting();
             }
-        }
+        };
+        poll_fn(|cx| wait::poll_within_budget(cx, &mut received)).await
     }
 
     /// The values that come from now on, each the latest, until the last sender is gone.

@@ -2,12 +2,13 @@
 
 use std::cell::Cell;
 use std::cmp::Reverse;
+use std::future::pending;
 use std::rc::Rc;
 use std::sync::mpsc::{RecvTimeoutError, TryRecvError};
 
 use wouldblock::group::{gather, share};
-use wouldblock::sync::{PriorityQueue, broadcast, watch};
-use wouldblock::{JoinError, future, generator, green, testing::settle};
+use wouldblock::sync::{Event, PriorityQueue, broadcast, watch};
+use wouldblock::{CancelScope, JoinError, future, generator, green, testing::settle};
 
 use crate::util::*;
 
@@ -207,5 +208,49 @@ fn the_least_item_comes_first_and_equal_ones_in_order() {
         let queue = PriorityQueue::default();
         (0..20).for_each(|n| queue.put(Same(n)));
         assert!((0..20).all(|n| queue.get().0 == n));
+    });
+}
+
+/// A task that has used up its budget for the turn gives the others a turn before it waits: what comes in that turn is not
+/// missed, wherever the budget ends.
+#[test]
+fn what_comes_as_the_budget_ends_is_not_missed() {
+    bounded(|| {
+        let ready = Rc::new(Event::new());
+        ready.set();
+        for spent in (0..4).chain(120..136) {
+            let about_to_wait = Rc::new(Cell::new(false));
+            let (state, mut watch) = watch::channel(0);
+            let (all, mut feed) = broadcast::channel(1);
+            let scope = CancelScope::new();
+            let waits: [Box<dyn FnOnce()>; 4] = [
+                Box::new(move || assert_eq!(watch.recv(), Ok(1))),
+                Box::new(move || assert_eq!(feed.recv(), Ok(1))),
+                Box::new({
+                    let scope = scope.clone();
+                    move || assert!(green::wait(scope.running(pending::<()>())).is_none())
+                }),
+                Box::new({
+                    let scope = scope.clone();
+                    move || assert!(scope.run(|| green::wait(pending::<()>())).is_none())
+                }),
+            ];
+            for wait in waits {
+                let (ready, about) = (ready.clone(), about_to_wait.clone());
+                let task = green::spawn(move || {
+                    green::yield_now();
+                    (0..spent).for_each(|_| ready.wait());
+                    about.set(true);
+                    wait();
+                });
+                while !about_to_wait.take() {
+                    green::yield_now();
+                }
+                state.send(1);
+                all.send(1);
+                scope.cancel();
+                task.join().unwrap();
+            }
+        }
     });
 }
