@@ -6,6 +6,7 @@ use std::mem::MaybeUninit;
 
 use crate::kernel::coroutine;
 use crate::kernel::edge::mapping::page_size;
+use crate::kernel::edge::pool::Pools;
 
 /// The usable bytes of a stack when the user names no size.
 ///
@@ -77,7 +78,7 @@ pub(crate) fn trim() {
         return;
     }
     GIVEN.set(given.unwrap_or(0));
-    let _ = coroutine::with_pools(|pools| pools.trim()); // At the very end of a thread there is none.
+    let _ = coroutine::with_pools(Pools::trim); // At the very end of a thread there is none.
 }
 
 /// How many pages of memory this thread has been given so far: it has had a page fault for each. `None`: the

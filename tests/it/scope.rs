@@ -1437,7 +1437,7 @@ fn a_future_without_a_stack_for_a_later_poll_fails_its_scope() {
                         // This one waits in the middle of a poll, and keeps the stack of the polls.
                         drop(future::spawn(async { green::sleep(HOUR) }));
                         (0..100).for_each(|_| drop(green::spawn(|| green::sleep(HOUR))));
-                        let _ = task;
+                        drop(task);
                         green::sleep(2 * SECOND);
                         Ok::<_, String>(())
                     })
