@@ -439,7 +439,7 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
         unwinding::refuse_while_unwinding();
         if cancel::is_cancelled() {
             if swallowed::count_root() {
-                unwinding::leave();
+                unwinding::abandon();
             }
             return Sent::Close;
         }

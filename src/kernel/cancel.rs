@@ -28,7 +28,7 @@ use std::time::Instant;
 use super::edge::entered::now;
 use super::edge::foreign::{Boundary, Unwind};
 use super::edge::opened::{Opened, OpenedLimit};
-use super::edge::unwinding::{catch, count, leave, unwind_with};
+use super::edge::unwinding::{abandon, catch, count, unwind_with};
 use super::here::{running_task, with_local, with_task};
 use super::task::Local;
 use super::wait::earliest;
@@ -103,7 +103,7 @@ pub(crate) fn is_to_root(payload: &(dyn Any + Send)) -> bool {
 
 fn raise(raised: &Cell<u16>, boundary: Boundary) -> ! {
     if count(raised, boundary) {
-        leave();
+        abandon();
     }
     unwind_to(boundary)
 }

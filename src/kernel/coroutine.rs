@@ -64,7 +64,7 @@ pub(crate) enum Switch {
 }
 
 /// The control block of a fiber, kept in its outermost frame; lives as long as the fiber.
-struct Link {
+struct Control {
     bounds: Bounds,
     /// Which of the thread's pools it belongs to.
     pool: usize,
@@ -89,22 +89,22 @@ type Job = (*mut (), unsafe fn(*mut ()));
 ///
 /// Dropped while idle, it goes back to the pool of the thread. Dropped in the middle of a job, its stack
 /// is leaked with whatever lies on it: frames may only leave by returning or unwinding.
-pub(crate) struct Fiber(ManuallyDrop<Booted>);
+pub(crate) struct Fiber(ManuallyDrop<RawFiber>);
 
 /// A coroutine that is in its outermost frame, or called from there, and its control block.
-pub(crate) struct Booted {
+pub(crate) struct RawFiber {
     coroutine: Coroutine<(), (), (), Stack>,
-    link: NonNull<Link>,
+    control: NonNull<Control>,
 }
 
 struct Active {
-    base: Cell<Option<NonNull<Link>>>,
-    inner: Cell<Option<NonNull<Link>>>,
+    base: Cell<Option<NonNull<Control>>>,
+    inner: Cell<Option<NonNull<Control>>>,
 }
 
 thread_local! {
     static ACTIVE: Active = const { Active { base: Cell::new(None), inner: Cell::new(None) } };
-    static POOLS: RefCell<Pools<Booted>> = const { RefCell::new(Pools::new()) };
+    static POOLS: RefCell<Pools<RawFiber>> = const { RefCell::new(Pools::new()) };
 }
 
 /// The thread's own.
@@ -143,9 +143,9 @@ impl Fiber {
             mem::forget(bomb);
         }
         let mut job = ManuallyDrop::new(job);
-        assert!(!self.link().busy.replace(true), "a fiber takes one job at a time");
-        self.link().open.unwinds.set(0);
-        self.link().job.set(Some(((&raw mut job).cast(), run::<F>)));
+        assert!(!self.control().busy.replace(true), "a fiber takes one job at a time");
+        self.control().open.unwinds.set(0);
+        self.control().job.set(Some(((&raw mut job).cast(), run::<F>)));
         self.resume()
     }
 
@@ -153,40 +153,40 @@ impl Fiber {
     #[inline(always)] // A switch saves all registers of the function it is in: one function, once.
     pub(crate) fn resume(&mut self) -> Switch {
         let active = active();
-        let inner = active.inner.replace(Some(self.0.link));
+        let inner = active.inner.replace(Some(self.0.control));
         if active.base.get().is_some() {
             self.0.coroutine.resume(());
         } else {
-            active.base.set(Some(self.0.link));
+            active.base.set(Some(self.0.control));
             self.0.coroutine.resume(());
             active.base.set(None);
         }
         active.inner.set(inner);
-        if self.link().busy.get() { Switch::Suspended } else { Switch::Finished }
+        if self.control().busy.get() { Switch::Suspended } else { Switch::Finished }
     }
 
     pub(crate) fn bounds(&self) -> &Bounds {
-        &self.link().bounds
+        &self.control().bounds
     }
 
     /// A handle with which code on this fiber suspends it.
     pub(crate) fn suspender(&self) -> Suspender {
-        Suspender(self.0.link)
+        Suspender(self.0.control)
     }
 
-    fn link(&self) -> &Link {
-        // SAFETY: the link lies in the fiber's outermost frame, which `Booted::new` entered and which does not
-        // end before `Booted::into_stack` takes the fiber by value.
-        unsafe { self.0.link.as_ref() }
+    fn control(&self) -> &Control {
+        // SAFETY: the control lies in the fiber's outermost frame, which `RawFiber::new` entered and which does not
+        // end before `RawFiber::into_stack` takes the fiber by value.
+        unsafe { self.0.control.as_ref() }
     }
 }
 
 impl Drop for Fiber {
     fn drop(&mut self) {
-        if self.link().busy.get() {
+        if self.control().busy.get() {
             return;
         }
-        let pool = self.link().pool;
+        let pool = self.control().pool;
         // SAFETY: the field is not used again: this is the drop.
         let mut idle = Some(unsafe { ManuallyDrop::take(&mut self.0) });
         // At the very end of a thread there is no pool any more: the stack is leaked.
@@ -197,7 +197,7 @@ impl Drop for Fiber {
 
 /// Suspends one fiber, from code that runs on it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Suspender(NonNull<Link>);
+pub(crate) struct Suspender(NonNull<Control>);
 
 impl Suspender {
     /// Calls `before`, gives control back to the code that resumed the fiber, and returns when it is resumed again.
@@ -215,11 +215,11 @@ impl Suspender {
             active().inner.get() == Some(self.0),
             "a generator's `y` was used outside of the generator's own body, where it cannot yield"
         );
-        // SAFETY: the fiber is running, so its outermost frame, which holds the link, exists.
+        // SAFETY: the fiber is running, so its outermost frame, which holds the control, exists.
         if let Err(refused) = before(unsafe { &self.0.as_ref().open }) {
             panic!("{refused}"); // At the caller's line.
         }
-        // SAFETY: the fiber is running, so its outermost frame, which holds the link, exists, and with
+        // SAFETY: the fiber is running, so its outermost frame, which holds the control, exists, and with
         // it the yielder; and it is this very fiber that is being suspended.
         unsafe { (*self.0.as_ref().yielder).suspend(()) };
     }
@@ -234,7 +234,7 @@ impl Suspender {
 pub(crate) fn suspend_base() {
     let (base, inner) = (active().base.get(), active().inner.get());
     let base = base.expect("a wait outside of any coroutine");
-    // SAFETY: the base fiber is running (`resume` sets and clears `base` around the switch), so its link and yielder
+    // SAFETY: the base fiber is running (`resume` sets and clears `base` around the switch), so its control and yielder
     // exist. When the base is resumed, it goes on here, even if this is an inner fiber.
     unsafe { (*base.as_ref().yielder).suspend(()) };
     active().inner.set(inner);
@@ -243,7 +243,7 @@ pub(crate) fn suspend_base() {
 /// Calls `f` with what the code on the running fiber has begun and not ended; `None` on no fiber.
 #[inline(always)] // Apart, it costs a future's turn a tenth more instructions.
 pub(crate) fn with_open<R>(f: impl FnOnce(&Open) -> R) -> Option<R> {
-    // SAFETY: the fiber is running, so its outermost frame, which holds the link, exists; and `f` returns before
+    // SAFETY: the fiber is running, so its outermost frame, which holds the control, exists; and `f` returns before
     // that frame can end, since it runs on top of it.
     active().inner.get().map(|running| f(unsafe { &running.as_ref().open }))
 }
@@ -252,7 +252,7 @@ pub(crate) fn with_open<R>(f: impl FnOnce(&Open) -> R) -> Option<R> {
 /// resumed. For a signal handler: neither locks nor allocates.
 pub(crate) fn running_stack() -> Option<(Bounds, bool)> {
     let inner = active().inner.get()?;
-    // SAFETY: the fiber is running, so its outermost frame, which holds the link, exists.
+    // SAFETY: the fiber is running, so its outermost frame, which holds the control, exists.
     Some((unsafe { inner.as_ref() }.bounds.clone(), active().base.get() != Some(inner)))
 }
 
@@ -261,7 +261,7 @@ pub(crate) fn running_stack() -> Option<(Bounds, bool)> {
 /// A scheduler calls this around its loop: its tasks then suspend to the loop, even if the loop runs inside a
 /// generator.
 pub(crate) fn as_root<T>(f: impl FnOnce() -> T) -> T {
-    struct Restore(Option<NonNull<Link>>, Option<NonNull<Link>>);
+    struct Restore(Option<NonNull<Control>>, Option<NonNull<Control>>);
     impl Drop for Restore {
         fn drop(&mut self) {
             active().base.set(self.0);
@@ -273,29 +273,29 @@ pub(crate) fn as_root<T>(f: impl FnOnce() -> T) -> T {
 }
 
 /// Calls `f` with the pools of this thread. At the very end of a thread, there are none.
-pub(crate) fn with_pools<R>(f: impl FnOnce(&mut Pools<Booted>) -> R) -> Option<R> {
+pub(crate) fn with_pools<R>(f: impl FnOnce(&mut Pools<RawFiber>) -> R) -> Option<R> {
     POOLS.try_with(|pools| f(&mut pools.borrow_mut())).ok()
 }
 
-impl Idle for Booted {
+impl Idle for RawFiber {
     /// Enters the outermost frame of a fiber, which waits for a first job.
-    fn new(stack: Stack, pool: usize) -> Booted {
-        thread_local!(static BOOTED: Cell<Option<NonNull<Link>>> = const { Cell::new(None) });
+    fn new(stack: Stack, pool: usize) -> RawFiber {
+        thread_local!(static CONTROL: Cell<Option<NonNull<Control>>> = const { Cell::new(None) });
         let bounds = Bounds { guard: stack.guard(), usable: stack.usable() };
         let mut coroutine = Coroutine::with_stack(stack, move |yielder, ()| {
             let (job, busy, open) = (Cell::new(None), Cell::new(false), Open::default());
-            let link = Link { bounds, pool, yielder, job, busy, open };
-            BOOTED.set(Some(NonNull::from(&link)));
+            let control = Control { bounds, pool, yielder, job, busy, open };
+            CONTROL.set(Some(NonNull::from(&control)));
             loop {
                 yielder.suspend(());
-                let (job, run) = link.job.take().expect("a fiber is started with a job");
+                let (job, run) = control.job.take().expect("a fiber is started with a job");
                 // SAFETY: `start` has just set both, and they belong together.
                 unsafe { run(job) };
-                link.busy.set(false);
+                control.busy.set(false);
             }
         });
         coroutine.resume(());
-        Booted { coroutine, link: BOOTED.take().expect("the frame was entered") }
+        RawFiber { coroutine, control: CONTROL.take().expect("the frame was entered") }
     }
 
     fn into_stack(mut self) -> Stack {

@@ -1,7 +1,7 @@
 //! The door: how a task gives up its turn.
 //!
 //! A task suspends through `coroutine::suspend_base`, which [`suspend`], [`yield_now`] and [`give_turn`] call here, and
-//! nothing else but `unwinding::leave`, for a task that is abandoned. A generator that is a task yields to the scheduler
+//! nothing else but `unwinding::abandon`, for a task that is abandoned. A generator that is a task yields to the scheduler
 //! instead, and stores its wait with [`store_wait`]; a future that returns to it, with [`store_record`].
 //!
 //! Cancellation (`cancel.rs`) is raised here too: an operation is polled first, so that one that has completed wins; a

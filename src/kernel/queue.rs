@@ -20,12 +20,12 @@ struct Rounds<T> {
     /// The items that have not been taken in this round, the next one last.
     now: Vec<T>,
     /// The items of the next round, in the order in which they came.
-    then: Vec<T>,
+    next: Vec<T>,
 }
 
 impl<T> Queue<T> {
     pub(crate) fn new(seed: Option<u64>) -> Queue<T> {
-        let rounds = Rounds { now: Vec::new(), then: Vec::new() };
+        let rounds = Rounds { now: Vec::new(), next: Vec::new() };
         Queue { rounds: UnsafeCell::new(rounds), random: seed.map(Random::new) }
     }
 
@@ -39,7 +39,7 @@ impl<T> Queue<T> {
     /// Puts `item` at the end.
     #[inline(always)]
     pub(crate) fn push(&self, item: T) {
-        self.with(|rounds| rounds.then.push(item));
+        self.with(|rounds| rounds.next.push(item));
     }
 
     /// Takes the item that is next.
@@ -49,12 +49,12 @@ impl<T> Queue<T> {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.with(|rounds| rounds.now.is_empty() && rounds.then.is_empty())
+        self.with(|rounds| rounds.now.is_empty() && rounds.next.is_empty())
     }
 
     /// Begins a round, and takes its first.
     fn begin(&self, rounds: &mut Rounds<T>) -> Option<T> {
-        mem::swap(&mut rounds.now, &mut rounds.then);
+        mem::swap(&mut rounds.now, &mut rounds.next);
         match &self.random {
             None => rounds.now.reverse(),
             Some(random) => random.shuffle(&mut rounds.now),

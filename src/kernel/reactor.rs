@@ -92,7 +92,7 @@ impl<W> Reactor<W> {
 
     /// How many stand in line, and how many have polled and may have lost interest.
     pub(crate) fn waiting(&self) -> (usize, usize) {
-        (self.wakes.waiting, self.wakes.polling)
+        (self.wakes.waiting, self.wakes.pollers)
     }
 
     /// The next waiter to wake. Its waker may be code of the user's: the reactor must not be borrowed then.

@@ -75,7 +75,7 @@ pub(crate) struct Scheduler {
     pub(crate) patience: Cell<Option<Duration>>,
     pub(crate) pace: Pace,
     /// The millisecond of the run at the last poll, modulo 2^32.
-    polled: Cell<u32>,
+    polled_ms: Cell<u32>,
     pub(crate) end: End,
 }
 
@@ -108,7 +108,7 @@ impl Scheduler {
         Ok(Scheduler {
             home,
             pace: Pace::new(Instant::now()),
-            polled: Cell::new(0),
+            polled_ms: Cell::new(0),
             clock,
             stack_size,
             seed: seed.unwrap_or(0),
@@ -219,9 +219,9 @@ impl Scheduler {
         } else if this.wait.is_turn() || local.state.get() == State::Woken {
             self.observe(&task, || EventKind::Yields);
             self.enqueue(task);
-        } else if local.state.get() == State::Left {
+        } else if local.state.get() == State::Abandoned {
             self.observe(&task, || waits(this.wait.get()));
-            self.leave(&[task]);
+            self.abandon(&[task]);
         } else {
             self.file(task, this.wait.get());
         }
@@ -240,7 +240,7 @@ impl Scheduler {
         // SAFETY: the task has just had its turn on this thread.
         let local = unsafe { task.local() };
         local.waiting.set(wait.what);
-        local.since.set(self.polled.get());
+        local.since.set(self.polled_ms.get());
         local.state.set(State::Waiting);
         if self.watch.is_on() {
             self.observe(&task, || waits(wait));
@@ -286,7 +286,7 @@ impl Scheduler {
         debug_assert!(Arc::ptr_eq(&self.home, &task.home), "{task} is of another scheduler");
         local.wakes.set(local.wakes.get().wrapping_add(1));
         match local.state.get() {
-            State::Ready | State::Woken | State::Done | State::Left => {}
+            State::Ready | State::Woken | State::Done | State::Abandoned => {}
             State::Running => {
                 local.state.set(State::Woken);
                 self.observe(&task, || EventKind::Woken(self.watch.cause(&self.home)));
@@ -342,7 +342,7 @@ impl Scheduler {
         any |= self.wake_sleepers(idle && !any);
         let now = Instant::now();
         self.pace.polled(begun, now);
-        self.polled.set(self.clock.tick(self.clock.at(|| now)) as u32);
+        self.polled_ms.set(self.clock.tick(self.clock.at(|| now)) as u32);
         any
     }
 
@@ -434,11 +434,11 @@ impl Scheduler {
     }
 
     /// Leaves `tasks`, which will not end, where they are: joiners and callbacks are served as if they had ended.
-    pub(crate) fn leave(&self, tasks: &[TaskRef]) {
+    pub(crate) fn abandon(&self, tasks: &[TaskRef]) {
         // SAFETY: as in `wake`. First all of them, so that none wakes another.
-        tasks.iter().for_each(|task| unsafe { task.local() }.state.set(State::Left));
-        self.end.left.set(self.end.left.get() + tasks.len());
-        running().has_left.set(running().has_left.get() || !tasks.is_empty());
+        tasks.iter().for_each(|task| unsafe { task.local() }.state.set(State::Abandoned));
+        self.end.abandoned.set(self.end.abandoned.get() + tasks.len());
+        running().has_abandoned.set(running().has_abandoned.get() || !tasks.is_empty());
         tasks.iter().for_each(|task| self.report_end(task));
     }
 

@@ -116,7 +116,7 @@ impl Arena {
     }
 
     /// How many stacks were given back.
-    pub(crate) fn given_back(&self) -> usize {
+    pub(crate) fn free_slots(&self) -> usize {
         self.free.len()
     }
 

@@ -10,7 +10,7 @@
 //!                 └────────── woken ───────── Waiting ◀───────────┘
 //! ```
 //!
-//! A wake of a task that is `Ready`, `Woken`, `Done` or `Left` changes nothing but the wake count. A task is `Ready`
+//! A wake of a task that is `Ready`, `Woken`, `Done` or `Abandoned` changes nothing but the wake count. A task is `Ready`
 //! exactly while it is in the run queue, so it is there at most once. A task that has not ended when its run does
 //! becomes `Left`.
 
@@ -59,7 +59,7 @@ pub(crate) enum State {
     Done,
     /// Abandoned: it had not ended when its run did. Its frames are never resumed or dropped, nor is what they
     /// borrow.
-    Left,
+    Abandoned,
 }
 
 /// What is woken when a wait ends: a task of a scheduler of this thread, or a waker of any other kind.
