@@ -1,4 +1,4 @@
-//! Switching stacks: the only file that uses corosensei, and the only one that calls its `suspend`.
+//! Switching stacks: the only file that uses corosensei.
 //!
 //! A [`Fiber`] is a coroutine that is used again: it runs one job, then waits for the next one, on the same warm
 //! stack. A task is written in one of three ways, its *era*: as a greenlet (plain code on a stack of its own), as a
@@ -6,25 +6,25 @@
 //! `poll` of a future.
 //!
 //! ```text
-//!                  start(job)            suspend            resume
-//!   resumer ──────────┐        ┌────────────┐      ┌───────────┐        ┌──────────── resumer
-//!                     │        │ Suspended  └──────┘           │        │ Finished
-//!                     ▼        │                               ▼        │
-//!   fiber    idle ────┴── job ─┘                               └── job ─┴── idle
+//!   resumer:  start(job)         Suspended   resume()            Finished
+//!                 │                  ▲           │                   ▲
+//!                 ▼                  │           ▼                   │
+//!   fiber:      idle ─ the job runs ─┘ suspended └─ the job goes on ─┘ idle
 //! ```
 //!
-//! Fibers nest: a greenlet may drive a generator, whose body may itself wait. Two of them matter then:
+//! Fibers nest: a greenlet may drive a generator, whose body may itself wait. Two fibers matter then, the outermost one
+//! (the *base*) and the one that runs (the *inner* one):
 //!
 //! ```text
 //!   scheduler ──resume──▶ BASE (the greenlet's fiber) ──resume──▶ INNER (the generator's fiber)
-//!        ▲                                                            │
-//!        ├──────────── a task waits: `suspend_base` ──────────────────┤  both stacks stay as they are
-//!        │                       ▲                                    │
-//!                                └── `yield_`: `Suspender::suspend` ──┘  only the generator's
+//!       ▲                  ▲                                        │
+//!       │                  └── the generator yields: ───────────────┤ `Suspender::suspend`: its stack stays as it is
+//!       └───────────────────── the task waits: ─────────────────────┘ `suspend_base`: both stacks stay as they are
 //! ```
 //!
-//! The inner fiber may suspend the base, because a switch only saves the point that the thread has reached. When the
-//! base is resumed, the thread goes on in the inner fiber, which returns to the base as if nothing had happened.
+//! Code on the inner fiber may suspend the base, because a switch only saves the point that the thread has reached. When
+//! the base is resumed, the thread goes on at that point; the inner fiber later returns to the base as if nothing had
+//! happened.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -40,8 +40,8 @@ use super::edge::pool::{Idle, Pools};
 use super::edge::warn::AbortOnDrop;
 use super::stack::Stack;
 
-// SAFETY: `base` and `limit` are multiples of a cache line, and so of the alignment asked for; the
-// arena has installed a guard at `limit`, and leaves at least one usable page above it.
+// SAFETY: `base` and `limit` are multiples of a cache line, and so of the required alignment; the arena has installed a
+// guard at `limit`, above which a page, less at most 960 bytes, is usable at least.
 unsafe impl corosensei::stack::Stack for Stack {
     #[inline]
     fn base(&self) -> NonZeroUsize {
@@ -63,10 +63,10 @@ pub(crate) enum Switch {
     Finished,
 }
 
-/// The control block of a fiber, kept in its outermost frame; lives as long as the fiber.
+/// The control block of a fiber. It lies in the fiber's outermost frame, and lives as long as the fiber.
 struct Control {
     bounds: Bounds,
-    /// Which of the thread's pools it belongs to.
+    /// The number of the fiber's pool.
     pool: usize,
     yielder: *const Yielder<(), ()>,
     job: Cell<Option<Job>>,
@@ -87,16 +87,17 @@ type Job = (*mut (), unsafe fn(*mut ()));
 
 /// A stack with a coroutine on it, idle or in the middle of a job.
 ///
-/// Dropped while idle, it goes back to the pool of the thread. Dropped in the middle of a job, its stack
-/// is leaked with whatever lies on it: frames may only leave by returning or unwinding.
+/// Dropped while idle, it goes back to its pool. Dropped in the middle of a job, its stack is leaked with all that lies
+/// on it: frames may end only by returning or unwinding.
 pub(crate) struct Fiber(ManuallyDrop<RawFiber>);
 
-/// A coroutine that is in its outermost frame, or called from there, and its control block.
+/// A [`Fiber`] without its destructor: a coroutine that has entered its outermost frame, and the control block there.
 pub(crate) struct RawFiber {
     coroutine: Coroutine<(), (), (), Stack>,
     control: NonNull<Control>,
 }
 
+/// The fibers of this thread that run: the outermost one, and the one whose code runs now. `None`: no fiber runs.
 struct Active {
     base: Cell<Option<NonNull<Control>>>,
     inner: Cell<Option<NonNull<Control>>>,
@@ -107,17 +108,16 @@ thread_local! {
     static POOLS: RefCell<Pools<RawFiber>> = const { RefCell::new(Pools::new()) };
 }
 
-/// The thread's own.
 #[inline]
 fn active() -> &'static Active {
     let active = ACTIVE.with(ptr::from_ref);
-    // SAFETY: without a destructor, it lives as long as the thread; and a reference to it does not leave
-    // the thread, since an `Active` is not `Sync`.
+    // SAFETY: `ACTIVE` has no destructor, so that it lives as long as the thread; a reference to it does not get to
+    // another thread, since an `Active` is not `Sync`.
     unsafe { &*active }
 }
 
 impl Fiber {
-    /// An idle fiber with a stack of at least `size` usable bytes.
+    /// Takes an idle fiber with a stack of `size` bytes, rounded up to whole pages; up to 960 bytes of it stay unused.
     ///
     /// # Errors
     ///
@@ -130,15 +130,15 @@ impl Fiber {
 
     /// Moves `job` to the fiber and runs it until it suspends or returns.
     ///
-    /// The process is aborted if `job` unwinds: the caller wraps code of the user's in `catch_unwind`.
+    /// The process is aborted if `job` unwinds: the caller wraps user code in `catch_unwind`.
     pub(crate) fn start<F: FnOnce() + 'static>(&mut self, job: F) -> Switch {
         /// # Safety
         ///
         /// `job` is a `ManuallyDrop<F>` that no other code moves or drops.
         unsafe fn run<F: FnOnce()>(job: *mut ()) {
             let bomb = AbortOnDrop;
-            // SAFETY: the caller's; `start`, whose frame it lies in, waits for this to be done: it is the
-            // first thing that the switched-to fiber does.
+            // SAFETY: the caller keeps the rule above. `job` lies in the frame of `start`, which exists while this
+            // moves it: a fiber moves its job first, and `start` does not go on before the fiber is suspended.
             (unsafe { job.cast::<F>().read() })();
             mem::forget(bomb);
         }
@@ -150,7 +150,7 @@ impl Fiber {
     }
 
     /// Goes on with the job where it was suspended.
-    #[inline(always)] // A switch saves all registers of the function it is in: one function, once.
+    #[inline(always)] // A switch saves all registers of its function; inlined, there is only one function to save.
     pub(crate) fn resume(&mut self) -> Switch {
         let active = active();
         let inner = active.inner.replace(Some(self.0.control));
@@ -200,14 +200,13 @@ impl Drop for Fiber {
 pub(crate) struct Suspender(NonNull<Control>);
 
 impl Suspender {
-    /// Calls `before`, gives control back to the code that resumed the fiber, and returns when it is resumed again.
-    /// `before` is passed what is open on the fiber. If it returns an error, the fiber must not be suspended now, and
-    /// the error is the text of the panic.
+    /// Calls `before` with what is open on the fiber (`edge/open.rs`), gives control back to the code that resumed the
+    /// fiber, and returns when the fiber is resumed again. If `before` returns an error, the fiber is not suspended.
     ///
     /// # Panics
     ///
-    /// If the running code is not on that fiber (but in another task, say): then `before` is not called. And with the
-    /// error of `before`.
+    /// With the error of `before`; and, before that is called, if the code that runs is not on this fiber (but in
+    /// another task, say).
     #[inline(always)] // As `resume`.
     #[track_caller]
     pub(crate) fn suspend(self, before: impl FnOnce(&Open) -> Result<(), String>) {
@@ -230,7 +229,7 @@ impl Suspender {
 /// # Panics
 ///
 /// When no fiber is running.
-#[inline(always)] // As `resume`: each function returned from after a switch is a mispredicted return.
+#[inline(always)] // As `resume`; and after a switch, the processor predicts the return of each function wrongly.
 pub(crate) fn suspend_base() {
     let (base, inner) = (active().base.get(), active().inner.get());
     let base = base.expect("a wait outside of any coroutine");
@@ -240,23 +239,23 @@ pub(crate) fn suspend_base() {
     active().inner.set(inner);
 }
 
-/// Calls `f` with what the code on the running fiber has begun and not ended; `None` on no fiber.
-#[inline(always)] // Apart, it costs a future's turn a tenth more instructions.
+/// Calls `f` with what the code on the running fiber has begun and not ended. Returns `None` if no fiber runs.
+#[inline(always)] // As a call, it costs a turn of a future a tenth more instructions.
 pub(crate) fn with_open<R>(f: impl FnOnce(&Open) -> R) -> Option<R> {
     // SAFETY: the fiber is running, so its outermost frame, which holds the control, exists; and `f` returns before
     // that frame can end, since it runs on top of it.
     active().inner.get().map(|running| f(unsafe { &running.as_ref().open }))
 }
 
-/// The stack of the fiber that is running, and whether it is that of a generator which the code of another stack has
-/// resumed. For a signal handler: neither locks nor allocates.
+/// The stack of the fiber that runs, and whether that fiber was resumed by another one (and so is a generator's). A
+/// signal handler may call this: it neither locks nor allocates.
 pub(crate) fn running_stack() -> Option<(Bounds, bool)> {
     let inner = active().inner.get()?;
     // SAFETY: the fiber is running, so its outermost frame, which holds the control, exists.
     Some((unsafe { inner.as_ref() }.bounds.clone(), active().base.get() != Some(inner)))
 }
 
-/// Runs `f` as if this thread were in no coroutine: the fibers it resumes are outermost again.
+/// Runs `f` as if this thread were in no coroutine: a fiber that `f` resumes is outermost again.
 ///
 /// A scheduler calls this around its loop: its tasks then suspend to the loop, even if the loop runs inside a
 /// generator.
