@@ -1,9 +1,9 @@
-//! When the scheduler polls the operating system: a pure type, which is given the time and asks no clock.
+//! When the scheduler polls the operating system: a pure type, which is passed the time and reads no clock.
 //!
 //! A poll costs as much as a few turns, so there is not one after each turn. Turns are counted in *strides*; at the end
-//! of a stride the clock is read, and if a poll is due, it is done. The length of a stride follows the turns: after each
-//! poll it is set to as many turns as took 200 µs lately, between 1 and 64. So polls are frequent enough that spinning
-//! tasks do not starve sockets and timers, and rare enough to cost little.
+//! of a stride the clock is read, and if a poll is due, it is done. After each poll, the length of the next strides is set
+//! to as many turns as take 200 µs, if they take as long as the last ones, between 1 and 64. So polls are frequent enough
+//! that spinning tasks do not starve sockets and timers, and rare enough to cost little.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// The longest stride, in turns.
 const LONGEST: u32 = 64;
 
-/// The time between two polls.
+/// The time between two polls, more or less.
 const PERIOD: Duration = Duration::from_micros(200);
 
 /// A poll that is younger than this is fresh: see `is_fresh`.
@@ -25,7 +25,7 @@ pub(crate) struct Pace {
     turns_left: Cell<u32>,
     /// Turns since the last poll, in the strides before this one.
     since_poll: Cell<u32>,
-    /// All turns up to the last poll.
+    /// All turns before the last poll.
     before_poll: Cell<u64>,
     /// When the last poll was done.
     polled_at: Cell<Instant>,
@@ -56,6 +56,7 @@ impl Pace {
     /// At the end of a stride: whether a poll is due. If not, another stride begins.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
         let stride = self.stride.get();
+        // A stride that is shorter than the longest was chosen to last for the whole period.
         if stride < LONGEST || now - self.polled_at.get() >= PERIOD {
             return true;
         }
@@ -65,7 +66,7 @@ impl Pace {
         false
     }
 
-    /// A poll, which began at `poll_began`, is done: chooses the next stride from the time of the turns in the last one.
+    /// A poll, which began at `poll_began`, is done: chooses the stride by the time that each turn of the last one took.
     pub(crate) fn polled(&self, poll_began: Instant, now: Instant) {
         let each = (poll_began - self.stride_began.get())
             / (self.stride.get() - self.turns_left.get()).max(1);
@@ -78,7 +79,7 @@ impl Pace {
         self.stride_began.set(now);
     }
 
-    /// Whether the last poll was a moment ago, so that its answer still holds. Not so in a turn that takes long.
+    /// Whether the last poll is recent, so that its answer still holds. In a turn that takes long, it becomes stale.
     pub(crate) fn is_fresh(&self, now: Instant) -> bool {
         now - self.polled_at.get() < FRESH
     }
