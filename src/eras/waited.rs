@@ -1,4 +1,4 @@
-//! A [`Wait`] as an operation: how a generator is driven by hand.
+//! A [`Wait`] as an operation: code that drives a generator by hand waits for what the generator yields.
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
@@ -47,7 +47,7 @@ impl Future for Waited {
         wait::poll_within_budget(cx, |cx| {
             let Some(wait) = self.wait.take() else { return Poll::Ready(()) };
             if wait.what.ends_by_wake_only() && wait.created_by != door::creator() {
-                // The wake came while the task did something else, or will come to another task.
+                // The wake has come since the `Wait` was created, or will go to another task.
                 return Poll::Ready(());
             }
             if !wait::record(cx, wait) {
