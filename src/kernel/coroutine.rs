@@ -118,10 +118,7 @@ fn active() -> &'static Active {
 
 impl Fiber {
     /// Takes an idle fiber with a stack of `size` bytes, rounded up to whole pages; up to 960 bytes of it stay unused.
-    ///
-    /// # Errors
-    ///
-    /// The operating system's, when there is no address space for another stack.
+    /// Returns an error if there is no address space for another stack.
     pub(crate) fn take(size: usize) -> io::Result<Fiber> {
         let taken = with_pools(|pools| pools.take(size));
         let ending = || io::Error::other("no coroutine can start any more: the thread is ending");
@@ -150,7 +147,7 @@ impl Fiber {
     }
 
     /// Goes on with the job where it was suspended.
-    #[inline(always)] // A switch saves all registers of its function; inlined, there is only one function to save.
+    #[inline(always)] // A switch saves the registers of its function: inlined, those of its caller, and no others.
     pub(crate) fn resume(&mut self) -> Switch {
         let active = active();
         let inner = active.inner.replace(Some(self.0.control));
@@ -224,11 +221,7 @@ impl Suspender {
     }
 }
 
-/// Suspends the outermost fiber of this thread, with all that runs on top of it: how a task waits.
-///
-/// # Panics
-///
-/// When no fiber is running.
+/// Suspends the outermost fiber of this thread, with all that runs on top of it: how a task waits. Panics if none runs.
 #[inline(always)] // As `resume`; and after a switch, the processor predicts the return of each function wrongly.
 pub(crate) fn suspend_base() {
     let (base, inner) = (active().base.get(), active().inner.get());

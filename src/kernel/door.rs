@@ -68,11 +68,7 @@ pub(crate) fn creator() -> (u64, u32) {
     with_task(|task| (task.id, unsafe { task.local() }.wakes.get())).unwrap_or((0, 0))
 }
 
-/// Waits for `op`: the verb of the green era.
-///
-/// # Panics
-///
-/// Outside of a task.
+/// Waits for `op`: the verb of the green era. Panics outside of a task.
 #[inline]
 #[track_caller]
 pub(crate) fn wait<O: IntoFuture>(op: O) -> O::Output {

@@ -10,7 +10,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `stack.rs` | guarded stacks and the arena they come from |
-//! | `coroutine.rs` | fibers: the only file that uses corosensei, and calls its `suspend` |
+//! | `coroutine.rs` | fibers: the only file that uses corosensei |
 //! | `wait.rs` | the life of a wait: what a coroutine waits for, and how it is recorded |
 //! | `queue.rs` | which task is ready, in which order |
 //! | `timers.rs` | deadlines and the clock |
@@ -22,12 +22,14 @@
 //! | `cancel.rs` | cancellation and time limits |
 //! | `door.rs` | how a task gives up its turn, in each era |
 //!
+//! The words of these files:
+//!
 //! | word | meaning |
 //! |---|---|
 //! | run | the life of one scheduler, on one thread: a call of `wouldblock::run`, or a `Runtime` |
 //! | task | a coroutine that a scheduler owns: a greenlet, a generator or a future |
 //! | fiber | a stack with a coroutine on it, which does one job after the other |
-//! | turn | what a task does from one resume to its next suspension |
+//! | turn | one resume of a task, up to its next suspension or its end |
 //! | ready | a task: in the run queue; a socket or an operation: it can be used without a wait |
 //! | operation | a future that describes what a coroutine waits for |
 //! | verb | how an era waits for an operation: `wait(op)`, `y.wait(op)`, `op.await` |

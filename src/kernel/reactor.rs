@@ -113,11 +113,8 @@ impl<W> Reactor<W> {
         source.find(&self.handle)
     }
 
-    /// Registers `source` here, unless it is registered already.
-    ///
-    /// # Errors
-    ///
-    /// The operating system's: no more watches, or a descriptor that cannot be waited for (a regular file).
+    /// Registers `source` here, unless it is registered already. Returns an error if there are no more watches, or if the
+    /// operating system cannot wait for the descriptor (of a regular file).
     #[inline]
     pub(crate) fn register(&mut self, source: &Source) -> io::Result<SourceId> {
         if let Some(id) = self.find(source) {
@@ -171,11 +168,8 @@ impl<W> Reactor<W> {
             .is_some_and(|slot| !slot.tricky && !slot.lines[Direction::Read as usize].ready)
     }
 
-    /// Puts `waiter` at the end of the line.
-    ///
-    /// # Errors
-    ///
-    /// Returns `waiter` if there is nothing to wait for: the flag is up, or the socket is gone.
+    /// Puts `waiter` at the end of the line; or returns it as an error if there is nothing to wait for: the flag is up, or
+    /// the socket is gone.
     #[inline]
     pub(crate) fn stand(
         &mut self,
@@ -194,11 +188,8 @@ impl<W> Reactor<W> {
         self.line(id, direction).and_then(|(line, wakes)| line.leave(at, wakes))
     }
 
-    /// Keeps `waker`, that of the last poll of a future (`Line::poller`), and returns the one that was kept before.
-    ///
-    /// # Errors
-    ///
-    /// Returns `waker` if the socket is gone.
+    /// Keeps `waker`, that of the last poll of a future (`Line::poller`), and returns the one that was kept before; or
+    /// returns `waker` as an error if the socket is gone.
     pub(crate) fn set_poller(
         &mut self,
         id: SourceId,
@@ -237,10 +228,7 @@ impl<W> Reactor<W> {
 
     /// Asks the operating system which sockets became ready, and sleeps there for up to `timeout` (`None`: until one does).
     /// Returns whether the bell was rung; [`next_woken`](Reactor::next_woken) gives the waiters that are to be woken.
-    ///
-    /// # Errors
-    ///
-    /// The operating system's, after a sleep of up to 10 ms: a caller may poll again and again.
+    /// Returns an error after a sleep of up to 10 ms, so that a caller may poll again and again.
     pub(crate) fn poll(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         for (id, direction) in std::mem::take(&mut self.unfinished) {
             let Some((line, wakes)) = self.line(id, direction) else { continue };

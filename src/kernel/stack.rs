@@ -88,11 +88,8 @@ impl Arena {
         Arena { usable, slot, mappings: Vec::new(), fresh: 0, free: Vec::new(), handed_out: 0 }
     }
 
-    /// Takes a stack that was given back, else one that was never used.
-    ///
-    /// # Errors
-    ///
-    /// The operating system's, with what to do about it.
+    /// Takes a stack that was given back, else one that was never used. An error of the operating system is returned with
+    /// what to do about it.
     pub(crate) fn take(&mut self) -> io::Result<Stack> {
         let limit = match self.free.pop() {
             Some(limit) => limit,

@@ -53,8 +53,7 @@ use super::edge::{notes, open::Open, trail::Thing};
 
 pub use super::edge::source::SourceId;
 
-/// What a coroutine waits for, and until when at most: what a [`Generator`] of the first era yields to the code that
-/// resumes it.
+/// What a coroutine waits for, and until when at most: what a [`Generator`] of the first era yields to its resumer.
 ///
 /// A `Wait` is itself an operation: waiting for it returns when what it describes may have happened.
 ///
@@ -278,8 +277,7 @@ impl Record {
     }
 }
 
-/// Calls `f` with the record of the innermost poll, if `waker` is the one that the running task has lent to that
-/// poll.
+/// Calls `f` with the record of the innermost poll, if `waker` is the one that the running task has lent to that poll.
 #[inline(always)]
 fn with_record<R>(waker: &Waker, f: impl FnOnce(&Record) -> R) -> Option<R> {
     let is_own = |record: &Record| {
