@@ -21,8 +21,8 @@
 //! ```
 //!
 //! Here the colour is no barrier. A future is polled on a pooled stack: if code that it calls waits the green way
-//! (`std::io::Read` on one of this crate's sockets, ureq, `green::sleep`), that stack stays with the task until the poll
-//! returns, and the other tasks run on meanwhile. This costs one switch there and back in each poll, measured in
+//! (`std::io::Read` on one of this crate's sockets, ureq, `green::sleep`), that stack stays with the task until the
+//! poll returns, and the other tasks run on meanwhile. This costs one switch there and back in each poll, measured in
 //! `benches/README.md`. Code of a task that is not `async` can wait for a future, too, with
 //! [`green::wait`](crate::green::wait); the `block_on` of another executor would block the thread.
 
@@ -108,8 +108,8 @@ impl<F: Future<Output: 'static> + 'static> Body for Polled<F> {
 impl<F: Future<Output: 'static> + 'static> Polled<F> {
     /// Polls the future once. If the task is over then, drops the future and fulfils the promise.
     fn poll(&self, promise: Promise<F::Output>) {
-        // SAFETY: the future stays in its place until it is dropped there, since a body does not move; and no other code
-        // accesses it: only turns of the task come here, one at a time.
+        // SAFETY: the future stays in its place until it is dropped there, since a body does not move; and no other
+        // code accesses it: only turns of the task come here, one at a time.
         let mut future = unsafe { Pin::new_unchecked(&mut *self.future.get()) };
         let polled = match !self.begun.replace(true) && cancel::is_cancelled() {
             true => {

@@ -1,7 +1,7 @@
 //! The green era: stackful coroutines, in plain straight-line code.
 //!
-//! Each task has a stack of its own, so that it can wait at any depth, in functions that know nothing of coroutines. The
-//! yield is invisible in the code. (So in gevent, and before that in Stackless Python and Lua.)
+//! Each task has a stack of its own, so that it can wait at any depth, in functions that know nothing of coroutines.
+//! The yield is invisible in the code. (So in gevent, and before that in Stackless Python and Lua.)
 //!
 //! ```
 //! use std::time::Duration;
@@ -78,10 +78,10 @@ impl task::Builder {
 /// # Blocking
 ///
 /// Suspends the task. Call this in place of the `block_on` of another executor (`futures`, `pollster`, tokio), which
-/// blocks the *thread*: no other task runs meanwhile, no timer ends, and no socket is looked at. A future that waits for
-/// one of these there waits for ever, and only the [watchdog](crate::Builder::watchdog) reports it. Code that cannot be
-/// changed to call `wait`, such as a library's, belongs in [`offload`](crate::offload()), where it may block a thread; a
-/// future of this crate that waits for a time or a socket panics there, since that thread has no scheduler.
+/// blocks the *thread*: no other task runs meanwhile, no timer ends, and no socket is looked at. A future that waits
+/// for one of these there waits for ever, and only the [watchdog](crate::Builder::watchdog) reports it. Code that
+/// cannot be changed to call `wait`, such as a library's, belongs in [`offload`](crate::offload()), where it may block
+/// a thread; a future of this crate that waits for a time or a socket panics there, since that thread has no scheduler.
 ///
 /// # Panics
 ///

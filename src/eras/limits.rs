@@ -38,12 +38,12 @@ use crate::time::Elapsed;
 ///
 /// # Cancellation
 ///
-/// What `body` has done so far is lost, but for what its destructors keep. Around a buffered read, that may be bytes that
-/// the reader has taken from the connection and keeps on its stack: the next read then begins in the middle, without
-/// an error. std's `read_line`, `read_until`, `read_to_string`, `read_exact`, `lines` and `write_all` lose such bytes, and
-/// so does code that reads a message in several steps (tungstenite's `read`, many clients of databases). A single
-/// `read` loses none. Around such code, use [`green::deadline`](crate::green::deadline), with which the read fails instead,
-/// or close the connection when the time has passed.
+/// What `body` has done so far is lost, but for what its destructors keep. Around a buffered read, that may be bytes
+/// that the reader has taken from the connection and keeps on its stack: the next read then begins in the middle,
+/// without an error. std's `read_line`, `read_until`, `read_to_string`, `read_exact`, `lines` and `write_all` lose such
+/// bytes, and so does code that reads a message in several steps (tungstenite's `read`, many clients of databases). A
+/// single `read` loses none. Around such code, use [`green::deadline`](crate::green::deadline), with which the read
+/// fails instead, or close the connection when the time has passed.
 #[track_caller]
 pub fn timeout<T>(limit: Duration, body: impl FnOnce() -> T) -> Result<T, Elapsed> {
     assert!(in_task(), "a time limit outside of any task: call it inside `wouldblock::run(|| ..)`");

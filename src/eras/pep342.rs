@@ -1,7 +1,8 @@
 //! Generators as Python 2.5 to 3.3 had them: PEP 342's `send`, `throw` and `close`, PEP 380's `yield from`.
 //!
-//! A [`Generator`] needs no scheduler and no task: other code, its *resumer*, drives it. The body of a task of the generator
-//! era (`eras/generator.rs`) has no such resumer, and no wire: its [`Yielder`] yields to the scheduler, which sends nothing.
+//! A [`Generator`] needs no scheduler and no task: other code, its *resumer*, drives it. The body of a task of the
+//! generator era (`eras/generator.rs`) has no such resumer, and no wire: its [`Yielder`] yields to the scheduler, which
+//! sends nothing.
 //!
 //! ```text
 //!              resume, send(s), throw(p), close            yield_(y), yield_from(g)
@@ -279,8 +280,8 @@ impl<Y: 'static, S: 'static, R: 'static> Drop for Generator<Y, S, R> {
         if self.start.take().is_some() || self.fiber.is_none() {
             return;
         }
-        // Also while this thread is unwinding: the unwinding of the generator's stack is caught at its root. A body that
-        // swallows it and yields is closed again, as a cancelled task is unwound again at its next wait.
+        // Also while this thread is unwinding: the unwinding of the generator's stack is caught at its root. A body
+        // that swallows it and yields is closed again, as a cancelled task is unwound again at its next wait.
         let mut step = self.step(Some(Sent::Close));
         for _ in 0..unwinding::MOST_RAISED {
             let GeneratorState::Yielded(_) = step else { break };
@@ -350,9 +351,9 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
     ///
     /// # Panics
     ///
-    /// With what is thrown; and where the generator cannot yield: outside of its own body (in a task that it spawned), in
-    /// the middle of a poll, or inside of a [`green::timeout`](crate::green::timeout), and, if it is not a task, of a
-    /// `green::scope` or a cleanup: these would stay in force for the resumer (PEP 789).
+    /// With what is thrown; and where the generator cannot yield: outside of its own body (in a task that it spawned),
+    /// in the middle of a poll, or inside of a [`green::timeout`](crate::green::timeout), and, if the generator is no
+    /// task, of a `green::scope` or a cleanup: these would stay in force for the resumer (PEP 789).
     #[inline(always)] // See `Fiber::resume`.
     #[track_caller]
     pub fn yield_(&self, value: Y) -> S {
@@ -464,8 +465,8 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
     }
 }
 
-/// Refuses to yield in the middle of a poll or inside of a time limit; and, in a generator that is not a task, inside of
-/// a cleanup or a scope. These would stay in force for the resumer.
+/// Refuses to yield in the middle of a poll or inside of a time limit; and, in a generator that is not a task, inside
+/// of a cleanup or a scope. These would stay in force for the resumer.
 #[inline]
 fn may_suspend(open: &Open, of_task: bool) -> Result<(), String> {
     let inside = open.limits.get() + open.shields.get() + open.scopes.get();

@@ -1,9 +1,9 @@
-//! Cancellation: the stack of a task is unwound from where it waits. (A generator is closed, which unwinds it; a
-//! future is polled once more and dropped: `give_turn` in `eras/pep342.rs`, `poll` in `eras/future.rs`.)
+//! Cancellation: the stack of a task is unwound from where it waits. (A generator is closed, which unwinds its
+//! stack; a future is polled once more and dropped: `give_turn` in `eras/pep342.rs`, `poll` in `eras/future.rs`.)
 //!
-//! A cancelled task is not interrupted. It is resumed, and the wait that it was in *raises* the cancellation: the stack is
-//! unwound from there, and destructors run, up to a *boundary*. That is the root of the task, for `JoinHandle::cancel`, or
-//! a [`Limit`], for `green::timeout`:
+//! A cancelled task is not interrupted. It is resumed, and the wait that it was in *raises* the cancellation: the stack
+//! is unwound from there, and destructors run, up to a *boundary*. That is the root of the task, for
+//! `JoinHandle::cancel`, or a [`Limit`], for `green::timeout`:
 //!
 //! ```text
 //!   root ── limit A (10 s) ── limit B (1 s) ── read ── wait
@@ -12,10 +12,10 @@
 //!    └────────────────────────────│─────────────────────┘ the task was cancelled: unwind to the root
 //! ```
 //!
-//! As in trio, a cancellation is raised again and again: if code catches the unwinding before the boundary, the next wait
-//! unwinds the stack once more. Only cleanup inside of a [`shield`] may wait. Each boundary counts how often it was raised.
-//! Code that catches the unwinding a thousand times and waits again would never stop: then the process is aborted, or, if
-//! the run is ending, the task is abandoned and its frames leak.
+//! As in trio, a cancellation is raised again and again: if code catches the unwinding before the boundary, the next
+//! wait unwinds the stack once more. Only cleanup inside of a [`shield`] may wait. Each boundary counts how often it
+//! was raised. Code that catches the unwinding a thousand times and waits again would never stop: then the process is
+//! aborted, or, if the run is ending, the task is abandoned and its frames leak.
 //!
 //! While a stack unwinds, nothing suspends: see `edge/unwinding.rs`.
 
@@ -58,8 +58,8 @@ fn passed<'a>() -> Option<&'a Limit<'a>> {
     limits_in_force().filter(|limit| limit.deadline.get().is_some_and(|end| end <= now)).last()
 }
 
-/// As [`check`], for a turn that is given up only because its budget is used up. The first call only notes a cancellation
-/// or passed limit, so that the next operation wins if it is ready; the second raises it, so that a loop of such ends.
+/// As [`check`], for a turn that is given up only because its budget is used up. The first call only notes that the
+/// task is to stop, so that the next operation wins if it is ready; the second unwinds, so that a loop of these ends.
 pub(crate) fn check_between_operations() {
     let noticed =
         || with_local(|local| local.extras.with(|extras| replace(&mut extras.noticed, true)));
@@ -137,8 +137,8 @@ pub(crate) struct Limit<'a> {
 }
 
 impl Limit<'_> {
-    /// Runs `body` under the limit `deadline`. Returns `None` if `body` was unwound because that had passed. `what` is the
-    /// name of the limit in errors.
+    /// Runs `body` under the limit `deadline`. Returns `None` if `body` was unwound because that time had passed.
+    /// `what` is the name of the limit in errors.
     pub(crate) fn hold<T>(
         what: &'static str,
         deadline: &Cell<Option<Instant>>,

@@ -22,9 +22,9 @@
 //!       └───────────────────── the task waits: ─────────────────────┘ `suspend_base`: both stacks stay as they are
 //! ```
 //!
-//! Code on the inner fiber may suspend the base, because a switch only saves the point that the thread has reached. When
-//! the base is resumed, the thread goes on at that point; the inner fiber later returns to the base as if nothing had
-//! happened.
+//! Code on the inner fiber may suspend the base, because a switch only saves the point that the thread has reached.
+//! When the base is resumed, the thread goes on at that point; the inner fiber later returns to the base as if nothing
+//! had happened.
 
 use std::cell::{Cell, RefCell};
 use std::io;

@@ -1,8 +1,8 @@
 //! The door: how a task gives up its turn.
 //!
 //! A task is suspended by `coroutine::suspend_base`. Only [`suspend`], [`yield_now`] and [`give_turn`] call that, and
-//! `unwinding::abandon`, for a task that is never resumed. A generator that is a task yields to the scheduler instead, and
-//! a future returns to it; they store their wait before, with [`store_wait`] and [`store_record`].
+//! `unwinding::abandon`, for a task that is never resumed. A generator that is a task yields to the scheduler instead,
+//! and a future returns to it. Before that, they store their wait, with [`store_wait`] and [`store_record`].
 //!
 //! Cancellation (`cancel.rs`) is raised here too. An operation is polled first, so that one that has completed wins; a
 //! cancelled task that would have to wait is unwound instead.
@@ -23,8 +23,8 @@ use super::here::{current, in_task, running_task, with_local, with_task};
 use super::task::Waiter;
 use super::wait::{Record, Wait, WaitCell, WaitFor, is_own, is_spent, spend, this_turn};
 
-/// The running task's own waker, borrowed: no count is taken. Where no task runs, a waker that wakes
-/// nothing, with which an operation still records what it waits for.
+/// The running task's own waker, borrowed: it is not counted. Where no task runs, a waker that wakes nothing, with
+/// which an operation still records what it waits for.
 #[inline]
 fn own_waker() -> ManuallyDrop<Waker> {
     let task = running_task();
@@ -34,12 +34,12 @@ fn own_waker() -> ManuallyDrop<Waker> {
     }
     // SAFETY: the waker is not dropped, so that its count, which was not taken, is not given back; clones of it take
     // their own. `Record::poll` lends it to one poll, whose frame lies on the task's own stack (a generator that
-    // tries to yield meanwhile panics: `Wire::may_suspend` in `eras/pep342.rs`); as long as that frame exists, the
+    // tries to yield meanwhile panics: `may_suspend` in `eras/pep342.rs`); as long as that frame exists, the
     // task is not done, and a task that is not done is kept, or leaked, by the table of its scheduler.
     ManuallyDrop::new(unsafe { Waker::new(task.cast(), &VTABLE) })
 }
 
-/// What an operation keeps for `cx.waker()`, to wake it on this thread: the running task, if the waker is that task's own.
+/// What an operation keeps, to wake it on this thread: the running task, if `cx.waker()` is its own, else that waker.
 pub(crate) fn waiter(cx: &Context<'_>) -> Waiter {
     match current() {
         Some(task) if is_own(cx.waker()) => Waiter::Task(task),
@@ -89,9 +89,9 @@ pub(crate) fn wait<O: IntoFuture>(op: O) -> O::Output {
 
 /// Gives up the turn until what `wait` describes has happened, or something wakes the task.
 ///
-/// This unwinds instead if the task was cancelled or a time limit has passed. If the stack unwinds already, it blocks the
-/// thread to wait for a socket; for another wait, it aborts the process, or abandons the task if the run is ending
-/// (`edge/unwinding.rs`). When it returns, the caller polls its operation again and, if that is pending, calls this again.
+/// This unwinds instead if the task was cancelled or a time limit has passed. If the stack unwinds already, it blocks
+/// the thread to wait for a socket; for another wait, it aborts the process, or abandons the task if the run is ending
+/// (`edge/unwinding.rs`). When this returns, the caller polls its operation again; if that is pending, it comes back.
 #[inline(always)] // See `coroutine::suspend_base`.
 #[track_caller]
 fn suspend(wait: &WaitCell) {
@@ -167,8 +167,8 @@ pub(crate) fn give_turn() {
     coroutine::suspend_base();
 }
 
-/// Subtracts one from the budget for a green call that has completed without an operation; gives up the turn if that was
-/// the last.
+/// Subtracts one from the budget for a green call that has completed without an operation; gives up the turn if that
+/// was the last.
 pub(crate) fn completed() {
     spend();
     if is_spent() {

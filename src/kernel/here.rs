@@ -1,5 +1,5 @@
-//! What this thread does at the moment: which scheduler it has entered, and which task has its turn. (The task is kept in
-//! `edge/running.rs`, for the files that come before this one.)
+//! What this thread does at the moment: which scheduler it has entered, and which task has its turn. (The task is kept
+//! in `edge/running.rs`, for the files that come before this one.)
 
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
@@ -29,8 +29,8 @@ thread_local! {
 #[inline]
 pub(crate) fn here() -> &'static Here {
     let here = HERE.with(ptr::from_ref);
-    // SAFETY: `HERE` has no destructor, so that it lives as long as the thread; a reference to it does not get to another
-    // thread, since a `Here` is not `Sync`.
+    // SAFETY: `HERE` has no destructor, so that it lives as long as the thread; a reference to it does not get to
+    // another thread, since a `Here` is not `Sync`.
     unsafe { &*here }
 }
 
@@ -44,8 +44,8 @@ pub(crate) fn running_task() -> *const Task {
 /// The task whose turn it is, if one has its turn on this thread.
 pub(crate) fn current() -> Option<TaskRef> {
     let task = running_task();
-    // SAFETY: `Scheduler::turn` holds a `TaskRef` while the task is set; that one's count is neither taken nor given back
-    // here, and the clone has its own.
+    // SAFETY: `Scheduler::turn` holds a `TaskRef` while the task is set; that one's count is neither taken nor given
+    // back here, and the clone has its own.
     (!task.is_null()).then(|| ManuallyDrop::new(unsafe { TaskRef::from_raw(task) }).deref().clone())
 }
 

@@ -3,9 +3,9 @@
 //! above it.
 //!
 //! `edge/` has what a second reading is for: user code outside of tasks, wakes from other threads, observers, what a
-//! watchdog or a signal handler sees, forked processes, reports, the end of a run. At a first reading, read only the first
-//! lines of its files; but read `open.rs` in full before `coroutine.rs`, `line.rs` and `source.rs` before `reactor.rs`,
-//! and `foreign.rs` and `unwinding.rs` before `cancel.rs`.
+//! watchdog or a signal handler sees, forked processes, reports, the end of a run. At a first reading, read only the
+//! first lines of its files; but read `open.rs` in full before `coroutine.rs`, `line.rs` and `source.rs` before
+//! `reactor.rs`, and `foreign.rs` and `unwinding.rs` before `cancel.rs`.
 //!
 //! | file | what it is |
 //! |---|---|

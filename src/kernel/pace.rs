@@ -1,8 +1,8 @@
 //! When the scheduler polls the operating system: a pure type, which is passed the time and reads no clock.
 //!
 //! A poll costs as much as a few turns, so there is not one after each turn. Turns are counted in *strides*; at the end
-//! of a stride the clock is read, and if a poll is due, it is done. After each poll, the length of the next strides is set
-//! to as many turns as take 200 µs, if they take as long as the last ones, between 1 and 64. So polls are frequent enough
+//! of a stride the clock is read, and if a poll is due, it is done. After each poll, the length of a stride is set to
+//! as many turns as fit into 200 µs if they take as long as the last ones: 1 to 64. So polls are frequent enough
 //! that spinning tasks do not starve sockets and timers, and rare enough to cost little.
 
 use std::cell::Cell;
@@ -66,7 +66,7 @@ impl Pace {
         false
     }
 
-    /// A poll, which began at `poll_began`, is done: chooses the stride by the time that each turn of the last one took.
+    /// A poll, which began at `poll_began`, is done: chooses the stride by how long the turns of the last one took.
     pub(crate) fn polled(&self, poll_began: Instant, now: Instant) {
         let each = (poll_began - self.stride_began.get())
             / (self.stride.get() - self.turns_left.get()).max(1);

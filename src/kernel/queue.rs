@@ -1,7 +1,7 @@
 //! The run queue: which tasks are ready, in which order.
 //!
 //! First in, first out, in rounds: the tasks that are ready when a round begins have one turn each in it, and a task
-//! that becomes ready meanwhile has its turn in the next round. For tests, the order of a round may be drawn from a seed.
+//! that becomes ready meanwhile has its turn in the next round. For tests, a seed may determine the order of a round.
 
 use std::cell::UnsafeCell;
 use std::mem;
@@ -42,7 +42,7 @@ impl<T> Queue<T> {
         self.with(|rounds| rounds.next.push(item));
     }
 
-    /// Takes the item that is next.
+    /// Takes the next item.
     #[inline(always)]
     pub(crate) fn pop(&self) -> Option<T> {
         self.with(|rounds| rounds.now.pop().or_else(|| self.begin(rounds)))

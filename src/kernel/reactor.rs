@@ -1,9 +1,9 @@
 //! The reactor: which sockets are ready, according to the operating system.
 //!
-//! A socket is registered once, edge-triggered, for both directions, when a task first waits for it. The operating system
-//! then reports each *change* once, and the reactor keeps a flag for each direction: while it is up, a system call is worth
-//! a try. It goes down when a try meets `WouldBlock`, when a short read shows that nothing is left ([`Reactor::drain`]), or
-//! when `poll(2)`, called before a second waiter is woken, reports that the socket is not ready:
+//! A socket is registered once, edge-triggered, for both directions, when a task first waits for it. The operating
+//! system then reports each *change* once, and the reactor keeps a flag for each direction: while it is up, a system
+//! call is worth a try. It goes down when a try meets `WouldBlock`, when a short read shows that nothing is left
+//! ([`Reactor::drain`]), or when `poll(2)`, called before a second waiter is woken, shows that nothing is ready:
 //!
 //! ```text
 //!            an event                        wait: the flag is up
@@ -17,8 +17,8 @@
 //! The reactor never calls the scheduler: the scheduler takes the waiters (each a `W`) that are to be woken, one by
 //! one, and wakes each of them while nothing of the reactor is borrowed, since a waker may run user code.
 //!
-//! A [`Source`] is the socket's side of its registrations (`edge/source.rs`). The *bell*, an eventfd, ends the sleep of the
-//! reactor: other threads ring it.
+//! A [`Source`] is the socket's side of its registrations (`edge/source.rs`). The *bell*, an eventfd, ends the sleep of
+//! the reactor: other threads ring it.
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -59,8 +59,8 @@ pub(crate) struct Reactor<W> {
 struct Slot<W> {
     fd: RawFd,
     generation: u32,
-    /// An error, the end of the peer's data, or urgent data was reported: after a short read, something may be left to be
-    /// read that causes no further event.
+    /// An error, the end of the peer's data, or urgent data was reported: after a short read, something may be left to
+    /// be read that causes no further event.
     tricky: bool,
     lines: [Line<W>; 2],
 }
@@ -97,7 +97,7 @@ impl<W> Reactor<W> {
         (self.wakes.waiting, self.wakes.pollers)
     }
 
-    /// Takes the next waiter to be woken: when the reactor is no longer borrowed, since a waker may be user code.
+    /// Takes the next waiter to be woken. Wake it when the reactor is not borrowed: a waker may be user code.
     #[inline]
     pub(crate) fn next_woken(&mut self) -> Option<W> {
         self.wakes.woken.pop_front()
@@ -113,8 +113,8 @@ impl<W> Reactor<W> {
         source.find(&self.handle)
     }
 
-    /// Registers `source` here, unless it is registered already. Returns an error if there are no more watches, or if the
-    /// operating system cannot wait for the descriptor (of a regular file).
+    /// Registers `source` here, unless it is registered already. Returns an error if there are no more watches, or if
+    /// the operating system cannot wait for the descriptor (of a regular file).
     #[inline]
     pub(crate) fn register(&mut self, source: &Source) -> io::Result<SourceId> {
         if let Some(id) = self.find(source) {
@@ -153,8 +153,8 @@ impl<W> Reactor<W> {
         }
     }
 
-    /// A read has filled less than its buffer: the flag goes down, unless the slot is `tricky`. What comes later causes an
-    /// event of its own. Returns `false` if the flag stays.
+    /// A read has filled less than its buffer: the flag goes down, unless the slot is `tricky`. What comes later causes
+    /// an event of its own. Returns `false` if the flag stays.
     #[inline]
     pub(crate) fn drain(&mut self, id: SourceId) -> bool {
         let Some(slot) = self.slot(id).filter(|slot| !slot.tricky) else { return false };
@@ -168,8 +168,8 @@ impl<W> Reactor<W> {
             .is_some_and(|slot| !slot.tricky && !slot.lines[Direction::Read as usize].ready)
     }
 
-    /// Puts `waiter` at the end of the line; or returns it as an error if there is nothing to wait for: the flag is up, or
-    /// the socket is gone.
+    /// Puts `waiter` at the end of the line; or returns it as an error if there is nothing to wait for: the flag is up,
+    /// or the socket is gone.
     #[inline]
     pub(crate) fn stand(
         &mut self,
@@ -226,14 +226,14 @@ impl<W> Reactor<W> {
         lines.for_each(|line| line.wake_all(&mut self.wakes));
     }
 
-    /// Asks the operating system which sockets became ready, and sleeps there for up to `timeout` (`None`: until one does).
-    /// Returns whether the bell was rung; [`next_woken`](Reactor::next_woken) gives the waiters that are to be woken.
-    /// Returns an error after a sleep of up to 10 ms, so that a caller may poll again and again.
+    /// Asks the operating system which sockets became ready, and sleeps there for up to `timeout` (`None`: until one
+    /// does). Returns whether the bell was rung; [`next_woken`](Reactor::next_woken) gives the waiters that are to be
+    /// woken. Returns an error after a sleep of up to 10 ms, so that a caller may poll again and again.
     pub(crate) fn poll(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         for (id, direction) in std::mem::take(&mut self.unfinished) {
             let Some((line, wakes)) = self.line(id, direction) else { continue };
             line.listed = false;
-            // The waiter woken last may have taken all that there was, without meeting `WouldBlock`: `poll(2)` reports that.
+            // The waiter woken last may have taken all that there was, and met no `WouldBlock`: `poll(2)` shows that.
             let events = EVENTS[direction as usize];
             line.ready = line.ready && poll_one(id.fd(), events, 0).unwrap_or(true);
             if line.ready && line.wake_first(wakes) {

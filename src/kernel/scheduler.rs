@@ -3,7 +3,7 @@
 //! ```text
 //!             ┌───────────────────────────── wake ──────────────────────────────┐
 //!             ▼                                                                 │
-//!   ┌─ queue ────────────┐  pop   ┌─ turn ─────────────┐  a Wait   ┌─ filed under it ───────────┐
+//!   ┌─ queue ────────────┐  pop   ┌─ turn ─────────────┐  a Wait   ┌─ registered with ──────────┐
 //!   │ ready, in order    │ ─────▶ │ resume until the   │ ────────▶ │ Readable, Writable: reactor│
 //!   └────────────────────┘        │ next wait          │           │ a deadline: timers         │
 //!             ▲  ▲                └──┬──────────────┬──┘           │ else: kept by other code   │
@@ -14,8 +14,8 @@
 //! Round robin: first in, first out, so each ready task has one turn before any has a second. A task that becomes ready
 //! in the meantime is put at the end of the queue.
 //!
-//! Between turns, `Scheduler::poll` asks the operating system for events and the clock for due timers; `pace.rs` decides
-//! when.
+//! Between turns, `Scheduler::poll` asks the operating system for events and the clock for due timers; `pace.rs`
+//! decides when.
 //!
 //! Nothing of the scheduler is borrowed while a task or other user code (`edge/foreign.rs`) runs, since such code may
 //! spawn, wake or cancel. More methods of `Scheduler` are in `edge/entered.rs` and `edge/ending.rs`.
@@ -166,6 +166,7 @@ impl Scheduler {
             }
             match self.stalled() {
                 None => drop(self.poll(self.longest_sleep(), true)),
+                // Waits until something moves; `false`: the patience has ended before that.
                 Some(Stall::Quiet)
                     if patience::wait(&self.patience, |time| self.poll(time, true)) => {}
                 stalled => return stalled,
@@ -211,8 +212,8 @@ impl Scheduler {
         let this = this_turn();
         this.number.set(this.number.get().wrapping_add(1));
         this.budget.set(BUDGET);
-        // SAFETY: the loop gives one turn at a time, and no task of this scheduler runs the loop; a task in the queue is
-        // not done.
+        // SAFETY: the loop gives one turn at a time, and no task of this scheduler runs the loop; a task in the queue
+        // is not done.
         let switch = unsafe { task.turn() };
         drop(end);
         if switch == Switch::Finished {
@@ -323,16 +324,16 @@ impl Scheduler {
         }
     }
 
-    /// Polls the operating system, sleeping until an event comes or `timeout` has passed (`None`: without an end), then the
-    /// clock for due timers, and wakes the waiters of both. With `idle`, a virtual clock moves to the next deadline if no
-    /// event came, no task is ready, and nothing is under way on another thread. Returns `false` if there was nothing.
+    /// Polls the operating system, sleeping until an event comes or `timeout` has passed (`None`: without an end), then
+    /// the clock for due timers, and wakes the waiters of both. With `idle`, a virtual clock moves to the next deadline
+    /// if no event came, no task is ready, and no other thread is at work for this run. Returns `false` if nothing came.
     pub(crate) fn poll(&self, timeout: Option<Duration>, idle: bool) -> bool {
         let begun = Instant::now();
         self.counters.polls.set(self.counters.polls.get() + 1);
         let polled = here().pulse.asleep(timeout, || self.reactor.borrow_mut().poll(timeout));
         let mut any = polled.as_ref().is_ok_and(|rung| *rung) || self.reactor.borrow().has_woken();
-        // After an error, the inbox is drained as if the bell had been rung; but an error is no event (`any`), so that a
-        // virtual clock still advances.
+        // After an error, the inbox is drained as if the bell had been rung; but an error is no event (`any`), so that
+        // a virtual clock still advances.
         let rung = polled.unwrap_or_else(|refused| {
             let _ = self.end.refused.set(refused); // The first is kept.
             true
@@ -374,8 +375,8 @@ impl Scheduler {
         }
     }
 
-    /// Wakes all waiters whose deadline has come. With `idle`, a virtual clock first moves to the next deadline if no task
-    /// is ready and nothing is under way on another thread. Returns `false` if no deadline had come.
+    /// Wakes all waiters whose deadline has come. With `idle`, a virtual clock first moves to the next deadline if no
+    /// task is ready and nothing is under way on another thread. Returns `false` if no deadline had come.
     fn wake_sleepers(&self, idle: bool) -> bool {
         let Some(next) = self.timers.borrow().next_tick() else { return false };
         let idle = idle && !self.awaits_outside() && self.queue.is_empty();
@@ -393,8 +394,8 @@ impl Scheduler {
         next <= now
     }
 
-    /// How long to sleep when no task is ready: until the next deadline. A virtual clock jumps there without a sleep, unless
-    /// something is under way on another thread.
+    /// How long to sleep when no task is ready: until the next deadline. A virtual clock jumps there without a sleep,
+    /// unless something is under way on another thread.
     fn longest_sleep(&self) -> Option<Duration> {
         let tick = self.timers.borrow().next_tick()?;
         match self.clock.is_virtual() {
@@ -403,12 +404,12 @@ impl Scheduler {
         }
     }
 
-    /// Called when no task is ready. Returns `None` if the operating system, the clock or another thread can still end a
-    /// wait, `Quiet` if only code that keeps a waker can, and `Deadlock` if nothing can.
+    /// Called when no task is ready. Returns `None` if the operating system, the clock or another thread can still end
+    /// a wait, `Quiet` if only code that keeps a waker can, and `Deadlock` if nothing can.
     fn stalled(&self) -> Option<Stall> {
         let (in_line, pollers) = self.reactor.borrow().waiting();
-        // Read this count before the inbox and the orders: a waker pushes its task, and a `Spawner` its orders, before it
-        // lowers the count. So if the count is 0, what was pushed is visible.
+        // Read this count before the inbox and the orders: a waker pushes its task, and a `Spawner` its orders, before
+        // it lowers the count. So if the count is 0, what was pushed is visible.
         let wakers = self.home.wakers.load(Acquire);
         let certain = !self.timers.borrow().is_empty()
             || in_line > 0

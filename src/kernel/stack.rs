@@ -15,10 +15,10 @@
 //! that such a frame could step over a guard of one page. The guard is installed when its slot is first handed out, as
 //! `edge/mapping.rs` describes.
 //!
-//! Slots lie a whole number of pages apart, and a cache chooses the place of a cache line by the low bits of its address:
-//! the first frames of all stacks would compete for a few places. So each stack begins a few cache lines further down
-//! than its neighbour, according to its *colour*. (The idea is that of the slab allocator, Bonwick 1994. Measured with a
-//! thousand tasks that take turns, a turn takes 12 ns instead of 15.)
+//! Slots lie a whole number of pages apart, and a cache chooses the place of a cache line by the low bits of its
+//! address: the first frames of all stacks would compete for a few places. So each stack begins a few cache lines
+//! further down than its neighbour, according to its *colour*. (The idea is that of the slab allocator, Bonwick 1994.
+//! Measured with a thousand tasks that take turns, a turn takes 12 ns instead of 15.)
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -79,8 +79,8 @@ pub(crate) struct Arena {
 }
 
 impl Arena {
-    /// An arena of stacks of `usable` bytes, rounded up to whole pages; up to 960 bytes of a stack stay unused, depending
-    /// on its colour. Nothing is mapped yet.
+    /// An arena of stacks of `usable` bytes, rounded up to whole pages; up to 960 bytes of a stack stay unused,
+    /// depending on its colour. Nothing is mapped yet.
     pub(crate) fn new(usable: usize) -> Arena {
         let page = page_size();
         let usable = usable.max(page).next_multiple_of(page);
@@ -88,8 +88,8 @@ impl Arena {
         Arena { usable, slot, mappings: Vec::new(), fresh: 0, free: Vec::new(), handed_out: 0 }
     }
 
-    /// Takes a stack that was given back, else one that was never used. An error of the operating system is returned with
-    /// what to do about it.
+    /// Takes a stack that was given back, else one that was never used. An error of the operating system is returned
+    /// with what to do about it.
     pub(crate) fn take(&mut self) -> io::Result<Stack> {
         let limit = match self.free.pop() {
             Some(limit) => limit,

@@ -1,18 +1,17 @@
 //! What a task is, the states it goes through, and what waits for its end.
 //!
 //! ```text
-//!               spawn                    its turn
-//!                 │    ┌──────────────────────────────────────────┐
-//!                 ▼    │                                          ▼
-//!              Ready ──┘            WaitFor::Turn, or          Running ──── body is done ───▶ Done
-//!                 ▲ ◀───────────── woken in its turn ──────────── │ ▲
-//!                 │                                               │ │ woken: Woken, still running
-//!                 └────────── woken ───────── Waiting ◀───────────┘
+//!   spawn
+//!     ▼                its turn
+//!   Ready ────────────────────────────────────▶ Running ─── its code is done ───▶ Done
+//!     ▲                                            │     (Woken: it runs, and has been woken in this turn)
+//!     ├─── at once: it waits for a turn, or Woken ─┤
+//!     └─── when woken ─── Waiting ◀────────────────┘
 //! ```
 //!
-//! A wake of a task that is `Ready`, `Woken`, `Done` or `Abandoned` changes nothing but the wake count. A task is `Ready`
-//! exactly while it is in the run queue, so it is there at most once. A task that does not end by the end of its run
-//! becomes `Abandoned`.
+//! A wake of a task that is `Ready`, `Woken`, `Done` or `Abandoned` changes nothing but the wake count. A task is
+//! `Ready` exactly while it is in the run queue, so it is there at most once. A task that does not end by the end of
+//! its run becomes `Abandoned`.
 
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
@@ -201,8 +200,8 @@ pub(crate) struct Task {
     local: Local,
 }
 
-/// The part of a task that only its home thread uses. The fields that each turn needs come first and lie together, in one
-/// or two cache lines, since with ten thousand tasks none is still in the cache when its turn comes.
+/// The part of a task that only its home thread uses. The fields that each turn needs come first and lie together, in
+/// one or two cache lines, since with ten thousand tasks none is still in the cache when its turn comes.
 #[repr(C)]
 pub(crate) struct Local {
     /// The fiber that the task is suspended on, which its next turn resumes. `None`: its next turn begins a job.
@@ -243,9 +242,9 @@ pub(crate) struct Local {
     pub(crate) parent: u32,
 }
 
-// SAFETY: every field but `local` is `Send` and `Sync`. `local` is reached only through `Task::local`, whose caller is on
-// the home thread. The last `TaskRef` may be dropped on another thread, and `local` with it. The task is done by then:
-// `Promise` (`run/join.rs`) has dropped the values in `extras`, `Scheduler::finish` the callbacks there and the
+// SAFETY: every field but `local` is `Send` and `Sync`. `local` is reached only through `Task::local`, whose caller is
+// on the home thread. The last `TaskRef` may be dropped on another thread, and `local` with it. The task is done by
+// then: `Promise` (`run/join.rs`) has dropped the values in `extras`, `Scheduler::finish` the callbacks there and the
 // `joiner`, and `turn` has taken the fiber; the rest is plain data.
 unsafe impl Send for Task {}
 // SAFETY: as above.
@@ -325,8 +324,8 @@ impl Local {
 
 impl Drop for Task {
     fn drop(&mut self) {
-        // A task that is not done is in its scheduler's `Table`, which leaks it. This thread may be any: what remains of
-        // a task that is done is plain data.
+        // A task that is not done is in its scheduler's `Table`, which leaks it. This thread may be any: what remains
+        // of a task that is done is plain data.
         debug_assert!(self.local.fiber.get_mut().is_none(), "{self} is dropped before it is done");
     }
 }

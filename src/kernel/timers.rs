@@ -1,8 +1,8 @@
 //! Deadlines: which waits end at which tick of the clock.
 //!
-//! Time is cut into ticks of one millisecond (`edge/clock.rs`): all tasks whose deadline is in one tick are woken together.
-//! (The timeout of `epoll_wait` is in milliseconds as well. Measured: exact timers cost half as much again; a plain map from
-//! tick and number of arrival to entry takes, with a thousand sleepers, 40 % more instructions a sleep.)
+//! Time is cut into ticks of one millisecond (`edge/clock.rs`): all tasks whose deadline is in one tick are woken
+//! together. (The timeout of `epoll_wait` is in milliseconds as well. Measured: exact timers cost half as much again; a
+//! plain map from tick and number of arrival to entry takes, with a thousand sleepers, 40 % more instructions a sleep.)
 //!
 //! ```text
 //!   buckets (a tree, by tick)         entries (a slab, linked in order of arrival)
@@ -10,8 +10,8 @@
 //!     tick 20 ───────────────▶ [task 7]
 //! ```
 //!
-//! A hundred thousand deadlines within one second are in at most a thousand buckets, so the tree stays small; adding and
-//! removing an entry is linking and unlinking.
+//! A hundred thousand deadlines within one second are in at most a thousand buckets, so the tree stays small; adding
+//! and removing an entry is linking and unlinking.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;

@@ -18,10 +18,10 @@
 //!   net/socket.rs   blocking_io   recv(2) gives bytes, which `read` returns
 //! ```
 //!
-//! Every other wait takes the same way from `turn` on. What differs is which code makes the [`Wait`], how the wait gets to
-//! `this_turn().wait`, and what wakes the task. Above, the socket call makes it; most waits are made by an *operation*,
-//! which is a future. An operation that is polled and not ready [`record`]s its wait and returns `Pending`; the code that
-//! has polled the operation then gives up the turn, each era in its own way:
+//! Every other wait takes the same way from `turn` on. What differs is which code makes the [`Wait`], how the wait gets
+//! to `this_turn().wait`, and what wakes the task. Above, the socket call makes it; most waits are made by an
+//! *operation*, which is a future. An operation that is polled and not ready [`record`]s its wait and returns
+//! `Pending`; the code that has polled the operation then gives up the turn, each era in its own way:
 //!
 //! ```text
 //!   green:      wait(op) ──poll──▶ op ──record──▶ Record ──▶ suspend ────────────▶ this_turn().wait ─▶ scheduler
@@ -29,14 +29,14 @@
 //!   future:     poll ──────poll──▶ op ──record──▶ Record ──▶ Pending ────────────▶ this_turn().wait ─▶ scheduler
 //! ```
 //!
-//! Some combinators of other crates (`FuturesUnordered`) poll their operations with wakers of their own. Then [`record`]
-//! returns `false`, since the waker is not the running task's, and the operation keeps that waker.
+//! Some combinators of other crates (`FuturesUnordered`) poll their operations with wakers of their own. Then
+//! [`record`] returns `false`, since the waker is not the running task's, and the operation keeps that waker.
 //!
 //! To add a kind of wait: if other code of this crate ends the wait, as unlocking ends the wait for a mutex, nothing
 //! changes here. The operation records [`Wait::named`] and keeps `door::waiter(cx)`, which that code wakes. If the
-//! scheduler ends the wait, it is a variant of [`WaitFor`], with an arm in `Display`, `ends_by_wake_only` and `rank` here,
-//! in `Scheduler::{file, wake}`, `edge/registration.rs`, `inspect/deadlock.rs` and `inspect/timeline/{chart,words}.rs`, a
-//! count for `Scheduler::stalled`, and, if a thread can wait for it, an arm in `unwinding::block_thread`.
+//! scheduler ends the wait, it is a variant of [`WaitFor`], with arms in `Display`, `ends_by_wake_only` and `rank` here,
+//! in `Scheduler::{file, wake}`, `edge/registration.rs`, `inspect/deadlock.rs` and `inspect/timeline/{chart,words}.rs`
+//! (in `unwinding::block_thread` too, if a thread can wait for it), and a count for `Scheduler::stalled`.
 
 use std::cell::Cell;
 use std::fmt;
@@ -205,8 +205,8 @@ pub(crate) struct Turn {
     pub(crate) number: Cell<u32>,
     /// How many operations may still complete in this turn.
     pub(crate) budget: Cell<u32>,
-    /// What the task waits for when it gives up its turn. Written last in the turn (before the switch, or after the poll
-    /// of a future), and read by `Scheduler::turn` right after the turn.
+    /// What the task waits for when it gives up its turn. Written last in the turn (before the switch, or after the
+    /// poll of a future), and read by `Scheduler::turn` right after the turn.
     pub(crate) wait: WaitCell,
 }
 
@@ -219,14 +219,14 @@ thread_local! {
 #[inline]
 pub(crate) fn this_turn() -> &'static Turn {
     let turn = TURN.with(ptr::from_ref);
-    // SAFETY: `TURN` has no destructor, so that it lives as long as the thread; a reference to it does not get to another
-    // thread, since a `Turn` is not `Sync`.
+    // SAFETY: `TURN` has no destructor, so that it lives as long as the thread; a reference to it does not get to
+    // another thread, since a `Turn` is not `Sync`.
     unsafe { &*turn }
 }
 
 /// How many operations may complete in one turn. Without a bound, a task whose peer is fast enough, or whose channel is
-/// never empty, never waits: the other tasks have no turn, and no timer and no socket is looked at. (Idea and figure are
-/// those of tokio's cooperative budget. Measured with 64, a hundred senders to one receiver cost half as much again.)
+/// never empty, never waits: other tasks have no turn, and no timer or socket is looked at. (Idea and figure are those
+/// of tokio's cooperative budget. Measured with 64, a hundred senders to one receiver cost half as much again.)
 pub(crate) const BUDGET: u32 = 128;
 
 /// Where an operation records what it waits for, during one poll.
@@ -246,7 +246,7 @@ impl Record {
         Record { wait: WaitCell::parked(), lent: Cell::new(ptr::null()) }
     }
 
-    /// Polls `op` once, lending it `waker`, the running task's own. If `op` is not ready, `self.wait` has what it waits for.
+    /// Polls `op` once, lending it `waker`, the running task's own. If `op` is not ready, its wait is in `self.wait`.
     #[inline]
     pub(crate) fn poll<F: Future>(&self, waker: &Waker, op: Pin<&mut F>) -> Poll<F::Output> {
         /// However the poll ends: the record of the poll around it, if there is one, is the open one again.
@@ -284,8 +284,8 @@ fn with_record<R>(waker: &Waker, f: impl FnOnce(&Record) -> R) -> Option<R> {
         waker.data() == running().task.get() && ptr::eq(waker.vtable(), record.lent.get())
     };
     with_open(|open| {
-        // SAFETY: an open record is borrowed by a frame of `Record::poll` further down this stack, and that frame closes
-        // the record before it ends.
+        // SAFETY: an open record is borrowed by a frame of `Record::poll` further down this stack, and that frame
+        // closes the record before it ends.
         let record = unsafe { open.poll.get().cast::<Record>().as_ref() };
         record.filter(|record| is_own(record)).map(f)
     })?
@@ -350,7 +350,7 @@ pub(crate) fn check_budget(cx: &Context<'_>) -> Poll<()> {
     #[cold]
     fn wait_for_another(cx: &Context<'_>) -> Poll<()> {
         if !is_own(cx.waker()) {
-            // An inner executor polls, and may poll again in the same turn: without a new budget it would spin for ever.
+            // An inner executor polls, and may poll again in this turn: without a new budget it would spin for ever.
             this_turn().budget.set(BUDGET);
         }
         another_turn(cx)

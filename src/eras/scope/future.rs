@@ -116,8 +116,8 @@ pub async fn try_scope<'env, T, E>(
     }
 }
 
-/// Polls the body and the children of a scope until all have ended. Returns `None` if `is_stopped` returns `true` before
-/// that: then they are dropped.
+/// Polls the body and the children of a scope until all have ended. Returns `None` if `is_stopped` returns `true`
+/// before that: then they are dropped.
 async fn drive<'env, T>(
     scope: &Scope<'env>,
     body: impl Future<Output = T>,
@@ -218,8 +218,8 @@ impl<'env, E: 'env> TryScope<'env, E> {
     }
 }
 
-/// Returns the value, if there is one. After an error this is never ready: the scope keeps the first error, and drops its
-/// futures.
+/// Returns the value, if there is one. After an error this is never ready: the scope keeps the first error, and drops
+/// its futures.
 async fn value_of<T, E>(result: Result<T, E>, failure: &First<E>) -> T {
     match result {
         Ok(value) => value,

@@ -1,7 +1,7 @@
 //! The green scope: tasks on stacks of their own that borrow from the stack of the task that opened the scope.
 //!
-//! [`scope`] and [`try_scope`] return or unwind only when all tasks of the scope are done. The task that waits in them may
-//! be leaked with its stack, but then what was borrowed is leaked too.
+//! [`scope`] and [`try_scope`] return or unwind only when all tasks of the scope are done. The task that waits in them
+//! may be leaked with its stack, but then what was borrowed is leaked too.
 
 use std::cell::Cell;
 use std::fmt;
@@ -318,8 +318,8 @@ impl<T, F: Future<Output = T>> Future for Child<T, F> {
 }
 
 impl<'scope> Scope<'scope, '_> {
-    /// Starts a task of the scope, whose code is a closure that is called with an `A`. `spawn` is passed that code, as if
-    /// it could live for ever.
+    /// Starts a task of the scope, whose code is a closure that is called with an `A`. `spawn` is passed that code, as
+    /// if it could live for ever.
     pub(crate) fn adopt<A: 'static, T: 'scope>(
         &'scope self,
         body: impl FnOnce(&A) -> T + 'scope,
@@ -327,8 +327,8 @@ impl<'scope> Scope<'scope, '_> {
     ) -> ScopedJoinHandle<'scope, T> {
         self.enter(body, |child| {
             let code: Box<dyn FnOnce(&A) + 'scope> = Box::new(move |argument| child.call(argument));
-            // SAFETY: only the lifetime changes. `scope` does not return or unwind before every `Presence` is
-            // gone, which is the last part of a child to be dropped, whether it has run or not.
+            // SAFETY: only the lifetime changes. `scope` does not return or unwind before every `Presence` is gone; and
+            // that is the last part of a child to be dropped, whether the child has run or not.
             spawn(unsafe {
                 mem::transmute::<Box<dyn FnOnce(&A) + 'scope>, Box<dyn FnOnce(&A)>>(code)
             })

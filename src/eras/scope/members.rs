@@ -1,5 +1,6 @@
-//! The tasks of a scope, a group or a pool, its *members*: counted, cancelled together, and waited for together. If they
-//! fail together, the first failure cancels all members, and stops the *body*, which is the code that spawned them.
+//! The tasks of a scope, a group or a pool, its *members*: counted, cancelled together, and waited for together. If
+//! they fail together, the first failure cancels all members, and stops the *body*, which is the code that spawned
+//! them.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -25,7 +26,8 @@ pub(crate) struct Members {
     /// `waiter` is woken when no more members than this run: 1 if the waiter is a member itself, else 0.
     rest: Cell<usize>,
     cancelled: Cell<bool>,
-    /// When a member or the body last failed, if they fail together. It is the deadline of the body: see `cancel::Limit`.
+    /// When a member or the body last failed, if they fail together. It is the deadline of the body: see
+    /// `cancel::Limit`.
     stopped: Cell<Option<Instant>>,
     /// The task that runs the body, if a failure unwinds the body: it is woken for that.
     owner: Option<TaskRef>,
@@ -145,8 +147,8 @@ impl Members {
         door::wait(poll_fn(|cx| self.poll_empty(cx)));
     }
 
-    /// Cancels all members, and waits, shielded, until they have ended; but not for the running task, if that is a member:
-    /// it would wait for its own end.
+    /// Cancels all members, and waits, shielded, until they have ended; but not for the running task, if that is a
+    /// member: it would wait for its own end.
     pub(crate) fn cancel_and_await_others(&self) {
         self.cancel();
         let tasks = self.tasks.take();
@@ -155,8 +157,8 @@ impl Members {
         cancel::shield(|| self.wait());
     }
 
-    /// Calls `body`, and returns or unwinds when no member runs any more. The members are cancelled if `body` unwinds, or
-    /// if the task is to unwind while it waits here.
+    /// Calls `body`, and returns or unwinds when no member runs any more. The members are cancelled if `body` unwinds,
+    /// or if the task is to unwind while it waits here.
     ///
     /// # Panics
     ///
@@ -186,8 +188,8 @@ impl Members {
         result.unwrap_or_else(|payload| unwinding::unwind_with(payload))
     }
 
-    /// As [`enclose`](Members::enclose), for a body that fails together with the members: its error is passed to `fail`,
-    /// which calls [`stop`](Members::stop). Returns `None` if the body has failed, or was stopped.
+    /// As [`enclose`](Members::enclose), for a body that fails together with the members: its error is passed to
+    /// `fail`, which calls [`stop`](Members::stop). Returns `None` if the body has failed, or was stopped.
     ///
     /// # Panics
     ///

@@ -57,7 +57,8 @@ impl<'scope> Scope<'scope, '_> {
 }
 
 impl<'scope, 'env: 'scope, E: 'env> TryScope<'scope, 'env, E> {
-    /// Starts a greenlet of the scope. Its code may borrow what outlives the scope; if it fails, the others are cancelled.
+    /// Starts a greenlet of the scope. Its code may borrow what outlives the scope; if it fails, the others are
+    /// cancelled.
     ///
     /// # Panics
     ///
