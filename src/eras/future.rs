@@ -167,7 +167,7 @@ impl Future for YieldNow {
     }
 }
 
-/// The traits of this era: `use wouldblock::future::prelude::*`.
+/// The functions and traits of this era: `use wouldblock::future::prelude::*`.
 pub mod prelude {
     pub use super::{spawn, yield_now};
     pub use futures_lite::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};

@@ -125,7 +125,7 @@ pub fn sleep(duration: Duration) {
     if duration.is_zero() { yield_now() } else { wait(time::sleeping(duration)) } // Zero: one turn, whatever the budget.
 }
 
-/// The traits of this era: `use wouldblock::green::prelude::*`.
+/// The verbs and traits of this era: `use wouldblock::green::prelude::*`.
 pub mod prelude {
     pub use super::{spawn, wait, yield_now};
     pub use std::io::{BufRead, Read, Write};

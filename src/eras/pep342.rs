@@ -72,7 +72,7 @@ pub enum GeneratorState<Y, R> {
 struct Wire<Y, S> {
     sent: Cell<Option<Sent<S>>>,
     yielded: Cell<Option<Y>>,
-    /// Names the generator as the boundary of the unwinding that closes it; 0: there is none.
+    /// Names the generator as the boundary of the unwinding that closes it; 0: it has not been closed.
     serial: Cell<u64>,
     /// The thread was unwinding when the generator was last resumed.
     unwinding: Cell<bool>,
@@ -392,8 +392,8 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
     ///
     /// # Panics
     ///
-    /// With whatever `inner` panics with; and if `inner` is sent values and has begun already, since there is none yet
-    /// to send.
+    /// With whatever `inner` panics with; and, if values are sent to `inner`, when it has begun already: there is no
+    /// value yet to resume it with.
     #[track_caller]
     pub fn yield_from<R: 'static>(&self, mut inner: Generator<Y, S, R>) -> R {
         let first = if inner.start.is_some() { None } else { Some(Sent::Value(same(()))) };

@@ -91,7 +91,7 @@ pub(crate) fn wait<O: IntoFuture>(op: O) -> O::Output {
 ///
 /// This unwinds instead if the task was cancelled or a time limit has passed. If the stack unwinds already, it blocks
 /// the thread to wait for a socket; for another wait, it aborts the process, or abandons the task if the run is ending
-/// (`edge/unwinding.rs`). When this returns, the caller polls its operation again; if that is pending, it comes back.
+/// (`edge/unwinding.rs`). When this returns, the caller polls its operation again, and waits again if that is pending.
 #[inline(always)] // See `coroutine::suspend_base`.
 #[track_caller]
 fn suspend(wait: &WaitCell) {

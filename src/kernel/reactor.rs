@@ -55,6 +55,7 @@ pub(crate) struct Reactor<W> {
     wakes: Wakes<W>,
 }
 
+/// A registered socket.
 #[derive(Debug)]
 struct Slot<W> {
     fd: RawFd,

@@ -151,7 +151,7 @@ impl Scheduler {
         self.observe(&task, || spawned(&task, parent));
         let slot = self.tasks.borrow_mut().insert(kept);
         // SAFETY: the task was just made here, for this thread.
-        unsafe { task.local() }.slot.set(slot);
+        unsafe { task.local() }.table_slot.set(slot);
         self.queue.push(ready);
         self.counters.spawned.set(self.counters.spawned.get() + 1);
         task
@@ -429,7 +429,7 @@ impl Scheduler {
         local.state.set(State::Done);
         local.stack.set(0);
         self.counters.finished.set(self.counters.finished.get() + 1);
-        drop(self.tasks.borrow_mut().remove(local.slot.get()));
+        drop(self.tasks.borrow_mut().remove(local.table_slot.get()));
         self.watch.by.set(Actor::Task(task.id)); // The callbacks count as the task's own code.
         let outcome = self.outcome.replace(Outcome::Returned);
         self.observe(task, || EventKind::Ends(outcome));

@@ -237,7 +237,7 @@ pub(crate) struct Local {
     /// How many handles may take its result.
     pub(crate) takers: Cell<u32>,
     /// The task's place in the scheduler's `Table`.
-    pub(crate) slot: Cell<u32>,
+    pub(crate) table_slot: Cell<u32>,
     /// The number of the task that spawned it, modulo 2^32; 0: no task.
     pub(crate) parent: u32,
 }
@@ -273,7 +273,7 @@ impl Task {
             raised: Cell::new(0),
             waiting: Cell::new(WaitFor::Turn),
             last_site: Cell::new(None),
-            slot: Cell::new(u32::MAX),
+            table_slot: Cell::new(u32::MAX),
             timer: Cell::new(None),
             ticket: Cell::new(None),
             joiner: Cell::new(None),

@@ -112,7 +112,7 @@ impl WaitFor {
 
     /// Of two waits in one poll, the one of the higher rank is recorded, and of equal ranks the later one; the earlier
     /// deadline holds in any case. A turn ranks highest, since it ends first. Then comes a socket, which wakes the task
-    /// only if it is recorded; then a task or a thing, a time, a waker, by how much each of them says in a report.
+    /// only if it is recorded; then a task or a thing, a time, a waker: the more a report can say about it, the higher.
     const fn rank(self) -> u8 {
         match self {
             WaitFor::Waker => 0,
