@@ -76,7 +76,7 @@ pub struct Sleeping {
 impl Sleeping {
     #[track_caller]
     fn until(deadline: Option<Instant>) -> Sleeping {
-        let registration = Registration::None;
+        let registration = Registration::default();
         Sleeping { deadline, gives_turn: false, registration, site: Location::caller() }
     }
 }

@@ -33,11 +33,21 @@ pub const MOST: usize = 10_000;
 /// If the test fails: after the message, where it came from and the picture were printed.
 #[track_caller]
 pub fn check<F: FnOnce() + Send + 'static>(what: &'static str, test: F) {
+    check_within(LIMIT, what, test);
+}
+
+/// As [`check`], for a test that takes some milliseconds: it is a hang after `limit`.
+///
+/// # Panics
+///
+/// As [`check`].
+#[track_caller]
+pub fn check_within<F: FnOnce() + Send + 'static>(limit: Duration, what: &'static str, test: F) {
     let name = name_of::<F>();
     hook();
     report(&["start", &name]);
     mark(&name);
-    let situation = Arc::new(Situation::new(&name, what, Location::caller()));
+    let situation = Arc::new(Situation::new(&name, what, Location::caller(), limit));
     let (done, ended) = mpsc::channel();
     let theirs = situation.clone();
     let begun = Instant::now();
@@ -56,7 +66,7 @@ pub fn check<F: FnOnce() + Send + 'static>(what: &'static str, test: F) {
         done.send(result).ok();
     });
     let thread = thread.expect("a thread for the test");
-    let Ok(result) = ended.recv_timeout(LIMIT) else { hang::end(&situation) };
+    let Ok(result) = ended.recv_timeout(limit) else { hang::end(&situation) };
     mark("");
     // Not what its thread-locals do at the end of the thread: it is over.
     drop(thread);
@@ -93,6 +103,25 @@ pub fn fail(message: impl Display) -> ! {
         locked(&s.verdict).get_or_insert(Failure { place, message: message.clone() });
     });
     panic!("{message}");
+}
+
+/// Says what the test has come to, for the message of a hang, and of a job that is resumed too often.
+pub fn step(what: &'static str) {
+    situation(|s| *locked(&s.step) = Some(what));
+}
+
+/// What the test has come to, to stand after a message.
+pub(crate) fn at_this_step() -> String {
+    let step = situation(|s| *locked(&s.step)).flatten();
+    step.map_or_else(String::new, |step| format!(". At that time: {step}"))
+}
+
+/// Once the check has failed, code that is driven by the kit comes to its end, whatever has caught the failure.
+pub(crate) fn stop_if_failed() {
+    let failed = situation(|s| locked(&s.verdict).as_ref().map(|failure| failure.message.clone()));
+    if let Some(message) = failed.flatten() {
+        panic::resume_unwind(Box::new(message));
+    }
 }
 
 fn is_in_kit(file: &str) -> bool {
@@ -144,6 +173,8 @@ pub(crate) struct Situation {
     pub(crate) what: &'static str,
     pub(crate) site: &'static Location<'static>,
     pub(crate) thread: hang::Thread,
+    pub(crate) limit: Duration,
+    pub(crate) step: Mutex<Option<&'static str>>,
     /// What each job or task does, in the order in which they came.
     pub(crate) jobs: Mutex<BTreeMap<u64, (String, Doing)>>,
     /// What was counted, for the report of a hang.
@@ -170,12 +201,19 @@ thread_local! {
 }
 
 impl Situation {
-    fn new(name: &str, what: &'static str, site: &'static Location<'static>) -> Situation {
+    fn new(
+        name: &str,
+        what: &'static str,
+        site: &'static Location<'static>,
+        limit: Duration,
+    ) -> Situation {
         Situation {
             name: name.to_owned(),
             what,
             site,
             thread: hang::Thread::default(),
+            limit,
+            step: Mutex::default(),
             jobs: Mutex::default(),
             counts: Mutex::default(),
             verdict: Mutex::default(),
@@ -245,7 +283,22 @@ fn explained(text: &str) -> String {
         "An earlier resume of it returned `Complete`: it is done, and nothing may resume it again.",
     )];
     let more = more.iter().find(|(what, _)| text.contains(what));
-    more.map_or_else(|| text.to_owned(), |(_, more)| format!("{text}\n{more}"))
+    more.map_or_else(|| compared(text), |(_, more)| format!("{text}\n{more}"))
+}
+
+/// What `assert_eq!(got, wanted, "why")` says, in these words.
+fn compared(text: &str) -> String {
+    let parts = text.strip_prefix("assertion `left == right` failed").and_then(|rest| {
+        let (why, values) = rest.split_once("\n  left: ")?;
+        let (got, wanted) = values.split_once("\n right: ")?;
+        Some((why.trim_start_matches(": "), got, wanted))
+    });
+    parts.map_or_else(
+        || text.to_owned(),
+        |(why, got, wanted)| {
+            format!("{why}\n  got:    {got}\n  wanted: {wanted}").trim_start().to_owned()
+        },
+    )
 }
 
 /// The text of a panic. A reference to the box that holds it compiles too, and is recognised.
@@ -261,7 +314,7 @@ pub fn text_of(payload: &(dyn Any + Send)) -> String {
     }
 }
 
-/// `e05_round_robin::goes_round::{{closure}}` is `goes_round`.
+/// `e05_round_robin::t01_goes_round::{{closure}}` is `t01_goes_round`.
 fn name_of<F>() -> String {
     let path = std::any::type_name::<F>();
     let path = path.split("::{{closure}}").next().unwrap_or(path);

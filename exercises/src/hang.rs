@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::check::{Doing, LIMIT, Situation, grouped, is_reported, locked, report};
+use crate::check::{Doing, Situation, grouped, is_reported, locked, report};
 
 /// The exit status of a process whose test did not end.
 pub const HUNG: i32 = 4;
@@ -35,7 +35,7 @@ pub(crate) fn end(situation: &Situation) -> ! {
         || situation.site.to_string(),
         |place| place.split(" (").next().unwrap_or(place).to_owned(),
     );
-    let ms = LIMIT.as_millis().to_string();
+    let ms = situation.limit.as_millis().to_string();
     report(&["hang", &situation.name, &ms, &at, &message, ""]);
     let text = format!("\n{}: {}\n  at {at}\n\n{message}\n", situation.name, situation.what);
     if !is_reported() {
@@ -46,7 +46,7 @@ pub(crate) fn end(situation: &Situation) -> ! {
 }
 
 fn describe(situation: &Situation, place: Option<&str>) -> String {
-    let mut text = format!("it has not ended after {} s. ", LIMIT.as_secs());
+    let mut text = format!("it has not ended after {} s. ", situation.limit.as_secs());
     let jobs = locked(&situation.jobs);
     let running = jobs.values().find(|(_, doing)| *doing == Doing::Running);
     match (running, place) {
@@ -55,7 +55,11 @@ fn describe(situation: &Situation, place: Option<&str>) -> String {
         (None, Some(place)) => text += &format!("Your own code has the thread, at {place}"),
         (None, None) => text += "Your own code has the thread, or waits outside of all jobs",
     }
-    text += ": a loop that does not end, or a call that blocks.\n";
+    text += ": a loop that does not end, or a call that blocks.";
+    if let Some(step) = *locked(&situation.step) {
+        text += &format!(" At that time: {step}");
+    }
+    text.push('\n');
     for (what, n) in locked(&situation.counts).iter() {
         text += &format!("  {what} {} times\n", grouped(*n));
     }
@@ -108,10 +112,15 @@ fn place(situation: &Situation) -> Option<String> {
             thread::sleep(Duration::from_millis(10));
         };
         if let Some(line) = students_line(&trace) {
-            return Some(line);
+            return Some(format!("{}{line}", folder(situation.site.file())));
         }
     }
     None
+}
+
+/// What a path within the workspace begins with: `exercises/`; nothing, where the package is built by itself.
+fn folder(file: &str) -> &str {
+    file.find("tests/").map_or("", |at| &file[..at])
 }
 
 /// The innermost frame that is in a file of an exercise but its tests: `tests/e05_round_robin/exercise.rs:12:9 (round_robin)`.

@@ -1,4 +1,4 @@
-//! Jobs for a student's scheduler: what they ask of it, and how they are counted and drawn.
+//! Jobs for a student's scheduler: what they ask of it, and how they are counted, watched and drawn.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -6,7 +6,6 @@ use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
 use std::panic::Location;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use wouldblock::generator::{Generator, GeneratorState, Yielder};
@@ -14,7 +13,8 @@ use wouldblock::observe::{Actor, EventKind, Observer, Outcome, TaskEvent};
 use wouldblock::timeline::Timeline;
 use wouldblock::{Era, Wait, WaitFor};
 
-use crate::check::{Doing, MOST, draw, fail, grouped, situation};
+use crate::check::{Doing, MOST, at_this_step, draw, fail, grouped, situation, stop_if_failed};
+use crate::poll::Interest;
 
 /// A job yields what it asks of its scheduler, and is sent the answer.
 pub type Job = Generator<Op, Answer>;
@@ -115,11 +115,16 @@ pub fn job(
             if let (Some(name), Answer::Spawned(id)) = (spawned, &answer) {
                 spawned_as(name, *id);
             }
+            stop_if_failed();
             trace(|t| t.turn(task));
             resumes += 1;
             if resumes == MOST {
                 let (most, needed) = (grouped(MOST), grouped(needed));
-                fail(format!("`{name}` was resumed {most} times, {needed} were needed"));
+                let what = trace(|t| t.again_and_again(task));
+                let step = at_this_step();
+                fail(format!(
+                    "`{name}` was resumed {most} times, {needed} were needed{what}{step}"
+                ));
             }
             state = inner.send(answer);
         }
@@ -170,16 +175,38 @@ struct Known {
     name: &'static str,
     site: &'static Location<'static>,
     state: Does,
+    /// What it has asked last: nothing, if it has not begun.
+    asked: Option<String>,
+    /// So often in a row.
+    times: usize,
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Does {
+/// What a job does, as far as is known outside of its scheduler.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Does {
+    /// It has not begun, or asked for a turn or for a new job, or what it waited for has come.
     Ready,
+    /// It has the thread.
     Runs,
+    /// It sleeps until this time.
     Sleeps(u64),
+    /// It waits for the end of that job.
     Joins(Id),
-    Waits(RawFd),
+    /// It waits for a socket.
+    Waits(RawFd, Interest),
+    /// It has returned, has panicked, or was dropped.
     Ended,
+}
+
+/// What the job does that was made last with this name, and what it has asked last, as code: `Op::Turn`. `None` for what it
+/// has asked: it has not begun.
+///
+/// Returns `None` if [`job`] has made none of this name in this check.
+pub fn does(name: &str) -> Option<(Does, Option<String>)> {
+    trace(|t| {
+        let job = t.jobs.iter().rev().find(|job| job.name == name)?;
+        Some((job.state, job.asked.clone()))
+    })
 }
 
 thread_local! {
@@ -208,7 +235,7 @@ impl Trace {
     }
 
     fn made(&mut self, name: &'static str, site: &'static Location<'static>) -> Task {
-        self.jobs.push(Known { name, site, state: Does::Ready });
+        self.jobs.push(Known { name, site, state: Does::Ready, asked: None, times: 0 });
         self.begin(self.jobs.len() - 1);
         self.jobs.len() - 1
     }
@@ -221,6 +248,9 @@ impl Trace {
 
     fn turn(&mut self, task: Task) {
         self.asked = 0;
+        if let Some(why) = self.is_early(task) {
+            fail(why);
+        }
         let before = self.set(task, Does::Runs, Doing::Running);
         // It was resumed before its wait was over, as far as is known here.
         if !matches!(before, Does::Ready | Does::Runs) {
@@ -231,6 +261,9 @@ impl Trace {
 
     fn asks(&mut self, task: Task, op: &Op) {
         let time = self.now();
+        let (job, asks) = (&mut self.jobs[task], Some(code(op)));
+        job.times = if job.asked == asks { job.times + 1 } else { 1 };
+        job.asked = asks;
         let wait_until = |ms: u64| {
             let mut wait = Wait::new(WaitFor::Time);
             wait.deadline = Some(time + Duration::from_millis(ms));
@@ -255,8 +288,8 @@ impl Trace {
                 (Does::Joins(*id), wait, text)
             }
             Op::Wait(wait) => {
-                let fd = interest(wait).map_or(-1, |(fd, _)| fd);
-                (Does::Waits(fd), *wait, wait.what.to_string())
+                let (fd, ready) = interest(wait).unwrap_or((-1, Interest::Readable));
+                (Does::Waits(fd, ready), *wait, wait.what.to_string())
             }
         };
         self.set(task, state, Doing::Waits(text));
@@ -293,11 +326,11 @@ impl Trace {
 
     pub(crate) fn descriptors_are_ready(&mut self, ready: &[RawFd]) {
         self.asked = 0;
-        self.wake(Actor::Socket, |does| matches!(does, Does::Waits(fd) if ready.contains(&fd)));
+        self.wake(Actor::Socket, |does| matches!(does, Does::Waits(fd, _) if ready.contains(&fd)));
     }
 
     /// The sleeper that is due first, and when.
-    fn earliest(&self) -> Option<(&'static str, u64)> {
+    pub(crate) fn earliest(&self) -> Option<(&'static str, u64)> {
         let sleepers = self.jobs.iter().filter_map(|job| match job.state {
             Does::Sleeps(until) => Some((job.name, until)),
             _ => None,
@@ -305,101 +338,151 @@ impl Trace {
         sleepers.min_by_key(|(_, until)| *until)
     }
 
-    /// The first job that waits for a socket.
-    pub(crate) fn waits_for_a_socket(&self) -> Option<&'static str> {
-        let waits = |job: &&Known| matches!(job.state, Does::Waits(_));
-        self.jobs.iter().find(waits).map(|job| job.name)
+    /// The jobs that wait for a socket, with their numbers, and with what for.
+    pub(crate) fn waiting(&self) -> Vec<(&'static str, Option<Id>, &'static str)> {
+        let waits = self.jobs.iter().enumerate().filter_map(|(task, job)| match job.state {
+            Does::Waits(_, Interest::Readable) => Some((job.name, self.id(task), "readable")),
+            Does::Waits(_, Interest::Writable) => Some((job.name, self.id(task), "writable")),
+            _ => None,
+        });
+        waits.collect()
     }
 
-    fn time_is(&mut self, now: u64) {
+    pub(crate) fn name(&self, id: Id) -> Option<&'static str> {
+        self.ids.get(&id).map(|task| self.jobs[*task].name)
+    }
+
+    fn id(&self, task: Task) -> Option<Id> {
+        self.ids.iter().find(|(_, other)| **other == task).map(|(id, _)| *id)
+    }
+
+    /// Why a job may not be resumed yet; where time is virtual, and so no job is ready that is not known to be.
+    fn is_early(&self, task: Task) -> Option<String> {
+        let now = self.clock?;
+        let Known { name, state, .. } = self.jobs[task];
+        match state {
+            Does::Sleeps(until) if until > now => Some(format!(
+                "`{name}` sleeps until {until} ms, and was resumed at {now} ms, too early: `sleep` returns earlier than it was asked \
+                 to when a socket is ready, so compare with the time"
+            )),
+            Does::Waits(..) => Some(format!(
+                "`{name}` waits for a socket, and was resumed before `sleep` had returned its number: the others wait on"
+            )),
+            Does::Joins(other) => {
+                let other = *self.ids.get(&other)?;
+                let lives = self.jobs[other].state != Does::Ended;
+                let other = self.jobs[other].name;
+                lives.then(|| {
+                    format!("`{name}` joins `{other}`, and was resumed before `{other}` had ended")
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// A job that has to have a turn before the thread may sleep, and why.
+    pub(crate) fn ready(&self) -> Option<(&'static str, String)> {
+        let mut jobs = self.jobs.iter().enumerate();
+        let (_, job) = jobs.find(|(task, job)| {
+            let is_known = job.asked.is_some() || self.id(*task).is_some();
+            job.state == Does::Ready && is_known
+        })?;
+        let now = self.clock.unwrap_or_default();
+        let queue =
+            "the thread sleeps only when the queue is empty, and each job that is ready is in it";
+        let why = match job.asked.as_deref() {
+            None => format!("it has not begun; {queue}"),
+            Some(op) if op.starts_with("Op::Sleep") => {
+                format!("it slept, and is due now, at {now} ms. ALL are ready that are due")
+            }
+            Some(op) if op.starts_with("Op::Join") => {
+                format!("it yielded `{op}`, and this job has ended; {queue}")
+            }
+            Some(op) if op.starts_with("Op::Wait") => {
+                format!("it waited for a socket, and `sleep` has returned its number; {queue}")
+            }
+            Some(op) => format!("it yielded `{op}`; {queue}"),
+        };
+        Some((job.name, why))
+    }
+
+    /// What a job asks again and again, if it does.
+    fn again_and_again(&self, task: Task) -> String {
+        match &self.jobs[task] {
+            Known { asked: Some(op), times, .. } if *times > 100 => {
+                let times = grouped(*times);
+                format!(
+                    ". It has yielded `{op}` {times} times in a row: what it waits for has a wait of its own"
+                )
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// What each job does that has not ended.
+    pub(crate) fn all(&self) -> String {
+        let jobs = self.jobs.iter().filter(|job| job.state != Does::Ended).take(6).map(|job| {
+            let name = job.name;
+            match (job.state, &job.asked) {
+                (Does::Sleeps(until), _) => format!("`{name}` sleeps until {until} ms"),
+                (Does::Joins(other), _) => {
+                    format!("`{name}` joins `{}`", self.name(other).unwrap_or("?"))
+                }
+                (Does::Waits(..), _) => format!("`{name}` waits for a socket"),
+                (_, Some(op)) => format!("`{name}` has yielded `{op}`"),
+                (_, None) => format!("`{name}` has not begun"),
+            }
+        });
+        jobs.collect::<Vec<_>>().join(", ")
+    }
+
+    pub(crate) fn clock(&self) -> u64 {
+        self.clock.unwrap_or_default()
+    }
+
+    /// The clock is virtual, and stands at 0.
+    pub(crate) fn clock_begins(&mut self) {
+        (self.base, self.clock) = (Instant::now(), Some(0));
+    }
+
+    /// Counts how often the time was asked since a job had a turn, or the thread slept.
+    pub(crate) fn time_is_asked(&mut self) -> usize {
+        self.asked += 1;
+        self.asked
+    }
+
+    pub(crate) fn time_is(&mut self, now: u64) {
         (self.clock, self.asked) = (Some(now), 0);
         self.wake(Actor::Time, |does| matches!(does, Does::Sleeps(until) if until <= now));
+    }
+
+    /// The socket is ready for which the job of this name waits. Returns its number.
+    pub(crate) fn socket_is_ready(&mut self, name: &str) -> Option<Id> {
+        let task = self.jobs.iter().rposition(|job| job.name == name)?;
+        let Does::Waits(fd, _) = self.jobs[task].state else { return None };
+        self.descriptors_are_ready(&[fd]);
+        self.id(task)
+    }
+}
+
+/// What a job asks, as code.
+fn code(op: &Op) -> String {
+    match op {
+        Op::Turn => "Op::Turn".to_owned(),
+        Op::Sleep(ms) => format!("Op::Sleep({ms})"),
+        Op::Spawn(name, _) => format!("Op::Spawn({name:?}, ..)"),
+        Op::Join(id) => format!("Op::Join({id:?})"),
+        Op::Wait(_) => "Op::Wait(..)".to_owned(),
     }
 }
 
 /// What a wait for a socket asks `poll`.
 ///
 /// Returns `None` if it is not a wait for a socket.
-pub fn interest(wait: &Wait) -> Option<(RawFd, crate::Interest)> {
+pub fn interest(wait: &Wait) -> Option<(RawFd, Interest)> {
     match wait.what {
-        WaitFor::Readable(id) => Some((id.fd(), crate::Interest::Readable)),
-        WaitFor::Writable(id) => Some((id.fd(), crate::Interest::Writable)),
+        WaitFor::Readable(id) => Some((id.fd(), Interest::Readable)),
+        WaitFor::Writable(id) => Some((id.fd(), Interest::Writable)),
         _ => None,
-    }
-}
-
-/// A clock that stands still while jobs run, and jumps when the scheduler sleeps. It counts.
-#[derive(Clone)]
-pub struct VirtualTime {
-    sleeps: Rc<RefCell<Vec<u64>>>,
-}
-
-impl VirtualTime {
-    /// A clock at 0.
-    #[allow(clippy::new_without_default)] // It sets the time of the check.
-    pub fn new() -> VirtualTime {
-        trace(|t| {
-            t.base = Instant::now();
-            t.clock = Some(0);
-        });
-        VirtualTime { sleeps: Rc::default() }
-    }
-
-    /// Until when the scheduler has slept, each time that it did.
-    pub fn sleeps(&self) -> Vec<u64> {
-        self.sleeps.borrow().clone()
-    }
-}
-
-impl Outside for VirtualTime {
-    fn now(&self) -> u64 {
-        let (now, asked) = trace(|t| {
-            t.asked += 1;
-            (t.clock.unwrap_or_default(), t.asked)
-        });
-        if asked == MOST {
-            fail(format!(
-                "your scheduler asked the time {} times while all slept, and it stands still \
-                 meanwhile: call `outside.sleep` with the earliest time instead",
-                grouped(MOST)
-            ));
-        }
-        now
-    }
-
-    #[track_caller]
-    fn sleep(&mut self, until: Option<u64>, waits: &[(Id, Wait)]) -> io::Result<Vec<Id>> {
-        if !waits.is_empty() {
-            fail(
-                "`sleep` was asked to wait for sockets, and no job here has one: pass only jobs that yielded `Op::Wait`",
-            );
-        }
-        let earliest = trace(|t| t.earliest());
-        if let Some((name, earliest)) = earliest
-            && until.is_none_or(|until| until > earliest)
-        {
-            let until = until.map_or("None".to_owned(), |until| format!("Some({until})"));
-            fail(format!(
-                "`sleep({until}, ..)` sleeps past `{name}`'s deadline, {earliest} ms: sleep until the EARLIEST deadline"
-            ));
-        }
-        let Some(until) = until else {
-            fail(
-                "`sleep(None, [])` never returns: nothing is ready, no job sleeps, none waits for a socket. This is where \
-                 `run` returns `Err(Stuck ..)`",
-            );
-        };
-        self.sleeps.borrow_mut().push(until);
-        if self.sleeps.borrow().len() == MOST {
-            fail(format!(
-                "your scheduler slept {} times: is the job taken out that is due?",
-                grouped(MOST)
-            ));
-        }
-        trace(|t| {
-            let now = t.clock.unwrap_or_default().max(until);
-            t.time_is(now);
-        });
-        Ok(Vec::new())
     }
 }

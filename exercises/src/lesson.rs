@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
-use std::panic::resume_unwind;
+use std::panic::{Location, resume_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Mutex, Once};
@@ -11,7 +11,7 @@ use std::sync::{Mutex, Once};
 use log::{LevelFilter, Log, Metadata, Record};
 use wouldblock::observe::{EventKind, Observer, TaskEvent};
 use wouldblock::timeline::Timeline;
-use wouldblock::{Builder, green, task};
+use wouldblock::{Builder, Era, green, task};
 
 use crate::check::{Doing, draw, fail, grouped, locked, pages, situation};
 
@@ -88,7 +88,8 @@ impl Observer for Watched {
     fn observe(&self, event: &TaskEvent<'_>) {
         let watch = &self.0;
         let mut of = watch.of.borrow_mut();
-        if let EventKind::Spawned { name, site, .. } = &event.kind {
+        if let EventKind::Spawned { name, site, era, .. } = &event.kind {
+            SPAWNED.with_borrow_mut(|all| all.push((*era, *site)));
             let name = match name {
                 Some(name) => format!("{} {name}", event.task),
                 None => format!("{} {}:{}", event.task, site.file(), site.line()),
@@ -115,6 +116,18 @@ impl Observer for Watched {
             watch.cancel.borrow().iter().for_each(|cancel| cancel());
         }
     }
+}
+
+thread_local! {
+    static SPAWNED: RefCell<Vec<(Era, &'static Location<'static>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The eras of the tasks that code in the file of this name has spawned in lessons of this check, and the lines.
+pub fn spawned_in(file: &str) -> Vec<(Era, u32)> {
+    SPAWNED.with_borrow(|all| {
+        let there = all.iter().filter(|(_, site)| site.file().ends_with(&format!("/{file}")));
+        there.map(|(era, site)| (*era, site.line())).collect()
+    })
 }
 
 static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());

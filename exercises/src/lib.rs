@@ -9,6 +9,8 @@
 //! | `tests/eNN_name/main.rs` | the tests, and `mod exercise;` |
 //! | `tests/eNN_name/exercise.rs` | the student's file, the same as the skeleton until the student edits it |
 //! | `tests/eNN_name/README.md`, `README.zh-CN.md` | the text, in both languages |
+//! | `tests/eNN_name/HINTS.md`, `HINTS.zh-CN.md` | three hints, which `cargo course hint NN` shows one at a time |
+//! | `tests/eNN_name/messages.zh-CN.txt` | the messages of its tests in Chinese, if they are; `src/messages.zh-CN.txt` has the kit's |
 //! | `skeletons/eNN_name.rs` | compiles without a warning; each function is a `todo!` that uses its arguments; or code to be mended, without any `todo!`, that fails every test |
 //! | `solutions/eNN_name.rs` | passes all tests; formatted, without a warning of clippy |
 //! | `wrong/eNN_why.rs` | a wrong answer, at least two an exercise; line 1 is `//! says: TEXT` |
@@ -20,7 +22,7 @@
 //!
 //! **Tests.** `main.rs` begins with a `//!` line and `mod exercise;`. Each test is an ordinary `#[test]` function whose body
 //! is one call of [`check()`], with a sentence of what it is about; the first test in the file is the one that a student
-//! should mend first. The message of a failure is written for the student who made that mistake: it names the job, and
+//! should mend first. Their names begin with `t01_`, `t02_` and so on: tests run in the order of their names. The message of a failure is written for the student who made that mistake: it names the job, and
 //! what was to come and what came instead, in one sentence or two; code that finds out which mistake it was stands at the
 //! end of the file. What is still to be written (`todo!`) fails every test with its own text. Use [`picture`] for what the
 //! check has to show: letter rows, a [`Log`], a timeline; it is printed after the message, and by `cargo course show NN`.
@@ -32,7 +34,8 @@
 //! 8 s of the machine's clock, with exit status 4. No test asserts a duration.
 //!
 //! **Texts.** A README begins with `# NN name` and the line `minutes: N`, the same in both languages; then: what it is
-//! about, what to write, what the tests ask, how to run them (`cargo course test NN`), and three hints, each folded:
+//! about, what to write, what the tests ask, how to run them (`cargo course test NN`), and how to see a hint. In `HINTS.md`
+//! are three of them, each folded:
 //!
 //! ```text
 //! <details><summary>Hint 1</summary>
@@ -46,6 +49,7 @@
 //!
 //! **Wrong answers.** `TEXT` after `says:` must stand in the message of the first test that fails, in the order of the
 //! file, and the message must not contain the text of another wrong answer of the exercise. The message of a hang counts.
+//! Where the exercise has messages in Chinese, that message is among them. `cargo course verify NN --messages` prints all.
 //!
 //! An exercise that builds on another one's answer has `#[path = "../e07_scheduler/exercise.rs"] mod scheduler;` in its
 //! `main.rs`.
@@ -59,14 +63,18 @@ mod job;
 mod lesson;
 mod log;
 mod poll;
+mod small;
+mod time;
 
-pub use check::{check, fail, grouped, picture, text_of};
+pub use check::{check, check_within, fail, grouped, picture, step, text_of};
 pub use job::{
-    Answer, Id, Job, Op, Outside, VirtualTime, draw_jobs, interest, job, jobs_made, spawned_as,
+    Answer, Does, Id, Job, Op, Outside, does, draw_jobs, interest, job, jobs_made, spawned_as,
 };
-pub use lesson::{TURNS, lesson, lesson_on_real_clock, warnings};
+pub use lesson::{TURNS, lesson, lesson_on_real_clock, spawned_in, warnings};
 pub use log::{Log, letter_rows};
-pub use poll::{Interest, poll, polls};
+pub use poll::{Interest, Polled, before_poll, last_poll, poll, polls};
+pub use small::{small_client, small_listener};
+pub use time::{Event, VirtualTime};
 
 use wouldblock::generator::Generator;
 

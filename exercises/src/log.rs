@@ -78,6 +78,11 @@ pub fn letter_rows(turns: &[impl AsRef<str>]) -> String {
 /// A row for each speaker, a column for each entry, as wide as the entry.
 fn draw(entries: &[(&'static str, String)]) -> String {
     const MOST: usize = 24;
+    // On one line, whatever is in it.
+    let escaped =
+        |entry: &str| entry.replace('\r', "\\r").replace('\n', "\\n").replace('\t', "\\t");
+    let entries: Vec<(&str, String)> =
+        entries.iter().map(|(who, entry)| (*who, escaped(entry))).collect();
     let mut names: Vec<&str> = Vec::new();
     entries.iter().for_each(|(who, _)| {
         if !names.contains(who) {

@@ -6,6 +6,7 @@ mod runner {
     pub mod commands;
     pub mod grade;
     pub mod handout;
+    pub mod messages;
     pub mod process;
     pub mod verify;
 }
@@ -25,7 +26,7 @@ cargo course show NN [--html]       what the tests draw; --html: pages to step t
 cargo course reset NN               the exercise as it was; what you wrote is kept beside it as .bak
 cargo course solution NN [--spoil]  the solution, when yours passes
 for teachers:
-cargo course verify [NN..] [--drill] [--times N]
+cargo course verify [NN..] [--drill] [--times N] [--messages]
 cargo course grade SUBMISSION.. [--only NN,..] [--json FILE] [--junit FILE] [--csv FILE]
 cargo course handout DIR [--vendor] [--borrow]
 --zh: texts in Chinese (as where LANG begins with zh)
@@ -82,7 +83,8 @@ fn run(words: &mut Vec<String>) -> Result<u8, String> {
             let drill = flag(words, "--drill");
             let times = value(words, "--times")?.unwrap_or_else(|| "1".to_owned());
             let times = times.parse().map_err(|_| format!("--times {times:?} is not a number"))?;
-            verify::verify(&course, words, drill, times)
+            let show = flag(words, "--messages");
+            verify::verify(&course, words, drill, show, times)
         }
         "grade" => {
             let json = value(words, "--json")?;

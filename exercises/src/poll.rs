@@ -1,11 +1,13 @@
 //! `poll(2)`, safe, and never for ever.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::RawFd;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::check::{MOST, fail, grouped, situation};
+use crate::check::{MOST, fail, grouped, situation, stop_if_failed};
 use crate::job::trace;
 
 /// What a socket is watched for.
@@ -20,6 +22,9 @@ pub enum Interest {
 /// The longest sleep.
 const LONGEST: Duration = Duration::from_secs(5);
 
+/// A check of this process has slept for so long in vain: the next ones have less patience.
+static IN_VAIN: AtomicBool = AtomicBool::new(false);
+
 #[derive(Clone, Copy, Default)]
 struct Counts {
     calls: usize,
@@ -29,6 +34,31 @@ struct Counts {
 
 thread_local! {
     static COUNTS: Cell<Counts> = const { Cell::new(Counts { calls: 0, idle: 0 }) };
+    static BEFORE: RefCell<Option<Look>> = const { RefCell::new(None) };
+    static LAST: RefCell<Option<Polled>> = const { RefCell::new(None) };
+}
+
+/// One call of [`poll`]: what it was given, and what it has returned.
+#[derive(Clone, Debug)]
+pub struct Polled {
+    /// The sockets.
+    pub sockets: Vec<(RawFd, Interest)>,
+    /// The limit.
+    pub limit: Option<Duration>,
+    /// The places of those that were ready.
+    pub ready: Vec<usize>,
+}
+
+type Look = Rc<dyn Fn(&Polled)>;
+
+/// In this check, each [`poll`] calls this before it sleeps, with nothing in `ready`.
+pub fn before_poll(look: impl Fn(&Polled) + 'static) {
+    BEFORE.set(Some(Rc::new(look)));
+}
+
+/// The last call of [`poll`] in this check that has returned.
+pub fn last_poll() -> Option<Polled> {
+    LAST.with_borrow(Clone::clone)
 }
 
 /// How often this check has called [`poll`].
@@ -49,14 +79,18 @@ pub fn polls() -> usize {
 /// brought nothing.
 #[track_caller]
 pub fn poll(sockets: &[(RawFd, Interest)], limit: Option<Duration>) -> io::Result<Vec<usize>> {
+    stop_if_failed();
     if sockets.is_empty() && limit.is_none() {
-        let why = match trace(|t| t.waits_for_a_socket()) {
-            Some(job) => format!(
+        let why = match trace(|t| t.waiting()).first() {
+            Some((job, ..)) => format!(
                 "`{job}` waits for a socket, which is not among those that `poll` was given"
             ),
             None => "here `sleep` has nothing to wait for".to_owned(),
         };
         fail(format!("`poll` on no socket and without a limit sleeps for ever: {why}"));
+    }
+    if let Some(look) = BEFORE.with_borrow(Clone::clone) {
+        look(&Polled { sockets: sockets.to_vec(), limit, ready: Vec::new() });
     }
     let wanted = |interest| match interest {
         Interest::Readable => libc::POLLIN,
@@ -66,7 +100,8 @@ pub fn poll(sockets: &[(RawFd, Interest)], limit: Option<Duration>) -> io::Resul
         .iter()
         .map(|(fd, interest)| libc::pollfd { fd: *fd, events: wanted(*interest), revents: 0 })
         .collect();
-    let until = Instant::now() + limit.unwrap_or(LONGEST).min(LONGEST);
+    let longest = if IN_VAIN.load(Ordering::Relaxed) { LONGEST / 10 } else { LONGEST };
+    let until = Instant::now() + limit.unwrap_or(longest).min(longest);
     loop {
         let left = until.saturating_duration_since(Instant::now());
         let ms = left.as_nanos().div_ceil(1_000_000) as libc::c_int;
@@ -88,11 +123,18 @@ pub fn poll(sockets: &[(RawFd, Interest)], limit: Option<Duration>) -> io::Resul
         ));
     }
     let ready: Vec<usize> = (0..fds.len()).filter(|n| fds[*n].revents != 0).collect();
-    if ready.is_empty() && limit.is_none_or(|limit| limit > LONGEST) {
+    if ready.is_empty() && limit.is_none_or(|limit| limit > longest) {
+        IN_VAIN.store(true, Ordering::Relaxed);
+        let waiting = trace(|t| t.waiting());
+        let waiting =
+            waiting.iter().map(|(job, _, ready)| format!("`{job}` until its socket is {ready}"));
+        let waiting = match waiting.collect::<Vec<_>>() {
+            waiting if waiting.is_empty() => "no job".to_owned(),
+            waiting => waiting.join(", "),
+        };
         fail(format!(
-            "nothing has happened for {} s, and `poll` was given {}: who sleeps until a time must be woken by then, and \
-             what can wake no job must not be waited for",
-            LONGEST.as_secs(),
+            "nothing has happened for {longest:?}, and `poll` was given {}. What waits: {waiting}. Is there one that waits for \
+             the wrong thing, or a sleeper that was to be woken by then?",
             limit.map_or("no limit".to_owned(), |limit| format!("the limit {limit:?}")),
         ));
     }
@@ -108,6 +150,7 @@ pub fn poll(sockets: &[(RawFd, Interest)], limit: Option<Duration>) -> io::Resul
             grouped(MOST)
         ));
     }
+    LAST.set(Some(Polled { sockets: sockets.to_vec(), limit, ready: ready.clone() }));
     let descriptors: Vec<RawFd> = ready.iter().map(|n| sockets[*n].0).collect();
     trace(|t| t.descriptors_are_ready(&descriptors));
     Ok(ready)

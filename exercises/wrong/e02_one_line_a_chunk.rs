@@ -1,4 +1,4 @@
-//! says: more than one line
+//! says: a line was left over at the end
 
 use wouldblock::generator::{Generator, Yielder};
 

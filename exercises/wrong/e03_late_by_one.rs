@@ -1,4 +1,4 @@
-//! says: 512 of 1024 read, and it said 0 %
+//! says: add it up, and only then
 
 use wouldblock::generator::{Generator, GeneratorState::Yielded, Yielder};
 

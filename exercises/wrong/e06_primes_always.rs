@@ -1,4 +1,4 @@
-//! says: is for a generator that has not begun
+//! says: and one that has paused with any value
 
 use wouldblock::generator::{Generator, GeneratorState::*};
 

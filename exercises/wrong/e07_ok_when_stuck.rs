@@ -1,4 +1,4 @@
-//! says: and `run` returned Ok: it is stuck
+//! says: one another for ever, and `run` returned Ok
 
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};

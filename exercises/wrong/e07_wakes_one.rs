@@ -1,4 +1,4 @@
-//! says: ALL are ready that are due
+//! says: it slept, and is due now
 
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,4 +1,4 @@
-//! says: nothing has happened for 5 s
+//! says: it is to return by then
 
 use std::io::{self, ErrorKind::WouldBlock};
 use std::time::{Duration, Instant};

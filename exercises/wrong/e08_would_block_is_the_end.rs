@@ -1,4 +1,4 @@
-//! says: `echo` goes on until it reads 0 bytes; `WouldBlock` is no end
+//! says: the client has sent nothing yet, and `echo` has ended
 
 use std::io::{self, ErrorKind::WouldBlock};
 use std::time::{Duration, Instant};

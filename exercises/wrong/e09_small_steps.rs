@@ -1,4 +1,4 @@
-//! says: was to sleep ONCE until 10
+//! says: no job is due then
 
 use std::collections::VecDeque;
 use std::mem;

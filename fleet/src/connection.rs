@@ -4,15 +4,16 @@
 //! its commands take any [`ConnectionLike`], and its parser any [`Read`](std::io::Read): on a socket of wouldblock's,
 //! the same code suspends the task.
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use redis::{
     Cmd, ConnectionLike, FromRedisValue, Parser, Pipeline, RedisError, RedisResult, Value,
 };
-use wouldblock::net::TcpStream;
 use wouldblock::sync::Mutex;
 use wouldblock::{green, time};
+
+use crate::server::{Server, Stream};
 
 /// How long an answer may take, on top of what the command itself waits.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -22,17 +23,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// A connection that is opened again when it is lost. Tasks may share it: each waits for its turn.
 pub struct Connection {
-    address: String,
+    server: Server,
     /// How long to try to reach the server; `None`: for ever.
     patience: Option<Duration>,
-    wire: Mutex<Wire>,
+    wire: Mutex<Option<Wire>>,
 }
 
 impl Connection {
-    /// To `address`, `HOST:PORT`. It is opened by the first command.
-    pub fn new(address: &str, patience: Option<Duration>) -> Connection {
-        let wire = Wire { address: address.into(), open: None };
-        Connection { address: address.into(), patience, wire: Mutex::new(wire) }
+    /// It is opened by the first command.
+    pub fn new(server: &Server, patience: Option<Duration>) -> Connection {
+        Connection { server: server.clone(), patience, wire: Mutex::new(None) }
     }
 
     /// Sends a command, and returns the answer. One whose answer was lost is sent again: it has to bear being
@@ -49,8 +49,7 @@ impl Connection {
     fn again<T>(&self, attempt: impl Fn(&mut Wire) -> RedisResult<T>) -> io::Result<T> {
         let (start, mut pause) = (time::now(), SHORTEST_PAUSE);
         loop {
-            let result = attempt(&mut self.wire.lock());
-            let error = match result {
+            let error = match self.once(&attempt) {
                 Ok(value) => return Ok(value),
                 Err(error) if !is_passing(&error) => return Err(self.named(&error)),
                 Err(error) => error,
@@ -59,15 +58,34 @@ impl Connection {
                 return Err(self.named(&error));
             }
             if pause >= LONGEST_PAUSE {
-                eprintln!("fleet: redis at {}: {error}; trying again", self.address);
+                eprintln!("fleet: redis at {}: {error}; trying again", self.server);
             }
             green::sleep(pause);
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
+    fn once<T>(&self, attempt: impl Fn(&mut Wire) -> RedisResult<T>) -> RedisResult<T> {
+        let mut place = self.wire.lock();
+        // When this fails, or is cancelled, half-way, the connection is closed instead of being left at an unknown
+        // place, since it is put back only at the end.
+        let mut wire = match place.take() {
+            Some(wire) => wire,
+            None => Wire::open(&self.server)?,
+        };
+        let result = attempt(&mut wire);
+        if wire.between_answers {
+            *place = Some(wire);
+        }
+        result
+    }
+
     fn named(&self, error: &RedisError) -> io::Error {
-        io::Error::other(format!("redis at {}: {error}", self.address))
+        let advice = match error.code() {
+            Some("NOAUTH") => " (redis://:PASSWORD@HOST:PORT is an address with a password)",
+            _ => "",
+        };
+        io::Error::other(format!("redis at {}: {error}{advice}", self.server))
     }
 }
 
@@ -76,34 +94,40 @@ fn is_passing(error: &RedisError) -> bool {
     error.is_io_error() || matches!(error.code(), Some("LOADING" | "MASTERDOWN" | "TRYAGAIN"))
 }
 
-/// The socket, while it is between two answers.
+/// An open connection.
 struct Wire {
-    address: String,
-    open: Option<(TcpStream, Parser)>,
+    stream: Box<dyn Stream>,
+    parser: Parser,
+    /// Whether all answers have been read, and the next bytes are the next command's answer.
+    between_answers: bool,
 }
 
 impl Wire {
-    /// Sends `commands`, and reads so many answers. When this fails, or is cancelled, half-way, the connection is closed
-    /// instead of being left at an unknown place, since it is put back only at the end.
-    fn talk(&mut self, commands: &[u8], answers: usize) -> RedisResult<Vec<Value>> {
-        let (mut stream, mut parser) = match self.open.take() {
-            Some(open) => open,
-            None => {
-                let connected = green::timeout(ANSWER, || TcpStream::connect(&*self.address));
-                let stream = connected.map_err(io::Error::from)??;
-                stream.set_nodelay(true)?;
-                stream.set_read_timeout(Some(ANSWER))?;
-                stream.set_write_timeout(Some(ANSWER))?;
-                (stream, Parser::new())
+    fn open(server: &Server) -> RedisResult<Wire> {
+        let stream = server.connect(ANSWER).map_err(|error| match error.kind() {
+            // Another try meets the same certificate.
+            ErrorKind::InvalidData | ErrorKind::InvalidInput => {
+                let what = "no connection by TLS (--redis-ca FILE names the authorities)";
+                RedisError::from((redis::ErrorKind::InvalidClientConfig, what, error.to_string()))
             }
-        };
-        stream.write_all(commands)?;
-        let values = (0..answers).map(|_| parser.parse_value(&mut stream)).collect();
-        if let Ok(values) = values {
-            self.open = Some((stream, parser));
-            return Ok(values);
+            _ => error.into(),
+        })?;
+        let mut wire = Wire { stream, parser: Parser::new(), between_answers: true };
+        for command in server.hello() {
+            command.query::<()>(&mut wire)?;
         }
-        values
+        Ok(wire)
+    }
+
+    /// Sends `commands`, and reads so many answers.
+    fn talk(&mut self, commands: &[u8], answers: usize) -> RedisResult<Vec<Value>> {
+        self.between_answers = false;
+        self.stream.write_all(commands)?;
+        self.stream.flush()?;
+        let answer = |_| self.parser.parse_value(&mut *self.stream);
+        let values = (0..answers).map(answer).collect::<RedisResult<_>>()?;
+        self.between_answers = true;
+        Ok(values)
     }
 }
 
@@ -130,6 +154,6 @@ impl ConnectionLike for Wire {
     }
 
     fn is_open(&self) -> bool {
-        self.open.is_some()
+        self.between_answers
     }
 }

@@ -62,14 +62,14 @@ pub struct Http {
 }
 
 impl Http {
-    /// Into the folder `out`, which is made if it is missing.
+    /// Into the folder `out`, which is made if it is missing. Results have its whole path.
     ///
     /// # Errors
     ///
     /// When it cannot be made.
     pub fn into(out: &Path) -> io::Result<Http> {
         std::fs::create_dir_all(out)?;
-        Ok(Http { agent: agent(), out: out.into() })
+        Ok(Http { agent: agent(), out: out.canonicalize()? })
     }
 }
 

@@ -14,9 +14,6 @@ use wouldblock::time;
 
 use crate::queue::{DEADLY, IDLE, Job, Outcome, Queue};
 
-/// How long taking waits for a job.
-const BLOCK: Duration = Duration::from_secs(1);
-
 /// The jobs and results, which the queues of all workers share.
 #[derive(Default)]
 pub struct Store {
@@ -109,7 +106,7 @@ pub struct LocalQueue {
 }
 
 impl Queue for LocalQueue {
-    fn take(&self, room: usize) -> io::Result<Vec<Job>> {
+    fn take(&self, room: usize, patience: Duration) -> io::Result<Vec<Job>> {
         self.store.called();
         let mut jobs = Vec::new();
         while jobs.len() < room {
@@ -120,7 +117,7 @@ impl Queue for LocalQueue {
                 jobs.push(job);
             } else {
                 let words = format!("{count} workers died of it; the last, {worker}");
-                self.finish(&job, &Outcome::Dead { words })?;
+                self.finish(&[(job, Outcome::Dead { words })])?;
             }
         }
         while jobs.len() < room {
@@ -129,34 +126,37 @@ impl Queue for LocalQueue {
             jobs.push(job);
         }
         if jobs.is_empty() {
-            let _ = self.store.empty.wait_timeout(BLOCK);
+            let _ = self.store.empty.wait_timeout(patience);
         }
         Ok(jobs)
     }
 
-    fn renew(&self, jobs: &[Job]) -> io::Result<()> {
+    fn renew(&self, ids: &[String]) -> io::Result<()> {
         self.store.called();
         let mut pending = self.store.pending.borrow_mut();
-        for job in jobs {
-            if let Some(Delivery { job, count, .. }) = pending.remove(&job.id) {
+        for id in ids {
+            if let Some(Delivery { job, count, .. }) = pending.remove(id) {
                 pending.deliver(job, &self.worker, count);
             }
         }
         Ok(())
     }
 
-    fn finish(&self, job: &Job, outcome: &Outcome) -> io::Result<()> {
+    fn finish(&self, ends: &[(Job, Outcome)]) -> io::Result<u64> {
         self.store.called();
         let mut results = self.store.results.borrow_mut();
-        let is_done = matches!(results.get(&job.url), Some(Outcome::Done { .. }));
-        if !is_done || outcome.list() == "done" {
-            results.insert(job.url.clone(), outcome.clone());
+        for (job, outcome) in ends {
+            let is_done = matches!(results.get(&job.url), Some(Outcome::Done { .. }));
+            if !is_done || outcome.list() == "done" {
+                results.insert(job.url.clone(), outcome.clone());
+            }
+            self.store.pending.borrow_mut().remove(&job.id);
         }
-        self.store.pending.borrow_mut().remove(&job.id);
-        if self.store.left() == 0 {
+        let left = self.store.left();
+        if left == 0 {
             self.store.empty.set();
         }
-        Ok(())
+        Ok(left as u64)
     }
 
     fn enter(&self, host: &str, job: &Job, places: u32) -> io::Result<bool> {

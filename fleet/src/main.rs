@@ -10,8 +10,8 @@
 //! fleet simulate --workers 1000    a fleet on paper
 //! ```
 //!
-//! Reading order: `queue.rs` (what a queue promises), `download.rs`, `worker.rs`, `local.rs`; then `connection.rs`
-//! (Redis on wouldblock's sockets), `redis_queue.rs`, `processes.rs`; and `simulation.rs`.
+//! Reading order: `queue.rs` (what a queue promises), `download.rs`, `worker.rs`, `local.rs`; then `server.rs` (where
+//! Redis is), `connection.rs` (Redis on wouldblock's sockets), `redis_queue.rs`, `processes.rs`; and `simulation.rs`.
 
 mod connection;
 mod download;
@@ -19,6 +19,7 @@ mod local;
 mod processes;
 mod queue;
 mod redis_queue;
+mod server;
 mod simulation;
 mod worker;
 
@@ -37,6 +38,7 @@ use download::Http;
 use local::{LocalQueue, Store};
 use queue::Counts;
 use redis_queue::RedisQueue;
+use server::Server;
 use worker::Manner;
 
 /// How long a command that is not a worker tries to reach Redis.
@@ -48,15 +50,20 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Downloads by a fleet of workers.
 #[derive(Parser)]
 struct Cli {
-    /// The Redis server.
+    /// The Redis server: HOST:PORT, or redis://[USER]:PASSWORD@HOST:PORT[/DATABASE]; with rediss://, by TLS. In the
+    /// environment, a password is not seen by the machine's other users.
     #[arg(
         long,
         global = true,
         default_value = "127.0.0.1:6379",
         env = "FLEET_REDIS",
-        value_name = "HOST:PORT"
+        hide_env_values = true,
+        value_name = "ADDRESS"
     )]
     redis: String,
+    /// A file with the certificates, PEM, that Redis's has to come from, in place of Mozilla's list.
+    #[arg(long, global = true, env = "FLEET_REDIS_CA", value_name = "FILE")]
+    redis_ca: Option<PathBuf>,
     #[command(subcommand)]
     command: Order,
 }
@@ -149,13 +156,14 @@ fn main() -> ExitCode {
 }
 
 fn carry_out(cli: &Cli) -> io::Result<()> {
-    let open = || RedisQueue::open(&cli.redis, "", Some(PATIENCE));
+    let server = || Server::new(&cli.redis, cli.redis_ca.as_deref());
+    let open = || RedisQueue::open(&server()?, "", Some(PATIENCE));
     match &cli.command {
         Order::Add(urls) => {
             println!("added {}", open()?.add(urls.each()?)?);
         }
         Order::Work { how, until_empty, name: Some(name), .. } => {
-            let queue = RedisQueue::open(&cli.redis, name, None)?;
+            let queue = RedisQueue::open(&server()?, name, None)?;
             let (web, stop) = (Http::into(&how.out)?, &Event::new());
             green::scope(|scope| {
                 let watch = scope.spawn(|| processes::until_the_keeper_is_gone(stop));
@@ -167,7 +175,7 @@ fn carry_out(cli: &Cli) -> io::Result<()> {
         Order::Work { processes, name: None, .. } => {
             let nodename = rustix::system::uname().nodename().to_string_lossy().into_owned();
             let fleet = format!("{nodename}-{}", std::process::id());
-            processes::keep(&cli.redis, &fleet, *processes, &|name| {
+            processes::keep(&server()?, &fleet, *processes, &|name| {
                 let mut command = Command::new(std::env::current_exe()?);
                 command.args(std::env::args_os().skip(1)).args(["--name", name]);
                 Ok(command)
@@ -217,11 +225,10 @@ fn carry_out(cli: &Cli) -> io::Result<()> {
 
 /// One line of `status`.
 fn line(before: &Counts, now: &Counts, seconds: f64) -> String {
-    let Counts { waiting, running, done, failed, dead } = now;
+    let Counts { waiting, running, done, failed, dead, ended } = now;
     let workers: Vec<String> =
         running.iter().map(|(name, jobs)| format!("{name} {jobs}")).collect();
-    let ended = |counts: &Counts| counts.done + counts.failed + counts.dead;
-    let rate = ended(now).saturating_sub(ended(before)) as f64 / seconds;
+    let rate = ended.saturating_sub(before.ended) as f64 / seconds;
     let left = match now.left() {
         0 => String::from("nothing left"),
         _ if rate == 0.0 => String::from("time left unknown"),
@@ -282,5 +289,23 @@ impl Urls {
         let lines = lines.map(|line| line.map(|line| line.trim().to_owned()));
         let lines = lines.filter(move |line| line.as_ref().map_or(true, is_url));
         Ok(self.given.clone().into_iter().map(Ok).chain(lines))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::line;
+    use crate::queue::Counts;
+
+    #[test]
+    fn the_rate_counts_urls_that_were_added_again() {
+        let before = Counts { waiting: 40, done: 5, ended: 10, ..Counts::default() };
+        let running = [("a".to_owned(), 2)].into();
+        let now = Counts { waiting: 28, running, ended: 20, ..before.clone() };
+        let line = line(&before, &now, 2.0);
+        assert_eq!(
+            line,
+            "waiting 28, running 2 (a 2), done 5, failed 0, dead 0; 5.0 a second, 6 s left"
+        );
     }
 }

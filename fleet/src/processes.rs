@@ -21,6 +21,7 @@ use wouldblock::sync::Event;
 use wouldblock::{green, offload};
 
 use crate::redis_queue::RedisQueue;
+use crate::server::Server;
 
 /// How long a worker may take to finish what it has begun.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -50,7 +51,7 @@ pub fn until_the_keeper_is_gone(stop: &Event) -> io::Result<()> {
 ///
 /// Those of the operating system.
 pub fn keep(
-    server: &str,
+    server: &Server,
     name: &str,
     count: u16,
     command: &dyn Fn(&str) -> io::Result<Command>,

@@ -66,6 +66,8 @@ pub struct Counts {
     pub done: u64,
     pub failed: u64,
     pub dead: u64,
+    /// Jobs that have ended since the queue began, those of a URL that was added again too.
+    pub ended: u64,
 }
 
 impl Counts {
@@ -77,26 +79,27 @@ impl Counts {
 
 /// A queue, as one worker sees it. All calls suspend the task that makes them.
 pub trait Queue {
-    /// Takes at most `room` jobs; none, after about a second in which there was none to take.
+    /// Takes at most `room` jobs; none, after about as long as `patience` in which there was none to take.
     ///
     /// # Errors
     ///
     /// What will not be better at another try. (A queue that cannot be reached is waited for.)
-    fn take(&self, room: usize) -> io::Result<Vec<Job>>;
+    fn take(&self, room: usize, patience: Duration) -> io::Result<Vec<Job>>;
 
-    /// Keeps what it has taken for a while longer.
+    /// Keeps jobs that it has taken, by their ids, for a while longer.
     ///
     /// # Errors
     ///
     /// As [`take`](Queue::take).
-    fn renew(&self, jobs: &[Job]) -> io::Result<()>;
+    fn renew(&self, ids: &[String]) -> io::Result<()>;
 
-    /// Keeps the result, and acknowledges the job: both or neither. A result that is `Done` stays.
+    /// Keeps the results, and acknowledges the jobs: for each of them, both or neither. A result that is `Done` stays.
+    /// Returns how many jobs have not ended, with whichever worker they are.
     ///
     /// # Errors
     ///
     /// As [`take`](Queue::take).
-    fn finish(&self, job: &Job, outcome: &Outcome) -> io::Result<()>;
+    fn finish(&self, ends: &[(Job, Outcome)]) -> io::Result<u64>;
 
     /// Takes one of `places` places for downloads from `host`, in the whole fleet. Returns `false` if all are taken.
     /// A place that is not taken again within half a minute becomes free.

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `fleet:jobs` | stream, group `workers` | each job that has not ended: its URL |
 //! | `fleet:done`, `fleet:failed`, `fleet:dead` | hash | by URL: the result, JSON; each URL is in at most one |
+//! | `fleet:ended` | string | jobs that have ended, a URL that was added again too: for the rate |
 //! | `fleet:words` | hash | by worker: how it died |
 //! | `fleet:host:HOST` | sorted set | the places taken for downloads from a host, by the time at which they end |
 //!
@@ -12,20 +13,16 @@
 //! [`IDLE`]: their worker is dead, or cut off. An entry is removed from the stream in the same step that keeps its
 //! result, so that the stream's length is that of the work that is left.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use redis::{Cmd, cmd, pipe};
-use wouldblock::sync::Mutex;
 
 use crate::connection::Connection;
 use crate::queue::{Counts, DEADLY, IDLE, Job, Outcome, Queue};
-
-/// How long taking waits for a job.
-const BLOCK: Duration = Duration::from_secs(1);
+use crate::server::Server;
 
 /// How long a place for a host stays taken without being taken again.
 const PLACE: Duration = Duration::from_secs(30);
@@ -37,15 +34,22 @@ const WORDS: &str = "fleet:words";
 /// Jobs that are sent to Redis at once.
 const BATCH: usize = 1000;
 
-/// Keeps the result and takes the job off the stream. What is done stays done, whichever worker comes late.
+/// Keeps results and takes their jobs off the stream: for each, a list, a URL, a result and an id. What is done stays
+/// done, whichever worker comes late.
 const FINISH: &str = "
-    if ARGV[1] == 'done' or redis.call('HEXISTS', 'fleet:done', ARGV[2]) == 0 then
-        redis.call('HDEL', 'fleet:failed', ARGV[2])
-        redis.call('HDEL', 'fleet:dead', ARGV[2])
-        redis.call('HSET', 'fleet:' .. ARGV[1], ARGV[2], ARGV[3])
+    local ended = 0
+    for at = 1, #ARGV, 4 do
+        local list, url, result, id = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+        if list == 'done' or redis.call('HEXISTS', 'fleet:done', url) == 0 then
+            redis.call('HDEL', 'fleet:failed', url)
+            redis.call('HDEL', 'fleet:dead', url)
+            redis.call('HSET', 'fleet:' .. list, url, result)
+        end
+        redis.call('XACK', 'fleet:jobs', 'workers', id)
+        ended = ended + redis.call('XDEL', 'fleet:jobs', id)
     end
-    redis.call('XACK', 'fleet:jobs', 'workers', ARGV[4])
-    return redis.call('XDEL', 'fleet:jobs', ARGV[4])";
+    redis.call('INCRBY', 'fleet:ended', ended)
+    return redis.call('XLEN', 'fleet:jobs')";
 
 /// Takes a place for a host, or the same place again, by the server's clock.
 const ENTER: &str = "
@@ -83,9 +87,6 @@ pub struct RedisQueue {
     /// For what waits in the server, so that it holds up nothing else.
     waiting: Connection,
     calling: Connection,
-    /// Results that are on their way. Each takes its turn at `sending`, and the first sends all that have gathered.
-    results: RefCell<Vec<(Cmd, Rc<Cell<bool>>)>>,
-    sending: Mutex<()>,
     /// When it last looked for jobs to claim.
     looked: Cell<Option<Instant>>,
 }
@@ -96,14 +97,16 @@ impl RedisQueue {
     /// # Errors
     ///
     /// The server's, for a key of another type.
-    pub fn open(address: &str, worker: &str, patience: Option<Duration>) -> io::Result<RedisQueue> {
-        let connection = || Connection::new(address, patience);
+    pub fn open(
+        server: &Server,
+        worker: &str,
+        patience: Option<Duration>,
+    ) -> io::Result<RedisQueue> {
+        let connection = || Connection::new(server, patience);
         let queue = RedisQueue {
             worker: worker.into(),
             waiting: connection(),
             calling: connection(),
-            results: RefCell::default(),
-            sending: Mutex::new(()),
             looked: Cell::new(None),
         };
         let mut create = cmd("XGROUP");
@@ -199,11 +202,14 @@ impl RedisQueue {
         for list in ["done", "failed", "dead"] {
             all.cmd("HLEN").arg(format!("fleet:{list}"));
         }
+        all.cmd("GET").arg("fleet:ended");
         type Pending = (u64, Option<String>, Option<String>, Option<Vec<(String, u64)>>);
-        let (length, (pending, _, _, workers), done, failed, dead): (u64, Pending, u64, u64, u64) =
+        type Answer = (u64, Pending, u64, u64, u64, Option<u64>);
+        let (length, (pending, _, _, workers), done, failed, dead, ended): Answer =
             self.calling.call_all(&all)?;
         let running: BTreeMap<String, u64> = workers.unwrap_or_default().into_iter().collect();
-        Ok(Counts { waiting: length.saturating_sub(pending), running, done, failed, dead })
+        let waiting = length.saturating_sub(pending);
+        Ok(Counts { waiting, running, done, failed, dead, ended: ended.unwrap_or(0) })
     }
 
     /// Claims jobs that were not renewed; buries those that have killed too many.
@@ -215,67 +221,61 @@ impl RedisQueue {
         let mut pending = cmd("XPENDING");
         pending.arg(JOBS).arg(GROUP).arg("IDLE").arg(millis(IDLE)).arg("-").arg("+").arg(room);
         let pending: Vec<(String, String, u64, u64)> = self.calling.call(&pending)?;
-        let mut claimed = Vec::new();
-        for (id, before, _, deliveries) in pending {
-            let mut claim = cmd("XCLAIM");
-            claim.arg(JOBS).arg(GROUP).arg(&self.worker).arg(millis(IDLE)).arg(&id);
-            // Of several that try, the server lets one have it.
-            for job in jobs(self.calling.call(&claim)?) {
-                if deliveries < DEADLY {
-                    claimed.push(job);
-                    continue;
-                }
+        let (deadly, others): (Vec<_>, Vec<_>) =
+            pending.into_iter().partition(|(_, _, _, deliveries)| *deliveries >= DEADLY);
+        for (id, before, _, deliveries) in deadly {
+            for job in self.claim_these(&[id])? {
                 let words: Option<String> =
                     self.calling.call(cmd("HGET").arg(WORDS).arg(&before))?;
                 let words = words.unwrap_or_else(|| "nothing is known of its end".into());
                 let words = format!("{deliveries} workers died of it; the last, {before}: {words}");
-                self.finish(&job, &Outcome::Dead { words })?;
+                self.finish(&[(job, Outcome::Dead { words })])?;
             }
         }
-        Ok(claimed)
+        let others: Vec<String> = others.into_iter().map(|(id, _, _, _)| id).collect();
+        self.claim_these(&others)
+    }
+
+    /// Claims what of these is still not renewed: of several workers that try, the server lets one have a job.
+    fn claim_these(&self, ids: &[String]) -> io::Result<Vec<Job>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut claim = cmd("XCLAIM");
+        claim.arg(JOBS).arg(GROUP).arg(&self.worker).arg(millis(IDLE)).arg(ids);
+        Ok(jobs(self.calling.call(&claim)?))
     }
 }
 
 impl Queue for RedisQueue {
-    fn take(&self, room: usize) -> io::Result<Vec<Job>> {
+    fn take(&self, room: usize, patience: Duration) -> io::Result<Vec<Job>> {
         let claimed = self.claim(room)?;
         if !claimed.is_empty() {
             return Ok(claimed);
         }
         let mut read = cmd("XREADGROUP");
         read.arg("GROUP").arg(GROUP).arg(&self.worker).arg("COUNT").arg(room);
-        read.arg("BLOCK").arg(millis(BLOCK)).arg("STREAMS").arg(JOBS).arg(">");
+        read.arg("BLOCK").arg(millis(patience)).arg("STREAMS").arg(JOBS).arg(">");
         let streams: Streams = self.waiting.call(&read)?;
         Ok(streams.unwrap_or_default().into_iter().flat_map(|(_, entries)| jobs(entries)).collect())
     }
 
-    fn renew(&self, jobs: &[Job]) -> io::Result<()> {
-        if jobs.is_empty() {
+    fn renew(&self, ids: &[String]) -> io::Result<()> {
+        if ids.is_empty() {
             return Ok(());
         }
         let mut renew = cmd("XCLAIM");
-        renew.arg(JOBS).arg(GROUP).arg(&self.worker).arg(0);
-        renew.arg(jobs.iter().map(|job| &job.id).collect::<Vec<_>>());
+        renew.arg(JOBS).arg(GROUP).arg(&self.worker).arg(0).arg(ids);
         self.calling.call(renew.arg("JUSTID")) // Which does not count as a delivery.
     }
 
-    fn finish(&self, job: &Job, outcome: &Outcome) -> io::Result<()> {
-        let result = outcome.to_json(&self.worker).to_string();
+    fn finish(&self, ends: &[(Job, Outcome)]) -> io::Result<u64> {
         let mut finish = eval(FINISH, &[]);
-        finish.arg(outcome.list()).arg(&job.url).arg(result).arg(&job.id);
-        let sent = Rc::new(Cell::new(false));
-        self.results.borrow_mut().push((finish, sent.clone()));
-        let _turn = self.sending.lock();
-        if sent.get() {
-            return Ok(()); // With another.
+        for (job, outcome) in ends {
+            let result = outcome.to_json(&self.worker).to_string();
+            finish.arg(outcome.list()).arg(&job.url).arg(result).arg(&job.id);
         }
-        let (mut all, results) = (pipe(), self.results.take());
-        for (finish, _) in &results {
-            all.add_command(finish.clone()).ignore();
-        }
-        self.calling.call_all::<()>(&all)?;
-        results.iter().for_each(|(_, sent)| sent.set(true));
-        Ok(())
+        self.calling.call(&finish)
     }
 
     fn enter(&self, host: &str, job: &Job, places: u32) -> io::Result<bool> {

@@ -41,7 +41,7 @@ use crate::kernel::edge::observe::Era;
 use crate::kernel::edge::unwinding;
 use crate::kernel::wait::{self, Record};
 use crate::run::join::{JoinHandle, Promise};
-use crate::run::spawn::{Body, end_poll, fiber, launch, poll_fiber};
+use crate::run::spawn::{Body, launch, on_poll_fiber};
 use crate::task;
 
 pub use crate::eras::scope::future::{Scope, Scoped, TryScope, scope, try_scope};
@@ -89,18 +89,24 @@ struct Polled<F> {
 impl<F: Future<Output: 'static> + 'static> Body for Polled<F> {
     type Output = F::Output;
 
-    fn begin(&self, promise: Promise<F::Output>) -> Option<(Fiber, Switch)> {
-        // SAFETY: as in `poll`, which does not run: `fiber` calls this closure only if there is no stack.
-        let new =
-            || fiber(&promise, || unsafe { Pin::new_unchecked(&mut *self.future.get()) }.set(None));
-        let (mut fiber, this) = (poll_fiber().or_else(new)?, ptr::from_ref(self));
+    fn begin(&self, promise: Promise<F::Output>) -> Switch {
+        let this = ptr::from_ref(self);
         // SAFETY: a body stays in its place until its task is over, and so while the poll lasts.
-        let switch = fiber.start(move || unsafe { (*this).poll(promise) });
-        Some((fiber, switch))
+        let poll = move || unsafe { (*this).poll(promise) };
+        // SAFETY: as in `poll`, which is not called if this is: there is no stack then.
+        let future = || unsafe { Pin::new_unchecked(&mut *self.future.get()) };
+        let drop = || {
+            self.is_done.set(true);
+            future().set(None);
+        };
+        match on_poll_fiber(&promise, poll, drop) {
+            Switch::Finished if !self.is_done.get() => Switch::Suspended, // The poll is over, the future is not.
+            switch => switch,
+        }
     }
 
-    fn end(&self, fiber: Fiber) -> Switch {
-        end_poll(fiber);
+    fn end(&self, promise: Promise<F::Output>, _: Fiber) -> Switch {
+        promise.local().stack.set(0);
         if self.is_done.get() { Switch::Finished } else { Switch::Suspended }
     }
 }
@@ -111,7 +117,7 @@ impl<F: Future<Output: 'static> + 'static> Polled<F> {
         // SAFETY: the future stays in its place until it is dropped there, since a body does not move; and no other
         // code accesses it: only turns of the task come here, one at a time.
         let mut future = unsafe { Pin::new_unchecked(&mut *self.future.get()) };
-        let polled = match !self.begun.replace(true) && cancel::is_cancelled() {
+        let polled = match !self.begun.replace(true) && promise.local().is_to_stop() {
             true => {
                 promise.never_begins();
                 None
@@ -120,7 +126,7 @@ impl<F: Future<Output: 'static> + 'static> Polled<F> {
                 let now = future.as_mut().as_pin_mut().expect("polled until it is ready");
                 let record = Record::new();
                 match panic::catch_unwind(AssertUnwindSafe(|| door::poll(&record, now))) {
-                    Ok(Poll::Pending) if cancel::is_cancelled() => None, // (A completed operation has won.)
+                    Ok(Poll::Pending) if promise.local().is_to_stop() => None, // (A completed operation has won.)
                     Ok(Poll::Pending) => return door::store_record(&record),
                     Ok(Poll::Ready(value)) => Some(Ok(value)),
                     Err(payload) => Some(Err(payload)),

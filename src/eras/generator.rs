@@ -34,10 +34,11 @@
 
 use std::future::IntoFuture;
 use std::pin::pin;
+use std::task::Poll;
 
 use crate::kernel::door;
 use crate::kernel::edge::observe::Era;
-use crate::kernel::wait::{self, Wait};
+use crate::kernel::wait::{self, Record, Wait};
 use crate::run::join::JoinHandle;
 use crate::run::spawn::{Stackful, launch};
 use crate::task;
@@ -96,15 +97,15 @@ impl<Y: From<Wait> + 'static, S: 'static> Yielder<Y, S> {
         if wait::is_spent() {
             self.yield_now();
         }
-        let mut operation = pin!(operation.into_future());
+        let (record, mut operation) = (Record::new(), pin!(operation.into_future()));
         loop {
-            match door::poll_to_yield(operation.as_mut()) {
-                Ok(value) => return value,
-                Err(wait) => {
-                    door::note_site();
-                    self.yield_wait(wait.into());
-                }
+            // The scheduler needs no creator: no other code sees the wait.
+            let created_by = if self.is_of_task() { (0, 0, 0) } else { door::creator() };
+            if let Poll::Ready(value) = door::poll(&record, operation.as_mut()) {
+                return value;
             }
+            door::note_site();
+            self.yield_wait(Wait { created_by, ..record.wait.get() }.into());
         }
     }
 

@@ -76,6 +76,8 @@ struct Wire<Y, S> {
     serial: Cell<u64>,
     /// The thread was unwinding when the generator was last resumed.
     unwinding: Cell<bool>,
+    /// What it yielded last is the wait of an operation.
+    in_wait: Cell<bool>,
 }
 
 pub(crate) enum Sent<S> {
@@ -95,6 +97,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
             yielded: Cell::default(),
             serial: Cell::new(0),
             unwinding: Cell::new(false),
+            in_wait: Cell::new(false),
         };
         let start = Some(Box::new(body) as Start<Y, S, R>);
         let stack_size = stack_size::DEFAULT;
@@ -360,6 +363,10 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
         self.receive(self.exchange(value, false))
     }
 
+    pub(crate) fn is_of_task(&self) -> bool {
+        self.wire.is_none()
+    }
+
     #[inline(always)]
     fn receive(&self, sent: Sent<S>) -> S {
         match sent {
@@ -403,7 +410,7 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
                 GeneratorState::Complete(result) => return result,
                 GeneratorState::Yielded(value) => value,
             };
-            state = match self.exchange(value, false) {
+            state = match self.exchange(value, inner.wire.in_wait.get()) {
                 Sent::Close => {
                     inner.close();
                     self.close();
@@ -428,6 +435,7 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
         self.suspender.suspend(|open| {
             may_suspend(open, false)?;
             wire.yielded.set(Some(value));
+            wire.in_wait.set(in_wait);
             Ok(())
         });
         wire.sent.take().expect("a suspended generator is resumed with something sent")

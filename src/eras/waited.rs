@@ -3,8 +3,10 @@
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use crate::kernel::door;
+use crate::kernel::edge::entered::now;
 use crate::kernel::edge::registration::Registration;
 use crate::kernel::wait::{self, Wait};
 
@@ -28,9 +30,13 @@ impl IntoFuture for Wait {
     type IntoFuture = Waited;
 
     fn into_future(self) -> Waited {
-        Waited { wait: Some(self), registration: Registration::None }
+        Waited { wait: Some(self), registration: Registration::default() }
     }
 }
+
+/// How long a wait that only a wake of the task ends is kept, where its waker is not the task's (in a combinator of
+/// another crate): the generator then looks by itself.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// See [`Wait`].
 #[derive(Debug)]
@@ -50,8 +56,14 @@ impl Future for Waited {
                 // The wake has come since the `Wait` was created, or will go to another task.
                 return Poll::Ready(());
             }
-            if !wait::record(cx, wait) {
-                self.registration.renew(cx, wait);
+            match wait::record(cx, wait) {
+                true => {}
+                // The wake will be the task's, which the waker that polls this does not notice.
+                false if wait.what.ends_by_wake_only() => {
+                    let again = Wait::until(now() + LOOK_AGAIN);
+                    self.registration.renew(cx, again);
+                }
+                false => self.registration.renew(cx, wait),
             }
             Poll::Pending
         })

@@ -27,7 +27,7 @@ impl Step {
     /// That of the running task; `None` outside of a task.
     #[inline]
     pub(crate) fn here(site: Option<&'static Location<'static>>) -> Option<Step> {
-        with_task(|task| Step::of(task.id, site))
+        with_task(|task| Step { task: task.id, run: task.home.run, site, part: Part::Holds })
     }
 
     /// That of a task of this thread's run.

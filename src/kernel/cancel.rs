@@ -72,6 +72,7 @@ pub(crate) fn check_between_operations() {
 }
 
 /// Whether the running task is to stop.
+#[inline]
 pub(crate) fn is_cancelled() -> bool {
     with_local(Local::is_to_stop) == Some(true)
 }

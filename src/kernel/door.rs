@@ -53,19 +53,11 @@ pub(crate) fn poll<F: Future>(record: &Record, op: Pin<&mut F>) -> Poll<F::Outpu
     record.poll(&own_waker(), op)
 }
 
-/// Polls `op` once. If it is not ready, returns the `Wait` that a generator yields.
-pub(crate) fn poll_to_yield<F: Future>(op: Pin<&mut F>) -> Result<F::Output, Wait> {
-    let (created_by, record) = (creator(), Record::new());
-    match poll(&record, op) {
-        Poll::Ready(value) => Ok(value),
-        Poll::Pending => Err(Wait { created_by, ..record.wait.get() }),
-    }
-}
-
-/// The running task, and how often it has been woken.
-pub(crate) fn creator() -> (u64, u32) {
+/// The run, the running task, and how often that has been woken.
+pub(crate) fn creator() -> (u32, u64, u32) {
     // SAFETY: a task has its turn on its home thread only.
-    with_task(|task| (task.id, unsafe { task.local() }.wakes.get())).unwrap_or((0, 0))
+    with_task(|task| (task.home.run, task.id, unsafe { task.local() }.wakes.get()))
+        .unwrap_or_default()
 }
 
 /// Waits for `op`: the verb of the green era. Panics outside of a task.
@@ -138,6 +130,7 @@ pub(crate) fn note_site() {
 }
 
 /// Stores the wait of a task whose body yields or returns to the scheduler. Called last in the turn.
+#[inline(always)]
 pub(crate) fn store_wait(wait: Wait) {
     this_turn().wait.set(wait);
 }

@@ -121,6 +121,7 @@ impl<W> Reactor<W> {
         if let Some(id) = self.find(source) {
             return Ok(id);
         }
+        self.handle.refuse_copy();
         let generation = self.wakes.stamp().get();
         let lines = [Line::NEW, Line::NEW];
         let slot = Slot { fd: source.fd(), generation, tricky: false, lines };
@@ -249,7 +250,7 @@ impl<W> Reactor<W> {
                 self.do_without_events(timeout);
                 return Err(e);
             }
-            // A signal has ended the sleep (EINTR): sleep for the rest, since callers count the whole time as slept.
+            // A signal has ended the sleep (EINTR): sleep for the rest of the time.
             timeout = end.map(|end| end.saturating_duration_since(Instant::now())).or(timeout);
         }
         let mut rung = false;

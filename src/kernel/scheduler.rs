@@ -55,8 +55,9 @@ pub(crate) struct Scheduler {
     /// The seed of everything random in this run.
     pub(crate) seed: u64,
     pub(crate) counters: Counters,
-    /// The fiber that futures are polled on, one after the other. Its stack has the run's stack size.
-    pub(crate) poll_fiber: Cell<Option<Fiber>>,
+    /// The fiber that futures are polled on, one after the other. Its stack has the run's stack size. (Boxed, since it is
+    /// taken out and put back for each poll.)
+    pub(crate) poll_fiber: Cell<Option<Box<Fiber>>>,
     pub(crate) queue: Queue<TaskRef>,
     /// Every task that is not done.
     pub(crate) tasks: RefCell<Table>,
@@ -326,7 +327,7 @@ impl Scheduler {
 
     /// Polls the operating system, sleeping until an event comes or `timeout` has passed (`None`: without an end), then
     /// the clock for due timers, and wakes the waiters of both. With `idle`, a virtual clock moves to the next deadline
-    /// if no event came, no task is ready, and no other thread is at work for this run. Returns `false` if nothing came.
+    /// if no event came, no task is ready, and no other thread is at work for this run. Returns `false` if nothing has moved.
     pub(crate) fn poll(&self, timeout: Option<Duration>, idle: bool) -> bool {
         let begun = Instant::now();
         self.counters.polls.set(self.counters.polls.get() + 1);
@@ -346,7 +347,7 @@ impl Scheduler {
         let now = Instant::now();
         self.pace.polled(begun, now);
         self.polled_ms.set(self.clock.tick(self.clock.at(|| now)) as u32);
-        any
+        any || !self.queue.is_empty() || self.end.refused.get().is_some()
     }
 
     /// Wakes the tasks, and calls the wakers, that the reactor has taken out of its lines.
@@ -446,16 +447,16 @@ impl Scheduler {
         tasks.iter().for_each(|task| self.report_end(task));
     }
 
-    /// Wakes the task that joins `task`, and calls what is to be called at its end.
+    /// Calls what is to be called at the end of `task`, and wakes the task that joins it.
     fn report_end(&self, task: &TaskRef) {
         // SAFETY: as in `wake`.
         let local = unsafe { task.local() };
-        if let Some(joiner) = local.joiner.take() {
-            self.wake_waiter(joiner);
-        }
-        // One by one: a callback may add another.
+        // One by one: a callback may add another. They come first: the waker of another executor may take the result.
         while let Some(callback) = local.extras.if_any(|extras| extras.callbacks.pop_front()) {
             aside(format_args!("a callback at the end of {task}"), callback);
+        }
+        if let Some(joiner) = local.joiner.take() {
+            self.wake_waiter(joiner);
         }
     }
 }

@@ -39,7 +39,7 @@ use super::wait::WaitFor;
 /// [`TaskRef::turn`] calls `begin` and `end`, on the home thread.
 pub(crate) struct Code {
     /// Begins a job on a fiber: the whole task, or one poll of a future. If the job suspends, [keeps](Local::keep) the
-    /// fiber; if it returns, calls `end`. Returns `Finished` if the task is over, as it is without a stack for the job.
+    /// fiber; if it returns, returns as `end` does. Without a stack for the job, the task is over: returns `Finished`.
     pub(crate) begin: unsafe fn(NonNull<Task>) -> Switch,
     /// The job has returned, on this fiber. Returns `Finished` if the task is over: then its code is dropped.
     pub(crate) end: unsafe fn(NonNull<Task>, Fiber) -> Switch,
@@ -308,7 +308,7 @@ impl Local {
     ///
     /// # Safety
     ///
-    /// The caller is the task's `Code::begin`.
+    /// This is called in the task's `Code::begin`.
     pub(crate) unsafe fn keep(&self, fiber: Fiber) {
         // SAFETY: `turn`, which has called `begin`, borrows no fiber until that returns.
         unsafe { *self.fiber.get() = Some(fiber) };
@@ -327,12 +327,6 @@ impl Drop for Task {
         // A task that is not done is in its scheduler's `Table`, which leaks it. This thread may be any: what remains
         // of a task that is done is plain data.
         debug_assert!(self.local.fiber.get_mut().is_none(), "{self} is dropped before it is done");
-    }
-}
-
-impl fmt::Debug for Task {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Task").field("id", &self.id).field("era", &self.era).finish_non_exhaustive()
     }
 }
 

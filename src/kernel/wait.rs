@@ -65,9 +65,9 @@ pub struct Wait {
     pub what: WaitFor,
     /// When the wait ends in any case. `None`: never.
     pub deadline: Option<Instant>,
-    /// If a generator yields this: the number of the task that polled the operation, and its wake count before that. If
-    /// the count has changed since, a wake has come already. Else, or without a task, zeros.
-    pub(crate) created_by: (u64, u32),
+    /// If a generator yields this to code that drives it: the run, the task that polled the operation, and its wake count
+    /// before that. If the count has changed since, a wake has come already. Else, or without a task, zeros.
+    pub(crate) created_by: (u32, u64, u32),
 }
 
 /// What has to happen before a coroutine goes on. Prints as what a task does meanwhile: `waits for task 3`.
@@ -133,7 +133,7 @@ impl Wait {
 
     /// A wait without a deadline.
     pub const fn new(what: WaitFor) -> Wait {
-        Wait { what, deadline: None, created_by: (0, 0) }
+        Wait { what, deadline: None, created_by: (0, 0, 0) }
     }
 
     /// A wait for something that has a name.
@@ -303,13 +303,13 @@ pub(crate) fn is_own(waker: &Waker) -> bool {
 pub(crate) fn record(cx: &Context<'_>, wait: Wait) -> bool {
     let is_recorded = with_record(cx.waker(), |record| {
         let (recorded, new) = (record.wait.what.get().rank(), wait.what.rank());
+        record.wait.limit(wait.deadline);
         if (recorded, new) == (SOCKET, SOCKET) {
             return false;
         }
         if new >= recorded {
             record.wait.what.set(wait.what);
         }
-        record.wait.limit(wait.deadline);
         true
     }) == Some(true);
     if is_recorded {

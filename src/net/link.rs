@@ -197,7 +197,7 @@ pub struct Readiness<'a> {
 
 impl<'a> Readiness<'a> {
     pub(super) fn new(link: &'a Link, direction: Direction) -> Readiness<'a> {
-        Readiness { link, direction, registration: Registration::None }
+        Readiness { link, direction, registration: Registration::default() }
     }
 }
 

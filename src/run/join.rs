@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use crate::kernel::cancel;
+use crate::kernel::coroutine::Fiber;
 use crate::kernel::door;
 use crate::kernel::edge::foreign::{aside, contain, message};
 use crate::kernel::edge::observe::Outcome;
@@ -461,6 +462,12 @@ impl<T> Promise<T> {
     pub(crate) fn local(&self) -> &Local {
         // SAFETY: by `of`, this is its home thread.
         unsafe { self.task().local() }
+    }
+
+    /// Keeps the fiber that the task is suspended on. Called in the job's `Body::begin`, last.
+    pub(crate) fn keep(&self, fiber: Fiber) {
+        // SAFETY: that is where it is called.
+        unsafe { self.local().keep(fiber) };
     }
 
     /// There is no stack for the task: that is its result. `drop_code` drops its code.

@@ -233,6 +233,7 @@ pub struct Locking<'a, T: ?Sized> {
 impl<'a, T: ?Sized> Future for Locking<'a, T> {
     type Output = MutexGuard<'a, T>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<MutexGuard<'a, T>> {
         wait::poll_within_budget(cx, |cx| {
             let (mutex, site) = (self.mutex, self.site);

@@ -11,7 +11,8 @@ use crate::util::{
     self, Defer, ERAS, HOUR, MS, SECOND, Trace, in_child, let_others_run, logged, panic_text, run,
     run_in_order, spawn_running, spawn_waiting, text,
 };
-use wouldblock::{Builder, Era, future, generator, green, group::gather, op, task, time};
+use wouldblock::generator::{Generator, Yielder};
+use wouldblock::{Builder, Era, Wait, future, generator, green, group::gather, op, task, time};
 
 // Stopping a task.
 
@@ -117,7 +118,6 @@ fn a_task_that_never_waits_again_keeps_its_result() {
     }
 }
 
-/// DESIGN: "a completed operation wins over it".
 #[test]
 fn an_operation_that_is_complete_wins() {
     for era in ERAS {
@@ -134,6 +134,26 @@ fn an_operation_that_is_complete_wins() {
             assert!(matches!(result, Ok(5)), "{era}: {result:?}");
         });
     }
+}
+
+#[test]
+fn an_operation_that_is_complete_wins_also_inside_of_yield_from() {
+    run_in_order(|| {
+        let soon = green::spawn(|| {
+            green::yield_now();
+            5
+        });
+        let waiter = generator::spawn(move |y| {
+            y.yield_from(Generator::new(|y: &Yielder<Wait>| {
+                y.yield_from(Generator::new(|y: &Yielder<Wait>| y.wait(soon).unwrap()))
+            }))
+        });
+        green::yield_now();
+        green::yield_now();
+        waiter.cancel();
+        let result = waiter.join();
+        assert!(matches!(result, Ok(5)), "{result:?}");
+    });
 }
 
 #[test]
@@ -503,10 +523,10 @@ fn ignoring_being_closed_for_ever_aborts_with_the_generators_name() {
     let ended = in_child(|| {
         run(|| {
             let task = task::Builder::new().name("stubborn").spawn_generator(|y| {
-                let mut sleeper = generator::Generator::new(|y: &generator::Yielder<_>| {
+                let mut sleeper = Generator::new(|y: &Yielder<_>| {
                     y.wait(time::sleeping(HOUR));
                 });
-                let wait: wouldblock::Wait = sleeper.next().unwrap();
+                let wait: Wait = sleeper.next().unwrap();
                 for _ in 0..1_000_000 {
                     assert!(y.try_yield(wait).is_err());
                 }

@@ -367,6 +367,28 @@ fn forbid_asking_for_events() {
     ]);
 }
 
+/// Nothing is certain to wake the root: only a waker is kept.
+#[test]
+fn a_run_without_events_ends_also_where_it_is_quiet() {
+    let ended = in_child(|| {
+        let ran = std::panic::catch_unwind(|| {
+            Builder::new().deadlock_warning(None).run(|| {
+                (0..1000).for_each(|_| green::yield_now()); // Now there is not a poll after each turn.
+                forbid_asking_for_events();
+                let kept = std::cell::Cell::new(None);
+                green::wait(std::future::poll_fn(|cx| {
+                    kept.set(Some(cx.waker().clone()));
+                    std::task::Poll::<()>::Pending
+                }));
+            });
+        });
+        let payload = ran.unwrap_err();
+        let text = payload.downcast_ref::<String>().unwrap();
+        assert!(text.contains("the tasks of the run were cancelled"), "{text}");
+    });
+    ended.assert_fine();
+}
+
 #[test]
 fn a_run_that_the_system_refuses_to_give_events_ends_with_a_panic_after_its_cleanup() {
     let ended = in_child(|| {

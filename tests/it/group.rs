@@ -8,7 +8,8 @@ use std::io;
 use std::panic::{panic_any, resume_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 
 use crate::util::{
     Defer, ERAS, HOUR, SECOND, Trace, assert_contains, let_others_run, logged, panic_text, run,
@@ -1189,5 +1190,37 @@ fn a_time_limit_around_a_group_ends_where_a_task_of_the_group_polls_it() {
         *place.borrow_mut() = Some(generator);
         green::sleep(3 * SECOND);
         assert_eq!(stats().alive, 1, "{}", tasks());
+    });
+}
+
+thread_local! {
+    static TAKEN: RefCell<(Option<JoinHandle<u32>>, Option<String>)> = const { RefCell::new((None, None)) };
+}
+
+/// The waker of an executor that polls where it is woken.
+struct Inline;
+
+impl Wake for Inline {
+    fn wake(self: Arc<Inline>) {
+        let Some(mut handle) = TAKEN.with_borrow_mut(|taken| taken.0.take()) else { return };
+        let polled = Pin::new(&mut handle).poll(&mut Context::from_waker(Waker::noop()));
+        let Poll::Ready(result) = polled else { panic!("the task has ended") };
+        TAKEN.with_borrow_mut(|taken| taken.1 = result.err().map(|error| error.to_string()));
+    }
+}
+
+#[test]
+fn a_failure_reaches_its_group_also_where_another_executor_takes_the_result_at_once() {
+    run(|| {
+        let failed = Group::run(|group: &Group<JoinError>| {
+            let mut handle = group.spawn(|| -> Result<u32, JoinError> { panic!("oh") });
+            let waker = Waker::from(Arc::new(Inline));
+            assert!(Pin::new(&mut handle).poll(&mut Context::from_waker(&waker)).is_pending());
+            TAKEN.with_borrow_mut(|taken| taken.0 = Some(handle));
+            green::sleep(HOUR);
+            Ok(())
+        });
+        assert_contains(&failed.unwrap_err().to_string(), &["panicked: oh"]);
+        TAKEN.with_borrow(|taken| assert!(taken.1.is_some(), "the handle has an error, too"));
     });
 }

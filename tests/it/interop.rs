@@ -2,7 +2,7 @@
 //! are kept, abused and used on other threads, and code that blocks, called from `async fn`.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
+use std::future::{IntoFuture, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
+use std::time::Duration;
 
 use crate::util::{self, *};
 use futures::future::{Either, join, join_all, select};
@@ -954,6 +955,48 @@ fn who_drives_a_generator_sees_what_it_waits_for() {
             }
         };
         assert_eq!((bytes, kinds), (5, vec!["until", "task", "turn", "readable"]));
+    });
+}
+
+/// A generator that waits for bytes that do not come, for `limit` at most, and what it yields at first.
+fn reads_in_vain(stream: TcpStream, limit: Duration) -> (Generator<Wait>, Wait) {
+    let mut generator =
+        Generator::new(move |y: &Yielder<Wait>| drop(y.wait(timeout(limit, stream.readable()))));
+    let GeneratorState::Yielded(wait) = generator.resume() else { panic!("it has to wait") };
+    (generator, wait)
+}
+
+#[test]
+fn of_two_waits_for_sockets_in_one_poll_the_earlier_deadline_holds() {
+    virtually(|| {
+        let ([(a, _a), (b, _b)], start) = ([half_pair(), half_pair()], now());
+        let (_first, hour) = reads_in_vain(a, HOUR);
+        let (_second, soon) = reads_in_vain(b, 5 * MS);
+        green::wait(select(hour.into_future(), soon.into_future()));
+        assert_eq!(now() - start, 5 * MS);
+    });
+}
+
+#[test]
+fn a_wait_for_a_socket_ends_at_its_deadline_in_a_combinator_of_another_crate() {
+    virtually(|| {
+        let ((stream, _peer), start) = (half_pair(), now());
+        let (_generator, wait) = reads_in_vain(stream, 5 * MS);
+        green::wait(FuturesUnordered::from_iter([wait.into_future()]).next()).unwrap();
+        assert_eq!(now() - start, 5 * MS);
+    });
+}
+
+#[test]
+fn a_wait_for_a_task_ends_in_a_combinator_of_another_crate() {
+    virtually(|| {
+        let task = green::spawn(|| green::sleep(5 * MS));
+        let start = now();
+        let mut generator = Generator::new(move |y: &Yielder<Wait>| y.wait(task).unwrap());
+        while let GeneratorState::Yielded(wait) = generator.resume() {
+            green::wait(FuturesUnordered::from_iter([wait.into_future()]).next()).unwrap();
+        }
+        assert!((5 * MS..=7 * MS).contains(&(now() - start)), "{:?}", now() - start);
     });
 }
 

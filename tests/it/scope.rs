@@ -1421,6 +1421,34 @@ fn with_few_stacks(body: impl FnOnce()) {
     });
 }
 
+/// Each poll needs a stack; where it finds none, the future is dropped unfinished.
+#[test]
+fn a_future_without_a_stack_for_a_later_poll_fails_its_scope() {
+    in_child(|| {
+        logged(|| {
+            with_few_stacks(|| {
+                let failed = panic_text(|| {
+                    green::try_scope(|s| {
+                        let task = s.spawn_future(async {
+                            time::sleeping(SECOND).await;
+                            Ok::<_, String>(())
+                        });
+                        green::yield_now(); // Its first poll had a stack.
+                        // This one waits in the middle of a poll, and keeps the stack of the polls.
+                        drop(future::spawn(async { green::sleep(HOUR) }));
+                        (0..100).for_each(|_| drop(green::spawn(|| green::sleep(HOUR))));
+                        let _ = task;
+                        green::sleep(2 * SECOND);
+                        Ok::<_, String>(())
+                    })
+                });
+                assert_contains(&failed, &["stack"]);
+            });
+        });
+    })
+    .assert_fine();
+}
+
 #[test]
 fn a_task_without_a_stack_that_is_joined_is_seen_and_the_scope_returns() {
     in_child(|| {

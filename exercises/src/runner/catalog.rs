@@ -95,6 +95,17 @@ impl Exercise {
     pub fn readme(&self, chinese: bool) -> PathBuf {
         self.folder.join(if chinese { "README.zh-CN.md" } else { "README.md" })
     }
+
+    /// Its hints, in a file of their own: a reader of the README does not see them.
+    pub fn hints(&self, chinese: bool) -> Result<Vec<String>, String> {
+        let name = if chinese { "HINTS.zh-CN.md" } else { "HINTS.md" };
+        Ok(hints(&read(&self.folder.join(name))?))
+    }
+
+    /// What messages of its tests are in Chinese: see [`Messages`](crate::runner::messages::Messages).
+    pub fn messages(&self) -> PathBuf {
+        self.folder.join("messages.zh-CN.txt")
+    }
 }
 
 /// The Rust files of a folder but `main.rs`, by name.
@@ -133,9 +144,9 @@ fn used_in(main: &str) -> Option<String> {
     path.split_once("/exercise.rs\"]").map(|(name, _)| name.to_owned())
 }
 
-/// The hints of a README: what is folded.
-pub fn hints(readme: &str) -> Vec<String> {
-    let folded = readme.split("<details>").skip(1);
+/// Hints: what is folded.
+fn hints(text: &str) -> Vec<String> {
+    let folded = text.split("<details>").skip(1);
     let hints = folded.filter_map(|text| text.split("</details>").next()?.split_once("</summary>"));
     hints.map(|(_, text)| text.trim().to_owned()).collect()
 }

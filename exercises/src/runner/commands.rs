@@ -6,7 +6,8 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use crate::runner::build::{self, Built, Overlay};
-use crate::runner::catalog::{Course, Exercise, hints, list, minutes, read, write};
+use crate::runner::catalog::{Course, Exercise, list, minutes, read, write};
+use crate::runner::messages::Messages;
 use crate::runner::process::{self, Tested, Verdict};
 use crate::{ALL, COMPILE, HUNG, SOME};
 
@@ -36,7 +37,18 @@ fn results(
     let Built { program, messages } = built.remove(&exercise.name).unwrap_or_default();
     let Some(program) = program else { return Ok(Err(messages)) };
     print!("{messages}"); // Warnings.
-    process::run_for_pages(&program, &folder, &exercise.tests, false, pages, stop).map(Ok)
+    let mut results =
+        process::run_for_pages(&program, &folder, &exercise.tests, false, pages, stop)?;
+    if folder != course.root {
+        // The overlay's paths are within the package; the student's begin above it.
+        let (inner, own) = (format!("tests/{}/", exercise.name), shown(course, &exercise.folder));
+        for result in &mut results {
+            for text in [&mut result.place, &mut result.message] {
+                *text = text.replace(&inner, &format!("{own}/"));
+            }
+        }
+    }
+    Ok(Ok(results))
 }
 
 /// `test`: one message, one picture.
@@ -80,17 +92,20 @@ fn test_until(
         return Ok(ALL);
     };
     println!("{}: {passed} of {all} tests pass; first:\n", exercise.title);
-    print_failure(first);
+    print_failure(first, &Messages::of(course, exercise, chinese)?);
     println!("A hint: cargo course hint {}", exercise.number);
     Ok(if first.verdict == Verdict::Hang { HUNG } else { SOME })
 }
 
-fn print_failure(result: &Tested) {
+fn print_failure(result: &Tested, messages: &Messages) {
     println!("{} ({})", result.name, result.verdict.word());
     if !result.place.is_empty() {
         println!("  at {}", result.place);
     }
     println!("\n{}\n", result.message);
+    if let Some(translated) = messages.translated(&result.message) {
+        println!("{translated}\n");
+    }
     if !result.picture.is_empty() {
         println!("{}\n", result.picture.trim_end());
     }
@@ -202,7 +217,7 @@ fn saved(exercises: &[&Exercise]) -> Vec<(PathBuf, SystemTime)> {
 
 /// `hint`: one of them; without a number the first, and how to see the next.
 pub fn hint(exercise: &Exercise, which: Option<&str>, chinese: bool) -> Result<u8, String> {
-    let hints = hints(&read(&exercise.readme(chinese))?);
+    let hints = exercise.hints(chinese)?;
     let number: usize = match which.unwrap_or("1").parse() {
         Ok(number) if (1..=hints.len()).contains(&number) => number,
         _ => return Err(format!("there are the hints 1 to {}", hints.len())),

@@ -69,8 +69,8 @@ const MOST_HANGS: usize = 3;
 const FILE: u64 = 64 << 20;
 
 /// Runs these tests of a program, which is a test binary with the kit. Where the process ends in the middle, the tests that
-/// have not begun are run one by one, if `every` is set; otherwise they have no result. `stop` is asked now and then
-/// whether to give up.
+/// have not begun are run one by one, if `every` is set; otherwise they have no result: they stand after it in the file.
+/// `stop` is asked now and then whether to give up.
 pub fn run(
     program: &Path,
     folder: &Path,

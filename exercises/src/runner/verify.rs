@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::runner::build::{Built, Overlay};
-use crate::runner::catalog::{Course, Exercise, Files, hints, minutes, read};
+use crate::runner::catalog::{Course, Exercise, Files, minutes, read};
+use crate::runner::messages::Messages;
 use crate::runner::process::{self, Tested, Verdict};
 use crate::{ALL, SOME};
 
@@ -29,10 +30,19 @@ struct Answer<'a> {
     says: String,
     /// It is code to be mended, without a `todo!`.
     is_given: bool,
+    /// The messages of its exercise in Chinese.
+    messages: &'a Messages,
 }
 
 /// Verifies these exercises, or all; runs each solution and each wrong answer so many times.
-pub fn verify(course: &Course, which: &[String], drill: bool, times: usize) -> Result<u8, String> {
+/// With `show`, prints the message that each wrong answer gets.
+pub fn verify(
+    course: &Course,
+    which: &[String],
+    drill: bool,
+    show: bool,
+    times: usize,
+) -> Result<u8, String> {
     let exercises: Vec<&Exercise> = match which {
         [] => course.exercises.iter().collect(),
         _ => which.iter().map(|word| course.find(word)).collect::<Result<_, _>>()?,
@@ -40,9 +50,13 @@ pub fn verify(course: &Course, which: &[String], drill: bool, times: usize) -> R
     let mut faults = Vec::new();
     let mut overlay = Overlay::new(course, "verify")?;
     let mut answers = Vec::new();
-    for exercise in &exercises {
+    let messages: Vec<Messages> = exercises
+        .iter()
+        .map(|exercise| Messages::of(course, exercise, true))
+        .collect::<Result<_, _>>()?;
+    for (exercise, messages) in exercises.iter().zip(&messages) {
         texts(course, exercise, &mut faults)?;
-        answers.extend(add(course, exercise, drill, &mut overlay, &mut faults)?);
+        answers.extend(add(course, exercise, messages, drill, &mut overlay, &mut faults)?);
     }
     if which.is_empty() {
         plans(course, &mut faults)?;
@@ -65,7 +79,7 @@ pub fn verify(course: &Course, which: &[String], drill: bool, times: usize) -> R
     for (threads, todo) in [(2, others), (8, drills)] {
         let todo: Vec<(&Answer<'_>, &Built)> = todo;
         found.extend(process::in_parallel(threads, todo, |(answer, built)| {
-            judge(&overlay, answer, built, &answers)
+            judge(&overlay, answer, built, &answers, show)
         }));
     }
     faults.extend(found.into_iter().flatten());
@@ -82,6 +96,7 @@ pub fn verify(course: &Course, which: &[String], drill: bool, times: usize) -> R
 fn add<'a>(
     course: &Course,
     exercise: &'a Exercise,
+    messages: &'a Messages,
     drill: bool,
     overlay: &mut Overlay,
     faults: &mut Vec<String>,
@@ -95,7 +110,8 @@ fn add<'a>(
     let mut put = |target: String, kind: Kind, says: &str, files: &Files| {
         overlay.add(&target, exercise, files, used.as_deref())?;
         let is_given = !files.iter().any(|(_, text)| text.contains("todo!"));
-        answers.push(Answer { target, exercise, kind, says: says.to_owned(), is_given });
+        let says = says.to_owned();
+        answers.push(Answer { target, exercise, kind, says, is_given, messages });
         Ok::<_, String>(())
     };
     let skeleton = course.variant("skeletons", name)?;
@@ -108,6 +124,11 @@ fn add<'a>(
     let solution = course.variant("solutions", name)?;
     put(format!("solution_{name}"), Kind::Solution, "", &solution)?;
     let wrong = course.variants("wrong", exercise)?;
+    if !exercise.tests.is_sorted() {
+        faults.push(format!(
+            "{name}: the names of the tests are not sorted (t01_.., t02_..), so that they run in another order than the file's"
+        ));
+    }
     if wrong.len() < 2 {
         faults.push(format!("{name}: {} wrong answers, at least two are wanted", wrong.len()));
     }
@@ -165,7 +186,13 @@ fn drilled(solution: &Files, code: &str) -> Option<Files> {
 }
 
 /// Runs an answer. Returns what is wrong with what came of it.
-fn judge(overlay: &Overlay, answer: &Answer<'_>, built: &Built, all: &[Answer<'_>]) -> Vec<String> {
+fn judge(
+    overlay: &Overlay,
+    answer: &Answer<'_>,
+    built: &Built,
+    all: &[Answer<'_>],
+    show: bool,
+) -> Vec<String> {
     let target = &answer.target;
     let Some(program) = &built.program else {
         return vec![format!("{target}: it does not compile:\n{}", built.messages)];
@@ -200,7 +227,16 @@ fn judge(overlay: &Overlay, answer: &Answer<'_>, built: &Built, all: &[Answer<'_
         }
         Kind::Wrong => match first {
             None => faults.push(format!("{target}: it passes")),
-            Some(first) => faults.extend(is_told(answer, first, all)),
+            Some(first) => {
+                if show {
+                    println!("{target}: {}: {}", first.name, first.message);
+                    println!(
+                        "{}\n",
+                        answer.messages.translated(&first.message).unwrap_or_default()
+                    );
+                }
+                faults.extend(is_told(answer, first, all));
+            }
         },
         Kind::Yields => match first {
             Some(first) if matches!(first.verdict, Verdict::Fail | Verdict::Hang) => {}
@@ -237,6 +273,13 @@ fn is_told(answer: &Answer<'_>, first: &Tested, all: &[Answer<'_>]) -> Vec<Strin
             answer.says,
             first.name,
             told(first)
+        ));
+    }
+    if answer.messages.are_there() && answer.messages.translated(&first.message).is_none() {
+        faults.push(format!(
+            "{}: messages.zh-CN.txt has no Chinese for: {}",
+            answer.target,
+            first.message.lines().next().unwrap_or_default()
         ));
     }
     let others = all.iter().filter(|other| {
@@ -308,7 +351,7 @@ fn texts(course: &Course, exercise: &Exercise, faults: &mut Vec<String>) -> Resu
         if !text.starts_with(&format!("# {}\n", exercise.title)) {
             faults.push(format!("{name}: it does not begin with `# {}`", exercise.title));
         }
-        let hints = hints(&text);
+        let hints = exercise.hints(chinese)?;
         if hints.len() != 3 {
             faults.push(format!("{name}: {} hints, and not 3", hints.len()));
         }
@@ -322,9 +365,9 @@ fn texts(course: &Course, exercise: &Exercise, faults: &mut Vec<String>) -> Resu
         found.entry("`minutes: N`").or_default().push(minutes);
         let code = text.split("```rust").skip(1).filter_map(|code| code.split("```").next());
         found.entry("Rust code").or_default().push(code.collect());
-        let word = if chinese { "<summary>提示 1<" } else { "<summary>Hint 1<" };
-        if !text.contains(word) {
-            faults.push(format!("{name}: there is no {word}"));
+        let command = format!("`cargo course hint {}`", exercise.number);
+        if !text.contains(&command) {
+            faults.push(format!("{name}: there is no {command}"));
         }
     }
     for (what, texts) in found {

@@ -7,7 +7,7 @@ use kit::{Log, check, picture};
 use wouldblock::generator::{Generator, GeneratorState};
 
 #[test]
-fn nothing_runs_before_the_first_resume() {
+fn t01_nothing_runs_before_the_first_resume() {
     check("a generator is made, and its code has not begun", || {
         let log = Log::new("countdown");
         picture(log.clone());
@@ -24,7 +24,7 @@ fn nothing_runs_before_the_first_resume() {
 }
 
 #[test]
-fn it_stops_at_each_yield() {
+fn t02_it_stops_at_each_yield() {
     check(
         "the log alternates: you resume, it writes a number and yields, you have the thread again",
         || {
@@ -43,7 +43,7 @@ fn it_stops_at_each_yield() {
 }
 
 #[test]
-fn it_ends_with_lift_off() {
+fn t03_it_ends_with_lift_off() {
     check("after 1 comes the end: the generator returns \"lift-off\"", || {
         let log = Log::new("countdown");
         picture(log.clone());
@@ -56,7 +56,7 @@ fn it_ends_with_lift_off() {
 }
 
 #[test]
-fn two_countdowns_interleave() {
+fn t04_two_countdowns_interleave() {
     check("two generators of the same code each have their own numbers: 3 2 2 1 1", || {
         let log = Log::new("you");
         picture(log.clone());
@@ -77,7 +77,7 @@ fn two_countdowns_interleave() {
 }
 
 #[test]
-fn zero_is_lift_off_at_once() {
+fn t05_zero_is_lift_off_at_once() {
     check("a countdown from 0 yields nothing", || {
         let log = Log::new("countdown");
         let mut countdown = countdown(0, log.clone());
@@ -110,6 +110,9 @@ fn expect_end(countdown: &mut Generator<u32, (), &'static str>, last: &str) {
         GeneratorState::Yielded(0) if last == "1" => {
             panic!("it yielded 0 too: stop after 1, and return \"lift-off\"")
         }
+        GeneratorState::Yielded(n) if last == "nothing" => panic!(
+            "a countdown from 0 has no number, and it yielded {n}: look whether a number is left BEFORE the first yield"
+        ),
         GeneratorState::Yielded(n) => {
             panic!("after {last}, it yielded {n}; it should return \"lift-off\" there")
         }
@@ -131,6 +134,9 @@ fn expect_log(log: &Log, n: u32) {
         wrote if wrote.len() + 1 == wanted.len() => {
             panic!("{n} was yielded, and is not in the log yet: log first, then yield")
         }
+        [first, second, ..] if first == second => panic!(
+            "when {n} was yielded, the log had {wrote:?}, and should have {wanted:?}: each number is written once, before its yield"
+        ),
         wrote => panic!("when {n} was yielded, the log had {wrote:?}, and should have {wanted:?}"),
     }
 }

@@ -3,28 +3,34 @@
 mod exercise;
 
 use std::cell::Cell;
+use std::panic::{catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 use exercise::{grep, lines};
-use kit::{Log, check, picture, some};
+use kit::{Log, check, picture, some, text_of};
 use wouldblock::generator::Generator;
 
 #[test]
-fn lines_are_yielded_in_order() {
+fn t01_lines_are_yielded_in_order() {
     check("two chunks of whole lines, one of them with two lines", || {
         let (_, got) = all(&[b"one\ntwo\n", b"three\n"]);
         match &got[..] {
             [one, two, three] if one == "one" && two == "two" && three == "three" => {}
-            [one, ..] if one.contains('\n') => {
-                panic!("the first line is {one:?}: a line comes without its newline")
+            [one, ..] if one == "one\n" => {
+                panic!(
+                    "the first line is {one:?}, and should be \"one\": a line comes without its newline"
+                )
             }
+            [one, ..] if one == "one\ntwo" => panic!(
+                "the first line is {one:?}, and should be \"one\": a line ends at the FIRST newline, and its chunk may have more"
+            ),
             _ => expect(&got, &["one", "two", "three"]),
         }
     });
 }
 
 #[test]
-fn no_chunk_is_taken_early() {
+fn t02_no_chunk_is_taken_early() {
     check("five chunks of a line each: the first line needs one chunk, the second two", || {
         let source = Source::new(&[b"a\n", b"b\n", b"c\n", b"d\n", b"e\n"]);
         let mut lines = lines(source.chunks());
@@ -45,7 +51,7 @@ fn no_chunk_is_taken_early() {
 }
 
 #[test]
-fn a_line_may_be_cut() {
+fn t03_a_line_may_be_cut() {
     check("a line begins in one chunk and ends in another", || {
         let (_, got) = all(&[b"hel", b"lo\nwor", b"l", b"d\n"]);
         if got.first().is_some_and(|line| line == "hel") {
@@ -60,7 +66,7 @@ fn a_line_may_be_cut() {
 }
 
 #[test]
-fn a_character_may_be_cut() {
+fn t04_a_character_may_be_cut() {
     check("'你' is three bytes of UTF-8, and the first chunk ends after two of them", || {
         let bytes = "你好\n".as_bytes();
         let (_, got) = all(&[&bytes[..2], &bytes[2..]]);
@@ -74,7 +80,35 @@ fn a_character_may_be_cut() {
 }
 
 #[test]
-fn the_last_line_may_have_no_newline() {
+fn t05_a_line_comes_as_it_is() {
+    check("only the newline is taken from a line, and no bytes stop it", || {
+        let (_, got) = all(&[b"  if:\n\n", b"\treturn \r\n"]);
+        let wanted = ["  if:", "", "\treturn \r"];
+        let trimmed =
+            got.iter().zip(wanted).any(|(got, wanted)| got != wanted && *got == wanted.trim());
+        assert!(
+            !trimmed,
+            "the lines were {got:?}, and should be {wanted:?}: a line begins and ends with what it has, blanks too; only its \
+             newline, `b'\\n'`, is no part of it"
+        );
+        expect(&got, &wanted);
+        let got = catch_unwind(|| all(&[b"\xff\xfe\n", b"two\n"]).1);
+        let got = got.unwrap_or_else(|payload| match text_of(&*payload) {
+            text if text.contains("Utf8Error") || text.contains("FromUtf8Error") => panic!(
+                "the first line is [255, 254], which is not UTF-8, and the generator panicked: what comes from outside may be \
+                 anything; `String::from_utf8_lossy` takes all bytes"
+            ),
+            _ => resume_unwind(payload),
+        });
+        assert!(
+            got.last().is_some_and(|line| line == "two"),
+            "after a line that is not UTF-8 comes the line \"two\", and the lines were {got:?}"
+        );
+    });
+}
+
+#[test]
+fn t06_the_last_line_may_have_no_newline() {
     check(
         "the last line may end without a newline; after a newline there is no further line",
         || {
@@ -93,7 +127,7 @@ fn the_last_line_may_have_no_newline() {
 }
 
 #[test]
-fn grep_is_lazy_too() {
+fn t07_grep_is_lazy_too() {
     check("grep yields the lines with the word, and takes no line before it is needed", || {
         let taken = Rc::new(Cell::new(0));
         let count = taken.clone();
@@ -105,11 +139,17 @@ fn grep_is_lazy_too() {
         });
         let mut found = grep("cat", all);
         let first = found.next();
-        assert!(first.as_deref() == Some("a cat"), "the first line with 'cat' is {first:?}");
+        assert!(
+            first.as_deref() == Some("a cat"),
+            "of \"a cat\", \"a dog\", .., the first line that CONTAINS 'cat' is \"a cat\", and `grep` yielded {first:?}"
+        );
         let read = taken.get();
         assert!(read == 1, "grep took {read} lines before it yielded its first; 1 was enough");
         let got = some("grep", 2, &mut found);
-        expect(&got, &["two cats", "cat"]);
+        assert!(
+            got == ["two cats", "cat"],
+            "after \"a cat\", the lines that CONTAIN 'cat' are \"two cats\" and \"cat\", and `grep` yielded {got:?}"
+        );
     });
 }
 
@@ -161,8 +201,17 @@ fn expect(got: &[String], wanted: &[&str]) {
         [.., last] if last.is_empty() && got[..got.len() - 1] == *wanted => {
             ": it yields an empty line after the last newline, and there is none"
         }
-        got if got.concat().contains('\n') || got.len() < wanted.len() => {
-            ": a chunk may complete more than one line"
+        got if got.iter().any(|line| line.trim_end_matches('\n').contains('\n')) => {
+            ": a line ends at its newline, and a chunk may complete more than one line"
+        }
+        got if got.last().is_some_and(|line| line.ends_with('\n')) => {
+            ": a line was left over at the end, with its newline: a chunk may complete more than one line"
+        }
+        got if wanted.contains(&"") && !got.contains(&String::new()) => {
+            ": an empty line is a line too"
+        }
+        got if got.len() < wanted.len() && got.iter().all(|line| wanted.contains(&&**line)) => {
+            ": a line is missing"
         }
         _ => "",
     };

@@ -11,7 +11,7 @@ use wouldblock::generator::{Generator, GeneratorState};
 type Recorder = Generator<usize, String>;
 
 #[test]
-fn lines_are_written() {
+fn t01_lines_are_written() {
     check("two lines are sent, and each is written; the generator yields 0, 1, 2", || {
         let (log, mut recorder) = begin();
         send(&log, &mut recorder, "one", 1);
@@ -21,23 +21,50 @@ fn lines_are_written() {
 }
 
 #[test]
-fn it_goes_on_after_an_error() {
+fn t02_it_goes_on_after_an_error() {
     check("an error is thrown into it between two lines", || {
         let (log, mut recorder) = begin();
         send(&log, &mut recorder, "one", 1);
         throw(&log, &mut recorder, "the disk is full", 1);
         send(&log, &mut recorder, "two", 2);
         throw(&log, &mut recorder, "the disk is full again", 2);
-        assert_eq!(
+        let (got, wanted) = (
             wrote(&log),
             ["one", "error: the disk is full", "two", "error: the disk is full again"],
-            "the error stands where it happened"
         );
+        assert!(
+            !got.concat().contains("given the box"),
+            "the recorder wrote {got:?}: `kit::text_of(&*error)` takes what is IN the box, and not the box"
+        );
+        assert_eq!(got, wanted, "the error stands where it happened");
     });
 }
 
 #[test]
-fn it_flushes_when_it_is_closed() {
+fn t03_it_takes_a_formatted_error() {
+    check(
+        "the error that is thrown is a `String`, as `format!` makes it, and has braces in it",
+        || {
+            let (log, mut recorder) = begin();
+            let error = format!("{{}} of {} 已满", "disk 7");
+            log.say("throw");
+            let state = catch_unwind(AssertUnwindSafe(|| recorder.throw(Box::new(error.clone()))));
+            let wrote = wrote(&log);
+            if !matches!(state, Ok(GeneratorState::Yielded(0)))
+                || wrote != [format!("error: {error}")]
+            {
+                panic!(
+                    "the error {error:?} was thrown, a `String`, and the recorder wrote {wrote:?}{}: what is thrown may be of any \
+                 type; `kit::text_of(&*error)` knows the text of a `&str` and of a `String`",
+                    if state.is_err() { ", and panicked" } else { "" }
+                );
+            }
+        },
+    );
+}
+
+#[test]
+fn t04_it_flushes_when_it_is_closed() {
     check("`close` ends it: it writes `flush`, once and last, and yields no more", || {
         let (log, mut recorder) = begin();
         send(&log, &mut recorder, "one", 1);
@@ -50,7 +77,7 @@ fn it_flushes_when_it_is_closed() {
 }
 
 #[test]
-fn it_flushes_when_it_is_dropped() {
+fn t05_it_flushes_when_it_is_dropped() {
     check("dropping it closes it", || {
         let (log, mut recorder) = begin();
         send(&log, &mut recorder, "one", 1);
@@ -62,7 +89,7 @@ fn it_flushes_when_it_is_dropped() {
 }
 
 #[test]
-fn it_flushes_when_its_caller_panics() {
+fn t06_it_flushes_when_its_caller_panics() {
     check("its caller panics, which drops it: it flushes too", || {
         let log = Log::new("you");
         picture(log.clone());
@@ -84,7 +111,7 @@ fn it_flushes_when_its_caller_panics() {
 }
 
 #[test]
-fn one_that_never_began_writes_nothing() {
+fn t07_one_that_never_began_writes_nothing() {
     check("a recorder that was never primed has nothing to flush", || {
         let log = Log::new("you");
         picture(log.clone());
@@ -109,7 +136,7 @@ fn wrote(log: &Log) -> Vec<String> {
 #[track_caller]
 fn send(log: &Log, recorder: &mut Recorder, line: &str, wanted: usize) {
     log.say(format!("send {line}"));
-    expect(recorder.send(line.to_owned()), wanted, line);
+    expect(recorder.send(line.to_owned()), wanted, &format!("sent {line:?}"));
 }
 
 #[track_caller]
@@ -143,10 +170,12 @@ fn expect(state: GeneratorState<usize, ()>, wanted: usize, after: &str) {
             panic!("after an error, it yielded {n}, and should yield {wanted}: an error is no line")
         }
         GeneratorState::Yielded(n) => {
-            panic!("it was sent {after:?} and yielded {n}; {wanted} lines were sent so far")
+            panic!(
+                "it was {after} and yielded {n}; {wanted} lines were sent so far, and it yields how many it has written"
+            )
         }
         GeneratorState::Complete(()) => {
-            panic!("it was sent {after:?} and returned: it ends only when it is closed")
+            panic!("it was {after} and returned: it ends only when it is closed")
         }
     }
 }

@@ -19,33 +19,48 @@ fn task(name: &'static str, times: usize) -> Generator<&'static str> {
 }
 
 #[test]
-fn turns_go_round() {
+fn t01_turns_go_round() {
     check("three tasks of two turns each take turns: a b c a b c", || {
         expect(&[("a", 2), ("b", 2), ("c", 2)], &["a", "b", "c", "a", "b", "c"]);
     });
 }
 
 #[test]
-fn an_end_moves_no_other() {
+fn t02_an_end_moves_no_other() {
     check("b ends first, and no other loses its turn by that: a b c a c a", || {
         expect(&[("a", 3), ("b", 1), ("c", 2)], &["a", "b", "c", "a", "c", "a"]);
     });
 }
 
 #[test]
-fn a_task_may_yield_nothing() {
+fn t03_an_end_moves_not_the_last() {
+    check("b ends first, and c and d keep their order: a b c d a c d", || {
+        let tasks = [("a", 2), ("b", 1), ("c", 2), ("d", 2)];
+        let got = round_robin(tasks.iter().map(|(name, times)| task(name, *times)).collect());
+        picture(letter_rows(&got));
+        let text = got.join(" ");
+        assert!(
+            text != "a b c d a d c",
+            "the turns were \"{text}\": when `b` ended, `d` came to its place, before `c`; those that are left keep their order"
+        );
+        compare(&tasks, &got, &["a", "b", "c", "d", "a", "c", "d"]);
+    });
+}
+
+#[test]
+fn t04_a_task_may_yield_nothing() {
     check("a task may end in its first turn", || {
         expect(&[("a", 1), ("none", 0), ("c", 1)], &["a", "c"]);
     });
 }
 
 #[test]
-fn no_task_is_no_turn() {
+fn t05_no_task_is_no_turn() {
     check("without tasks, nothing is yielded", || expect(&[], &[]));
 }
 
 #[test]
-fn each_task_reaches_its_end() {
+fn t06_each_task_reaches_its_end() {
     check("a task that has yielded its last value still has to return", || {
         let ended = Rc::new(Cell::new(0));
         let tasks = (0..3).map(|_| {
@@ -65,7 +80,7 @@ fn each_task_reaches_its_end() {
 }
 
 #[test]
-fn a_thousand_tasks() {
+fn t07_a_thousand_tasks() {
     check("a thousand tasks of two turns each", || {
         let tasks = (0..1000).map(|n| Generator::new(move |y| (0..2).for_each(|_| y.yield_(n))));
         let values = round_robin(tasks.collect());
@@ -81,9 +96,14 @@ fn a_thousand_tasks() {
 fn expect(tasks: &[(&'static str, usize)], wanted: &[&str]) {
     let got = round_robin(tasks.iter().map(|(name, times)| task(name, *times)).collect());
     picture(letter_rows(&got));
+    compare(tasks, &got, wanted);
+}
+
+#[track_caller]
+fn compare(tasks: &[(&'static str, usize)], got: &[&str], wanted: &[&str]) {
     if got != wanted {
         let (got_text, wanted_text) = (got.join(" "), wanted.join(" "));
-        let why = mistake(tasks, &got, wanted);
+        let why = mistake(tasks, got, wanted);
         panic!("the turns were \"{got_text}\", and should be \"{wanted_text}\": {why}");
     }
 }

@@ -4,42 +4,43 @@ mod exercise;
 
 use std::cell::RefCell;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 use exercise::{Routine, Step, Task, Value};
-use kit::{check, fail, letter_rows, picture};
+use kit::{check, fail, letter_rows, picture, text_of};
 use wouldblock::generator::{Generator, Yielder};
 
 type Y = Yielder<Step, Value>;
 
 #[test]
-fn a_value_returns_to_its_caller() {
+fn t01_a_value_returns_to_its_caller() {
     check("level 3 returns 3 to level 2, which returns 7 to level 1, which returns 17", || {
         let stack = Stack::new();
         let mut task = Task::new(tower(&stack, 0));
-        assert_result(task.turn(), &Ok(17));
+        assert_result(turn(&mut task), &Ok(17));
     });
 }
 
 #[test]
-fn a_pause_comes_from_any_depth() {
+fn t02_a_pause_comes_from_any_depth() {
     check("level 3 pauses twice; each time it is level 3 that goes on", || {
         let stack = Stack::new();
         let mut task = Task::new(tower(&stack, 2));
-        for turn in 1..=2 {
-            if let Some(value) = task.turn() {
+        for round in 1..=2 {
+            if let Some(value) = turn(&mut task) {
                 panic!(
-                    "turn {turn} was to end with a `Pause` of level 3, and `turn` returned {value:?}"
+                    "turn {round} was to end with a `Pause` of level 3, and `turn` returned {value:?}"
                 );
             }
             stack.turn_ends();
         }
-        assert_result(task.turn(), &Ok(17));
+        assert_result(turn(&mut task), &Ok(17));
     });
 }
 
 #[test]
-fn an_error_is_the_callers() {
+fn t03_an_error_is_the_callers() {
     check("a callee returns an error; its caller is sent it, and mends it", || {
         let page: fn(&Y) -> Value = |_| Err("there is no such page".into());
         let mut task = Task::new(Generator::new(move |y: &Y| {
@@ -50,7 +51,7 @@ fn an_error_is_the_callers() {
                 }
             }
         }));
-        match task.turn() {
+        match turn(&mut task) {
             Some(Err(_)) => panic!(
                 "the callee's error ended the whole task: the caller was to be told, and would have mended it"
             ),
@@ -60,7 +61,7 @@ fn an_error_is_the_callers() {
 }
 
 #[test]
-fn two_tasks_interleave() {
+fn t04_two_tasks_interleave() {
     check("two tasks that pause in callees take turns: a b a b a b", || {
         let turns: Rc<RefCell<Vec<&str>>> = Rc::default();
         let task = |name: &'static str| {
@@ -79,13 +80,13 @@ fn two_tasks_interleave() {
             }))
         };
         let mut tasks = [task("a"), task("b")];
-        for turn in 1..=4 {
+        for round in 1..=4 {
             for (task, name) in tasks.iter_mut().zip(["a", "b"]) {
-                match (turn, task.turn()) {
+                match (round, turn(task)) {
                     (1..=3, None) => {}
                     (4, ended) => assert_result(ended, &Ok(6)),
                     (_, ended) => panic!(
-                        "`{name}` was to pause in turn {turn}, and `turn` returned {ended:?}"
+                        "`{name}` was to pause in turn {round}, and `turn` returned {ended:?}"
                     ),
                 }
             }
@@ -96,7 +97,7 @@ fn two_tasks_interleave() {
 }
 
 #[test]
-fn a_thousand_deep() {
+fn t05_a_thousand_deep() {
     check("a routine that calls itself a thousand times, and pauses at the bottom", || {
         fn sum(n: u64) -> Routine {
             Generator::new(move |y: &Y| match n {
@@ -109,10 +110,10 @@ fn a_thousand_deep() {
         }
         let mut task = Task::new(sum(1000));
         assert!(
-            task.turn().is_none(),
+            turn(&mut task).is_none(),
             "the routine at the bottom was to pause, and the task ended"
         );
-        assert_result(task.turn(), &Ok(500_500));
+        assert_result(turn(&mut task), &Ok(500_500));
     });
 }
 
@@ -208,6 +209,33 @@ impl fmt::Display for Stack {
         }
         Ok(())
     }
+}
+
+/// A turn of a task. What the crate says of a `prime` or a `send` that does not fit is said in the words of this exercise.
+#[track_caller]
+fn turn(task: &mut Task) -> Option<Value> {
+    let turn = catch_unwind(AssertUnwindSafe(|| task.turn()));
+    turn.unwrap_or_else(|payload| {
+        let text = text_of(&*payload);
+        match () {
+            () if text.contains("`prime` it first") => panic!(
+                "a routine was sent a value that has not begun, as its first resume: the routine that was just CALLED has \
+                 nothing to be sent, so `prime` it first"
+            ),
+            () if text.contains("has not begun") => panic!(
+                "a routine was primed that has begun already: `prime` is for the first resume only. A caller goes on with what \
+                 its callee has returned, and one that has paused with any value: both are sent"
+            ),
+            () if text.contains("resumed after it had finished") => panic!(
+                "a routine was resumed after it had returned: then it is taken off the stack, and its CALLER goes on"
+            ),
+            () if text.contains("there is no such page") => panic!(
+                "the callee returned Err(\"there is no such page\"), and `turn` panicked with it: an error is sent to the caller \
+                 like any other value"
+            ),
+            () => resume_unwind(payload),
+        }
+    })
 }
 
 /// Compares what `turn` has returned at the end of a task.

@@ -7,13 +7,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 use exercise::{Scheduler, Stuck};
-use kit::{Answer, Id, Job, Op, VirtualTime, check, draw_jobs, fail, job, spawned_as};
+use kit::{Answer, Does, Id, Job, Op, VirtualTime, check, does, draw_jobs, fail, job, spawned_as};
 use wouldblock::generator::Yielder;
+use wouldblock::net::unix::UnixStream;
 
 type Y = Yielder<Op, Answer>;
 
 #[test]
-fn turns_go_round() {
+fn t01_turns_go_round() {
     check("three jobs take turns; the first that is spawned has the number 0", || {
         let world = World::new();
         for name in ["a", "b", "c"] {
@@ -31,43 +32,61 @@ fn turns_go_round() {
 }
 
 #[test]
-fn a_job_spawns_a_job() {
-    check("a spawns c: c joins the queue at the back, and a is sent its number, 2", || {
-        let world = World::new();
-        let c = world.turns("c", 1);
-        let log = world.record.clone();
-        world.spawn(
-            "a",
-            job("a", 3, move |y: &Y| {
-                log.ran("a");
-                match y.yield_(Op::Spawn("c", c)) {
-                    Answer::Spawned(Id(2)) => log.ran("a"),
-                    other => fail(format!("`a` has spawned job 2, and was sent {other:?}")),
+fn t02_a_job_spawns_a_job() {
+    check(
+        "a spawns c: c joins the queue at the back, and a behind it, to be sent the number 2",
+        || {
+            let world = World::new();
+            let c = world.turns("c", 1);
+            let log = world.record.clone();
+            world.spawn(
+                "a",
+                job("a", 3, move |y: &Y| {
+                    log.ran("a");
+                    match y.yield_(Op::Spawn("c", c)) {
+                        Answer::Spawned(Id(2)) => log.ran("a"),
+                        other => fail(format!(
+                            "`a` has spawned job 2, and was sent {other:?}, and not Spawned(Id(2))"
+                        )),
+                    }
+                    turn(y, "a");
+                    log.ran("a");
+                }),
+            );
+            world.spawn("b", world.turns("b", 2));
+            let (_, result) = world.run();
+            let ran = world.record.ran.borrow().clone();
+            let place = |name: &str, from: usize| {
+                ran.iter().skip(from).position(|ran| *ran == name).map(|at| at + from)
+            };
+            match (place("a", 1), place("b", 0), place("c", 0)) {
+                (_, _, None) => {
+                    panic!("`c` was spawned in `a`'s turn, and never had a turn itself")
                 }
-                y.yield_(Op::Turn);
-                log.ran("a");
-            }),
-        );
-        world.spawn("b", world.turns("b", 2));
-        world.run_to_the_end();
-        let ran = world.record.ran.borrow().clone();
-        // Whether `a` goes on at once, or in its next turn, is left open.
-        let place = |name: &str| ran.iter().position(|ran| *ran == name);
-        match (place("b"), place("c")) {
-            (_, None) => panic!("`c` was spawned in `a`'s turn, and never had a turn itself"),
-            (b, c) if c < b => panic!(
-                "`c` was spawned in `a`'s turn, and came before `b`: a new job joins at the BACK of the queue"
-            ),
-            _ => {}
-        }
-        if ran.iter().filter(|name| **name == "a").count() < 3 {
-            panic!("`a` asked for a new job, and had no turn after it: it stays in the round");
-        }
-    });
+                (_, b, c) if b.is_none() || c < b => panic!(
+                    "`c` was spawned in `a`'s turn, and came before `b`: a new job joins at the BACK of the queue"
+                ),
+                (None, ..) => {
+                    panic!(
+                        "`a` asked for a new job, and had no turn after it: it stays in the round"
+                    )
+                }
+                (Some(1), ..) => panic!(
+                    "`a` asked for a new job, and went on in the same turn, before `b`: it joins the queue at the back"
+                ),
+                (a, _, c) if a < c => panic!(
+                    "`a` asked for a new job, `c`, and went on before it: `c` joins the queue first, and `a` behind it"
+                ),
+                _ => {}
+            }
+            assert_end(result);
+            world.expect(&["a", "b", "c", "a", "b", "c", "a", "b"]);
+        },
+    );
 }
 
 #[test]
-fn sleepers_wake_in_the_order_of_time() {
+fn t03_sleepers_wake_in_the_order_of_time() {
     check(
         "three jobs sleep for 30, 10 and 20 ms: each wakes at its time, with one `sleep` for each",
         || {
@@ -89,7 +108,7 @@ fn sleepers_wake_in_the_order_of_time() {
 }
 
 #[test]
-fn all_wake_that_are_due() {
+fn t04_all_wake_that_are_due() {
     check("three jobs sleep for 10 ms: one `sleep` wakes all", || {
         let world = World::new();
         for name in ["a", "b", "c"] {
@@ -97,7 +116,11 @@ fn all_wake_that_are_due() {
         }
         let time = world.run_to_the_end();
         let ran = world.record.ran.borrow().len();
-        assert!(ran == 6, "{} of the three woke", ran.saturating_sub(3));
+        assert!(
+            ran == 6,
+            "all three were due at 10 ms; only {} woke, and `run` returned as if no other slept: several may be due at one time",
+            ran.saturating_sub(3)
+        );
         let sleeps = time.sleeps().len();
         assert!(
             sleeps == 1,
@@ -107,17 +130,50 @@ fn all_wake_that_are_due() {
 }
 
 #[test]
-fn two_jobs_join_one() {
+fn t05_a_sleep_begins_when_it_is_asked() {
+    check("a sleeps for 10 ms, and then for 20 ms: that is until 30 ms", || {
+        let world = World::new();
+        let log = world.record.clone();
+        world.spawn(
+            "a",
+            job("a", 3, move |y: &Y| {
+                for ms in [10, 20] {
+                    sleep(y, "a", ms);
+                }
+                log.ran("a");
+            }),
+        );
+        world.spawn("b", world.sleeper("b", 25));
+        let time = world.run_to_the_end();
+        let woken = world.record.ran.borrow()[1..].to_vec();
+        assert_eq!(woken, ["b", "a"], "b is due at 25 ms, and a, at last, at 30 ms");
+        assert_eq!(time.sleeps(), [10, 25, 30], "`sleep` was to be called for each of these times");
+    });
+}
+
+#[test]
+fn t06_no_sleep_while_a_job_is_ready() {
+    check("a sleeps; the thread does so only when b has nothing more to do", || {
+        let world = World::new();
+        world.spawn("a", world.sleeper("a", 10));
+        world.spawn("b", world.turns("b", 3));
+        let time = world.run_to_the_end();
+        world.expect(&["a", "b", "b", "b", "b", "a"]);
+        assert_eq!(time.sleeps(), [10], "`sleep` was to be called once");
+    });
+}
+
+#[test]
+fn t07_two_jobs_join_one() {
     check("b and c wait for the end of a: both go on when it has ended", || {
         let world = World::new();
         world.spawn("a", world.turns("a", 2));
         world.spawn("b", world.joiner("b", 0, Ok(())));
         world.spawn("c", world.joiner("c", 0, Ok(())));
         let result = world.run().1;
-        let resumed: Vec<&str> = ["b", "c"]
-            .into_iter()
-            .filter(|name| world.record.ran.borrow().iter().filter(|r| *r == name).count() == 2)
-            .collect();
+        let ran = world.record.ran.borrow().clone();
+        let twice = |name: &&str| ran.iter().filter(|ran| *ran == name).count() == 2;
+        let resumed: Vec<&str> = ["b", "c"].into_iter().filter(twice).collect();
         match resumed[..] {
             ["b", "c"] => assert_end(result),
             [one] => panic!("b and c wait for a; only {one} was resumed when it had ended"),
@@ -129,7 +185,7 @@ fn two_jobs_join_one() {
 }
 
 #[test]
-fn a_job_joins_one_that_has_ended() {
+fn t08_a_job_joins_one_that_has_ended() {
     check("b joins a when that has ended already: the answer comes at once", || {
         let world = World::new();
         world.spawn("a", world.turns("a", 0));
@@ -137,8 +193,8 @@ fn a_job_joins_one_that_has_ended() {
         world.spawn(
             "b",
             job("b", 4, move |y: &Y| {
-                y.yield_(Op::Turn);
-                y.yield_(Op::Turn);
+                turn(y, "b");
+                turn(y, "b");
                 joins(y, "a", Id(0), Ok(()));
                 log.ran("b");
             }),
@@ -153,14 +209,14 @@ fn a_job_joins_one_that_has_ended() {
 }
 
 #[test]
-fn a_panic_is_an_answer() {
+fn t09_a_panic_is_an_answer() {
     check("a panics: b, which joins it, is sent the panic's text, and c goes on", || {
         let world = World::new();
         let log = world.record.clone();
         world.spawn(
             "a",
             job("a", 2, move |y: &Y| {
-                y.yield_(Op::Turn);
+                turn(y, "a");
                 log.ran("a");
                 panic!("the disk is full");
             }),
@@ -183,23 +239,80 @@ fn a_panic_is_an_answer() {
 }
 
 #[test]
-fn a_cycle_is_reported() {
-    check("a joins b, and b joins a: `run` returns the two as stuck", || {
+fn t10_a_panic_in_the_first_turn() {
+    check(
+        "a panics in its first turn, with a text that is a `String`: b is sent this text",
+        || {
+            let world = World::new();
+            let what = "the disk of {a} 已满";
+            world.spawn("a", job("a", 1, move |_: &Y| panic!("{what}: {} %", 100)));
+            world.spawn("b", world.joiner("b", 0, Err(format!("{what}: 100 %"))));
+            let run = catch_unwind(AssertUnwindSafe(|| world.run_to_the_end()));
+            if let Err(payload) = run {
+                if kit::text_of(&*payload).starts_with(what) {
+                    panic!(
+                        "a's panic in its FIRST turn came out of `run`: catch it around `prime`, as around `send`"
+                    );
+                }
+                resume_unwind(payload);
+            }
+        },
+    );
+}
+
+#[test]
+fn t11_waits_are_handed_to_sleep() {
+    check(
+        "a and b wait for sockets, c sleeps: `sleep` is given all, and says whose socket is ready",
+        || {
+            let world = World::new();
+            let [a, b] = ["a", "b"].map(|name| {
+                let (socket, other) = UnixStream::pair().expect("a pair of sockets");
+                let log = world.record.clone();
+                let waiter = job(name, 2, move |y: &Y| {
+                    log.ran(name);
+                    y.wait(socket.readable()).expect("it can wait");
+                    log.ran(name);
+                });
+                world.spawn(name, waiter);
+                (name, other)
+            });
+            world.spawn("c", world.sleeper("c", 10));
+            world.record.time.sockets_are_ready([Some(b), None, Some(a)]);
+            let (time, result) = world.run();
+            let ran = world.record.ran.borrow().clone();
+            for name in ["a", "b"] {
+                assert!(
+                    ran.iter().filter(|ran| **ran == name).count() == 2,
+                    "`{name}` waits for a socket, and `run` returned {result:?} before it was resumed: it is not over while a \
+                 job waits; all waits go to `sleep`, and the jobs whose numbers it returns join the queue"
+                );
+            }
+            assert_end(result);
+            world.expect(&["a", "b", "c", "b", "c", "a"]);
+            assert_eq!(time.sleeps(), [10], "time was to pass once, until c is due");
+        },
+    );
+}
+
+#[test]
+fn t12_a_cycle_is_reported() {
+    check("a joins b, b joins a, and d joins a: `run` returns the three as stuck", || {
         let world = World::new();
         world.spawn("a", world.joiner("a", 1, Ok(())));
         world.spawn("b", world.joiner("b", 0, Ok(())));
         world.spawn("c", world.turns("c", 2));
-        let Err(mut stuck) = world.run().1 else {
-            panic!(
-                "a and b wait for one another, and `run` returned Ok: it is stuck when nothing is ready and some join"
-            )
-        };
-        stuck.joins.sort_unstable();
-        assert_eq!(
-            stuck.joins,
-            [("a", "b"), ("b", "a")],
-            "`joins` lists each job that is left, and whom it joins"
-        );
+        world.spawn("d", world.joiner("d", 0, Ok(())));
+        expect_stuck(world.run().1, &[("a", "b"), ("b", "a"), ("d", "a")]);
+    });
+}
+
+#[test]
+fn t13_one_that_joins_itself_is_stuck() {
+    check("a joins itself: `run` returns it as stuck", || {
+        let world = World::new();
+        world.spawn("a", world.joiner("a", 0, Ok(())));
+        expect_stuck(world.run().1, &[("a", "a")]);
     });
 }
 
@@ -253,7 +366,7 @@ impl World {
         job(name, times + 1, move |y: &Y| {
             for _ in 0..times {
                 log.ran(name);
-                y.yield_(Op::Turn);
+                turn(y, name);
             }
             log.ran(name);
         })
@@ -263,13 +376,7 @@ impl World {
         let log = self.record.clone();
         job(name, 2, move |y: &Y| {
             log.ran(name);
-            y.yield_(Op::Sleep(ms));
-            let now = kit::Outside::now(&log.time);
-            if now < ms {
-                fail(format!(
-                    "`{name}` slept for {ms} ms, and was resumed after {now} ms, too early"
-                ));
-            }
+            sleep(y, name, ms);
             log.ran(name);
         })
     }
@@ -287,26 +394,136 @@ impl World {
     fn expect(&self, wanted: &[&str]) {
         let ran = self.record.ran.borrow();
         let (got, wanted) = (ran.join(" "), wanted.join(" "));
-        assert!(got == wanted, "the turns were \"{got}\", and should be \"{wanted}\"");
+        assert!(
+            got == wanted,
+            "the turns were \"{got}\", and should be \"{wanted}\"{}",
+            mistake(&got, &wanted)
+        );
+    }
+}
+
+/// Which mistake gives this order.
+fn mistake(got: &str, wanted: &str) -> String {
+    let (got, wanted): (Vec<&str>, Vec<&str>) =
+        (got.split(' ').collect(), wanted.split(' ').collect());
+    if got == [""] {
+        return ": no job had a turn".to_owned();
+    }
+    let count = |turns: &[&str], name: &str| turns.iter().filter(|turn| **turn == name).count();
+    if let Some(name) = wanted.iter().find(|name| count(&got, name) < count(&wanted, name)) {
+        return format!(
+            ": `{name}` had {} of its {} turns. Each job that yields is somewhere, until it has ended: in the queue, or \
+             where it waits",
+            count(&got, name),
+            count(&wanted, name)
+        );
+    }
+    let at = got.iter().zip(&wanted).position(|(got, wanted)| got != wanted).unwrap_or_default();
+    if at == 0 {
+        return format!(
+            ": `{}` came first. Take from the FRONT of the queue, and join it at the BACK",
+            got[0]
+        );
+    }
+    match got[at - 1] == got[at] {
+        true => format!(
+            ": `{}` had two turns in a row. A turn is one resume; then it joins the queue at the BACK",
+            got[at]
+        ),
+        false => format!(": it was `{}`'s turn, and `{}` had it", wanted[at], got[at]),
+    }
+}
+
+/// Asks for a turn, and fails the check if the answer is another one.
+fn turn(y: &Y, name: &str) {
+    nothing(name, "Turn", y.yield_(Op::Turn));
+}
+
+fn sleep(y: &Y, name: &str, ms: u64) {
+    nothing(name, "Sleep(..)", y.yield_(Op::Sleep(ms)));
+}
+
+fn nothing(name: &str, asked: &str, answer: Answer) {
+    if answer != Answer::Nothing {
+        fail(format!(
+            "`{name}` has yielded `{asked}`, and was sent {answer:?}: the answer to that is `Nothing`. Is what is to be sent \
+             kept with each job?"
+        ));
     }
 }
 
 /// Joins a job, and fails the check if the answer is another one.
 fn joins(y: &Y, name: &str, id: Id, wanted: Result<(), String>) {
+    let had_ended = matches!(does(name), Some((Does::Ended, _)));
     match (y.yield_(Op::Join(id)), wanted) {
         (Answer::Ended(result), wanted) if result == wanted => {}
+        (Answer::Ended(Ok(())), Err(_)) if had_ended => fail(format!(
+            "`{name}` had panicked, and a job that joined it after that was sent Ended(Ok(())): remember HOW each job has ended"
+        )),
         (Answer::Ended(Ok(())), Err(_)) => {
             fail(format!("`{name}` panicked; its joiner was told that it went well"))
         }
+        (Answer::Ended(Err(sent)), Err(_)) if sent.contains("given the box") => fail(sent),
+        (Answer::Ended(Err(_)), Err(text)) => fail(format!(
+            "`{name}` panicked with {text:?}, and its joiner was sent another text: a panic's text is a `&str`, or, where it \
+             was formatted, a `String`; `kit::text_of(&*payload)` knows both"
+        )),
+        (Answer::Ended(Err(text)), Ok(())) => fail(format!(
+            "`{name}` has returned, and its joiner was sent Ended(Err({text:?})): that is for a job that panicked"
+        )),
         (other, wanted) => fail(format!(
-            "who joined `{name}` was sent {other:?}, and was to be sent Ended({wanted:?})"
+            "the job that joined `{name}` was sent {other:?}, and not Ended({wanted:?})"
         )),
     }
 }
 
 #[track_caller]
 fn assert_end(result: Result<(), Stuck>) {
-    if let Err(stuck) = result {
-        panic!("all jobs could end, and `run` returned {stuck:?}");
+    let Err(Stuck { joins }) = result else { return };
+    let ended = |name: &str| matches!(does(name), Some((Does::Ended, _)));
+    match joins.iter().find(|(_, joined)| ended(joined)) {
+        _ if joins.is_empty() => panic!(
+            "`run` returned `Stuck` without a job in it: when no job is left, or none of them joins another, it is not stuck"
+        ),
+        _ if joins.iter().all(|(joiner, _)| ended(joiner)) => panic!(
+            "`run` returned Stuck {{ joins: {joins:?} }}, and all of these have ended: it lists the jobs that are LEFT"
+        ),
+        Some((joiner, joined)) => panic!(
+            "`run` returned Stuck {{ joins: {joins:?} }}, and `{joined}` has ended: when a job ends, ALL that join it join \
+             the queue, `{joiner}` too"
+        ),
+        None => panic!("all jobs could end, and `run` returned Stuck {{ joins: {joins:?} }}"),
+    }
+}
+
+#[track_caller]
+fn expect_stuck(result: Result<(), Stuck>, wanted: &[(&str, &str)]) {
+    let Err(Stuck { mut joins }) = result else {
+        panic!(
+            "{} for ever, and `run` returned Ok: it is stuck when nothing is ready, none sleeps or waits for a socket, and \
+             some join, be it a single one",
+            match wanted {
+                [_] => "a joins itself, and waits",
+                _ => "a and b wait for one another",
+            }
+        )
+    };
+    joins.sort_unstable();
+    let mut turned: Vec<_> = joins.iter().map(|(one, other)| (*other, *one)).collect();
+    turned.sort_unstable();
+    match () {
+        () if joins == wanted => {}
+        () if turned == wanted => panic!(
+            "`joins` is {joins:?}, and should be {wanted:?}: first the job that waits, then the one whose end it waits for"
+        ),
+        () if joins.iter().any(|(joiner, _)| matches!(does(joiner), Some((Does::Ended, _)))) => {
+            panic!(
+                "`joins` is {joins:?}, with a job that has ended; it lists each job that is LEFT, and the one that it joins: \
+                 {wanted:?}"
+            )
+        }
+        () => panic!(
+            "`joins` is {joins:?}, and should be {wanted:?}: each job that is left, and the one that it joins"
+        ),
     }
 }

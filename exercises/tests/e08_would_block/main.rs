@@ -9,21 +9,28 @@ use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use exercise::{Sockets, echo, echo_server};
 use kit::{
-    Answer, Job, Op, Outside, check, draw_jobs, fail, grouped, job, jobs_made, polls, spawned_as,
+    Answer, Does, Id, Interest, Job, Op, Outside, Polled, before_poll, check, check_within, does,
+    draw_jobs, fail, grouped, interest, job, jobs_made, last_poll, polls, spawned_as, step,
+    text_of,
 };
 use scheduler::Scheduler;
+use wouldblock::Wait;
 use wouldblock::generator::Yielder;
 use wouldblock::net::unix::UnixStream;
 use wouldblock::net::{TcpListener, TcpStream};
 
 type Y = Yielder<Op, Answer>;
+
+/// What takes some milliseconds hangs after this.
+const SOON: Duration = Duration::from_secs(4);
 
 /// What is wrong with a scheduler that never took a socket.
 const NOT_RESUMED: &str = "waits for its socket, and `run` returned before it was resumed: does your 07 hand each job that \
@@ -36,54 +43,427 @@ fn patience(bytes: usize) -> Duration {
 }
 
 #[test]
-fn it_sleeps() {
-    check("a job sleeps for 100 ms: the thread does too, in one `poll`", || {
-        draw_jobs("a sleeper");
-        let mut scheduler = Scheduler::new();
-        let nap = job("nap", 2, |y: &Y| drop(y.yield_(Op::Sleep(100))));
-        spawned_as("nap", scheduler.spawn("nap", nap));
-        let mut sockets = Sockets::new();
-        scheduler.run(&mut sockets).expect("the job can end");
-        let (now, polls) = (sockets.now(), polls());
-        assert!(now >= 100, "the job slept for 100 ms, and `now` is {now}");
-        assert!(polls > 0, "`sleep` is to be `kit::poll`");
+fn t01_now_is_in_milliseconds() {
+    check_within(SOON, "`now` is the time in milliseconds since `Sockets` was made", || {
+        let before = Instant::now();
+        let sockets = Sockets::new();
+        let after = Instant::now();
+        while after.elapsed() < Duration::from_millis(5) {}
+        let ms = |since: Instant| since.elapsed().as_millis();
+        let (at_least, now, at_most) = (ms(after), u128::from(sockets.now()), ms(before));
         assert!(
-            polls < 5,
-            "polled {polls} times without an event, for one sleep: the limit for `poll` is the time until the earliest sleeper \
-             is due, and not 0"
+            now >= at_least,
+            "{at_least} ms after `Sockets::new`, `now` is {now}: it counts MILLISECONDS, and goes on by itself"
+        );
+        assert!(
+            now <= at_most,
+            "{at_most} ms after `Sockets::new`, `now` is {now}: it counts MILLISECONDS, from when this `Sockets` was made"
         );
     });
 }
 
 #[test]
-fn a_sleeper_wakes_beside_a_socket() {
-    check("one job waits for a socket, another sleeps and then writes to it", || {
-        draw_jobs("a sleeper, and a reader that it writes to");
+fn t02_a_job_sleeps() {
+    check_within(SOON, "a job sleeps for 20 ms, and then for 10 ms: the thread does too", || {
+        draw_jobs("a sleeper");
         let mut scheduler = Scheduler::new();
-        let (here, there) = UnixStream::pair().expect("a pair of sockets");
-        let was_read = Rc::new(Cell::new(false));
-        let read = was_read.clone();
-        let reader = job("reader", 3, move |y: &Y| {
-            let mut buf = [0; 8];
-            while let Err(e) = here.try_read(&mut buf) {
-                assert!(e.kind() == io::ErrorKind::WouldBlock, "a read failed: {e}");
-                y.wait(here.readable()).expect("it can wait");
+        let nap = job("nap", 3, |y: &Y| {
+            for ms in [20, 10] {
+                y.yield_(Op::Sleep(ms));
             }
-            read.set(true);
         });
-        let sleeper = job("sleeper", 2, move |y: &Y| {
-            y.yield_(Op::Sleep(20));
-            there.try_write(b"hello").expect("there is room");
-        });
-        spawned_as("reader", scheduler.spawn("reader", reader));
-        spawned_as("sleeper", scheduler.spawn("sleeper", sleeper));
-        scheduler.run(&mut Sockets::new()).expect("the jobs can end");
-        assert!(was_read.get(), "`reader` {NOT_RESUMED}");
+        spawned_as("nap", scheduler.spawn("nap", nap));
+        let mut sockets = Watched(Sockets::new());
+        scheduler.run(&mut sockets).expect("the job can end");
+        let now = sockets.now();
+        assert!(now >= 30, "the job slept for 20 ms and for 10 ms, and `now` is {now}");
     });
 }
 
 #[test]
-fn one_client() {
+fn t03_a_sleeper_may_be_overdue() {
+    check_within(
+        SOON,
+        "a job sleeps for 1 ms, and another keeps the thread for longer than that",
+        || {
+            draw_jobs("a sleeper that is overdue");
+            let mut scheduler = Scheduler::new();
+            let nap = job("nap", 2, |y: &Y| drop(y.yield_(Op::Sleep(1))));
+            let busy = job("busy", 1, |_: &Y| {
+                let begun = Instant::now();
+                while begun.elapsed() < Duration::from_millis(5) {}
+            });
+            spawned_as("nap", scheduler.spawn("nap", nap));
+            spawned_as("busy", scheduler.spawn("busy", busy));
+            scheduler.run(&mut Watched(Sockets::new())).expect("the jobs can end");
+        },
+    );
+}
+
+#[test]
+fn t04_a_sleeper_wakes_beside_sockets() {
+    check_within(
+        SOON,
+        "two jobs wait for a socket each; another sleeps, and writes to one, and then to the other",
+        || {
+            draw_jobs("a sleeper, and readers that it writes to");
+            let mut scheduler = Scheduler::new();
+            let were_read = Rc::new(Cell::new(0));
+            let writers = ["reader 1", "reader 2"].map(|name| {
+                let (here, there) = UnixStream::pair().expect("a pair of sockets");
+                let read = were_read.clone();
+                let reader = job(name, 3, move |y: &Y| {
+                    let mut buf = [0; 8];
+                    while let Err(e) = here.try_read(&mut buf) {
+                        assert!(e.kind() == io::ErrorKind::WouldBlock, "a read failed: {e}");
+                        y.wait(here.readable()).expect("it can wait");
+                    }
+                    read.set(read.get() + 1);
+                });
+                spawned_as(name, scheduler.spawn(name, reader));
+                there
+            });
+            let sleeper = job("sleeper", 3, move |y: &Y| {
+                for there in writers {
+                    y.yield_(Op::Sleep(10));
+                    there.try_write(b"hello").expect("there is room");
+                }
+            });
+            spawned_as("sleeper", scheduler.spawn("sleeper", sleeper));
+            scheduler.run(&mut Watched(Sockets::new())).expect("the jobs can end");
+            let read = were_read.get();
+            assert!(read == 2, "{read} of 2 readers were resumed: `reader` {NOT_RESUMED}");
+        },
+    );
+}
+
+#[test]
+fn t05_one_client_step_by_step() {
+    check_within(
+        SOON,
+        "one client connects, sends three letters, then more than its socket takes, and ends",
+        || {
+            let (listener, address) = kit::small_listener().expect("a port");
+            let server = Server::on(listener, address, "one client, step by step", 1);
+            let steps = job("client", 1000, move |y: &Y| step_by_step(y, address));
+            server.run_beside(Some(steps));
+        },
+    );
+}
+
+/// A client that knows after each step what the server's jobs should do. It is a job beside them: what is ready when it
+/// looks is exact, and no thread races.
+fn step_by_step(y: &Y, address: SocketAddr) {
+    let turns = |y: &Y| (0..4).for_each(|_| drop(y.yield_(Op::Turn)));
+    step("no client has come yet: `try_accept` says `WouldBlock`, until the listener is readable");
+    turns(y);
+    expect_wait(
+        "server",
+        Interest::Readable,
+        "no client has come yet",
+        "`try_accept` said `WouldBlock`",
+    );
+    step(
+        "a client is connected, and has sent nothing: `try_read` says `WouldBlock`, until the stream is readable. (It is writable)",
+    );
+    let mut client = kit::small_client(address).expect("it listens");
+    for _ in 0..20 {
+        if matches!(does("echo"), Some((Does::Waits(..) | Does::Ended, _))) {
+            break;
+        }
+        y.yield_(Op::Sleep(1));
+    }
+    match (does("echo"), does("server")) {
+        (None, Some((Does::Ended, _))) => {
+            fail("a client is connected, and `echo_server` returned without a job \"echo\"")
+        }
+        (None, _) => fail(
+            "a client is connected, and there is no job \"echo\": `echo_server` is to spawn a job \"echo\" for each client, and \
+             to accept the next",
+        ),
+        (Some((Does::Ready, None)), _) => fail(
+            "the job \"echo\" was made, and never had a turn: `y.yield_(Op::Spawn(\"echo\", job))` hands it to the scheduler",
+        ),
+        _ => {}
+    }
+    turns(y);
+    let situation = "the client has sent nothing yet";
+    expect_wait("echo", Interest::Readable, situation, "`try_read` said `WouldBlock`");
+
+    step("the client has sent \"abc\", and waits for it");
+    let _ = client.write(b"abc").expect("there is room");
+    let mut back = Vec::new();
+    for _ in 0..20 {
+        y.yield_(Op::Sleep(1));
+        read_all(&mut client, &mut back);
+        if back == b"abc" {
+            break;
+        }
+    }
+    if back.is_empty() && !matches!(does("echo"), Some((Does::Ended, _))) {
+        fail(
+            "the client sent \"abc\", and waits for it before it sends more, and nothing came back: `echo` writes what it has \
+             read before it reads on, and keeps nothing up to the end",
+        );
+    }
+    if back.len() > 3 {
+        fail(format!(
+            "the client sent \"abc\", and {} bytes came back: `try_read` returns how many bytes it has read, and only these, at \
+             the beginning of the buffer, are the client's",
+            grouped(back.len())
+        ));
+    }
+    if back != b"abc" {
+        let state = told("echo");
+        fail(format!(
+            "the client sent \"abc\", and {:?} came back; {state}",
+            String::from_utf8_lossy(&back)
+        ));
+    }
+    turns(y);
+    if let Some((Does::Ended, _)) = does("echo") {
+        fail(
+            "the client sent \"abc\", got it back, and is connected still, and `echo` has ended: it goes on until it reads 0 \
+             bytes, which is when the client ends what it sends",
+        );
+    }
+    let situation = "the client sent \"abc\", got it back, and is connected still";
+    expect_wait("echo", Interest::Readable, situation, "`try_read` said `WouldBlock`");
+    // Now it sends and does not read, until no more is taken.
+    let sent: Vec<u8> = (0..24_000_usize).map(|at| (at / 3 % 251) as u8).collect();
+    step(
+        "the client sends more than it reads: when no more is taken, `try_write` says `WouldBlock`, until the stream is \
+         writable. (It is readable)",
+    );
+    let mut taken = 0;
+    let mut rounds = 0;
+    while rounds < 50 && !is_waiting("echo", Interest::Writable) {
+        let before = taken;
+        while taken < sent.len() {
+            let Ok(n) = client.write(&sent[taken..]) else { break };
+            taken += n;
+        }
+        rounds = if taken > before { 0 } else { rounds + 1 };
+        y.yield_(Op::Sleep(1));
+    }
+    turns(y);
+    if taken == sent.len() && !is_waiting("echo", Interest::Writable) {
+        fail(format!(
+            "the client has sent {} bytes and read none; the sockets hold a few thousand, and all were taken ({}): what \
+             `try_write` does not take is to be kept, and written when it takes more",
+            grouped(taken),
+            told("echo")
+        ));
+    }
+    expect_wait(
+        "echo",
+        Interest::Writable,
+        "the client has sent more than it reads, until nothing more was taken",
+        "`try_write` said `WouldBlock`",
+    );
+    step(
+        "the client has sent all, and ended what it sends, or will soon: from then on `try_read` returns 0, which is the end",
+    );
+    let mut back = Vec::new();
+    let mut rounds = 0;
+    let mut ended = false;
+    while rounds < 1000 && !ended {
+        let before = (taken, back.len());
+        while taken < sent.len() {
+            let Ok(n) = client.write(&sent[taken..]) else { break };
+            taken += n;
+        }
+        if taken == sent.len() {
+            client.shutdown(Shutdown::Write).ok();
+        }
+        ended = read_all(&mut client, &mut back);
+        rounds = if (taken, back.len()) == before { rounds + 1 } else { 0 };
+        if !ended {
+            y.yield_(Op::Sleep(1));
+        }
+    }
+    let same = back.iter().zip(&sent).take_while(|(back, sent)| back == sent).count();
+    let what =
+        format!("the client sent {} bytes, came back {}", grouped(taken), grouped(back.len()));
+    let state = told("echo");
+    match () {
+        () if same < back.len() => fail(format!(
+            "{what}, with a gap after {}: `try_write` returns how many it has taken, often fewer than there were",
+            grouped(same)
+        )),
+        () if ended && back.len() < taken => fail(format!(
+            "{what}, and then the connection ended ({state}): `echo` goes on until the client ends what it sends, and all is written. (A read into a buffer without room returns 0 too)"
+        )),
+        () if !ended && back.len() < taken => fail(format!("{what}, and then nothing ({state})")),
+        () if !ended => fail(format!(
+            "{what}, all of it, and the client sends no more; {state}: a read of 0 bytes is the end, at which `echo` returns"
+        )),
+        () => {}
+    }
+    turns(y);
+    if !matches!(does("server"), Some((Does::Ended, _))) {
+        fail(format!(
+            "`echo_server` was to accept 1 client, which was served, and has not returned ({})",
+            told("server")
+        ));
+    }
+}
+
+/// Reads what there is. Returns whether the connection has ended.
+fn read_all(client: &mut std::net::TcpStream, back: &mut Vec<u8>) -> bool {
+    let mut buf = [0; 4096];
+    loop {
+        match client.read(&mut buf) {
+            Ok(0) => return true,
+            Ok(n) => back.extend_from_slice(&buf[..n]),
+            Err(e) => return e.kind() != io::ErrorKind::WouldBlock,
+        }
+    }
+}
+
+fn is_waiting(name: &str, wanted: Interest) -> bool {
+    matches!(does(name), Some((Does::Waits(_, interest), _)) if interest == wanted)
+}
+
+/// What a job does, in words.
+fn told(name: &str) -> String {
+    match does(name) {
+        None => format!("there is no job {name:?}"),
+        Some((Does::Waits(_, Interest::Readable), _)) => {
+            format!("`{name}` waits until it is readable")
+        }
+        Some((Does::Waits(_, Interest::Writable), _)) => {
+            format!("`{name}` waits until it is writable")
+        }
+        Some((Does::Ended, _)) => format!("`{name}` has ended"),
+        Some((_, Some(op))) => format!("`{name}` has yielded `{op}`"),
+        Some((_, None)) => format!("`{name}` has not begun"),
+    }
+}
+
+/// Fails unless the job waits for this. `situation`: what has happened; `why`: what its socket has answered.
+#[track_caller]
+fn expect_wait(name: &str, wanted: Interest, situation: &str, why: &str) {
+    let (right, wrong) = match wanted {
+        Interest::Readable => ("readable", "writable"),
+        Interest::Writable => ("writable", "readable"),
+    };
+    let state = told(name);
+    match does(name) {
+        _ if is_waiting(name, wanted) => {}
+        Some((Does::Waits(..), _)) => fail(format!(
+            "{situation}, and {state}. {why}: is it to wait until it is {wrong}, or until it is {right}?"
+        )),
+        Some((Does::Ended, _)) => fail(format!(
+            "{situation}, and {state}. {why}, and that is no end: wait until it is {right}, and try again"
+        )),
+        Some((_, Some(op))) if op.starts_with("Op::Turn") || op.starts_with("Op::Sleep") => {
+            fail(format!(
+                "{situation}, and {state}, to ask again and again. {why}: wait for the socket, and `poll` says when to try again"
+            ))
+        }
+        _ => fail(format!("{situation}, and {state}, where it was to wait until it is {right}")),
+    }
+}
+
+/// `Sockets` as the scheduler has it: each `sleep` is compared with the `poll` that it makes.
+struct Watched(Sockets);
+
+impl Outside for Watched {
+    fn now(&self) -> u64 {
+        self.0.now()
+    }
+
+    fn sleep(&mut self, until: Option<u64>, waits: &[(Id, Wait)]) -> io::Result<Vec<Id>> {
+        let before = self.0.now();
+        let (begun, all) = (Instant::now(), waits.to_vec());
+        before_poll(move |poll| {
+            expect_limit(until, before, begun, poll.limit);
+            expect_sockets(&all, poll);
+        });
+        let (polled, sockets) = (polls(), AssertUnwindSafe(&mut self.0));
+        let slept = catch_unwind(move || { sockets }.0.sleep(until, waits));
+        let slept = slept.unwrap_or_else(|payload| {
+            if let (Some(until), true) = (until, text_of(&*payload).contains("subtract with overflow")) {
+                fail(format!(
+                    "`sleep` was asked to sleep until {until} ms when it was {before} ms, or later: a sleeper may be overdue, \
+                     and then no time is left; `until - now` is less than 0"
+                ));
+            }
+            resume_unwind(payload)
+        });
+        let Ok(slept) = slept else { return slept };
+        let (Some(poll), 1) = (last_poll(), polls() - polled) else {
+            fail(format!(
+                "`sleep` is to call `kit::poll` once, and called it {} times",
+                polls() - polled
+            ))
+        };
+        let ready: Vec<_> = poll.ready.iter().map(|place| poll.sockets[*place]).collect();
+        let is_ready =
+            |(_, wait): &&(Id, Wait)| interest(wait).is_some_and(|it| ready.contains(&it));
+        let mut wanted: Vec<Id> = waits.iter().filter(is_ready).map(|(id, _)| *id).collect();
+        let mut got = slept.clone();
+        wanted.sort_unstable();
+        got.sort_unstable();
+        if got != wanted {
+            fail(format!(
+                "`poll` returned the places {:?} of the {} sockets, which are those of {wanted:?}; `sleep` returned {slept:?}, \
+                 and is to return the jobs at these places, and no other",
+                poll.ready,
+                waits.len()
+            ));
+        }
+        Ok(slept)
+    }
+}
+
+/// `poll` was given the time from now to `until`. `before`: the time when `sleep` was called, which was at `begun`.
+fn expect_limit(until: Option<u64>, before: u64, begun: Instant, limit: Option<Duration>) {
+    let now = before + begun.elapsed().as_millis() as u64 + 1; // Or less.
+    let left = |now| Duration::from_millis(until.unwrap_or_default().saturating_sub(now));
+    match (until, limit) {
+        (None, Some(limit)) if limit.is_zero() => fail(
+            "no job sleeps, and `poll` was given the limit 0, with which it returns without an event: `until` is `None`, and so \
+             is the limit",
+        ),
+        (Some(until), None) => fail(format!(
+            "a job sleeps until {until} ms, and `poll` was given no limit: it is to return by then, whatever the sockets do"
+        )),
+        (Some(until), Some(limit)) if limit > left(before) => fail(format!(
+            "it was {before} ms, a job sleeps until {until} ms, and `poll` was given the limit {limit:?}: the limit is how long \
+             to sleep from NOW on"
+        )),
+        (Some(until), Some(limit)) if limit < left(now) => fail(format!(
+            "it was {before} ms, a job sleeps until {until} ms, and `poll` was given the limit {limit:?}: it returns without an \
+             event before that time, again and again"
+        )),
+        _ => {}
+    }
+}
+
+/// `poll` was given all sockets, each with what its job waits for.
+fn expect_sockets(waits: &[(Id, Wait)], poll: &Polled) {
+    for (id, wait) in waits {
+        let Some((descriptor, wanted)) = interest(wait) else { continue };
+        if poll.sockets.contains(&(descriptor, wanted)) {
+            continue;
+        }
+        match poll.sockets.iter().any(|(other, _)| *other == descriptor) {
+            true => fail(format!(
+                "{id:?} waits until its socket is {wanted:?}, and `poll` was asked for the other"
+            )),
+            false => fail(format!(
+                "{id:?} waits for a socket, and `poll` was not given it: it was given {} of {} sockets",
+                poll.sockets.len(),
+                waits.len()
+            )),
+        }
+    }
+}
+
+#[test]
+fn t06_one_client() {
     check("one client sends three letters, and gets them back", || {
         let server = Server::start("one client", 1, None);
         // The client comes when the server has had a turn, and has found none.
@@ -100,7 +480,7 @@ fn one_client() {
 }
 
 #[test]
-fn a_silent_client() {
+fn t07_a_silent_client() {
     check("a client that sends nothing holds up no other", || {
         let server = Server::start("client 1 is silent", 3, None);
         let mut silent = std::net::TcpStream::connect(server.address).expect("it listens");
@@ -140,14 +520,14 @@ fn a_silent_client() {
 }
 
 #[test]
-fn five_clients() {
+fn t08_five_clients() {
     check("five clients send 64 KiB each through small buffers", || {
         clients("five clients", 5, 64 << 10)
     });
 }
 
 #[test]
-fn twenty_clients() {
+fn t09_twenty_clients() {
     check("twenty clients send 1 MiB each through small buffers", || {
         clients("twenty clients", 20, 1 << 20);
     });
@@ -173,7 +553,6 @@ struct Server {
 impl Server {
     /// Listens; with sockets whose buffers are so small.
     fn start(title: &'static str, clients: usize, buffer: Option<libc::c_int>) -> Server {
-        draw_jobs(title);
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         for option in [libc::SO_SNDBUF, libc::SO_RCVBUF] {
             let Some(size) = buffer else { break };
@@ -186,6 +565,16 @@ impl Server {
             assert_eq!(set, 0, "{}", io::Error::last_os_error());
         }
         let address = listener.local_addr().expect("an address");
+        Server::on(listener, address, title, clients)
+    }
+
+    fn on(
+        listener: TcpListener,
+        address: SocketAddr,
+        title: &'static str,
+        clients: usize,
+    ) -> Server {
+        draw_jobs(title);
         Server { listener, address, clients }
     }
 
@@ -216,7 +605,7 @@ impl Server {
         if let Some(job) = other {
             spawned_as("client", scheduler.spawn("client", job));
         }
-        if let Err(stuck) = scheduler.run(&mut Sockets::new()) {
+        if let Err(stuck) = scheduler.run(&mut Watched(Sockets::new())) {
             panic!("no job joins another here, and `run` returned {stuck:?}");
         }
         assert!(ended.get(), "`server` {NOT_RESUMED}");
@@ -286,7 +675,7 @@ fn done(outcomes: &[Outcome]) {
                 patience(sent.len()).as_secs()
             ),
             () if same == back.len() => panic!(
-                "{what}, and then the connection ended{}: `echo` goes on until it reads 0 bytes; `WouldBlock` is no end",
+                "{what}, and then the connection ended{}: its `echo` has returned, or has failed",
                 error.as_ref().map_or(String::new(), |e| format!(" ({e})"))
             ),
             () => panic!(

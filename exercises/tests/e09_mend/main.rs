@@ -13,7 +13,7 @@ use wouldblock::generator::Yielder;
 type Y = Yielder<Op, Answer>;
 
 #[test]
-fn a_new_job_waits_for_its_turn() {
+fn t01_a_new_job_waits_for_its_turn() {
     check("a spawns d while b and c are ready: d comes after them", || {
         let world = World::new();
         let (log, d) = (world.record.clone(), world.turns("d", 1));
@@ -39,7 +39,7 @@ fn a_new_job_waits_for_its_turn() {
 }
 
 #[test]
-fn the_thread_sleeps_while_all_do() {
+fn t02_the_thread_sleeps_while_all_do() {
     check("b and c sleep, for 20 and 10 ms: the thread sleeps too", || {
         let world = World::new();
         world.spawn("a", world.turns("a", 2));
@@ -55,7 +55,7 @@ fn the_thread_sleeps_while_all_do() {
 }
 
 #[test]
-fn two_wait_for_one() {
+fn t03_two_wait_for_one() {
     check("b and c join a", || {
         let world = World::new();
         world.spawn("a", world.turns("a", 2));
@@ -78,7 +78,7 @@ fn two_wait_for_one() {
 }
 
 #[test]
-fn one_joins_late() {
+fn t04_one_joins_late() {
     check("b joins a, which has ended long before", || {
         let world = World::new();
         world.spawn("a", world.turns("a", 0));
@@ -101,7 +101,7 @@ fn one_joins_late() {
 }
 
 #[test]
-fn a_panic_ends_one_job() {
+fn t05_a_panic_ends_one_job() {
     check("d panics; c joins it, and b has nothing to do with it", || {
         let world = World::new();
         world.spawn(

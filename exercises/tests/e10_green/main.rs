@@ -5,14 +5,18 @@ mod exercise;
 use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use exercise::{ask, depth, serve};
-use kit::{check, lesson, lesson_on_real_clock};
+use kit::{check, lesson, lesson_on_real_clock, step};
 use wouldblock::net::{TcpListener, TcpStream};
 use wouldblock::{green, group::gather, stats, task, time};
+
+/// What a call that blocks is here.
+const NO_STD: &str = "the server and its clients are tasks of one thread: a socket of std's blocks it, and with it every task";
 
 /// After so long, a client gives up; where one has given up already, the next has less patience.
 fn patience() -> Duration {
@@ -22,7 +26,7 @@ fn patience() -> Duration {
 static GAVE_UP: AtomicBool = AtomicBool::new(false);
 
 #[test]
-fn ask_gets_all_of_the_answer() {
+fn t01_ask_gets_all_of_the_answer() {
     check("a server sends its answer in three parts, and ends", || {
         lesson_on_real_clock(|| {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -41,6 +45,7 @@ fn ask_gets_all_of_the_answer() {
                 }
                 io::Result::Ok(text)
             });
+            step(NO_STD);
             let Ok(answer) = patiently(move || ask(address, "hello")) else {
                 panic!(
                     "`ask` gets no answer: the server reads to the end of what `ask` sends, and waits for this end \
@@ -59,7 +64,7 @@ fn ask_gets_all_of_the_answer() {
 }
 
 #[test]
-fn the_server_echoes() {
+fn t02_the_server_echoes() {
     check("one client asks, and then another", || {
         lesson_on_real_clock(|| {
             let address = server();
@@ -72,10 +77,11 @@ fn the_server_echoes() {
 }
 
 #[test]
-fn a_silent_client_holds_up_no_other() {
+fn t03_a_silent_client_holds_up_no_other() {
     check("client 1 is connected and silent; client 2 is answered meanwhile", || {
         lesson_on_real_clock(|| {
             let address = server();
+            let before = stats().alive;
             let silent = TcpStream::connect(address).unwrap();
             // Its connection is the first to be accepted.
             let asked = Rc::new(Cell::new(false));
@@ -96,13 +102,18 @@ fn a_silent_client_holds_up_no_other() {
                  client, and to go on accepting"
             );
             assert_eq!(second.join().unwrap().expect("it is answered"), "two");
+            assert!(
+                stats().alive > before,
+                "client 1 is connected, and no task of this thread waits for it: is it on a thread of the system? A greenlet is \
+                 spawned with `green::spawn`"
+            );
             drop(silent);
         });
     });
 }
 
 #[test]
-fn a_client_that_fails_ends_no_other() {
+fn t04_a_client_that_fails_ends_no_other() {
     check("client 1 hangs up with a reset; client 2 is answered after that", || {
         lesson_on_real_clock(|| {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -127,7 +138,28 @@ fn a_client_that_fails_ends_no_other() {
 }
 
 #[test]
-fn a_hundred_clients() {
+fn t05_serve_ends_with_its_listener() {
+    check("when `accept` itself fails, `serve` returns the error", || {
+        lesson_on_real_clock(|| {
+            step("`accept` fails, each time: `serve` is to return its error");
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            // Linux: a listener that is shut down accepts no more.
+            let descriptor = listener.as_raw_fd();
+            let server = named("serve", move || serve(listener));
+            green::yield_now();
+            // SAFETY: it takes numbers; `serve` has the listener, and is not done with it.
+            unsafe { libc::shutdown(descriptor, libc::SHUT_RD) };
+            let ended = patiently(|| server.join());
+            assert!(
+                matches!(ended, Ok(Ok(Err(_)))),
+                "`accept` fails, and `serve` goes on: it is to return its error"
+            );
+        });
+    });
+}
+
+#[test]
+fn t06_a_hundred_clients() {
     check("a hundred clients of 10 kB each, at once, on one thread", || {
         lesson_on_real_clock(|| {
             let address = server();
@@ -149,7 +181,12 @@ fn a_hundred_clients() {
                 panic!("not all of the clients were answered, or not with all that they sent")
             };
             for client in clients {
-                client.unwrap().expect("each client is answered");
+                client.unwrap().unwrap_or_else(|e| {
+                    panic!(
+                        "a client of 10 kB got an error before its answer was whole: {e}: does `serve` send back ALL that comes, up \
+                         to its end?"
+                    )
+                });
             }
             let blocked = stats().would_block;
             assert!(blocked > 0, "no socket of the crate has ever answered `WouldBlock`");
@@ -158,7 +195,7 @@ fn a_hundred_clients() {
 }
 
 #[test]
-fn depth_of_plain_bytes() {
+fn t07_depth_of_plain_bytes() {
     check("`depth` is plain code: it reads from memory as well", || {
         for (text, wanted) in [("", 0), ("()", 1), ("a(b)(c)(d)", 1), ("((x)(y(z)))()", 3)] {
             let got = depth(&mut text.as_bytes()).unwrap();
@@ -167,11 +204,32 @@ fn depth_of_plain_bytes() {
                 "the depth of {text:?} is {wanted}, and not {got}: how deep brackets are nested, and not how many there are"
             );
         }
+        let mut deep = Stacked { text: b"(((((((((((((((((((((((((((((((())", places: Vec::new() };
+        depth(&mut deep).unwrap();
+        let spread = deep.places.iter().max().unwrap() - deep.places.iter().min().unwrap();
+        let reads = deep.places.len();
+        assert!(
+            reads >= 33,
+            "33 bytes were taken in {reads} reads: of a socket, more than one byte may be another's; it reads byte by byte"
+        );
+        assert!(
+            spread > 32 * 16,
+            "32 brackets deep, `depth` reads from the same place on its stack as at the beginning: it is to call ITSELF at each \
+             `(`. A loop that counts gives the same number; that a wait may come from any depth of calls is what this is about"
+        );
+        let mut input = "(a))rest".as_bytes();
+        let got = depth(&mut input).unwrap();
+        let left = String::from_utf8_lossy(input).into_owned();
+        assert!(
+            (got, &left[..]) == (1, "rest"),
+            "of \"(a))rest\", `depth` returned {got} and left {left:?}, and should return 1 and leave \"rest\": it reads byte by \
+             byte, and returns at a `)` that it has not opened"
+        );
     });
 }
 
 #[test]
-fn depth_waits_fifty_deep() {
+fn t08_depth_waits_fifty_deep() {
     check(
         "50 calls deep, it waits for the next byte of a slow socket: the other tasks run on",
         || {
@@ -201,7 +259,7 @@ fn depth_waits_fifty_deep() {
 }
 
 #[test]
-fn nothing_is_asked_of_a_server_that_is_not_there() {
+fn t09_nothing_is_asked_of_a_server_that_is_not_there() {
     check("an error of `connect` is returned", || {
         lesson(|| {
             let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -209,6 +267,20 @@ fn nothing_is_asked_of_a_server_that_is_not_there() {
             assert!(answer.is_err(), "there is no server, and `ask` returned {answer:?}");
         });
     });
+}
+
+/// Bytes in memory, that note where on the stack they were read.
+struct Stacked {
+    text: &'static [u8],
+    places: Vec<usize>,
+}
+
+impl Read for Stacked {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let here = 0;
+        self.places.push((&raw const here).addr());
+        self.text.read(buf)
+    }
 }
 
 fn named<T: 'static>(name: &str, body: impl FnOnce() -> T + 'static) -> wouldblock::JoinHandle<T> {
@@ -219,6 +291,7 @@ fn named<T: 'static>(name: &str, body: impl FnOnce() -> T + 'static) -> wouldblo
 fn server() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
+    step(NO_STD);
     drop(named("serve", move || serve(listener).expect("`accept` does not fail here")));
     address
 }

@@ -16,7 +16,7 @@ use kit::{check, fail, lesson, letter_rows, picture};
 use wouldblock::{future, green, task};
 
 #[test]
-fn a_countdown_on_the_crate() {
+fn t01_a_countdown_on_the_crate() {
     check("the crate's own scheduler runs your `Countdown`: as a task, and in a greenlet", || {
         lesson(|| {
             let countdown =
@@ -36,7 +36,7 @@ fn a_countdown_on_the_crate() {
 }
 
 #[test]
-fn block_on_runs_what_is_ready() {
+fn t02_block_on_runs_what_is_ready() {
     check("a future that is ready at once is polled once", || {
         let (value, polls) = block_on(async { 7 });
         assert_eq!(value, 7, "`block_on` returns the future's output");
@@ -45,7 +45,7 @@ fn block_on_runs_what_is_ready() {
 }
 
 #[test]
-fn block_on_sleeps_until_a_wake() {
+fn t03_block_on_sleeps_until_a_wake() {
     check("another thread wakes the future three times: four polls are needed", || {
         let probe = Woken::new(3);
         let (probe_polls, (_, polls)) = (probe.polls.clone(), block_on(probe));
@@ -62,7 +62,7 @@ fn block_on_sleeps_until_a_wake() {
 }
 
 #[test]
-fn block_on_runs_a_countdown() {
+fn t04_block_on_runs_a_countdown() {
     check("your `Countdown` on your `block_on`: it is woken in the middle of `poll`", || {
         let (text, polls) = block_on(Countdown(3));
         assert_eq!(text, "lift-off");
@@ -76,7 +76,7 @@ fn block_on_runs_a_countdown() {
 }
 
 #[test]
-fn join2_waits_for_both() {
+fn t05_join2_waits_for_both() {
     check(
         "a needs 3 polls, b needs 2: they take turns, and neither is polled after `Ready`",
         || {
@@ -100,7 +100,7 @@ fn join2_waits_for_both() {
 }
 
 #[test]
-fn join2_of_unequal_lengths() {
+fn t06_join2_of_unequal_lengths() {
     check("the other way round, and with one that is ready at once", || {
         let turns = Rc::new(RefCell::new(Vec::new()));
         let probe = |name, pending| Probe::new(name, pending, &turns);
@@ -112,7 +112,7 @@ fn join2_of_unequal_lengths() {
 }
 
 #[test]
-fn two_countdowns_on_three_schedulers() {
+fn t07_two_countdowns_on_three_schedulers() {
     check("two countdowns in `join2`, on `block_on`, on `future::spawn`, on `green::wait`", || {
         let both = || join2(Countdown(2), Countdown(4));
         let (texts, polls) = block_on(both());

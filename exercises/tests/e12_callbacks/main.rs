@@ -9,7 +9,7 @@ use kit::{check, fail, lesson, picture};
 use wouldblock::{green, group::gather, task};
 
 #[test]
-fn a_picture_is_scaled_and_framed() {
+fn t01_a_picture_is_scaled_and_framed() {
     check("all goes well: ann is scaled, and then framed", || {
         let results = yours(&["ann"], &[]).results;
         assert!(
@@ -21,7 +21,7 @@ fn a_picture_is_scaled_and_framed() {
 }
 
 #[test]
-fn each_gets_its_own_image() {
+fn t02_each_gets_its_own_image() {
     check("twelve pictures at once; the ends of their jobs are posted in another order", || {
         let names =
             ["ann", "bob", "cat", "dan", "eve", "fay", "gus", "hal", "ida", "joe", "kim", "leo"];
@@ -45,7 +45,7 @@ fn each_gets_its_own_image() {
 }
 
 #[test]
-fn a_lost_job_is_submitted_again() {
+fn t03_a_lost_job_is_submitted_again() {
     check("the first job of ann is never posted: after the limit, it is submitted again", || {
         let run = yours(&["ann"], &[("small ann", &[Fate::Lost])]);
         if run.results[0] == Err(TOO_LATE) {
@@ -66,7 +66,7 @@ fn a_lost_job_is_submitted_again() {
 }
 
 #[test]
-fn two_failures_are_the_end() {
+fn t04_two_failures_are_the_end() {
     check("ann fails twice, bob is lost twice: both are given up, each for its own reason", || {
         let fates: &[(&str, &[Fate])] = &[
             ("small ann", &[Fate::Fails("out of paper"), Fate::Fails("out of ink")]),
@@ -80,7 +80,7 @@ fn two_failures_are_the_end() {
 }
 
 #[test]
-fn what_no_task_waits_for_is_ignored() {
+fn t05_what_no_task_waits_for_is_ignored() {
     check("ann comes late, bob twice, and cat under a number that no job has", || {
         let fates: &[(&str, &[Fate])] = &[
             ("small ann", &[Fate::Late]),
@@ -102,7 +102,7 @@ fn what_no_task_waits_for_is_ignored() {
 }
 
 #[test]
-fn the_log_is_that_of_the_callbacks() {
+fn t06_the_log_is_that_of_the_callbacks() {
     check(
         "eight pictures, all that can go wrong: your log and that of the callbacks are the same",
         || {
@@ -125,7 +125,8 @@ fn the_log_is_that_of_the_callbacks() {
                     log.get(at).map_or("(its end)".to_owned(), |line| line.trim().to_owned())
                 };
                 panic!(
-                    "line {} of the log is\n    {}\nand with callbacks it is\n    {}",
+                    "line {} of your log and that of the callbacks differ. Yours:\n    {}\nthat of the callbacks:\n    {}\nEach thing that \
+                     goes wrong is told to the studio: `failed`, `stray`",
                     at + 1,
                     line(&mine.log),
                     line(&theirs.log)

@@ -14,7 +14,7 @@ use wouldblock::{green, stats};
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn the_first_wins() {
+fn t01_the_first_wins() {
     check(
         "b has the file after 1 s, a after 9 s, c after 5 s: it is b's, and nothing goes on",
         || {
@@ -45,7 +45,7 @@ fn the_first_wins() {
 }
 
 #[test]
-fn a_failure_may_be_first() {
+fn t02_a_failure_may_be_first() {
     check("b finds after 1 s that it does not have the file, and is the first to end", || {
         within_a_world(|world| {
             let file = first_of(vec![world.mirror("a", 9), world.without("b", 1)], 60 * SECOND);
@@ -60,7 +60,7 @@ fn a_failure_may_be_first() {
 }
 
 #[test]
-fn one_limit_for_all() {
+fn t03_one_limit_for_all() {
     check("three mirrors of 3 s each, and a limit of 2 s: it is too late after 2 s", || {
         within_a_world(|world| {
             let mirrors = ["a", "b", "c"].map(|name| world.mirror(name, 3));
@@ -80,7 +80,7 @@ fn one_limit_for_all() {
 }
 
 #[test]
-fn a_limit_before_any_connection() {
+fn t04_a_limit_before_any_connection() {
     check("the limit passes while all connect: there is none to say goodbye to", || {
         within_a_world(|world| {
             let file = first_of(vec![world.mirror("a", 1), world.mirror("b", 1)], SECOND / 20);
@@ -93,7 +93,7 @@ fn a_limit_before_any_connection() {
 }
 
 #[test]
-fn all_of_them() {
+fn t05_all_of_them() {
     check(
         "a, b and c take 3, 1 and 2 s: their files come in the order of the mirrors, after 3 s",
         || {
@@ -117,7 +117,7 @@ fn all_of_them() {
 }
 
 #[test]
-fn or_none() {
+fn t06_or_none() {
     check(
         "b fails after 1 s, while a and c read for 9 s: the error comes, and nothing goes on",
         || {
@@ -140,7 +140,7 @@ fn or_none() {
 }
 
 #[test]
-fn a_limit_on_all() {
+fn t07_a_limit_on_all() {
     check("c takes 9 s, and the limit is 2 s: too late, and nothing goes on", || {
         within_a_world(|world| {
             let mirrors = vec![world.mirror("a", 1), world.mirror("c", 9)];
@@ -155,7 +155,7 @@ fn a_limit_on_all() {
 }
 
 #[test]
-fn in_fifty_orders() {
+fn t08_in_fifty_orders() {
     check("the same in 50 orders of turns", || {
         explore(50, || {
             let world = World::new();

@@ -7,21 +7,24 @@ mod given;
 mod green;
 
 use std::fs;
+use std::future::{Future, poll_fn};
 use std::panic::resume_unwind;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use exercise::Incoming;
 use given::server::{Page, Server};
 use given::{Error, Target};
-use kit::{check, fail, lesson_on_real_clock};
-use wouldblock::{JoinHandle, task};
+use kit::{check, fail, lesson_on_real_clock, spawned_in};
+use wouldblock::generator::{Generator, GeneratorState, Yielder};
+use wouldblock::{JoinHandle, Wait, stats, task};
 
 type Results = Vec<Result<u64, Error>>;
 
 #[test]
-fn an_answer_may_be_cut_anywhere() {
+fn t01_an_answer_may_be_cut_anywhere() {
     check("the bytes of one answer, in one part, in two, and byte by byte", || {
         let folder = Folder::new();
         let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\nhello world";
@@ -57,7 +60,7 @@ fn an_answer_may_be_cut_anywhere() {
 }
 
 #[test]
-fn an_answer_may_be_none() {
+fn t02_an_answer_may_be_none() {
     check(
         "a 404, an answer that is broken off, and one that never comes: no file, and no part of one",
         || {
@@ -93,62 +96,62 @@ fn an_answer_may_be_none() {
 }
 
 #[test]
-fn green_downloads_one() {
+fn t03_green_downloads_one() {
     check("green: one file", || one(GREEN));
 }
 
 #[test]
-fn generator_downloads_one() {
+fn t04_generator_downloads_one() {
     check("generator: one file", || one(GENERATOR));
 }
 
 #[test]
-fn future_downloads_one() {
+fn t05_future_downloads_one() {
     check("future: one file", || one(FUTURE));
 }
 
 #[test]
-fn green_downloads_five() {
+fn t06_green_downloads_five() {
     check("green: five files at once", || five(GREEN));
 }
 
 #[test]
-fn generator_downloads_five() {
+fn t07_generator_downloads_five() {
     check("generator: five files at once", || five(GENERATOR));
 }
 
 #[test]
-fn future_downloads_five() {
+fn t08_future_downloads_five() {
     check("future: five files at once", || five(FUTURE));
 }
 
 #[test]
-fn green_two_at_a_time() {
+fn t09_green_two_at_a_time() {
     check("green: six files, two at once", || two_at_a_time(GREEN));
 }
 
 #[test]
-fn generator_two_at_a_time() {
+fn t10_generator_two_at_a_time() {
     check("generator: six files, two at once", || two_at_a_time(GENERATOR));
 }
 
 #[test]
-fn future_two_at_a_time() {
+fn t11_future_two_at_a_time() {
     check("future: six files, two at once", || two_at_a_time(FUTURE));
 }
 
 #[test]
-fn green_failures_stay_in_their_places() {
+fn t12_green_failures_stay_in_their_places() {
     check("green: a 404, one broken off, one slow, and no server at all", || failures(GREEN));
 }
 
 #[test]
-fn generator_failures_stay_in_their_places() {
+fn t13_generator_failures_stay_in_their_places() {
     check("generator: the same, with the same results", || failures(GENERATOR));
 }
 
 #[test]
-fn future_failures_stay_in_their_places() {
+fn t14_future_failures_stay_in_their_places() {
     check("future: the same, with the same results", || failures(FUTURE));
 }
 
@@ -160,21 +163,93 @@ struct Era {
     all: fn(Vec<Target>, usize) -> Results,
 }
 
+/// A generator of the student's, resumed by hand: between two yields, no other task may have a turn.
+fn yielded<T: 'static>(
+    what: &'static str,
+    body: impl FnOnce(&Yielder<Wait>) -> T + 'static,
+) -> JoinHandle<T> {
+    wouldblock::generator::spawn(move |y: &Yielder<Wait>| {
+        let mut inner = Generator::new(body);
+        loop {
+            let before = stats().turns;
+            let state = inner.resume();
+            if stats().turns != before {
+                fail(format!(
+                    "generator: `{what}` has waited without a yield: a call of the green era is in it, or a function that makes \
+                     one. In a generator, each wait is yielded: `y.wait(..)`"
+                ));
+            }
+            match state {
+                GeneratorState::Yielded(wait) => y.yield_(wait),
+                GeneratorState::Complete(value) => return value,
+            }
+        }
+    })
+}
+
+/// A future of the student's: in a poll, no other task may have a turn.
+async fn polled<T>(what: &'static str, future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        let before = stats().turns;
+        let state = future.as_mut().poll(cx);
+        if stats().turns != before {
+            fail(format!(
+                "future: `{what}` has waited within a poll: a call of the green era is in it. In an async function, each wait is an \
+                 `.await`"
+            ));
+        }
+        state
+    })
+    .await
+}
+
+/// Each task that a file has spawned is one of its era, and no line has a verb of the green era that need not wait here: the
+/// loopback connects at once.
+#[track_caller]
+fn expect_era(era: Era) {
+    let (file, wanted, text) = match era.name {
+        "generator" => ("generator.rs", wouldblock::Era::Generator, include_str!("generator.rs")),
+        "future" => ("future.rs", wouldblock::Era::Future, include_str!("future.rs")),
+        _ => return,
+    };
+    if let Some((other, line)) = spawned_in(file).into_iter().find(|(era, _)| *era != wanted) {
+        panic!(
+            "{file}:{line} spawns a task of another era, {other:?}: in this file, spawn with `{}::spawn`",
+            era.name
+        );
+    }
+    let code = text.lines().map(|line| line.split("//").next().unwrap_or_default());
+    for (number, line) in code.enumerate() {
+        for verb in ["TcpStream::connect(", ".acquire()", "green::wait(", "green::sleep("] {
+            assert!(
+                !line.contains(verb),
+                "{file}:{}: `{verb}` waits in the green era's way. The verb of this era is `{}`, with `connecting`, `acquiring` and \
+                 so on, which return what can be waited for",
+                number + 1,
+                if era.name == "future" { ".await" } else { "y.wait(..)" }
+            );
+        }
+    }
+}
+
 const GREEN: Era = Era { name: "green", one: |target| green::download(&target), all: green::all };
 
 const GENERATOR: Era = Era {
     name: "generator",
-    one: |target| joined(wouldblock::generator::spawn(move |y| generator::download(y, &target))),
-    all: |targets, at_once| {
-        joined(wouldblock::generator::spawn(move |y| generator::all(y, targets, at_once)))
-    },
+    one: |target| joined(yielded("download", move |y| generator::download(y, &target))),
+    all: |targets, at_once| joined(yielded("all", move |y| generator::all(y, targets, at_once))),
 };
 
 const FUTURE: Era = Era {
     name: "future",
-    one: |target| joined(wouldblock::future::spawn(async move { future::download(&target).await })),
+    one: |target| {
+        joined(wouldblock::future::spawn(async move {
+            polled("download", future::download(&target)).await
+        }))
+    },
     all: |targets, at_once| {
-        joined(wouldblock::future::spawn(async move { future::all(targets, at_once).await }))
+        joined(wouldblock::future::spawn(polled("all", future::all(targets, at_once))))
     },
 };
 
@@ -263,6 +338,7 @@ fn run(era: Era, pages: &[Page], at_once: usize, nowhere: &[&str]) -> (Results, 
     let (n, all) = (targets.len(), era.all);
     let task = task::Builder::new().name(era.name).spawn(move || all(targets, at_once));
     let results = joined(task);
+    expect_era(era);
     expect_asked(era, &server);
     assert!(results.len() == n, "{}: {} results for {n} targets", era.name, results.len());
     // Before the files: what was whole when a failure of another threw its result away is there.
@@ -275,6 +351,15 @@ fn run(era: Era, pages: &[Page], at_once: usize, nowhere: &[&str]) -> (Results, 
         era.name,
         pages.len()
     );
+    let is_bad = |page: &Page| page.status != 200 || page.sent < page.announced;
+    if let Some((page, result)) =
+        pages.iter().zip(&results).find(|(page, result)| is_bad(page) && result.is_ok())
+    {
+        panic!(
+            "{}: {} cannot be had, and the result at its place is {result:?}: results stand in the order of the targets",
+            era.name, page.path
+        );
+    }
     for (page, result) in pages.iter().zip(&results) {
         let name = page.path.trim_start_matches('/');
         match result {
@@ -321,7 +406,11 @@ fn expect_connections(era: Era, most: usize, wanted: usize) {
         most != 1,
         "{era}: there was never more than 1 connection: start all downloads, and then wait for all"
     );
-    assert!(most <= wanted, "{era}: {most} connections at once, and {wanted} were allowed");
+    assert!(
+        most <= wanted,
+        "{era}: {most} connections at once, and {wanted} were allowed: each download takes a permit before it connects, and has \
+         it until it is over. A permit is given back when it is dropped (`let _ = ..` drops at once)"
+    );
     assert!(most == wanted, "{era}: {most} connections at once, and {wanted} were wanted");
 }
 

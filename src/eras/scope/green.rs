@@ -11,6 +11,7 @@ use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::thread;
 
 use super::members::{First, Members};
 use crate::kernel::cancel;
@@ -257,7 +258,8 @@ struct Child<T, F> {
 /// Counts the task as a member of the scope until this is dropped.
 struct Presence {
     state: Rc<State>,
-    begun: bool,
+    /// The code of the task has come to its end, by itself or unwound.
+    ended: bool,
     failure: Rc<Cell<Option<Failure>>>,
 }
 
@@ -270,7 +272,8 @@ impl Presence {
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        if !self.begun && !cancel::is_cancelled() {
+        // While the thread unwinds, this was not spawned.
+        if !self.ended && !cancel::is_cancelled() && !thread::panicking() {
             self.fail(Failure::NoStack);
         }
         self.state.members.leave();
@@ -280,8 +283,8 @@ impl Drop for Presence {
 impl Presence {
     /// Calls the code of the task: all of it, or one poll.
     fn run<R>(&mut self, code: impl FnOnce() -> R) -> R {
-        self.begun = true;
         unwinding::catch(code).unwrap_or_else(|payload| {
+            self.ended = true;
             if !cancel::is_to_root(&*payload) {
                 self.fail(Failure::Panicked);
             }
@@ -300,6 +303,7 @@ impl<T, F> Child<T, F> {
         let mut presence = presence;
         let value = value;
         value.set(Some(presence.run(|| body(argument))));
+        presence.ended = true;
     }
 }
 
@@ -313,7 +317,9 @@ impl<T, F: Future<Output = T>> Future for Child<T, F> {
             let Child { body, value, presence } = self.get_unchecked_mut();
             (Pin::new_unchecked(body), value, presence)
         };
-        presence.run(|| body.poll(cx)).map(|output| value.set(Some(output)))
+        let polled = presence.run(|| body.poll(cx));
+        presence.ended |= polled.is_ready();
+        polled.map(|output| value.set(Some(output)))
     }
 }
 
@@ -362,7 +368,7 @@ impl<'scope> Scope<'scope, '_> {
         let (value, failure) = (Rc::new(Cell::new(None)), Rc::new(Cell::new(None)));
         let state = self.state.clone();
         state.members.enter();
-        let presence = Presence { state: state.clone(), begun: false, failure: failure.clone() };
+        let presence = Presence { state: state.clone(), ended: false, failure: failure.clone() };
         let handle = spawn(Child { body, value: value.clone(), presence });
         state.members.keep(handle.canceller());
         ScopedJoinHandle { handle, value, failure, state, scope: PhantomData }

@@ -43,8 +43,9 @@ impl Scheduler {
         self.end.without_events.set(true);
         let refused = self.refusal().unwrap_or_default();
         warn::error(format_args!("{refused}; all tasks of the run are cancelled"));
+        let tasks = self.tasks.borrow().by_age();
         self.watch.on_behalf_of(Actor::End, || {
-            for task in self.tasks.borrow().by_age() {
+            for task in tasks {
                 if self.mark_cancelled(&task) {
                     self.observe_cancelled(&task);
                     self.wake(task);

@@ -1,70 +1,98 @@
-//! For how long a run waits in which nothing moves, before a deadlock is suspected.
+//! How long a run is idle before a deadlock is suspected: its *patience*.
 //!
-//! It is counted in slices of a tenth of the time, each of which the thread sleeps, and each of which counts its
-//! own length at most. The clock alone would not do: a process that is stopped (`SIGSTOP`, a debugger) for longer
-//! than the whole time finds its sleep over when it goes on, before other threads could move anything. In slices,
-//! a stop of any length counts as one.
+//! The thread sleeps it in ten slices. A slice counts for the time that it took, and for its own length at most. The clock
+//! alone would not do: a process that is stopped (`SIGSTOP`, a debugger) for longer than the whole time finds its sleep
+//! over when it goes on, before other threads could move anything. In slices, a stop of any length counts as one.
 
 use std::cell::Cell;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How long it is at first.
+/// The default.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many slices make up the time.
 const SLICES: u32 = 10;
 
-/// Shorter ones are not slept.
+/// The shortest slice.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// Calls `sleep` with the length of a slice until it returns `true`, since something has moved. Returns `false` if
-/// nothing has moved for that long; then sets `patience` to `None`, which is without an end.
+/// Calls `sleep` with the length of a slice, again and again. Returns `true` once `sleep` does: something has moved. Returns
+/// `false` when the patience is used up, and sets it to `None`, which never ends.
 pub(crate) fn wait(
     patience: &Cell<Option<Duration>>,
     sleep: impl Fn(Option<Duration>) -> bool,
 ) -> bool {
+    wait_by(patience, Instant::now, sleep)
+}
+
+fn wait_by(
+    patience: &Cell<Option<Duration>>,
+    now: impl Fn() -> Instant,
+    sleep: impl Fn(Option<Duration>) -> bool,
+) -> bool {
     let limit = patience.get();
-    let slice = limit.map(|limit| (limit / SLICES).max(SHORTEST));
-    let mut slept = Duration::ZERO;
-    while !sleep(slice) {
-        slept += slice.unwrap_or_default(); // However much time has passed by the clock.
+    let (mut slept, mut begun) = (Duration::ZERO, now());
+    loop {
+        let slice = limit.map(|limit| (limit / SLICES).min(limit - slept).max(SHORTEST));
+        if sleep(slice) {
+            return true;
+        }
+        let ended = now();
+        slept += (ended - begun).min(slice.unwrap_or_default());
         if limit.is_some_and(|limit| slept >= limit) {
             patience.set(None);
             return false;
         }
+        begun = ended;
     }
-    true
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The slices that are slept in vain until something moves after so many of them, or the patience ends.
-    fn slept(patience: &Cell<Option<Duration>>, moves_after: usize) -> (Vec<Duration>, bool) {
-        let slices = Cell::new(Vec::new());
-        let moved = wait(patience, |slice| {
-            let mut before = slices.take();
-            let moves = before.len() == moves_after;
-            before.extend(slice.filter(|_| !moves));
-            slices.set(before);
-            moves
-        });
+    /// Waits by a clock that goes on by `each` in a slice. Returns the slices that are slept in vain, until something moves
+    /// after so many of them, or the patience ends.
+    fn slept(
+        patience: &Cell<Option<Duration>>,
+        each: impl Fn(Duration) -> Duration,
+        moves_after: usize,
+    ) -> (Vec<Duration>, bool) {
+        let (slices, clock) = (Cell::new(Vec::new()), Cell::new(Instant::now()));
+        let moved = wait_by(
+            patience,
+            || clock.get(),
+            |slice| {
+                let mut before = slices.take();
+                let moves = before.len() == moves_after;
+                before.extend(slice.filter(|_| !moves));
+                slices.set(before);
+                clock.set(clock.get() + each(slice.unwrap_or_default()));
+                moves
+            },
+        );
         (slices.take(), moved)
     }
 
     #[test]
-    fn a_tenth_of_the_time_counts_at_most_its_own_length_and_ten_of_them_end_it() {
-        // The clock is not looked at: a stop of an hour within one slice leaves nine for others to move something.
+    fn a_stop_of_an_hour_counts_as_the_slice_in_which_it_happened() {
         let patience = Cell::new(Some(PATIENCE));
-        assert_eq!(slept(&patience, 9), (vec![PATIENCE / 10; 9], true));
-        assert_eq!(slept(&patience, 100), (vec![PATIENCE / 10; 10], false));
+        let hour = |_| Duration::from_secs(3600);
+        assert_eq!(slept(&patience, hour, 9), (vec![PATIENCE / 10; 9], true));
+        assert_eq!(slept(&patience, hour, 100), (vec![PATIENCE / 10; 10], false));
+    }
+
+    #[test]
+    fn a_sleep_that_ends_early_counts_for_the_time_that_it_took() {
+        let patience = Cell::new(Some(PATIENCE));
+        let (slices, moved) = slept(&patience, |_| Duration::from_millis(1), 100_000);
+        assert!(!moved && slices.len() == 10_000, "{}: ten seconds", slices.len());
     }
 
     #[test]
     fn once_it_has_ended_it_has_no_end() {
         let patience = Cell::new(Some(PATIENCE));
-        assert!(!slept(&patience, 100).1);
+        assert!(!slept(&patience, |slice| slice, 100).1);
         let endless = wait(&patience, |slice| {
             assert_eq!(slice, None);
             true
@@ -75,7 +103,7 @@ mod tests {
     #[test]
     fn a_time_that_is_no_multiple_of_a_slice_is_waited_for_in_full() {
         for limit in [0, 1, 3_000_000, 1_000_000_007].map(Duration::from_nanos) {
-            let (slices, moved) = slept(&Cell::new(Some(limit)), 100);
+            let (slices, moved) = slept(&Cell::new(Some(limit)), |slice| slice, 100);
             assert!(!moved && slices.len() <= 11, "{limit:?}: {slices:?}");
             assert!(slices.iter().sum::<Duration>() >= limit.max(SHORTEST), "{limit:?}");
         }

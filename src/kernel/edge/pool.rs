@@ -9,7 +9,7 @@
 
 use std::io;
 
-use crate::kernel::stack::{Arena, Stack};
+use super::super::stack::{Arena, Stack};
 
 /// What a pool keeps: an idle fiber.
 pub(crate) trait Idle {

@@ -1,8 +1,7 @@
 //! How an operation waits if its waker is not the running task's own, as inside of some combinators: it registers the
 //! waker itself, and removes it when it is dropped.
 
-use std::mem::{self, ManuallyDrop};
-use std::task::{Context, Waker};
+use std::task::Context;
 
 use super::line::Ticket;
 use crate::kernel::reactor::Direction;
@@ -14,70 +13,61 @@ use crate::kernel::wait::{SourceId, Wait, WaitFor};
 const ELSEWHERE: &str = "an operation that waits for a socket or a time is polled on a thread without a scheduler, which \
     would wake it: wait for it in a task, inside `wouldblock::run(|| ..)`";
 
-/// A waker left with a timer or in a socket's line, by an operation that could not record its
-/// wait. Dropping it takes it back.
+/// A waker that an operation which could not record its wait has left with a timer, in a socket's line, or both. Dropping
+/// this takes it back.
 #[derive(Debug, Default)]
-pub(crate) enum Registration {
-    #[default]
-    None,
-    /// A timer in the run with this number.
-    Timer(u32, TimerKey),
-    Place(u32, SourceId, Direction, Ticket),
+pub(crate) struct Registration {
+    /// The number of the run where it is left.
+    run: u32,
+    timer: Option<TimerKey>,
+    place: Option<(SourceId, Direction, Ticket)>,
 }
 
 impl Registration {
-    /// Registers `cx.waker()` for what `wait` says, in place of what was registered before.
+    /// Registers `cx.waker()` for `wait`, in place of what was registered before.
     ///
     /// # Panics
     ///
     /// On a thread without a scheduler.
     pub(crate) fn renew(&mut self, cx: &Context<'_>, wait: Wait) {
         self.cancel();
-        let waker = cx.waker().clone();
+        let waker = || Waiter::waker(cx.waker().clone());
         Scheduler::with(|scheduler| {
             let scheduler = scheduler.expect(ELSEWHERE);
-            match wait.what {
-                WaitFor::Turn => waker.wake(),
-                WaitFor::Readable(id) => self.stand(scheduler, id, Direction::Read, waker),
-                WaitFor::Writable(id) => self.stand(scheduler, id, Direction::Write, waker),
-                _ => {
-                    let tick = wait.deadline.and_then(|end| scheduler.clock.tick_after(end));
-                    let Some(tick) = tick else { return };
-                    let key = scheduler.timers.borrow_mut().insert(tick, Waiter::waker(waker));
-                    *self = Registration::Timer(scheduler.home.run, key);
-                }
+            self.run = scheduler.home.run;
+            let tick = wait.deadline.and_then(|end| scheduler.clock.tick_after(end));
+            self.timer = tick.map(|tick| scheduler.timers.borrow_mut().insert(tick, waker()));
+            let (id, direction) = match wait.what {
+                WaitFor::Readable(id) => (id, Direction::Read),
+                WaitFor::Writable(id) => (id, Direction::Write),
+                WaitFor::Turn => return cx.waker().wake_by_ref(),
+                _ => return,
+            };
+            let stood = scheduler.reactor.borrow_mut().stand(id, direction, waker());
+            match stood {
+                Ok(ticket) => self.place = Some((id, direction, ticket)),
+                Err(waiter) => scheduler.wake_waiter(waiter),
             }
         });
     }
 
-    fn stand(&mut self, scheduler: &Scheduler, id: SourceId, direction: Direction, waker: Waker) {
-        let stood = scheduler.reactor.borrow_mut().stand(id, direction, Waiter::waker(waker));
-        match stood {
-            Ok(ticket) => *self = Registration::Place(scheduler.home.run, id, direction, ticket),
-            Err(waiter) => scheduler.wake_waiter(waiter),
-        }
-    }
-
     fn cancel(&mut self) {
-        let old = ManuallyDrop::new(mem::take(self));
-        // On a thread that has not entered the run, the registration stays there, and causes a spurious wake.
-        let waiter = match *old {
-            Registration::Timer(run, key) => {
-                Scheduler::of_run(run, |s| s.timers.borrow_mut().remove(key))
-            }
-            Registration::Place(run, id, direction, ticket) => {
-                Scheduler::of_run(run, |s| s.reactor.borrow_mut().leave(id, direction, ticket))
-            }
-            Registration::None => None,
-        };
-        drop(waiter); // Only now, when nothing is borrowed any more: its destructor may be code of the user's.
+        let (timer, place) = (self.timer.take(), self.place.take());
+        if timer.is_none() && place.is_none() {
+            return;
+        }
+        // From a thread that has not entered the run, it cannot be removed: it stays, and causes one spurious wake.
+        let removed = Scheduler::of_run(self.run, |s| {
+            let leave =
+                |(id, direction, ticket)| s.reactor.borrow_mut().leave(id, direction, ticket);
+            (timer.map(|key| s.timers.borrow_mut().remove(key)), place.map(leave))
+        });
+        drop(removed); // Only now, when nothing is borrowed any more: its destructor may be user code.
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        if !matches!(self, Registration::None) {
-            self.cancel();
-        }
+        self.cancel();
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token, Waker};
 
-use super::fork::Original;
+use super::fork::{COPIED, Original};
 
 /// Identifies a registered socket: its descriptor, its slot in the reactor, and the generation of the slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,6 +66,11 @@ impl ReactorHandle {
         })
     }
 
+    /// Panics in a forked copy of the process: the operating system's event queue is the parent's.
+    pub(crate) fn refuse_copy(&self) {
+        assert!(!self.original.is_copied(), "{COPIED}");
+    }
+
     /// Ends the reactor's present or next sleep.
     pub(crate) fn ring(&self) {
         // It fails only if the eventfd's counter is full: then a ring is already under way.
@@ -115,7 +120,7 @@ impl Registered {
     pub(crate) fn send(&self, news: News, here: Option<&Arc<ReactorHandle>>) -> bool {
         let Some(handle) = self.reactor.upgrade() else { return false };
         if handle.original.is_copied() {
-            return false; // The operating system's event queue is the parent's, which still waits for the socket.
+            return false; // The parent still waits for the socket.
         }
         if let News::Closed = news {
             // It fails if the descriptor was closed by other code: then the operating system has forgotten it.

@@ -117,6 +117,12 @@ impl Part {
     ///
     /// The system's.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        if bytes.len() > 512 {
+            kit::fail(format!(
+                "a piece of {} bytes came to the file: an answer is read in pieces of at most 512 bytes, and each is passed on",
+                bytes.len()
+            ));
+        }
         self.out.write_all(bytes)?;
         self.bytes += bytes.len() as u64;
         Ok(())

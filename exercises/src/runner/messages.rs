@@ -1,0 +1,93 @@
+//! The messages of failed tests in Chinese.
+
+use crate::runner::catalog::{Course, Exercise, read};
+
+/// Messages in English, each with its Chinese: from `messages.zh-CN.txt` of an exercise, and of the kit (`src/`).
+///
+/// In the file, an English line, with `{}` where a message has a value of its own, is followed by the Chinese line, in which
+/// `{}` are these values in their order, or `{2}` the second. A value that is an English line itself is put in in Chinese. Blank
+/// lines stand between.
+pub struct Messages {
+    pairs: Vec<(String, String)>,
+    are_there: bool,
+}
+
+impl Messages {
+    /// Those of an exercise, if Chinese is wanted.
+    pub fn of(course: &Course, exercise: &Exercise, chinese: bool) -> Result<Messages, String> {
+        let (own, kit) = (exercise.messages(), course.root.join("src/messages.zh-CN.txt"));
+        if !chinese || !own.exists() {
+            return Ok(Messages { pairs: Vec::new(), are_there: false });
+        }
+        let mut pairs = Vec::new();
+        for path in [own, kit] {
+            let text = read(&path)?;
+            for block in text.split("\n\n").map(str::trim).filter(|block| !block.is_empty()) {
+                let pair = block.split_once('\n').filter(|(_, chinese)| !chinese.contains('\n'));
+                let (english, chinese) = pair.ok_or_else(|| {
+                    format!(
+                        "{}: an English line and a Chinese line, and not: {block}",
+                        path.display()
+                    )
+                })?;
+                pairs.push((english.to_owned(), chinese.to_owned()));
+            }
+        }
+        Ok(Messages { pairs, are_there: true })
+    }
+
+    /// Whether this exercise has messages in Chinese.
+    pub fn are_there(&self) -> bool {
+        self.are_there
+    }
+
+    /// A message in Chinese, line by line; lines that are not known stay as they are.
+    ///
+    /// Returns `None` if its first line is not known.
+    pub fn translated(&self, message: &str) -> Option<String> {
+        let mut lines = message.lines();
+        let first = self.line(lines.next()?)?;
+        let rest = lines.map(|line| self.line(line).unwrap_or_else(|| line.to_owned()));
+        Some(std::iter::once(first).chain(rest).collect::<Vec<_>>().join("\n"))
+    }
+
+    fn line(&self, line: &str) -> Option<String> {
+        self.pairs.iter().find_map(|(english, chinese)| {
+            // A pattern that is all value would be a value of itself.
+            let values = values(english, line).filter(|_| english != "{}")?;
+            // Not one after the other: a value may have braces in it.
+            let (mut text, mut rest, mut next) = (String::new(), &chinese[..], 0);
+            while let Some((before, (number, after))) =
+                rest.split_once('{').and_then(|(before, it)| Some((before, it.split_once('}')?)))
+            {
+                let place = number.parse().map_or(next, |number: usize| number.saturating_sub(1));
+                let value = values.get(place).copied().unwrap_or("?");
+                // What a value says may be known too.
+                text += before;
+                text += &self.line(value).unwrap_or_else(|| value.to_owned());
+                (rest, next) = (after, next + 1);
+            }
+            text += rest;
+            Some(text)
+        })
+    }
+}
+
+/// What stands in a line where a pattern has `{}`, if it is a line of this pattern.
+fn values<'a>(pattern: &str, line: &'a str) -> Option<Vec<&'a str>> {
+    let mut parts = pattern.split("{}");
+    let mut rest = line.strip_prefix(parts.next()?)?;
+    let mut values = Vec::new();
+    let parts: Vec<&str> = parts.collect();
+    for (n, part) in parts.iter().enumerate() {
+        // The last part ends the line.
+        let at = if n + 1 == parts.len() {
+            rest.ends_with(part).then(|| rest.len() - part.len())?
+        } else {
+            rest.find(part)?
+        };
+        values.push(&rest[..at]);
+        rest = &rest[at + part.len()..];
+    }
+    rest.is_empty().then_some(values)
+}

@@ -1,0 +1,68 @@
+//! Sockets that take few bytes at a time, so that what may come in parts does.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use wouldblock::net::TcpListener;
+
+/// The size of a buffer; the system doubles it, and uses half of it for itself.
+const BUFFER: libc::c_int = 2000;
+/// The length of a segment, so that a write of some hundred bytes is several.
+const SEGMENT: libc::c_int = 88;
+
+/// A listener on the loopback whose streams take no more than some thousand bytes that the other side does not read; a
+/// longer write is taken in part.
+///
+/// # Errors
+///
+/// The operating system's.
+pub fn small_listener() -> io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    make_small(&listener)?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+/// A connection to it that has as small a buffer, and does not block.
+///
+/// # Errors
+///
+/// The operating system's.
+pub fn small_client(address: SocketAddr) -> io::Result<TcpStream> {
+    let SocketAddr::V4(address) = address else { return Err(io::ErrorKind::Unsupported.into()) };
+    // SAFETY: it takes and returns numbers.
+    let socket = checked(unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0) })?;
+    // SAFETY: the descriptor was made just now, and is owned by nothing else.
+    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+    make_small(&socket)?; // Before it is connected: then the other side is told how little it takes.
+    // SAFETY: zeros are a valid `sockaddr_in`.
+    let mut name: libc::sockaddr_in = unsafe { std::mem::zeroed() };
+    name.sin_family = libc::AF_INET as libc::sa_family_t;
+    name.sin_port = address.port().to_be();
+    name.sin_addr.s_addr = u32::from_ne_bytes(address.ip().octets());
+    let length = size_of_val(&name) as libc::socklen_t;
+    // SAFETY: the pointer is to an address of this length, which the call reads.
+    checked(unsafe { libc::connect(socket.as_raw_fd(), (&raw const name).cast(), length) })?;
+    let stream = TcpStream::from(socket);
+    stream.set_nonblocking(true)?;
+    Ok(stream)
+}
+
+fn make_small(socket: &impl AsRawFd) -> io::Result<()> {
+    for (level, option, value) in [
+        (libc::SOL_SOCKET, libc::SO_SNDBUF, BUFFER),
+        (libc::SOL_SOCKET, libc::SO_RCVBUF, BUFFER),
+        (libc::IPPROTO_TCP, libc::TCP_MAXSEG, SEGMENT),
+    ] {
+        let length = size_of_val(&value) as libc::socklen_t;
+        let value = (&raw const value).cast();
+        // SAFETY: the pointer is to an integer of this length, which the call reads.
+        checked(unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, value, length) })?;
+    }
+    Ok(())
+}
+
+fn checked(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
