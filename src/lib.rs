@@ -49,6 +49,7 @@
 //! | call a function that waits | `y.yield_from(sub)` | call it | `.await` it |
 //! | start a task | `generator::spawn(\|y\| ..)` | `green::spawn(\|\| ..)` | `future::spawn(async { .. })` |
 //! | wait for a task | `y.wait(handle)` | `handle.join()` | `handle.await` |
+//! | one task, by many | `y.wait(shared.joining())` | `shared.join()` ([`share`](group::share())) | `shared.joining().await` |
 //! | wait for many | `y.wait(gather(handles))` | `wait(gather(handles))` | `gather(handles).await` |
 //! | for all, or an error | `y.wait(try_gather(handles))` | `wait(try_gather(handles))` | `try_gather(handles).await` |
 //! | for the first | `y.wait(race(handles))` | `wait(race(handles))` | `race(handles).await` |
@@ -62,6 +63,7 @@
 //! | read a socket | `try_read`; `y.wait(s.readable())` on `WouldBlock` | `s.read(buf)` ([`std::io::Read`]) | `s.read(buf).await` ([`futures_io::AsyncRead`]) |
 //! | tick | `y.wait(ticks.ticking())` | `ticks.tick()` ([`time::interval`]) | `ticks.ticking().await` |
 //! | time limit | `y.wait(timeout(d, op))` | `green::timeout(d, \|\| ..)` | `timeout(d, op).await` |
+//! | cancel a part of a task | `y.wait(scope.running(op))` | `scope.run(\|\| ..)` ([`CancelScope`]) | `scope.running(op).await` |
 //! | read a file | `y.wait(offload(\|\| std::fs::read(p)))` | `fs::read(p)` | `offload(\|\| std::fs::read(p)).await` |
 //! | blocking work | `y.wait(offload(f))` | `wait(offload(f))` | `offload(f).await` |
 //! | run a program | `y.wait(command.collecting_output())` | `command.output()` ([`process`]) | `command.collecting_output().await` |
@@ -69,6 +71,8 @@
 //! | a blocking thing of its own thread | `y.wait(database.calling(\|db\| ..))` | `database.with(\|db\| ..)` ([`Blocking`]) | `database.calling(\|db\| ..).await` |
 //! | take a lock | `y.wait(mutex.locking())` | `mutex.lock()` ([`sync`]) | `mutex.locking().await` |
 //! | get a message | `y.wait(receiver.receiving())` | `receiver.recv()` | `receiver.receiving().await` |
+//! | the latest value | `y.wait(watch.receiving())` | `watch.recv()` ([`sync::watch`]) | `watch.receiving().await` |
+//! | each item, for many | `y.wait(feed.receiving())` | `feed.recv()` ([`sync::broadcast`]) | `feed.receiving().await` |
 //! | the first of two | `y.wait(select(a, b))` | `wait(select(a, b))` | `select(a, b).await` |
 //! | the first of many | `y.wait(select_all(ops))` | `wait(select_all(ops))` | `select_all(ops).await` |
 //! | both of two | `y.wait(join(a, b))` | `wait(join(a, b))` | `join(a, b).await` |
@@ -81,8 +85,8 @@
 //! ```
 //! # use std::{io, io::ErrorKind::WouldBlock, net::SocketAddr, time::Duration};
 //! # use wouldblock::{generator::{self, Generator, Yielder}, green, group::gather, net::{TcpListener, TcpStream}};
-//! # use wouldblock::{JoinError, Wait, group::{Group, Pool, race}, offload, process::Command, signal::{self, Signals}};
-//! # use wouldblock::{op::{Either, join, select, select_all, timeout}, sync::{Mutex, channel}, time::sleeping};
+//! # use wouldblock::{CancelScope, JoinError, Wait, group::{Group, Pool, race, share}, offload, process::Command, signal::{self, Signals}};
+//! # use wouldblock::{op::{Either, join, select, select_all, timeout}, sync::{Mutex, broadcast, channel, watch}, time::sleeping};
 //! # const MS: Duration = Duration::from_millis(1);
 //! # fn greeter() -> io::Result<SocketAddr> {
 //! #     let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -121,6 +125,14 @@
 //!         let (mutex, (sender, receiver)) = (Mutex::new(6), channel::bounded(1));
 //!         y.wait(sender.sending(*y.wait(mutex.locking()))).unwrap();
 //!         assert_eq!(y.wait(receiver.receiving()), Ok(6));
+//!         let ((state, mut watch), (all, mut feed)) = (watch::channel(1), broadcast::channel(1));
+//!         state.send(2);
+//!         all.send(3);
+//!         assert_eq!((y.wait(watch.receiving()), y.wait(feed.receiving())), (Ok(2), Ok(3)));
+//!         let shared = share(generator::spawn(|_| 4));
+//!         assert_eq!(*y.wait(shared.joining()).as_ref().unwrap(), 4);
+//!         let scope = CancelScope::after(MS);
+//!         assert!(y.wait(scope.running(sleeping(60_000 * MS))).is_none());
 //!         assert_eq!(y.wait(select(receiver.receiving(), sleeping(MS))), Either::Second(()));
 //!         assert_eq!(y.wait(select_all([sleeping(MS), sleeping(2 * MS)])).0, 0);
 //!         assert_eq!(y.wait(join(sleeping(MS), async { 7 })), ((), 7));
@@ -145,8 +157,8 @@
 //! ```
 //! # use std::{io, net::SocketAddr, time::Duration};
 //! # use wouldblock::{fs, green, group::gather, net::{TcpListener, TcpStream}};
-//! # use wouldblock::{JoinError, Wait, group::{Group, Pool, race}, offload, process::Command, signal::{self, Signals}};
-//! # use wouldblock::{op::{Either, join, select, select_all, timeout}, sync::{Mutex, channel}, time::sleeping};
+//! # use wouldblock::{CancelScope, JoinError, Wait, group::{Group, Pool, race, share}, offload, process::Command, signal::{self, Signals}};
+//! # use wouldblock::{op::{Either, join, select, select_all, timeout}, sync::{Mutex, broadcast, channel, watch}, time::sleeping};
 //! # const MS: Duration = Duration::from_millis(1);
 //! # fn greeter() -> io::Result<SocketAddr> {
 //! #     let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -179,6 +191,14 @@
 //!         let (mutex, (sender, receiver)) = (Mutex::new(6), channel::bounded(1));
 //!         sender.send(*mutex.lock()).unwrap();
 //!         assert_eq!(receiver.recv(), Ok(6));
+//!         let ((state, mut watch), (all, mut feed)) = (watch::channel(1), broadcast::channel(1));
+//!         state.send(2);
+//!         all.send(3);
+//!         assert_eq!((watch.recv(), feed.recv()), (Ok(2), Ok(3)));
+//!         let shared = share(green::spawn(|| 4));
+//!         assert_eq!(*shared.join().as_ref().unwrap(), 4);
+//!         let scope = CancelScope::after(MS);
+//!         assert!(scope.run(|| green::sleep(60_000 * MS)).is_none());
 //!         assert_eq!(wait(select(receiver.receiving(), sleeping(MS))), Either::Second(()));
 //!         assert_eq!(wait(select_all([sleeping(MS), sleeping(2 * MS)])).0, 0);
 //!         assert_eq!(wait(join(sleeping(MS), async { 7 })), ((), 7));
@@ -206,8 +226,8 @@
 //! ```
 //! # use std::{io, net::SocketAddr, time::Duration};
 //! # use wouldblock::{future, green, group::gather, net::{TcpListener, TcpStream}};
-//! # use wouldblock::{JoinError, Wait, group::{Group, Pool, race}, offload, process::Command, signal::{self, Signals}};
-//! # use wouldblock::{op::{Either, join, select, select_all, timeout}, sync::{Mutex, channel}, time::sleeping};
+//! # use wouldblock::{CancelScope, JoinError, Wait, group::{Group, Pool, race, share}, offload, process::Command, signal::{self, Signals}};
+//! # use wouldblock::{op::{Either, join, select, select_all, timeout}, sync::{Mutex, broadcast, channel, watch}, time::sleeping};
 //! # const MS: Duration = Duration::from_millis(1);
 //! # fn greeter() -> io::Result<SocketAddr> {
 //! #     let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -240,6 +260,14 @@
 //!         let (mutex, (sender, receiver)) = (Mutex::new(6), channel::bounded(1));
 //!         sender.sending(*mutex.locking().await).await.unwrap();
 //!         assert_eq!(receiver.receiving().await, Ok(6));
+//!         let ((state, mut watch), (all, mut feed)) = (watch::channel(1), broadcast::channel(1));
+//!         state.send(2);
+//!         all.send(3);
+//!         assert_eq!((watch.receiving().await, feed.receiving().await), (Ok(2), Ok(3)));
+//!         let shared = share(future::spawn(async { 4 }));
+//!         assert_eq!(*shared.joining().await.as_ref().unwrap(), 4);
+//!         let scope = CancelScope::after(MS);
+//!         assert!(scope.running(sleeping(60_000 * MS)).await.is_none());
 //!         assert_eq!(select(receiver.receiving(), sleeping(MS)).await, Either::Second(()));
 //!         assert_eq!(select_all([sleeping(MS), sleeping(2 * MS)]).await.0, 0);
 //!         assert_eq!(join(sleeping(MS), async { 7 }).await, ((), 7));
@@ -328,9 +356,11 @@
 //! # With other crates
 //!
 //! Code over [`std::io::Read`] and [`Write`](std::io::Write) on a stream that it is given works as it is, and so does a
-//! future of any library. [`io::Descriptor`] waits for what a C library reads; [`Blocking`] gives a client that blocks
-//! a thread of its own; the features `hyper`, `tokio` and `tracing` are below. The folder `recipes` of the repository
-//! has a table "Can I use …?", from axum and PostgreSQL to tracing, each row with a recipe that is a test.
+//! future of any library. What gives one item after the other (receivers, listeners, [`Imap`](group::Imap), ticks,
+//! signals) has `into_stream`, for the combinators over futures-core's streams. [`io::Descriptor`] waits for what a C
+//! library reads; [`Blocking`] gives a client that blocks a thread of its own; the features `hyper`, `tokio` and
+//! `tracing` are below. The folder `recipes` of the repository has a table "Can I use …?", from axum and PostgreSQL to
+//! tracing, each row with a recipe that is a test.
 //!
 //! # When something goes wrong
 //!
@@ -514,6 +544,7 @@ compile_error!(
 
 mod adapt;
 mod blocking;
+mod cancel_scope;
 mod deadline;
 mod eras;
 pub mod fs;
@@ -548,6 +579,7 @@ pub use adapt::hyper;
 #[cfg(feature = "tracing")]
 pub use adapt::tracing;
 pub use blocking::{Blocking, Calling};
+pub use cancel_scope::CancelScope;
 pub use eras::waited::Waited;
 pub use eras::{future, generator, green};
 pub use inspect::deadlock::{Deadlock, TaskState};

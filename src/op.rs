@@ -1,6 +1,6 @@
 //! What is made of operations: the first of several, both of two, one within a time limit.
 //!
-//! Each takes operations (any future, a [`JoinHandle`](crate::JoinHandle) too) and is itself one, for each era:
+//! Each takes operations (any future, a [`JoinHandle`] too) and is itself one, for each era:
 //!
 //! | | ready | what becomes of the others |
 //! |---|---|---|
@@ -20,8 +20,29 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use crate::kernel::scheduler::Scheduler;
-use crate::kernel::wait;
+use crate::kernel::{door, wait};
+use crate::run::join::{JoinError, JoinHandle};
 use crate::time::{Elapsed, Sleeping, until};
+
+impl<T> JoinHandle<T> {
+    /// Waits for the task, for `limit` at most: the green era's way. (In the others, it is [`timeout`] of `&mut handle`.)
+    ///
+    /// # Errors
+    ///
+    /// [`Elapsed`], if the time has passed first; the task runs on. Inside, what [`join`](JoinHandle::join) returns.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a task.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost: the handle can be joined later.
+    #[track_caller]
+    pub fn join_timeout(&mut self, limit: Duration) -> Result<Result<T, JoinError>, Elapsed> {
+        door::wait(timeout(limit, self))
+    }
+}
 
 /// Which operation of a [`select`] was ready first, with its output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

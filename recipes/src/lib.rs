@@ -2,165 +2,34 @@
 //! from, and is run as a test against the real server, which it starts on loopback and ends. `.ci/recipes` installs
 //! the servers, and runs them all.
 
-use std::fs;
-use std::io;
-use std::net::SocketAddr;
-use std::os::unix::fs::chown;
-use std::path::Path;
+mod cost;
+mod left;
+mod server;
+
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tempfile::TempDir;
-use wouldblock::net::{TcpListener, TcpStream};
-use wouldblock::process::{Child, Command, Stdio};
-use wouldblock::signal::SIGINT;
 use wouldblock::{Builder, green};
 
+pub use cost::beside;
+pub use server::Server;
+
 /// Runs a recipe. What would hang fails instead, after a time that no sound run comes near.
+///
+/// # Panics
+///
+/// With the panic of the recipe; and if it leaves a descriptor open or a child process behind.
 pub fn run<T>(recipe: impl FnOnce() -> T) -> T {
-    const LONGEST: Duration = Duration::from_secs(20);
-    Builder::new().run(|| green::timeout(LONGEST, recipe)).expect("it would have waited for ever")
+    run_within(Duration::from_secs(20), recipe)
 }
 
-/// A server that others wrote, in a process of its own, with a folder of its own. Both are gone when this is dropped.
-#[derive(Debug)]
-pub struct Server {
-    /// Where it listens.
-    pub address: SocketAddr,
-    command: Command,
-    /// `None`: it was killed.
-    child: Option<Child>,
-    /// Dropped after the process.
-    _folder: TempDir,
-}
-
-impl Server {
-    /// Redis, which writes what it has acknowledged to its file first.
-    pub fn redis() -> Server {
-        Server::start("redis-server", |port, folder, command| {
-            command.arg("--port").arg(port.to_string()).args(["--bind", "127.0.0.1", "--save", ""]);
-            command.args(["--appendonly", "yes", "--appendfsync", "always", "--dir"]).arg(folder);
-        })
-    }
-
-    /// NATS.
-    pub fn nats() -> Server {
-        Server::start("nats-server", |port, _, command| {
-            command
-                .args(["--addr", "127.0.0.1", "--log", "/dev/null"])
-                .arg("--port")
-                .arg(port.to_string());
-        })
-    }
-
-    /// nginx, which passes all requests on to `upstream`.
-    pub fn nginx(upstream: SocketAddr) -> Server {
-        Server::start("nginx", |port, folder, command| {
-            let configuration = format!(
-                "daemon off; master_process off; pid nginx.pid; error_log stderr;
-                 events {{ worker_connections 512; }}
-                 http {{
-                     access_log off;
-                     client_body_temp_path tmp; proxy_temp_path tmp; fastcgi_temp_path tmp;
-                     uwsgi_temp_path tmp; scgi_temp_path tmp;
-                     upstream ours {{ server {upstream}; keepalive 8; }}
-                     server {{
-                         listen 127.0.0.1:{port};
-                         location / {{
-                             proxy_pass http://ours; proxy_http_version 1.1;
-                             proxy_set_header Connection \"\"; proxy_set_header X-Real-IP $remote_addr;
-                         }}
-                     }}
-                 }}"
-            );
-            fs::write(folder.join("nginx.conf"), configuration).expect("a folder of its own");
-            command.arg("-p").arg(folder).args(["-c", "nginx.conf", "-e", "stderr"]);
-        })
-    }
-
-    /// PostgreSQL, with the user `postgres` and no password.
-    pub fn postgres() -> Server {
-        let programs = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-        let newest = programs.map(|version| version.path().join("bin")).max();
-        let programs = newest.expect("PostgreSQL is installed: see .ci/recipes");
-        Server::start(programs.join("postgres"), |port, folder, command| {
-            let data = folder.join("data");
-            let mut initdb = Command::new(programs.join("initdb"));
-            initdb.args(["--auth=trust", "--username=postgres", "--no-sync", "-D"]).arg(&data);
-            // It refuses to run as root.
-            if let Some((user, group)) = user("postgres").filter(|_| is_root(folder)) {
-                chown(folder, Some(user), Some(group)).expect("root may");
-                for command in [&mut *command, &mut initdb] {
-                    command.uid(user).gid(group);
-                }
-            }
-            let made = initdb.output().expect("initdb is installed");
-            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-            command.args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]);
-            command.args(["-c", "log_min_messages=panic"]);
-            command.arg("-p").arg(port.to_string()).arg("-D").arg(data).current_dir(folder);
-        })
-    }
-
-    /// Starts a server at a free port. Where another program has taken the port meanwhile, it tries the next.
-    fn start(program: impl AsRef<Path>, configure: impl Fn(u16, &Path, &mut Command)) -> Server {
-        loop {
-            let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-            let address = free.local_addr().expect("it is bound");
-            drop(free);
-            let folder = tempfile::tempdir().expect("a temporary folder");
-            let mut command = Command::new(program.as_ref());
-            configure(address.port(), folder.path(), &mut command);
-            command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
-            let mut server = Server { address, command, child: None, _folder: folder };
-            if server.restart() {
-                return server;
-            }
-        }
-    }
-
-    /// Starts it, as it was, and waits until it takes connections. Returns `false` if it has ended instead.
-    pub fn restart(&mut self) -> bool {
-        let child = self.command.spawn().expect("the server is installed: see .ci/recipes");
-        let child = self.child.insert(child);
-        while let Err(e) = TcpStream::connect(self.address) {
-            assert_eq!(e.kind(), io::ErrorKind::ConnectionRefused);
-            if child.try_wait().expect("it is our child").is_some() {
-                return false;
-            }
-            green::sleep(Duration::from_millis(5));
-        }
-        true
-    }
-
-    /// Ends it as a power cut would.
-    pub fn kill(&mut self) {
-        let mut child = self.child.take().expect("it runs");
-        child.kill().expect("it is our child");
-        child.wait().expect("it is our child");
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // PostgreSQL has children of its own, which end when it is asked to in good order.
-        // (The wait blocks the thread where this is dropped by a panic.)
-        if let Some(child) = &mut self.child
-            && child.send_signal(SIGINT).is_ok()
-        {
-            let _ = green::deadline(Duration::from_secs(5), || child.wait());
-        }
-    }
-}
-
-fn is_root(folder: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    fs::metadata(folder).is_ok_and(|folder| folder.uid() == 0)
-}
-
-/// The numbers of a user and its group.
-fn user(name: &str) -> Option<(u32, u32)> {
-    let users = fs::read_to_string("/etc/passwd").ok()?;
-    let fields = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    let of_user = fields.into_iter().find(|fields| fields[0] == name)?;
-    Some((of_user[2].parse().ok()?, of_user[3].parse().ok()?))
+/// [`run`], for a recipe with a server that takes long to start.
+pub fn run_within<T>(longest: Duration, recipe: impl FnOnce() -> T) -> T {
+    /// The CPU time and the descriptors that are counted are the process's, so the recipes of a file take turns.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = left::descriptors();
+    let result = Builder::new().run(|| green::timeout(longest, recipe));
+    left::check(before);
+    result.expect("it would have waited for ever")
 }

@@ -1,5 +1,7 @@
 //! Embedding: a program that has an event loop of its own (a window system's, a game's, mio's) gives this crate's tasks their
 //! turns in between. The loop watches one descriptor of the runtime's beside its own, and wakes for its next deadline.
+//!
+//! It is not compared with threads, which a program that has a loop of its own does without.
 
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;

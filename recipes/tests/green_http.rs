@@ -1,4 +1,5 @@
-//! A plain HTTP server behind nginx: one greenlet for each connection, straight-line code, `httparse` for the heads.
+//! A plain HTTP server behind nginx: one greenlet for each connection, straight-line code, `httparse` for the heads. nginx
+//! is killed in the middle: an error to each client that waits, and none after it is there again.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
@@ -22,7 +23,10 @@ fn serve(listener: TcpListener) {
 }
 
 /// Serves one request after the other, until the client closes the connection.
-fn connection(stream: &TcpStream) -> io::Result<()> {
+fn connection<S>(stream: &S) -> io::Result<()>
+where
+    for<'a> &'a S: Read + Write,
+{
     let (mut reader, mut writer) = (BufReader::new(stream), stream);
     while let Some((path, length)) = head(&mut reader)? {
         let mut body = vec![0; length];
@@ -79,7 +83,7 @@ fn client(server: SocketAddr, n: usize) -> io::Result<String> {
 fn a_green_server_behind_nginx() {
     recipes::run(|| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let nginx = Server::nginx(listener.local_addr().unwrap());
+        let mut nginx = Server::nginx(listener.local_addr().unwrap());
         let server = green::spawn(move || serve(listener));
         let front = nginx.address;
         let tasks = (0..100).map(|n| green::spawn(move || client(front, n)));
@@ -89,6 +93,67 @@ fn a_green_server_behind_nginx() {
             let body: String = format!("body {n}").chars().rev().collect();
             assert!(response.ends_with(&format!("\r\n\r\n{body}")), "{response}");
         }
+
+        // A client has sent one half of its request when nginx is killed.
+        let mut stream = TcpStream::connect(front).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        write!(stream, "POST / HTTP/1.1\r\nhost: here\r\ncontent-length: 10\r\n\r\nhalf").unwrap();
+        let waiting = green::spawn(move || stream.read(&mut [0; 64]));
+        assert!(client(front, 1).is_ok());
+        nginx.kill();
+        let ended = waiting.join().unwrap();
+        assert!(ended.as_ref().map_or_else(|e| e.kind() != io::ErrorKind::TimedOut, |n| *n == 0));
+        assert_eq!(client(front, 1).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        assert!(nginx.restart());
+        assert!(client(front, 1).unwrap().contains("\r\nx-path: /1\r\n"));
         server.cancel();
+    });
+}
+
+#[test]
+fn cost_beside_threads() {
+    const CONNECTIONS: u32 = 20;
+    const REQUESTS: u32 = 50;
+    fn requests<S>(stream: &S)
+    where
+        for<'a> &'a S: Read + Write,
+    {
+        let (mut reader, mut writer) = (BufReader::new(stream), stream);
+        for _ in 0..REQUESTS {
+            writer.write_all(b"POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\nhello").unwrap();
+            let (mut line, mut body) = (String::new(), [0; 5]);
+            while line != "\r\n" {
+                line.clear();
+                reader.read_line(&mut line).unwrap();
+            }
+            reader.read_exact(&mut body).unwrap();
+            assert_eq!(&body, b"olleh");
+        }
+    }
+    recipes::run(|| {
+        let ours = || {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            green::scope(|scope| {
+                for _ in 0..CONNECTIONS {
+                    scope.spawn(move || requests(&TcpStream::connect(address).unwrap()));
+                    let (stream, _) = listener.accept().unwrap();
+                    scope.spawn(move || connection(&stream).unwrap());
+                }
+            });
+        };
+        let theirs = || {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            std::thread::scope(|scope| {
+                for _ in 0..CONNECTIONS {
+                    scope.spawn(move || requests(&std::net::TcpStream::connect(address).unwrap()));
+                    let (stream, _) = listener.accept().unwrap();
+                    scope.spawn(move || connection(&stream).unwrap());
+                }
+            });
+        };
+        let what = "plain HTTP, a request and its answer";
+        recipes::beside(what, CONNECTIONS * REQUESTS, ours, "threads", theirs);
     });
 }

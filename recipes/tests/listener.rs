@@ -1,5 +1,7 @@
 //! A listener with options that are set before it is bound: the crate `socket2` sets them, and `from_std` makes it ours. Two
 //! listeners at one port, between which the kernel shares out the connections: one for each thread of a server.
+//!
+//! It is not compared with threads: the options are the kernel's, and so is what they cost.
 
 use std::io;
 use std::net::SocketAddr;

@@ -195,3 +195,34 @@ fn a_queue_of_jobs_loses_none_when_the_server_is_killed() {
         }
     });
 }
+
+#[test]
+fn cost_beside_threads() {
+    const TASKS: u32 = 20;
+    const COMMANDS: u32 = 100;
+    fn commands(mut redis: impl Commands) {
+        for n in 0..COMMANDS {
+            redis.set::<_, _, ()>("key", n).unwrap();
+        }
+    }
+    recipes::run(|| {
+        let server = Server::redis();
+        let address = server.address;
+        let ours = || {
+            green::scope(|scope| {
+                for _ in 0..TASKS {
+                    scope.spawn(|| commands(Connection::open(address).unwrap()));
+                }
+            });
+        };
+        let theirs = move || {
+            let client = redis::Client::open(format!("redis://{address}")).unwrap();
+            std::thread::scope(|scope| {
+                for _ in 0..TASKS {
+                    scope.spawn(|| commands(client.get_connection().unwrap()));
+                }
+            });
+        };
+        recipes::beside("redis, a command", TASKS * COMMANDS, ours, "threads", theirs);
+    });
+}

@@ -8,7 +8,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use async_nats::Client;
+use async_nats::{Client, Subscriber};
 use recipes::Server;
 use wouldblock::green::wait;
 use wouldblock::op::timeout;
@@ -98,5 +98,61 @@ fn tokios_own_sockets_timers_and_tasks() {
         });
         assert_eq!(task.join().unwrap(), "hello");
         assert_eq!(wait(echo).unwrap().unwrap(), 5);
+    });
+}
+
+#[test]
+fn cost_beside_tokio_alone() {
+    use futures::StreamExt;
+    const TASKS: u32 = 20;
+    const REQUESTS: u32 = 50;
+    const LIMIT: Duration = Duration::from_secs(5);
+    async fn serve(client: Client, mut requests: Subscriber) {
+        while let Some(request) = requests.next().await {
+            client.publish(request.reply.unwrap(), request.payload).await.unwrap();
+        }
+    }
+    run_with_tokio(|| {
+        let server = Server::nats();
+        let address = server.address;
+        let ours = || {
+            let client = connect(address);
+            let requests = wait(client.subscribe("same")).unwrap();
+            wait(client.flush()).unwrap();
+            let service = future::spawn(serve(client.clone(), requests));
+            green::scope(|scope| {
+                for _ in 0..TASKS {
+                    scope.spawn(|| {
+                        for _ in 0..REQUESTS {
+                            let answer = timeout(LIMIT, client.request("same", "x".into()));
+                            wait(answer).unwrap().unwrap();
+                        }
+                    });
+                }
+            });
+            service.cancel();
+        };
+        let theirs = move || {
+            let mut tokio = tokio::runtime::Builder::new_multi_thread();
+            tokio.worker_threads(1).enable_all().build().unwrap().block_on(async {
+                let client = async_nats::connect(format!("nats://{address}")).await.unwrap();
+                let requests = client.subscribe("same").await.unwrap();
+                client.flush().await.unwrap();
+                tokio::spawn(serve(client.clone(), requests));
+                let tasks = (0..TASKS).map(|_| {
+                    let client = client.clone();
+                    tokio::spawn(async move {
+                        for _ in 0..REQUESTS {
+                            let answer = client.request("same", "x".into());
+                            tokio::time::timeout(LIMIT, answer).await.unwrap().unwrap();
+                        }
+                    })
+                });
+                for task in tasks.collect::<Vec<_>>() {
+                    task.await.unwrap();
+                }
+            });
+        };
+        recipes::beside("async-nats, a request", TASKS * REQUESTS, ours, "tokio", theirs);
     });
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tracing::Dispatch;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use wouldblock::{Builder, green, group::gather};
@@ -59,4 +60,48 @@ impl MakeWriter<'_> for Log {
     fn make_writer(&self) -> Log {
         self.clone()
     }
+}
+
+#[test]
+fn cost_beside_threads() {
+    const TASKS: u32 = 20;
+    const EVENTS: u32 = 50;
+    fn events(yield_now: fn()) {
+        for id in 0..EVENTS {
+            let _span = tracing::info_span!("request", id).entered();
+            tracing::info!("begins");
+            yield_now();
+            tracing::info!("ends");
+        }
+    }
+    // Each way has the subscriber that it needs.
+    let ours = Dispatch::new(
+        tracing_subscriber::registry()
+            .with(tracing_subscriber::fmt::layer().with_writer(io::sink))
+            .with(wouldblock::tracing::layer()),
+    );
+    let usual = Dispatch::new(
+        tracing_subscriber::registry().with(tracing_subscriber::fmt::layer().with_writer(io::sink)),
+    );
+    tracing::dispatcher::with_default(&ours, || {
+        Builder::new().observe(wouldblock::tracing::observer()).run(|| {
+            let ours = || {
+                green::scope(|scope| {
+                    for _ in 0..TASKS {
+                        scope.spawn(|| events(green::yield_now));
+                    }
+                });
+            };
+            let theirs = move || {
+                std::thread::scope(|scope| {
+                    for _ in 0..TASKS {
+                        let (events, usual) = (|| events(std::thread::yield_now), &usual);
+                        scope.spawn(move || tracing::dispatcher::with_default(usual, events));
+                    }
+                });
+            };
+            let what = "tracing, a span with two events";
+            recipes::beside(what, TASKS * EVENTS, ours, "threads", theirs);
+        });
+    });
 }

@@ -5,6 +5,7 @@
 //! 200 MB and some 40.
 
 use std::cell::RefCell;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -92,5 +93,56 @@ fn a_chat_of_a_thousand_connections() {
             assert_eq!(text.unwrap(), "hello, all");
         }
         chat.cancel();
+    });
+}
+
+#[test]
+fn cost_beside_threads() {
+    const CONNECTIONS: u32 = 20;
+    const MESSAGES: u32 = 50;
+    fn echo(stream: impl Read + Write) {
+        let Ok(mut socket) = tungstenite::accept_with_config(stream, Some(config())) else {
+            return;
+        };
+        while let Ok(message) = socket.read() {
+            if message.is_text() && socket.send(message).is_err() {
+                return;
+            }
+        }
+    }
+    fn client(stream: impl Read + Write) {
+        let connected =
+            tungstenite::client::client_with_config("ws://here/", stream, Some(config()));
+        let mut socket = connected.unwrap_or_else(|_| panic!("no handshake")).0;
+        for _ in 0..MESSAGES {
+            socket.send(Message::text("hello")).unwrap();
+            assert!(socket.read().unwrap().is_text());
+        }
+    }
+    recipes::run(|| {
+        let ours = || {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            green::scope(|scope| {
+                for _ in 0..CONNECTIONS {
+                    scope.spawn(move || client(TcpStream::connect(address).unwrap()));
+                    let (stream, _) = listener.accept().unwrap();
+                    scope.spawn(move || echo(stream));
+                }
+            });
+        };
+        let theirs = || {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            std::thread::scope(|scope| {
+                for _ in 0..CONNECTIONS {
+                    scope.spawn(move || client(std::net::TcpStream::connect(address).unwrap()));
+                    let (stream, _) = listener.accept().unwrap();
+                    scope.spawn(move || echo(stream));
+                }
+            });
+        };
+        let what = "tungstenite, a message there and back";
+        recipes::beside(what, CONNECTIONS * MESSAGES, ours, "threads", theirs);
     });
 }

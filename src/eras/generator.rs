@@ -99,7 +99,7 @@ impl<Y: From<Wait> + 'static, S: 'static> Yielder<Y, S> {
         }
         let (record, mut operation) = (Record::new(), pin!(operation.into_future()));
         loop {
-            // The scheduler needs no creator: no other code sees the wait.
+            // A wait that is yielded to the scheduler needs no creator: no other code sees it.
             let created_by = if self.is_of_task() { (0, 0, 0) } else { door::creator() };
             if let Poll::Ready(value) = door::poll(&record, operation.as_mut()) {
                 return value;

@@ -11,6 +11,7 @@
 //! ```
 
 use std::any::Any;
+use std::borrow::BorrowMut;
 use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
@@ -76,7 +77,7 @@ struct Wire<Y, S> {
     serial: Cell<u64>,
     /// The thread was unwinding when the generator was last resumed.
     unwinding: Cell<bool>,
-    /// What it yielded last is the wait of an operation.
+    /// What the generator has yielded last is the wait of an operation.
     in_wait: Cell<bool>,
 }
 
@@ -162,16 +163,17 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     }
 
     /// Ends the generator: the `yield_` at which it is suspended unwinds, and the destructors on its
-    /// stack run. If it has not begun, it never begins; if it is finished, this does nothing.
+    /// stack run. If it has not begun, it never begins; if it is finished, this does nothing. Returns the value of a body
+    /// that catches the closing, by [`try_yield`](Yielder::try_yield), and returns one (as in Python 3.13); else `None`.
     ///
     /// # Panics
     ///
     /// When the body yields again instead of ending ("generator ignored GeneratorExit", in Python), and
     /// with whatever the body panics with while it unwinds.
     #[track_caller]
-    pub fn close(&mut self) {
+    pub fn close(&mut self) -> Option<R> {
         if self.start.take().is_some() || self.is_finished() {
-            return;
+            return None;
         }
         // Also while this thread is unwinding: the unwinding of the generator's stack is caught at its root.
         match self.step(Some(Sent::Close)) {
@@ -180,7 +182,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
             GeneratorState::Complete(Err(payload)) if !self.wire.is_closing(&*payload) => {
                 unwinding::unwind_with(payload)
             }
-            GeneratorState::Complete(_) => {}
+            GeneratorState::Complete(result) => result.ok(),
         }
     }
 
@@ -397,12 +399,15 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
     /// Yields all that `inner` yields, passes on to `inner` what is sent and thrown, and returns what `inner` returns.
     /// When this generator is closed, closes `inner` first. (PEP 380's `yield from`.)
     ///
+    /// `inner` is a generator or a `&mut` of one.
+    ///
     /// # Panics
     ///
     /// With whatever `inner` panics with; and, if values are sent to `inner`, when it has begun already: there is no
     /// value yet to resume it with.
     #[track_caller]
-    pub fn yield_from<R: 'static>(&self, mut inner: Generator<Y, S, R>) -> R {
+    pub fn yield_from<R: 'static>(&self, mut inner: impl BorrowMut<Generator<Y, S, R>>) -> R {
+        let inner = inner.borrow_mut();
         let first = if inner.start.is_some() { None } else { Some(Sent::Value(same(()))) };
         let mut state = inner.advance(first);
         loop {
@@ -417,6 +422,29 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
                 }
                 sent => inner.advance(Some(sent)),
             };
+        }
+    }
+
+    /// Yields each item of an iterator; what is sent meanwhile is dropped. (`yield from` of a list, in Python; of a
+    /// generator, it is [`yield_from`](Yielder::yield_from).)
+    ///
+    /// ```
+    /// use wouldblock::generator::Generator;
+    ///
+    /// let numbers = Generator::<_>::new(|y| {
+    ///     y.yield_each(1..=2);
+    ///     y.yield_each([10, 20]);
+    /// });
+    /// assert_eq!(numbers.collect::<Vec<_>>(), [1, 2, 10, 20]);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// As [`yield_`](Yielder::yield_).
+    #[track_caller]
+    pub fn yield_each(&self, items: impl IntoIterator<Item = Y>) {
+        for item in items {
+            self.yield_(item);
         }
     }
 

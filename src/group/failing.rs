@@ -1,9 +1,9 @@
 //! A group of tasks that fail together.
 //!
 //! The failure of one is the end of all, and the group returns what each of them failed with. A group's tasks are
-//! of any era, and do not borrow. Those of [`green::try_scope`] and
+//! of any era, and do not borrow. Those of [`green::try_scope`](crate::green::try_scope) and
 //! [`future::try_scope`](crate::future::try_scope()) borrow, and the first error is the one that is returned; in
-//! a [`green::scope`], the failure of a task concerns only the code that joins it.
+//! a [`green::scope`](crate::green::scope), the failure of a task concerns only the code that joins it.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -16,7 +16,6 @@ use std::task::{Context, Poll};
 
 use crate::eras::pep342::Yielder;
 use crate::eras::scope::members::Members;
-use crate::eras::{future, generator, green};
 use crate::kernel::cancel;
 use crate::kernel::edge::unwinding;
 use crate::kernel::edge::warn;
@@ -24,6 +23,7 @@ use crate::kernel::here::{current, in_task};
 use crate::kernel::task::TaskRef;
 use crate::kernel::wait::{self, Wait};
 use crate::run::join::{JoinError, JoinHandle};
+use crate::task;
 
 /// Tasks that fail together: the first one to fail has the others cancelled, and nothing outlives the group.
 ///
@@ -180,14 +180,13 @@ impl<E: From<JoinError> + Display + 'static> Group<E> {
     ///
     /// # Panics
     ///
-    /// When the group is over, and as [`green::spawn`].
+    /// When the group is over, and as [`green::spawn`](crate::green::spawn).
     #[track_caller]
     pub fn spawn<T: 'static>(
         &self,
         body: impl FnOnce() -> Result<T, E> + 'static,
     ) -> JoinHandle<T> {
-        let shared = self.shared();
-        self.enter(green::spawn(move || shared.value_of(body())))
+        self.with(task::Builder::new()).spawn(body)
     }
 
     /// Starts a generator of the group: see [`spawn`](Group::spawn).
@@ -200,8 +199,7 @@ impl<E: From<JoinError> + Display + 'static> Group<E> {
         &self,
         body: impl FnOnce(&Yielder<Wait>) -> Result<T, E> + 'static,
     ) -> JoinHandle<T> {
-        let shared = self.shared();
-        self.enter(generator::spawn(move |y| shared.value_of(body(y))))
+        self.with(task::Builder::new()).spawn_generator(body)
     }
 
     /// Starts a future of the group: see [`spawn`](Group::spawn).
@@ -214,8 +212,25 @@ impl<E: From<JoinError> + Display + 'static> Group<E> {
         &self,
         future: impl Future<Output = Result<T, E>> + 'static,
     ) -> JoinHandle<T> {
-        let shared = self.shared();
-        self.enter(future::spawn(async move { shared.value_of(future.await) }))
+        self.with(task::Builder::new()).spawn_future(future)
+    }
+
+    /// For a task of the group with a name, or a stack of a size of its own.
+    ///
+    /// ```
+    /// use wouldblock::{group::Group, task};
+    ///
+    /// wouldblock::run(|| {
+    ///     let name = Group::run(|group| {
+    ///         let parser = task::Builder::new().name("parser").stack_size(1 << 20);
+    ///         let task = group.with(parser).spawn(|| Ok(task::current().unwrap().name().unwrap().to_owned()));
+    ///         task.join()
+    ///     });
+    ///     assert_eq!(name.unwrap(), "parser");
+    /// });
+    /// ```
+    pub fn with(&self, task: task::Builder) -> With<'_, E> {
+        With { group: self, task }
     }
 
     #[track_caller]
@@ -250,6 +265,60 @@ impl<E: From<JoinError> + Display + 'static> Group<E> {
     /// Cancels all tasks of the group, those to come as well; the body goes on.
     pub fn cancel(&self) {
         self.0.members.cancel();
+    }
+}
+
+/// See [`Group::with`].
+#[must_use = "it does nothing until it spawns"]
+pub struct With<'a, E> {
+    group: &'a Group<E>,
+    task: task::Builder,
+}
+
+impl<E: From<JoinError> + Display + 'static> With<'_, E> {
+    /// As [`Group::spawn`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Group::spawn`].
+    #[track_caller]
+    pub fn spawn<T: 'static>(self, body: impl FnOnce() -> Result<T, E> + 'static) -> JoinHandle<T> {
+        let shared = self.group.shared();
+        self.group.enter(self.task.spawn(move || shared.value_of(body())))
+    }
+
+    /// As [`Group::spawn_generator`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Group::spawn`].
+    #[track_caller]
+    pub fn spawn_generator<T: 'static>(
+        self,
+        body: impl FnOnce(&Yielder<Wait>) -> Result<T, E> + 'static,
+    ) -> JoinHandle<T> {
+        let shared = self.group.shared();
+        self.group.enter(self.task.spawn_generator(move |y| shared.value_of(body(y))))
+    }
+
+    /// As [`Group::spawn_future`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Group::spawn`].
+    #[track_caller]
+    pub fn spawn_future<T: 'static>(
+        self,
+        future: impl Future<Output = Result<T, E>> + 'static,
+    ) -> JoinHandle<T> {
+        let shared = self.group.shared();
+        self.group.enter(self.task.spawn_future(async move { shared.value_of(future.await) }))
+    }
+}
+
+impl<E> Debug for With<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("With").field("task", &self.task).finish_non_exhaustive()
     }
 }
 

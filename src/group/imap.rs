@@ -96,7 +96,30 @@ impl Pool {
         I: IntoIterator<IntoIter: 'static, Item: 'static>,
         T: 'static,
     {
-        Imap::begin(self.clone(), Location::caller(), inputs.into_iter(), f, true)
+        let (bound, inputs) = (self.size(), inputs.into_iter());
+        Imap::begin(self.clone(), bound, Location::caller(), inputs, f, true)
+    }
+
+    /// As [`imap`](Pool::imap), with `bound` in place of the size of the pool: so many inputs at most are pulled and not yet
+    /// given back as results. A greater one keeps the pool busy where one task takes long and the results after its own
+    /// have to wait; a smaller one keeps less in memory. (gevent's `imap(maxsize)`.)
+    ///
+    /// # Panics
+    ///
+    /// As [`imap`](Pool::imap); and for a bound of 0.
+    #[track_caller]
+    pub fn imap_within<I, T>(
+        &self,
+        bound: usize,
+        inputs: I,
+        f: impl Fn(I::Item) -> T + 'static,
+    ) -> Imap<T>
+    where
+        I: IntoIterator<IntoIter: 'static, Item: 'static>,
+        T: 'static,
+    {
+        assert!(bound > 0, "an imap with a bound of 0, which would never pull an input");
+        Imap::begin(self.clone(), bound, Location::caller(), inputs.into_iter(), f, true)
     }
 
     /// As [`imap`](Pool::imap), with the results in the order in which the tasks end.
@@ -110,7 +133,8 @@ impl Pool {
         I: IntoIterator<IntoIter: 'static, Item: 'static>,
         T: 'static,
     {
-        Imap::begin(self.clone(), Location::caller(), inputs.into_iter(), f, false)
+        let (bound, inputs) = (self.size(), inputs.into_iter());
+        Imap::begin(self.clone(), bound, Location::caller(), inputs, f, false)
     }
 }
 
@@ -136,13 +160,14 @@ impl<T: 'static> Imap<T> {
     #[track_caller]
     fn begin<A: 'static>(
         pool: Pool,
+        bound: usize,
         site: &'static Location<'static>,
         mut inputs: impl Iterator<Item = A> + 'static,
         f: impl Fn(A) -> T + 'static,
         in_order: bool,
     ) -> Imap<T> {
         let (sender, handles) = channel::unbounded();
-        let window = Rc::new(Semaphore::of(pool.size(), &WINDOW));
+        let window = Rc::new(Semaphore::of(bound, &WINDOW));
         let under_way = Rc::new(Members::of(&"the tasks of its imap"));
         let (may_pull, started) = (window.clone(), under_way.clone());
         let feeder = task::Builder::new().name("imap").at(site).spawn(move || {

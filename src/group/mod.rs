@@ -13,6 +13,7 @@
 //! | `Pool.map` | `concurrent.futures.Executor.map` | | [`Pool::map`] | [`Pool::mapping`] |
 //! | `Pool.imap`, `imap_unordered` | | | [`Pool::imap`], [`Pool::imap_unordered`], iterators | [`next_result`](Imap::next_result) |
 //! | `Pool.join`, `kill` | | | [`Pool::join`], [`cancel`](Pool::cancel) | [`Pool::joining`] |
+//! | `Greenlet.get`, by many | `await` of one `Task` by many | | [`share`], [`Shared::join`] | [`Shared::joining`] |
 //! | `link` | `add_done_callback` | | [`JoinHandle::on_done`](crate::JoinHandle::on_done) | |
 //! | `gevent.local` | `contextvars` | `contextvars` | [`task_local!`](crate::task_local) | |
 //!
@@ -28,10 +29,12 @@ mod failing;
 mod gather;
 mod imap;
 mod pool;
+mod shared;
 mod tasks;
 
 pub use completed::{AsCompleted, Race, as_completed, race};
-pub use failing::{Failures, Group};
+pub use failing::{Failures, Group, With};
 pub use gather::{Gather, TryGather, gather, try_gather};
 pub use imap::Imap;
 pub use pool::{Pool, Slot};
+pub use shared::{Shared, share};

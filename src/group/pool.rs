@@ -4,15 +4,19 @@ use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::eras::pep342::Yielder;
 use crate::eras::scope::members::Members;
 use crate::inspect::holders::Kind;
+use crate::kernel::door;
 use crate::kernel::wait::Wait;
+use crate::op::timeout;
 use crate::run::join::JoinHandle;
 use crate::run::spawn;
 use crate::sync::{Event, Permit, Semaphore};
 use crate::task;
+use crate::time::Elapsed;
 
 /// Room for so many tasks and no more: a place is [reserved](Pool::reserve), which waits while the pool is full, and
 /// a task spawned into it, which does not. (gevent's `Pool`.)
@@ -112,6 +116,24 @@ impl Pool {
         self.slot(self.room().acquire())
     }
 
+    /// As [`reserve`](Pool::reserve), for `limit` at most.
+    ///
+    /// # Errors
+    ///
+    /// [`Elapsed`], if the time has passed first.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a task.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`reserve`](Pool::reserve).
+    #[track_caller]
+    pub fn reserve_timeout(&self, limit: Duration) -> Result<Slot, Elapsed> {
+        door::wait(timeout(limit, self.reserving()))
+    }
+
     /// The operation behind [`reserve`](Pool::reserve): `y.wait(pool.reserving())`, `pool.reserving().await`.
     ///
     /// ```
@@ -154,7 +176,7 @@ impl Pool {
 
     fn slot(&self, permit: Permit<'_>) -> Slot {
         permit.forget(); // The slot gives it back.
-        Slot(Some(self.0.clone()))
+        Slot { pool: Some(self.0.clone()), task: task::Builder::new() }
     }
 
     /// Waits until no task of the pool is left: the green era's way.
@@ -174,6 +196,24 @@ impl Pool {
     #[track_caller]
     pub fn join(&self) {
         self.0.idle.wait();
+    }
+
+    /// As [`join`](Pool::join), for `limit` at most. (gevent's `join(timeout)`.)
+    ///
+    /// # Errors
+    ///
+    /// [`Elapsed`], if the time has passed first; the tasks run on.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a task.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
+    #[track_caller]
+    pub fn join_timeout(&self, limit: Duration) -> Result<(), Elapsed> {
+        self.0.idle.wait_timeout(limit)
     }
 
     /// The operation behind [`join`](Pool::join): `y.wait(pool.joining())`, `pool.joining().await`.
@@ -236,12 +276,29 @@ impl fmt::Debug for Pool {
 /// });
 /// ```
 #[must_use = "dropping the slot gives it back"]
-pub struct Slot(
+pub struct Slot {
     /// `None`: a task has it.
-    Option<Rc<Shared>>,
-);
+    pool: Option<Rc<Shared>>,
+    task: task::Builder,
+}
 
 impl Slot {
+    /// Sets the name and the stack size of the task to come, in place of the pool's name and the run's size.
+    ///
+    /// ```
+    /// use wouldblock::{group::Pool, task};
+    ///
+    /// wouldblock::run(|| {
+    ///     let parser = task::Builder::new().name("parser").stack_size(1 << 20);
+    ///     let task = Pool::named("worker", 1).reserve().with(parser).spawn(|| task::current().unwrap());
+    ///     assert_eq!(task.join().unwrap().name(), Some("parser"));
+    /// });
+    /// ```
+    pub fn with(mut self, task: task::Builder) -> Slot {
+        self.task = task;
+        self
+    }
+
     /// Starts a greenlet in this place: see [`green::spawn`](crate::green::spawn).
     ///
     /// # Panics
@@ -285,12 +342,13 @@ impl Slot {
         start: impl FnOnce(task::Builder) -> JoinHandle<T>,
     ) -> JoinHandle<T> {
         spawn::check_spawn(); // Here, so that a panic is at the caller's line.
-        let mut task = task::Builder::new().at(site);
-        if let Some(name) = self.0.as_ref().and_then(|shared| shared.name.as_deref()) {
+        let mut task = std::mem::take(&mut self.task).at(site);
+        let name = self.pool.as_ref().and_then(|shared| shared.name.as_deref());
+        if let Some(name) = name.filter(|_| task.name.is_none()) {
             task = task.name(name);
         }
         let handle = start(task); // If it panics, the slot is dropped.
-        let shared = self.0.take().expect("a slot is spawned into once");
+        let shared = self.pool.take().expect("a slot is spawned into once");
         shared.room.is_held_by(Some(handle.task.id), site);
         shared.idle.clear();
         shared.members.enter();
@@ -308,7 +366,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if let Some(shared) = self.0.take() {
+        if let Some(shared) = self.pool.take() {
             shared.room.release(1);
         }
     }

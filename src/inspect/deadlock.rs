@@ -44,7 +44,9 @@ const MOST_LISTED: usize = 100;
 pub struct Deadlock {
     /// For how long nothing has moved, where the deadlock is only suspected.
     suspected_after: Option<Duration>,
-    tasks: usize,
+    tasks: Vec<u64>,
+    /// The tasks of the cycle.
+    on_cycle: Vec<u64>,
     /// A line for each task that is listed.
     lines: Vec<String>,
     /// The tasks of the cycle and what they wait for; its end is its beginning.
@@ -71,12 +73,43 @@ impl Deadlock {
         let lines = lines.filter(|(_, is_listed)| *is_listed);
         Deadlock {
             suspected_after,
-            tasks: names.tasks.len(),
+            tasks: names.tasks.iter().map(|task| task.id).collect(),
+            on_cycle: cycle.iter().map(|&at| names.tasks[at].id).collect(),
             lines: lines
                 .map(|((task, does), _)| format!("{task} {}{}", does.state(), WaitsAt(task)))
                 .collect(),
             cycle: draw(&cycle, &names.tasks, &does),
         }
+    }
+
+    /// The numbers of the tasks that wait, the oldest first: see [`Task::id`](crate::task::Task::id).
+    pub fn tasks(&self) -> &[u64] {
+        &self.tasks
+    }
+
+    /// The numbers of the tasks that wait for one another in a circle, each for the next, and the last for the first; empty,
+    /// where there is no such circle.
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use wouldblock::{Builder, green, group::gather, sync::Mutex};
+    ///
+    /// let deadlock = Builder::new().try_run(|| {
+    ///     let (a, b) = (Rc::new(Mutex::new(())), Rc::new(Mutex::new(())));
+    ///     let tasks = [(a.clone(), b.clone()), (b, a)].map(|(first, second)| {
+    ///         green::spawn(move || {
+    ///             let _first = first.lock();
+    ///             green::yield_now();
+    ///             let _second = second.lock();
+    ///         })
+    ///     });
+    ///     green::wait(gather(tasks));
+    /// });
+    /// let deadlock = deadlock.unwrap_err();
+    /// assert_eq!((deadlock.tasks(), deadlock.cycle()), (&[1, 2, 3][..], &[2, 3][..]));
+    /// ```
+    pub fn cycle(&self) -> &[u64] {
+        &self.on_cycle
     }
 }
 
@@ -292,7 +325,7 @@ impl std::error::Error for Deadlock {}
 
 impl fmt::Display for Deadlock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let n = self.tasks;
+        let n = self.tasks.len();
         let tasks = if n == 1 { "task waits" } else { "tasks wait" };
         match (self.suspected_after, n) {
             (None, 1) => f.write_str("deadlock: 1 task waits, and nothing can wake it")?,

@@ -3,11 +3,14 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use super::wait_queue::Key;
 use super::waiters::Waiters;
 use crate::kernel::door;
 use crate::kernel::wait::{self, Wait};
+use crate::op::timeout;
+use crate::time::Elapsed;
 
 /// [`std::sync::Barrier`] for the tasks of one thread: opens when so many tasks have come, and closes again behind
 /// them.
@@ -55,6 +58,24 @@ impl Barrier {
     #[track_caller]
     pub fn wait(&self) -> BarrierWaitResult {
         door::wait(self.waiting())
+    }
+
+    /// As [`wait`](Barrier::wait), for `limit` at most.
+    ///
+    /// # Errors
+    ///
+    /// [`Elapsed`], if the time has passed first: the task has not come, and the others wait for one more.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a task.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`wait`](Barrier::wait).
+    #[track_caller]
+    pub fn wait_timeout(&self, limit: Duration) -> Result<BarrierWaitResult, Elapsed> {
+        door::wait(timeout(limit, self.waiting()))
     }
 
     /// The operation behind [`wait`](Barrier::wait): `y.wait(barrier.waiting())`,

@@ -57,6 +57,13 @@ impl Condvar {
         self.line.grant(drop);
     }
 
+    /// Wakes the `n` tasks that have waited longest, or all if fewer wait. (Python's `notify(n)`.)
+    pub fn notify_n(&self, n: usize) {
+        for _ in 0..n.min(self.line.len()) {
+            self.notify_one();
+        }
+    }
+
     /// Wakes all tasks that wait, in the order in which they came.
     pub fn notify_all(&self) {
         self.line.grant_all();

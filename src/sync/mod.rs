@@ -8,11 +8,14 @@
 //! | [`Condvar`] | `wait`, `wait_while`, `wait_timeout`, `wait_timeout_while` | `waiting` | [`std::sync::Condvar`], `Condition` |
 //! | [`Semaphore`] | `acquire`, `acquire_many`, `acquire_timeout` | `acquiring`, `acquiring_many` | `Semaphore` |
 //! | [`Event`] | `wait`, `wait_timeout` | `waiting` | `Event` |
-//! | [`Barrier`] | `wait` | `waiting` | [`std::sync::Barrier`], `Barrier` |
+//! | [`Barrier`] | `wait`, `wait_timeout` | `waiting` | [`std::sync::Barrier`], `Barrier` |
 //! | [`channel`] | `send`, `recv`, `send_timeout`, `recv_timeout` | `sending`, `receiving` | trio's memory channels |
 //! | [`mpsc`] | `send`, `recv`, `recv_timeout` | `sending`, `receiving` | [`std::sync::mpsc`] |
 //! | [`oneshot`] | `recv`, `recv_timeout` | the receiver itself | `Future`, `AsyncResult` |
-//! | [`Queue`] | `put`, `get`, `join`, `put_timeout`, `get_timeout` | `putting`, `getting`, `joining` | `Queue`, `JoinableQueue` |
+//! | [`Queue`] | `put`, `get`, `join`, `put_timeout`, `get_timeout`, `join_timeout` | `putting`, `getting`, `joining` | `Queue`, `JoinableQueue` |
+//! | [`PriorityQueue`] | `get`, `get_timeout` | `getting` | `PriorityQueue` |
+//! | [`watch`]: each sees the latest value | `recv`, `recv_timeout` | `receiving` | tokio's `watch` |
+//! | [`broadcast`]: each gets each item | `recv`, `recv_timeout` | `receiving` | tokio's `broadcast` |
 //!
 //! The second column is the green era's, in straight-line code. The third is for all: `y.wait(mutex.locking())`
 //! in a generator, `mutex.locking().await` in a future, `wait(select(a, b))` for whichever is ready first
@@ -61,6 +64,7 @@
 // `mpsc`, `oneshot`, `queue`. It imports the kernel, `op` and `inspect::holders`.
 
 mod barrier;
+pub mod broadcast;
 mod chan;
 pub mod channel;
 mod condvar;
@@ -68,11 +72,13 @@ mod event;
 pub mod mpsc;
 mod mutex;
 pub mod oneshot;
+mod priority;
 mod queue;
 mod rwlock;
 mod semaphore;
 mod wait_queue;
 mod waiters;
+pub mod watch;
 
 pub use std::sync::{Arc, LazyLock, Once, OnceLock, OnceState, Weak, atomic};
 
@@ -80,6 +86,7 @@ pub use barrier::{Barrier, BarrierWaitResult, BarrierWaiting};
 pub use condvar::{Condvar, CondvarWaiting, WaitTimeoutResult};
 pub use event::{Event, EventWaiting};
 pub use mutex::{Locking, Mutex, MutexGuard};
+pub use priority::PriorityQueue;
 pub use queue::{Joining, Queue};
 pub use rwlock::{Reading, RwLock, RwLockReadGuard, RwLockWriteGuard, Writing};
 pub use semaphore::{Acquiring, Permit, Semaphore};

@@ -15,7 +15,9 @@ use super::waiters::Waiters;
 use crate::inspect::holders::Kind;
 use crate::kernel::door;
 use crate::kernel::wait::{self, Wait};
+use crate::op::timeout;
 use crate::run::may_wait::may_take;
+use crate::time::Elapsed;
 
 /// Python's `Queue` (of `queue`, `gevent.queue`, `asyncio`): one object for both ends, a count of what is not
 /// done yet, and a shutdown.
@@ -224,6 +226,24 @@ impl<T> Queue<T> {
         }
     }
 
+    /// As [`join`](Queue::join), for `limit` at most.
+    ///
+    /// # Errors
+    ///
+    /// [`Elapsed`], if the time has passed first.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a task.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
+    #[track_caller]
+    pub fn join_timeout(&self, limit: Duration) -> Result<(), Elapsed> {
+        door::wait(timeout(limit, self.joining()))
+    }
+
     /// The operation behind [`join`](Queue::join): `y.wait(queue.joining())`, `queue.joining().await`.
     ///
     /// # Cancellation
@@ -253,6 +273,11 @@ impl<T> Queue<T> {
     /// How many items are in the queue.
     pub fn len(&self) -> usize {
         self.chan.len()
+    }
+
+    /// How many items there is room for; `None`: for any number.
+    pub fn capacity(&self) -> Option<usize> {
+        Some(self.chan.capacity()).filter(|capacity| *capacity < usize::MAX)
     }
 
     /// Whether there is no room: a put would wait, unless a task waits for an item.

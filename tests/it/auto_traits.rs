@@ -88,6 +88,11 @@ fn each_public_type_of_sync_op_thread_and_fs_has_the_auto_traits_that_it_is_to_h
         sync::mpsc::SyncSender<Plain>, "uwr", s::mpsc::SyncSender<Plain>;
         sync::oneshot::Sender<Plain>, "uwr";
         sync::oneshot::Receiver<Plain>, "uwr";
+        sync::PriorityQueue<i32>, "uwr";
+        sync::watch::Sender<Plain>, "uwr";
+        sync::watch::Receiver<Plain>, "uwr";
+        sync::broadcast::Sender<Plain>, "uwr";
+        sync::broadcast::Receiver<Plain>, "uwr";
     };
     let of_op = table! {
         op::Either<i32, i32>, "syuwr";

@@ -285,7 +285,9 @@ fn close_runs_the_destructors_from_the_yield_outwards() {
         deeper(y, &inside);
     });
     generator.prime();
-    let hooked = util::panics_hooked(|| generator.close());
+    let hooked = util::panics_hooked(|| {
+        generator.close();
+    });
     assert_eq!(trace.take(), ["callee", "second", "first"]);
     assert_eq!((generator.is_finished(), hooked), (true, 0));
     assert_eq!(generator.next(), None);
@@ -1105,4 +1107,42 @@ fn a_task_sees_a_send_of_nothing_at_each_turn() {
         task.join().unwrap();
         assert_eq!(turns.get(), 3);
     });
+}
+
+/// Python 3.13: `close()` returns what the generator returns.
+#[test]
+fn close_returns_what_the_body_returns() {
+    let averager = || {
+        Generator::<(), u32, u32>::new(|y| {
+            let mut sum = 0;
+            while let Ok(number) = y.try_yield(()) {
+                sum += number;
+            }
+            sum
+        })
+    };
+    let mut sums = averager();
+    assert_eq!(averager().close(), None, "it has not begun");
+    sums.prime();
+    sums.send(3);
+    sums.send(4);
+    assert_eq!((sums.close(), sums.close()), (Some(7), None));
+    let mut unwound = Generator::<u32>::new(|y| y.yield_(1));
+    unwound.resume();
+    assert_eq!(unwound.close(), None);
+}
+
+#[test]
+fn yield_from_a_borrowed_generator_leaves_it_to_go_on() {
+    let inner = Rc::new(RefCell::new(Generator::<u32>::new(|y| y.yield_each(1..=4))));
+    let same = inner.clone();
+    let mut outer = Generator::<u32, (), ()>::new(move |y| {
+        y.yield_(0);
+        let mut inner = same.borrow_mut();
+        y.yield_from(&mut *inner);
+        y.yield_each([10, 20]);
+    });
+    assert_eq!(outer.by_ref().collect::<Vec<_>>(), [0, 1, 2, 3, 4, 10, 20]);
+    drop(outer);
+    assert!(inner.borrow().is_finished());
 }

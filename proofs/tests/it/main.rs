@@ -9,4 +9,3 @@ mod deadline;
 mod dropin;
 mod https;
 mod macros;
-mod operations;

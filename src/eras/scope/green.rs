@@ -272,7 +272,7 @@ impl Presence {
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        // While the thread unwinds, this was not spawned.
+        // (If the thread unwinds, the task was not spawned.)
         if !self.ended && !cancel::is_cancelled() && !thread::panicking() {
             self.fail(Failure::NoStack);
         }
