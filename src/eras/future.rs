@@ -1,7 +1,7 @@
 //! The async/await era: a future returns `Pending`, and is polled again when it is woken.
 //!
-//! Python 3.5's answer (PEP 492), and Rust's: no stack is kept while a task waits, only the future. The
-//! price is a colour: each function on the way that may wait is `async`, and is called with `.await`.
+//! While a task waits, only its future is kept, and no stack. The price is a *colour*: each function that may wait is
+//! `async`, and is called with `.await`. (So in Python since 3.5, PEP 492, and in Rust.)
 //!
 //! ```
 //! use std::time::Duration;
@@ -20,11 +20,11 @@
 //! });
 //! ```
 //!
-//! Here the colour is no barrier. A future is polled on a pooled stack: if something that it calls waits
-//! the green way (`std::io::Read` on one of this crate's sockets, ureq, `green::sleep`), that stack stays
-//! with the task until the poll returns, and the other tasks run on meanwhile. The price is one switch there
-//! and back in each poll; `benches/README.md` has it measured. So code in a task that is no `async` waits for a future
-//! with [`green::wait`](crate::green::wait), and not with the `block_on` of another executor, which blocks the thread.
+//! Here the colour is no barrier. A future is polled on a pooled stack: if code that it calls waits the green way
+//! (`std::io::Read` on one of this crate's sockets, ureq, `green::sleep`), that stack stays with the task until the
+//! poll returns, and the other tasks run on meanwhile. This costs one switch there and back in each poll, measured in
+//! `benches/README.md`. Code of a task that is not `async` can wait for a future, too, with
+//! [`green::wait`](crate::green::wait); the `block_on` of another executor would block the thread.
 
 use std::cell::{Cell, UnsafeCell};
 use std::future::Future;
@@ -48,12 +48,12 @@ pub use crate::eras::scope::future::{Scope, Scoped, TryScope, scope, try_scope};
 
 /// Starts a task that polls `future` until it is ready.
 ///
-/// It is put at the end of the queue and first polled when its turn comes.
+/// The task is put at the end of the queue, and first polled when its turn comes.
 ///
 /// # Panics
 ///
-/// Outside of a run, and when the run is ending; but in a destructor, while a stack is being unwound then, the
-/// task is cancelled before it begins, and a warning says so.
+/// Outside of a run; and when the run is ending, unless the thread is unwinding: then the task is spawned, cancelled
+/// before it begins, and a warning is logged.
 #[track_caller]
 pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
 where
@@ -91,9 +91,9 @@ impl<F: Future<Output: 'static> + 'static> Body for Polled<F> {
 
     fn begin(&self, promise: Promise<F::Output>) -> Switch {
         let this = ptr::from_ref(self);
-        // SAFETY: a body stays where it is as long as its task is not over, and so while the poll lasts.
+        // SAFETY: a body stays in its place until its task is over, and so while the poll lasts.
         let poll = move || unsafe { (*this).poll(promise) };
-        // SAFETY: as in `poll`, which is not called then.
+        // SAFETY: as in `poll`, which is not called if this is: there is no stack then.
         let future = || unsafe { Pin::new_unchecked(&mut *self.future.get()) };
         let drop = || {
             self.is_done.set(true);
@@ -112,10 +112,10 @@ impl<F: Future<Output: 'static> + 'static> Body for Polled<F> {
 }
 
 impl<F: Future<Output: 'static> + 'static> Polled<F> {
-    /// Polls once; when that was the last time, drops the future and fulfils the promise.
+    /// Polls the future once. If the task is over then, drops the future and fulfils the promise.
     fn poll(&self, promise: Promise<F::Output>) {
-        // SAFETY: the future stays where it is until it is dropped there, since a body does not move; and no other code
-        // looks at it: a task has one turn at a time, and only its turns come here.
+        // SAFETY: the future stays in its place until it is dropped there, since a body does not move; and no other
+        // code accesses it: only turns of the task come here, one at a time.
         let mut future = unsafe { Pin::new_unchecked(&mut *self.future.get()) };
         let polled = match !self.begun.replace(true) && promise.local().is_to_stop() {
             true => {
@@ -126,7 +126,7 @@ impl<F: Future<Output: 'static> + 'static> Polled<F> {
                 let now = future.as_mut().as_pin_mut().expect("polled until it is ready");
                 let record = Record::new();
                 match panic::catch_unwind(AssertUnwindSafe(|| door::poll(&record, now))) {
-                    Ok(Poll::Pending) if promise.local().is_to_stop() => None, // An operation that had completed would have won.
+                    Ok(Poll::Pending) if promise.local().is_to_stop() => None, // (A completed operation has won.)
                     Ok(Poll::Pending) => return door::store_record(&record),
                     Ok(Poll::Ready(value)) => Some(Ok(value)),
                     Err(payload) => Some(Err(payload)),
@@ -136,7 +136,7 @@ impl<F: Future<Output: 'static> + 'static> Polled<F> {
         self.is_done.set(true);
         promise.fulfil(move || {
             if let Some(Err(payload)) = polled {
-                // A second panic, in the destructor, has been reported; the first is the task's.
+                // The task's panic is the first; a second one, in a destructor, is only reported by the panic hook.
                 contain(|| future.set(None));
                 unwinding::unwind_with(payload);
             }
@@ -149,9 +149,9 @@ impl<F: Future<Output: 'static> + 'static> Polled<F> {
     }
 }
 
-/// Gives each other ready task a turn, when awaited.
+/// Returns an operation that gives every other ready task a turn when it is waited for.
 ///
-/// An operation: `y.wait(future::yield_now())` is `y.yield_now()`.
+/// `y.wait(future::yield_now())` is `y.yield_now()`.
 #[must_use = "an operation does nothing until it is waited for"]
 pub fn yield_now() -> YieldNow {
     YieldNow { yielded: false }
@@ -167,13 +167,13 @@ impl Future for YieldNow {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        // Polled again after it was ready, it gives another turn: it never completes without one.
+        // If this is polled again after it was ready, it gives another turn, and never completes without one.
         self.yielded = !self.yielded;
         if self.yielded { wait::another_turn(cx) } else { Poll::Ready(()) }
     }
 }
 
-/// The traits of this era: `use wouldblock::future::prelude::*`.
+/// The functions and traits of this era: `use wouldblock::future::prelude::*`.
 pub mod prelude {
     pub use super::{spawn, yield_now};
     pub use futures_lite::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};

@@ -1,8 +1,8 @@
 //! The generator era: a coroutine that yields what it waits for to its resumer.
 //!
-//! Python 2.5 made generators into coroutines (PEP 342: `send`, `throw`, `close`), and Python 3.3 let one
-//! delegate to another (PEP 380: `yield from`). A scheduler, then called a trampoline, resumes them and
-//! looks at what they yield; here, a [`Wait`]. Every function on the way has to pass the yield on.
+//! Python 2.5 made generators into coroutines (PEP 342: `send`, `throw`, `close`), and Python 3.3 let one generator
+//! delegate to another (PEP 380: `yield from`). A scheduler, then called a trampoline, resumes generators and looks at
+//! what they yield: here, a [`Wait`]. Every function between the wait and the scheduler has to pass the yield on.
 //!
 //! ```
 //! use std::time::Duration;
@@ -22,7 +22,7 @@
 //! });
 //! ```
 //!
-//! A generator needs no scheduler. It can be resumed by hand, and yields whatever one likes:
+//! A generator needs no scheduler. It can be resumed by hand, and yield values of any type:
 //!
 //! ```
 //! use wouldblock::generator::Generator;
@@ -45,18 +45,18 @@ use crate::task;
 
 pub use crate::eras::pep342::{Generator, GeneratorState, Thrown, Yielder};
 
-/// A generator that yields what it waits for, as the code of a generator task does: a coroutine by PEP 342, for a
-/// trampoline to drive.
+/// A generator that yields what it waits for, as the code of a generator task does: a coroutine as in PEP 342, to be
+/// driven by a trampoline.
 pub type Coroutine<R = ()> = Generator<Wait, (), R>;
 
 /// Starts a task that drives the generator whose code is `body`.
 ///
-/// It is put at the end of the queue and first resumed when its turn comes.
+/// The task is put at the end of the queue, and first resumed when its turn comes.
 ///
 /// # Panics
 ///
-/// Outside of a run, and when the run is ending; but in a destructor, while a stack is being unwound then, the
-/// task is cancelled before it begins, and a warning says so.
+/// Outside of a run; and when the run is ending, unless the thread is unwinding: then the task is spawned, cancelled
+/// before it begins, and a warning is logged.
 #[track_caller]
 pub fn spawn<T: 'static>(body: impl FnOnce(&Yielder<Wait>) -> T + 'static) -> JoinHandle<T> {
     task::Builder::new().spawn_generator(body)
@@ -81,8 +81,8 @@ impl task::Builder {
 impl<Y: From<Wait> + 'static, S: 'static> Yielder<Y, S> {
     /// Waits for an operation: the generator era's verb. Yields a [`Wait`] until the operation is ready.
     ///
-    /// The resumer, a scheduler or code that drives the generator by hand, should resume it when what the `Wait`
-    /// describes has happened; resuming it sooner is harmless, it then yields again.
+    /// The resumer (a scheduler, or code that drives the generator by hand) should resume the generator when what the
+    /// `Wait` describes has happened. A generator that is resumed sooner yields again.
     ///
     /// # Panics
     ///
@@ -99,7 +99,7 @@ impl<Y: From<Wait> + 'static, S: 'static> Yielder<Y, S> {
         }
         let (record, mut operation) = (Record::new(), pin!(operation.into_future()));
         loop {
-            // The scheduler needs no creator: no other code sees the wait.
+            // A wait that is yielded to the scheduler needs no creator: no other code sees it.
             let created_by = if self.is_of_task() { (0, 0, 0) } else { door::creator() };
             if let Poll::Ready(value) = door::poll(&record, operation.as_mut()) {
                 return value;
@@ -109,7 +109,7 @@ impl<Y: From<Wait> + 'static, S: 'static> Yielder<Y, S> {
         }
     }
 
-    /// Gives each other ready task a turn.
+    /// Gives every other ready task a turn.
     ///
     /// # Panics
     ///
@@ -118,7 +118,7 @@ impl<Y: From<Wait> + 'static, S: 'static> Yielder<Y, S> {
     /// # Cancellation
     ///
     /// When the generator is closed, the stack unwinds from here.
-    #[inline(always)] // As `green::yield_now`.
+    #[inline(always)] // See `Fiber::resume`.
     #[track_caller]
     pub fn yield_now(&self) {
         door::note_site();

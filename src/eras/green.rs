@@ -1,7 +1,7 @@
 //! The green era: stackful coroutines, in plain straight-line code.
 //!
-//! gevent's answer, and Stackless Python's and Lua's before it: give each task a stack of its own, and it can wait
-//! anywhere, at any depth, in functions that know nothing of it. The yield is invisible in the code.
+//! Each task has a stack of its own, so that it can wait at any depth, in functions that know nothing of coroutines.
+//! The yield is invisible in the code. (So in gevent, and before that in Stackless Python and Lua.)
 //!
 //! ```
 //! use std::time::Duration;
@@ -37,12 +37,12 @@ pub use crate::eras::scope::green::{Scope, ScopedJoinHandle, TryScope, scope, tr
 
 /// Starts a task that runs `body` on a stack of its own.
 ///
-/// It is put at the end of the queue and begins when its turn comes.
+/// The task is put at the end of the queue, and begins when its turn comes.
 ///
 /// # Panics
 ///
-/// Outside of a run, and when the run is ending; but in a destructor, while a stack is being unwound then, the
-/// task is cancelled before it begins, and a warning says so.
+/// Outside of a run; and when the run is ending, unless the thread is unwinding: then the task is spawned, cancelled
+/// before it begins, and a warning is logged.
 #[track_caller]
 pub fn spawn<T: 'static>(body: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
     task::Builder::new().spawn(body)
@@ -77,12 +77,11 @@ impl task::Builder {
 ///
 /// # Blocking
 ///
-/// Suspends the task. This is what stands in place of the `block_on` of another executor (`futures`, `pollster`,
-/// tokio), which blocks the *thread*: no other task runs meanwhile, no timer ends, and no socket is looked at. Where
-/// the future waits for one of these, it waits for ever, and only the [watchdog](crate::Builder::watchdog) has a word
-/// on it. Code that cannot be changed to call `wait`, such as that of a library, belongs in
-/// [`offload`](crate::offload()), whose thread it may block; a future of this crate that waits for a time or a socket
-/// panics there, since that thread has no scheduler.
+/// Suspends the task. Call this in place of the `block_on` of another executor (`futures`, `pollster`, tokio), which
+/// blocks the *thread*: no other task runs meanwhile, no timer ends, and no socket is looked at. A future that waits
+/// for one of these there waits for ever, and only the [watchdog](crate::Builder::watchdog) reports it. Code that
+/// cannot be changed to call `wait`, such as a library's, belongs in [`offload`](crate::offload()), where it may block
+/// a thread; a future of this crate that waits for a time or a socket panics there, since that thread has no scheduler.
 ///
 /// # Panics
 ///
@@ -90,14 +89,14 @@ impl task::Builder {
 ///
 /// # Cancellation
 ///
-/// If the task is cancelled, or a [`timeout`] around this passes, the operation is dropped and the stack
-/// unwinds from here. An operation that is ready by then is returned all the same.
+/// If the task is cancelled, or a [`timeout`] around this passes, the operation is dropped and the stack unwinds from
+/// here. If the operation is ready by then, this returns its result all the same.
 #[track_caller]
 pub fn wait<O: IntoFuture>(operation: O) -> O::Output {
     door::wait(operation)
 }
 
-/// Gives each other ready task a turn.
+/// Gives every other ready task a turn.
 ///
 /// # Panics
 ///
@@ -106,7 +105,7 @@ pub fn wait<O: IntoFuture>(operation: O) -> O::Output {
 /// # Cancellation
 ///
 /// If the task is cancelled, or a [`timeout`] around this has passed, the stack unwinds from here.
-#[inline(always)] // A function less to return from after the switch: see `kernel/coroutine.rs`.
+#[inline(always)] // See `coroutine::suspend_base`.
 #[track_caller]
 pub fn yield_now() {
     door::yield_now();
@@ -123,10 +122,10 @@ pub fn yield_now() {
 /// Nothing is lost.
 #[track_caller]
 pub fn sleep(duration: Duration) {
-    if duration.is_zero() { yield_now() } else { wait(time::sleeping(duration)) } // One turn, whatever the budget.
+    if duration.is_zero() { yield_now() } else { wait(time::sleeping(duration)) } // Zero: one turn, whatever the budget.
 }
 
-/// The traits of this era: `use wouldblock::green::prelude::*`.
+/// The verbs and traits of this era: `use wouldblock::green::prelude::*`.
 pub mod prelude {
     pub use super::{spawn, wait, yield_now};
     pub use std::io::{BufRead, Read, Write};

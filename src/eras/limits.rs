@@ -38,11 +38,12 @@ use crate::time::Elapsed;
 ///
 /// # Cancellation
 ///
-/// What `body` had done so far is lost but for what its destructors keep. Around a buffered read, these may be bytes that
-/// the reader has taken from the connection and keeps on its stack; the next read then begins in the middle, without
-/// an error. std's `read_line`, `read_until`, `read_to_string`, `read_exact`, `lines` and `write_all` lose such bytes, and
-/// so does code that reads a message in several steps (tungstenite's `read`, many clients of databases). A single
-/// `read` loses none. Use [`green::deadline`](crate::green::deadline) there, which fails instead, or close the connection when the time has passed.
+/// What `body` has done so far is lost, but for what its destructors keep. Around a buffered read, that may be bytes
+/// that the reader has taken from the connection and keeps on its stack: the next read then begins in the middle,
+/// without an error. std's `read_line`, `read_until`, `read_to_string`, `read_exact`, `lines` and `write_all` lose such
+/// bytes, and so does code that reads a message in several steps (tungstenite's `read`, many clients of databases). A
+/// single `read` loses none. Around such code, use [`green::deadline`](crate::green::deadline), with which the read
+/// fails instead, or close the connection when the time has passed.
 #[track_caller]
 pub fn timeout<T>(limit: Duration, body: impl FnOnce() -> T) -> Result<T, Elapsed> {
     assert!(in_task(), "a time limit outside of any task: call it inside `wouldblock::run(|| ..)`");
@@ -61,7 +62,7 @@ pub fn timeout<T>(limit: Duration, body: impl FnOnce() -> T) -> Result<T, Elapse
 ///
 /// A destructor must not wait: while a stack unwinds, nothing suspends. Where the end of a piece of work
 /// has to wait (say goodbye to a server, join a helper), this catches the unwinding, runs `cleanup` with
-/// cancellation and time limits held off, and lets it go on. (Python's `finally`, in trio's
+/// cancellation and time limits held off, and lets the unwinding go on. (Python's `finally`, in trio's
 /// `CancelScope(shield=True)`.)
 ///
 /// ```
@@ -81,11 +82,11 @@ pub fn timeout<T>(limit: Duration, body: impl FnOnce() -> T) -> Result<T, Elapse
 ///
 /// # Panics
 ///
-/// With whatever `body` or `cleanup` panics with; with that of `cleanup` if both do.
+/// With whatever `body` or `cleanup` panics with; if both panic, with the panic of `cleanup`.
 ///
 /// # Cancellation
 ///
-/// `cleanup` is not cancelled, and no time limit around this ends it: keep it short, or put a limit inside of it.
+/// `cleanup` is not cancelled, and no time limit around this ends it. Keep it short, or put a time limit inside of it.
 pub fn finally<T>(body: impl FnOnce() -> T, cleanup: impl FnOnce()) -> T {
     let result = unwinding::catch(body);
     cancel::shield(|| deadline::without(cleanup));

@@ -1,7 +1,7 @@
-//! Three eras of waiting, to be read side by side: the same outline three times. Each `spawn` gives the same
-//! `JoinHandle`, each `turn` runs until the next wait; what differs is which code sees that a task gives up its turn:
-//! the scheduler alone (green), each caller (generator), or each `.await` (future). Read `pep342` (generators
-//! themselves) before `generator`; `limits`, `scope` and `waited` after the three.
+//! Three eras of waiting, to be read side by side: the same outline three times. Each `spawn` returns the same
+//! `JoinHandle`, and each turn lasts until the next wait. What differs is which code shows that a task may give up its
+//! turn: none (green), each function on the way that passes a yield on (generator), or each `.await` (future). Read
+//! `generator`, `green` and `future`, then `pep342` (generators themselves), `limits`, `waited` and `scope`.
 
 pub mod future;
 pub mod generator;

@@ -1,12 +1,13 @@
 //! Generators as Python 2.5 to 3.3 had them: PEP 342's `send`, `throw` and `close`, PEP 380's `yield from`.
 //!
-//! A [`Generator`] needs no scheduler and no task: its owner resumes it by hand. The body of a task of the generator era
-//! (`eras/generator.rs`) has no owner, and no wire: its [`Yielder`] yields to the scheduler, which sends nothing.
+//! A [`Generator`] needs no scheduler and no task: other code, its *resumer*, drives it. The body of a task of the
+//! generator era (`eras/generator.rs`) has no such resumer, and no wire: its [`Yielder`] yields to the scheduler, which
+//! sends nothing.
 //!
 //! ```text
-//!             resume, send(s), throw(p), close            yield_(y), yield_from(g)
-//!   caller ──────────────── sent ───────────────▶ Wire ─────────▶ body, on a fiber
-//!          ◀───────── Yielded(y), Complete(r) ──────────────────
+//!              resume, send(s), throw(p), close            yield_(y), yield_from(g)
+//!   resumer ──────────────── sent ───────────────▶ Wire ─────────▶ body, on a fiber
+//!           ◀───────── Yielded(y), Complete(r) ──────────────────
 //! ```
 
 use std::any::Any;
@@ -30,8 +31,8 @@ use crate::run::stack_size;
 /// A coroutine that yields `Y`s to its resumer, is sent `S`s by it, and returns an `R`.
 ///
 /// It runs on a stack of its own, so that it may yield from any depth that its [`Yielder`] is passed to.
-/// Nothing runs before it is first resumed. Dropping it closes it, again at each further `yield_` if the body swallows
-/// that; a body that yields a thousand times is leaked then, with an error in the log.
+/// Nothing runs before it is first resumed. Dropping it closes it. If the body swallows that and yields, it is closed
+/// again at that `yield_`; after a thousand times, the stack is leaked, and an error is logged.
 ///
 /// ```
 /// use wouldblock::generator::{Generator, GeneratorState::*, Yielder};
@@ -68,15 +69,15 @@ pub enum GeneratorState<Y, R> {
     Complete(R),
 }
 
-/// The wire between a generator and its caller.
+/// What a generator and its resumer exchange.
 struct Wire<Y, S> {
     sent: Cell<Option<Sent<S>>>,
     yielded: Cell<Option<Y>>,
-    /// Names the generator as the boundary of the unwinding that closes it; 0: there is none.
+    /// Names the generator as the boundary of the unwinding that closes it; 0: it has not been closed.
     serial: Cell<u64>,
-    /// The thread was unwinding where the generator was last resumed.
+    /// The thread was unwinding when the generator was last resumed.
     unwinding: Cell<bool>,
-    /// What it yielded last is the wait of an operation.
+    /// What the generator has yielded last is the wait of an operation.
     in_wait: Cell<bool>,
 }
 
@@ -89,7 +90,8 @@ pub(crate) enum Sent<S> {
 impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     /// A generator with the code `body`, which has not begun.
     ///
-    /// `body` must own what it uses. To give it a borrow, make and finish the generator inside a closure.
+    /// `body` must own what it uses. A generator whose code borrows has to be a task of a scope:
+    /// [`green::Scope::spawn_generator`](crate::green::Scope::spawn_generator) starts it.
     pub fn new(body: impl FnOnce(&Yielder<Y, S>) -> R + 'static) -> Generator<Y, S, R> {
         let wire = Wire {
             sent: Cell::default(),
@@ -103,8 +105,8 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         Generator { start, fiber: None, wire: Rc::new(wire), returned: Rc::default(), stack_size }
     }
 
-    /// As [`new`](Generator::new), on a stack of at least `bytes` usable bytes; the default is 256 KiB, in a
-    /// debug build 1 MiB.
+    /// As [`new`](Generator::new), on a stack of `bytes` bytes, rounded up to whole pages; up to 960 bytes of it stay
+    /// unused. The default is 256 KiB, in a debug build 1 MiB.
     ///
     /// # Panics
     ///
@@ -119,23 +121,23 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         generator
     }
 
-    /// Runs up to the first `yield_`, so that a `send` has where to arrive. (In Python: `next(g)`.)
+    /// Runs the body to its first `yield_`, which then can return what is sent. (In Python: `next(g)`.)
     ///
     /// # Panics
     ///
-    /// When it has begun already, and with whatever the body panics with.
+    /// When the generator has begun already, and with whatever the body panics with.
     #[track_caller]
     pub fn prime(&mut self) -> GeneratorState<Y, R> {
         assert!(self.start.is_some(), "`prime` is for a generator that has not begun");
         self.advance(None)
     }
 
-    /// Makes the `yield_` at which the generator is suspended return `value`, and runs to the next one.
+    /// Makes the `yield_` at which the generator is suspended return `value`, and runs the body to its next `yield_`.
     ///
     /// # Panics
     ///
-    /// When it has not begun (there is no `yield_` yet to return from: [`prime`](Generator::prime) it),
-    /// when it is finished, and with whatever the body panics with; it is finished then.
+    /// When the generator has not begun (there is no `yield_` yet to return from: [`prime`](Generator::prime) it), or
+    /// is finished; and with whatever the body panics with: the generator is finished then.
     #[track_caller]
     pub fn send(&mut self, value: S) -> GeneratorState<Y, R> {
         assert!(
@@ -146,8 +148,8 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     }
 
     /// Makes the `yield_` at which the generator is suspended unwind with `payload`, as if the body had
-    /// panicked there, and runs to the next one if the body catches it
-    /// ([`try_yield`](Yielder::try_yield)). One that has not begun never begins.
+    /// panicked there, and runs the body to its next `yield_` if the body catches that
+    /// ([`try_yield`](Yielder::try_yield)). A generator that has not begun never begins.
     ///
     /// # Panics
     ///
@@ -161,19 +163,19 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     }
 
     /// Ends the generator: the `yield_` at which it is suspended unwinds, and the destructors on its
-    /// stack run. Closing one that has not begun or is finished does nothing. Returns what the body returns, if it catches
-    /// the closing, by [`try_yield`](Yielder::try_yield), and returns (Python 3.13); else `None`.
+    /// stack run. If it has not begun, it never begins; if it is finished, this does nothing. Returns the value of a body
+    /// that catches the closing, by [`try_yield`](Yielder::try_yield), and returns one (as in Python 3.13); else `None`.
     ///
     /// # Panics
     ///
     /// When the body yields again instead of ending ("generator ignored GeneratorExit", in Python), and
-    /// with whatever it panics with on its way.
+    /// with whatever the body panics with while it unwinds.
     #[track_caller]
     pub fn close(&mut self) -> Option<R> {
         if self.start.take().is_some() || self.is_finished() {
             return None;
         }
-        // Also while this thread is unwinding: what unwinds in the generator is caught at its root.
+        // Also while this thread is unwinding: the unwinding of the generator's stack is caught at its root.
         match self.step(Some(Sent::Close)) {
             GeneratorState::Yielded(_) => panic!("a generator yielded while it was being closed"),
             // The unwinding of a time limit, or of the task that closes it, goes on.
@@ -224,7 +226,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
         })
     }
 
-    /// One resume. (Where it waits the green way, the task that resumes it does.)
+    /// Resumes the generator once. (If its body waits the green way, the task that has called this waits.)
     #[inline(always)] // See `Fiber::resume`.
     #[track_caller]
     fn step(&mut self, sent: Option<Sent<S>>) -> GeneratorState<Y, std::thread::Result<R>> {
@@ -250,12 +252,12 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
 }
 
 impl<Y: 'static, R: 'static> Generator<Y, (), R> {
-    /// Runs to the next `yield_`, or to the end. (In Python: `next(g)`, with the value of the
+    /// Runs the body to its next `yield_`, or to its end. (In Python: `next(g)`, with the value of the
     /// `StopIteration`.)
     ///
     /// # Panics
     ///
-    /// When it is finished already, and with whatever the body panics with; it is finished then.
+    /// When the generator is finished; and with whatever the body panics with: the generator is finished then.
     #[inline]
     #[track_caller]
     pub fn resume(&mut self) -> GeneratorState<Y, R> {
@@ -263,7 +265,7 @@ impl<Y: 'static, R: 'static> Generator<Y, (), R> {
     }
 }
 
-/// A generator that takes nothing is an iterator over what it yields; what it returns is dropped.
+/// A generator that is sent nothing is an iterator over what it yields; the value that it returns is dropped.
 impl<Y: 'static, R: 'static> Iterator for Generator<Y, (), R> {
     type Item = Y;
 
@@ -283,8 +285,8 @@ impl<Y: 'static, S: 'static, R: 'static> Drop for Generator<Y, S, R> {
         if self.start.take().is_some() || self.fiber.is_none() {
             return;
         }
-        // Also while this thread is unwinding: what unwinds in the generator is caught at its root. Code that swallows it
-        // and yields is closed again there, as a task that is cancelled is at its next wait.
+        // Also while this thread is unwinding: the unwinding of the generator's stack is caught at its root. A body
+        // that swallows it and yields is closed again, as a cancelled task is unwound again at its next wait.
         let mut step = self.step(Some(Sent::Close));
         for _ in 0..unwinding::MOST_RAISED {
             let GeneratorState::Yielded(_) = step else { break };
@@ -294,7 +296,7 @@ impl<Y: 'static, S: 'static, R: 'static> Drop for Generator<Y, S, R> {
             GeneratorState::Complete(Ok(_)) => {}
             GeneratorState::Complete(Err(payload)) => {
                 if let Some(unwind) = payload.downcast_ref() {
-                    return swallowed::forgive(unwind); // Of a time limit or of the task: its next wait raises it again.
+                    return swallowed::forgive(unwind); // Of a time limit or the task, whose next wait raises it again.
                 }
                 let text = format!(
                     "a generator panicked while it was being dropped: {}",
@@ -326,7 +328,7 @@ impl<Y, S, R> fmt::Debug for Generator<Y, S, R> {
 
 /// The inside end of a [`Generator`]: with it, the body yields and waits.
 pub struct Yielder<Y, S = ()> {
-    /// `None`: it is a task's own, and the scheduler resumes it.
+    /// `None`: the generator is a task, and the scheduler resumes it.
     wire: Option<Rc<Wire<Y, S>>>,
     suspender: Suspender,
 }
@@ -341,7 +343,7 @@ pub enum Thrown {
 }
 
 impl Yielder<Wait> {
-    /// For the generator that is a task, on its fiber.
+    /// The yielder of a generator that is a task, for the fiber of `suspender`.
     pub(crate) fn of_task(suspender: Suspender) -> Yielder<Wait> {
         Yielder { wire: None, suspender }
     }
@@ -354,9 +356,9 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
     ///
     /// # Panics
     ///
-    /// With what is thrown; and where the generator cannot yield: outside of its own body (in a task that it
-    /// spawned), or inside of a [`green::timeout`](crate::green::timeout), whose limit would go on for its resumer
-    /// (PEP 789).
+    /// With what is thrown; and where the generator cannot yield: outside of its own body (in a task that it spawned),
+    /// in the middle of a poll, or inside of a [`green::timeout`](crate::green::timeout), and, if the generator is no
+    /// task, of a `green::scope` or a cleanup: these would stay in force for the resumer (PEP 789).
     #[inline(always)] // See `Fiber::resume`.
     #[track_caller]
     pub fn yield_(&self, value: Y) -> S {
@@ -394,15 +396,15 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
         }
     }
 
-    /// Yields whatever `inner` yields, hands on to it what is sent and thrown, and returns what it
-    /// returns; when this generator is closed, closes `inner` first. (PEP 380's `yield from`.)
+    /// Yields all that `inner` yields, passes on to `inner` what is sent and thrown, and returns what `inner` returns.
+    /// When this generator is closed, closes `inner` first. (PEP 380's `yield from`.)
     ///
     /// `inner` is a generator or a `&mut` of one.
     ///
     /// # Panics
     ///
-    /// With whatever `inner` panics with; and when it has begun already and takes values: there is none to
-    /// send it first.
+    /// With whatever `inner` panics with; and, if values are sent to `inner`, when it has begun already: there is no
+    /// value yet to resume it with.
     #[track_caller]
     pub fn yield_from<R: 'static>(&self, mut inner: impl BorrowMut<Generator<Y, S, R>>) -> R {
         let inner = inner.borrow_mut();
@@ -467,15 +469,15 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
         wire.sent.take().expect("a suspended generator is resumed with something sent")
     }
 
-    /// In a task's own generator: yields to the scheduler. If the task is cancelled, that is to close the generator; but
-    /// an operation that it waits for is polled once more before.
+    /// In a generator that is a task: yields to the scheduler. If the task is cancelled, the generator is to be closed;
+    /// but if it is in a wait (`in_wait`), it first polls its operation once more.
     #[inline(always)] // See `Fiber::resume`.
     #[track_caller]
     fn give_turn(&self, wait: Wait, in_wait: bool) -> Sent<S> {
         unwinding::refuse_while_unwinding();
         if cancel::is_cancelled() {
             if swallowed::count_root() {
-                unwinding::leave();
+                unwinding::abandon();
             }
             return Sent::Close;
         }
@@ -487,7 +489,7 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
         if !in_wait && cancel::is_cancelled() { Sent::Close } else { Sent::Value(same(())) }
     }
 
-    /// Unwinds to the root of the generator; in one that is a task's, that is the task's root.
+    /// Unwinds to the root of the generator, or, if it is a task, of the task.
     fn close(&self) -> ! {
         cancel::unwind_to(match &self.wire {
             None => cancel::root().expect("it is running"),
@@ -499,8 +501,8 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
     }
 }
 
-/// Refuses to yield in the middle of a poll or a time limit; in a generator that is not a task's, also of a
-/// cleanup or a scope: that would stay in force for the code that resumes the generator.
+/// Refuses to yield in the middle of a poll or inside of a time limit; and, in a generator that is not a task, inside
+/// of a cleanup or a scope. These would stay in force for the resumer.
 #[inline]
 fn may_suspend(open: &Open, of_task: bool) -> Result<(), String> {
     let inside = open.limits.get() + open.shields.get() + open.scopes.get();
@@ -535,7 +537,7 @@ impl<Y, S> Wire<Y, S> {
     }
 }
 
-/// A value as one of type `B`, which it is.
+/// Returns `value` as a `B`, if that is its type. Else panics: see `yield_from`.
 #[inline(always)] // It moves the value.
 #[track_caller]
 fn same<A: 'static, B: 'static>(value: A) -> B {

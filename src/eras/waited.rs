@@ -1,4 +1,4 @@
-//! A [`Wait`] as an operation: how a generator is driven by hand.
+//! A [`Wait`] as an operation: code that drives a generator by hand waits for what the generator yields.
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
@@ -34,8 +34,8 @@ impl IntoFuture for Wait {
     }
 }
 
-/// How long a wait that only a wake of the task ends is kept, where its waker is not the task's (in a combinator of
-/// another crate): the generator then looks by itself.
+/// How long to wait for a wake of the task where the waker of the poll is not the task's own (in a combinator of another
+/// crate). After that, the generator is resumed, and polls its operation again.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// See [`Wait`].
@@ -53,12 +53,12 @@ impl Future for Waited {
         wait::poll_within_budget(cx, |cx| {
             let Some(wait) = self.wait.take() else { return Poll::Ready(()) };
             if wait.what.ends_by_wake_only() && wait.created_by != door::creator() {
-                // The wake came while the task did something else, or will come to another task.
+                // The wake has come since the `Wait` was created, or will go to another task.
                 return Poll::Ready(());
             }
             match wait::record(cx, wait) {
                 true => {}
-                // The wake will be the task's, which the waker that polls this does not notice.
+                // The wake will be one of the task, not of the waker that this is polled with.
                 false if wait.what.ends_by_wake_only() => {
                     let again = Wait::until(now() + LOOK_AGAIN);
                     self.registration.renew(cx, again);

@@ -180,7 +180,7 @@ impl Does<'_> {
         // SAFETY: the caller's scheduler is this thread's, and so are its tasks.
         let local = unsafe { task.local() };
         let state = local.state.get();
-        let waits = matches!(state, State::Waiting | State::Left);
+        let waits = matches!(state, State::Waiting | State::Abandoned);
         let waiting = if waits { local.waiting.get() } else { WaitFor::Turn };
         Does { state, waiting, run, names }
     }
@@ -207,7 +207,7 @@ impl Does<'_> {
         match (self.state, self.waiting) {
             (State::Running | State::Woken, _) => TaskState::Running,
             (State::Done, _) => TaskState::Ending,
-            (State::Left, WaitFor::Turn) => TaskState::Left,
+            (State::Abandoned, WaitFor::Turn) => TaskState::Left,
             (_, WaitFor::Turn) => TaskState::Ready,
             (_, WaitFor::Thing(thing)) => TaskState::Waiting {
                 what: WaitFor::Thing(thing.kept()),

@@ -1,8 +1,8 @@
-//! Cancellation: the stack of a task is unwound from where it waits. (A generator is closed, which unwinds it; a
-//! future is polled once more and dropped: `give_turn` in `eras/pep342.rs`, `poll` in `eras/future.rs`.)
+//! Cancellation: the stack of a task is unwound from where it waits. (A generator is closed, which unwinds its
+//! stack; a future is polled once more and dropped: `give_turn` in `eras/pep342.rs`, `poll` in `eras/future.rs`.)
 //!
-//! A cancelled task is not interrupted. It is resumed, and the wait that it was in raises: the stack is
-//! unwound from there, destructors run, up to a *boundary*. A boundary is the root of the task, for
+//! A cancelled task is not interrupted. It is resumed, and the wait that it was in *raises* the cancellation: the stack
+//! is unwound from there, and destructors run, up to a *boundary*. That is the root of the task, for
 //! `JoinHandle::cancel`, or a [`Limit`], for `green::timeout`:
 //!
 //! ```text
@@ -12,10 +12,10 @@
 //!    └────────────────────────────│─────────────────────┘ the task was cancelled: unwind to the root
 //! ```
 //!
-//! As in trio, it is repeated: if code catches the unwinding before the boundary, the next wait raises it again. The
-//! exception is cleanup that has to wait, behind a [`shield`]. Each boundary counts how often it was raised. Code
-//! that catches it a thousand times and waits again would never stop: the process is aborted, or, if the run is
-//! ending, the task is abandoned and its frames leak.
+//! As in trio, a cancellation is raised again and again: if code catches the unwinding before the boundary, the next
+//! wait unwinds the stack once more. Only cleanup inside of a [`shield`] may wait. Each boundary counts how often it
+//! was raised. Code that catches the unwinding a thousand times and waits again would never stop: then the process is
+//! aborted, or, if the run is ending, the task is abandoned and its frames leak.
 //!
 //! While a stack unwinds, nothing suspends: see `edge/unwinding.rs`.
 
@@ -28,13 +28,13 @@ use std::time::Instant;
 use super::edge::entered::now;
 use super::edge::foreign::{Boundary, Unwind};
 use super::edge::opened::{Opened, OpenedLimit};
-use super::edge::unwinding::{catch, count, leave, unwind_with};
+use super::edge::unwinding::{abandon, catch, count, unwind_with};
 use super::here::{running_task, with_local, with_task};
 use super::task::Local;
 use super::wait::earliest;
 
-/// Called before a task gives up its turn: unwinds if it is to stop, or past a time limit; else returns the earliest
-/// limit in force.
+/// Called before a task gives up its turn. Unwinds if the task is to stop, or a time limit in force has passed; else
+/// returns the earliest limit in force.
 #[inline]
 pub(crate) fn check(local: &Local) -> Option<Instant> {
     match local.cancelled.get() || !local.limits.get().is_null() {
@@ -58,8 +58,8 @@ fn passed<'a>() -> Option<&'a Limit<'a>> {
     limits_in_force().filter(|limit| limit.deadline.get().is_some_and(|end| end <= now)).last()
 }
 
-/// As [`check`], where the turn is given up only because its budget is used up. A cancellation or time limit is raised at
-/// the second time here: the operation that comes next may be ready, and wins then, but a loop of such ones is to end.
+/// As [`check`], for a turn that is given up only because its budget is used up. The first call only notes that the
+/// task is to stop, so that the next operation wins if it is ready; the second unwinds, so that a loop of these ends.
 pub(crate) fn check_between_operations() {
     let noticed =
         || with_local(|local| local.extras.with(|extras| replace(&mut extras.noticed, true)));
@@ -86,7 +86,7 @@ pub(crate) fn check_cancelled() {
 
 /// Unwinds to the root of the running task.
 pub(crate) fn raise_cancelled() -> ! {
-    // SAFETY: the task is alive while it is set, and has its turn on its home thread only.
+    // SAFETY: the task lives while it is set, and has its turn on its home thread only.
     let local = unsafe { running_task().as_ref().map(|task| task.local()) };
     raise(&local.expect("a task runs").raised, root().expect("a task runs"))
 }
@@ -104,20 +104,20 @@ pub(crate) fn is_to_root(payload: &(dyn Any + Send)) -> bool {
 
 fn raise(raised: &Cell<u16>, boundary: Boundary) -> ! {
     if count(raised, boundary) {
-        leave();
+        abandon();
     }
     unwind_to(boundary)
 }
 
-/// Unwinds to `boundary`, and does not count it.
+/// Unwinds to `boundary` without counting that.
 pub(crate) fn unwind_to(boundary: Boundary) -> ! {
     unwind_with(Box::new(Unwind { boundary, serial: 0 }))
 }
 
 /// The time limits in force, the innermost first.
 pub(super) fn limits_in_force<'a>() -> impl Iterator<Item = &'a Limit<'a>> {
-    // SAFETY: each limit lies in the frame of a `Limit::hold` further down this stack, which takes it out of the list
-    // before it ends; and what is returned is used up by functions that return before that.
+    // SAFETY: each limit lies in the frame of a `Limit::hold` further down this stack, which takes the limit out of the
+    // list before it ends; and the functions that use the iterator return before that.
     let at = |limit: *const Limit<'a>| unsafe { limit.as_ref() };
     std::iter::successors(at(limits().cast()), move |limit| at(limit.outer))
 }
@@ -126,19 +126,20 @@ fn limits() -> *const () {
     with_local(|local| local.limits.get()).unwrap_or(ptr::null())
 }
 
-/// A time limit on whatever the running task does in a closure.
+/// A time limit on all that the running task does in a closure.
 pub(crate) struct Limit<'a> {
     /// `None`: not set yet. A scope whose task fails sets it to now, and wakes the task (`eras/scope/members.rs`).
     deadline: &'a Cell<Option<Instant>>,
     outer: *const Limit<'a>,
     pub(super) serial: u64,
     pub(super) raised: Cell<u16>,
+    /// `check_between_operations` has noted that the limit has passed.
     noticed: Cell<bool>,
 }
 
 impl Limit<'_> {
-    /// Runs `body`, under the limit that `what` has set; returns `None` if it was unwound because `deadline` had
-    /// passed.
+    /// Runs `body` under the limit `deadline`. Returns `None` if `body` was unwound because that time had passed.
+    /// `what` is the name of the limit in errors.
     pub(crate) fn hold<T>(
         what: &'static str,
         deadline: &Cell<Option<Instant>>,
@@ -162,9 +163,9 @@ impl Limit<'_> {
     }
 }
 
-/// Runs `cleanup` with cancellation, and the time limits around it, held off until it has returned.
+/// Runs `cleanup`, and holds off cancellation and the time limits around this until `cleanup` has returned.
 pub(crate) fn shield<T>(cleanup: impl FnOnce() -> T) -> T {
-    /// The limits outside.
+    /// Restores these limits.
     struct Unshield(*const ());
     impl Drop for Unshield {
         fn drop(&mut self) {
@@ -174,8 +175,8 @@ pub(crate) fn shield<T>(cleanup: impl FnOnce() -> T) -> T {
             });
         }
     }
-    // Outside of any task, this holds off nothing: then there is nothing to restore, even if the cleanup of a
-    // generator goes on in a task.
+    // `None` outside of any task: nothing is held off. Then nothing is restored either, even if a task runs by then:
+    // `cleanup` may be a generator's, and a task may resume that.
     let limits = with_local(|local| {
         local.shields.set(local.shields.get() + 1);
         local.limits.replace(ptr::null())

@@ -1,4 +1,4 @@
-//! Switching stacks: the only file that uses corosensei, and the only one that calls its `suspend`.
+//! Switching stacks: the only file that uses corosensei.
 //!
 //! A [`Fiber`] is a coroutine that is used again: it runs one job, then waits for the next one, on the same warm
 //! stack. A task is written in one of three ways, its *era*: as a greenlet (plain code on a stack of its own), as a
@@ -6,25 +6,25 @@
 //! `poll` of a future.
 //!
 //! ```text
-//!                  start(job)            suspend            resume
-//!   resumer ──────────┐        ┌────────────┐      ┌───────────┐        ┌──────────── resumer
-//!                     │        │ Suspended  └──────┘           │        │ Finished
-//!                     ▼        │                               ▼        │
-//!   fiber    idle ────┴── job ─┘                               └── job ─┴── idle
+//!   resumer:  start(job)         Suspended   resume()            Finished
+//!                 │                  ▲           │                   ▲
+//!                 ▼                  │           ▼                   │
+//!   fiber:      idle ─ the job runs ─┘ suspended └─ the job goes on ─┘ idle
 //! ```
 //!
-//! Fibers nest: a greenlet may drive a generator, whose body may itself wait. Two of them matter then:
+//! Fibers nest: a greenlet may drive a generator, whose body may itself wait. Two fibers matter then, the outermost one
+//! (the *base*) and the one that runs (the *inner* one):
 //!
 //! ```text
 //!   scheduler ──resume──▶ BASE (the greenlet's fiber) ──resume──▶ INNER (the generator's fiber)
-//!        ▲                                                            │
-//!        ├──────────── a task waits: `suspend_base` ──────────────────┤  both stacks stay as they are
-//!        │                       ▲                                    │
-//!                                └── `yield_`: `Suspender::suspend` ──┘  only the generator's
+//!       ▲                  ▲                                        │
+//!       │                  └── the generator yields: ───────────────┤ `Suspender::suspend`: its stack stays as it is
+//!       └───────────────────── the task waits: ─────────────────────┘ `suspend_base`: both stacks stay as they are
 //! ```
 //!
-//! The inner fiber may suspend the base, because a switch only saves the point that the thread has reached. When the
-//! base is resumed, the thread goes on in the inner fiber, which returns to the base as if nothing had happened.
+//! Code on the inner fiber may suspend the base, because a switch only saves the point that the thread has reached.
+//! When the base is resumed, the thread goes on at that point; the inner fiber later returns to the base as if nothing
+//! had happened.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -40,8 +40,8 @@ use super::edge::pool::{Idle, Pools};
 use super::edge::warn::AbortOnDrop;
 use super::stack::Stack;
 
-// SAFETY: `base` and `limit` are multiples of a cache line, and so of the alignment asked for; the
-// arena has installed a guard at `limit`, and leaves at least one usable page above it.
+// SAFETY: `base` and `limit` are multiples of a cache line, and so of the required alignment; the arena has installed a
+// guard at `limit`, above which a page, less at most 960 bytes, is usable at least.
 unsafe impl corosensei::stack::Stack for Stack {
     #[inline]
     fn base(&self) -> NonZeroUsize {
@@ -63,10 +63,10 @@ pub(crate) enum Switch {
     Finished,
 }
 
-/// The control block of a fiber, kept in its outermost frame; lives as long as the fiber.
-struct Link {
+/// The control block of a fiber. It lies in the fiber's outermost frame, and lives as long as the fiber.
+struct Control {
     bounds: Bounds,
-    /// Which of the thread's pools it belongs to.
+    /// The number of the fiber's pool.
     pool: usize,
     yielder: *const Yielder<(), ()>,
     job: Cell<Option<Job>>,
@@ -87,41 +87,38 @@ type Job = (*mut (), unsafe fn(*mut ()));
 
 /// A stack with a coroutine on it, idle or in the middle of a job.
 ///
-/// Dropped while idle, it goes back to the pool of the thread. Dropped in the middle of a job, its stack
-/// is leaked with whatever lies on it: frames may only leave by returning or unwinding.
-pub(crate) struct Fiber(ManuallyDrop<Booted>);
+/// Dropped while idle, it goes back to its pool. Dropped in the middle of a job, its stack is leaked with all that lies
+/// on it: frames may end only by returning or unwinding.
+pub(crate) struct Fiber(ManuallyDrop<RawFiber>);
 
-/// A coroutine that is in its outermost frame, or called from there, and its control block.
-pub(crate) struct Booted {
+/// A [`Fiber`] without its destructor: a coroutine that has entered its outermost frame, and the control block there.
+pub(crate) struct RawFiber {
     coroutine: Coroutine<(), (), (), Stack>,
-    link: NonNull<Link>,
+    control: NonNull<Control>,
 }
 
+/// The fibers of this thread that run: the outermost one, and the one whose code runs now. `None`: no fiber runs.
 struct Active {
-    base: Cell<Option<NonNull<Link>>>,
-    inner: Cell<Option<NonNull<Link>>>,
+    base: Cell<Option<NonNull<Control>>>,
+    inner: Cell<Option<NonNull<Control>>>,
 }
 
 thread_local! {
     static ACTIVE: Active = const { Active { base: Cell::new(None), inner: Cell::new(None) } };
-    static POOLS: RefCell<Pools<Booted>> = const { RefCell::new(Pools::new()) };
+    static POOLS: RefCell<Pools<RawFiber>> = const { RefCell::new(Pools::new()) };
 }
 
-/// The thread's own.
 #[inline]
 fn active() -> &'static Active {
     let active = ACTIVE.with(ptr::from_ref);
-    // SAFETY: without a destructor, it lives as long as the thread; and a reference to it does not leave
-    // the thread, since an `Active` is not `Sync`.
+    // SAFETY: `ACTIVE` has no destructor, so that it lives as long as the thread; a reference to it does not get to
+    // another thread, since an `Active` is not `Sync`.
     unsafe { &*active }
 }
 
 impl Fiber {
-    /// An idle fiber with a stack of at least `size` usable bytes.
-    ///
-    /// # Errors
-    ///
-    /// The operating system's, when there is no address space for another stack.
+    /// Takes an idle fiber with a stack of `size` bytes, rounded up to whole pages; up to 960 bytes of it stay unused.
+    /// Returns an error if there is no address space for another stack.
     pub(crate) fn take(size: usize) -> io::Result<Fiber> {
         let taken = with_pools(|pools| pools.take(size));
         let ending = || io::Error::other("no coroutine can start any more: the thread is ending");
@@ -130,63 +127,63 @@ impl Fiber {
 
     /// Moves `job` to the fiber and runs it until it suspends or returns.
     ///
-    /// The process is aborted if `job` unwinds: the caller wraps code of the user's in `catch_unwind`.
+    /// The process is aborted if `job` unwinds: the caller wraps user code in `catch_unwind`.
     pub(crate) fn start<F: FnOnce() + 'static>(&mut self, job: F) -> Switch {
         /// # Safety
         ///
         /// `job` is a `ManuallyDrop<F>` that no other code moves or drops.
         unsafe fn run<F: FnOnce()>(job: *mut ()) {
             let bomb = AbortOnDrop;
-            // SAFETY: the caller's; `start`, whose frame it lies in, waits for this to be done: it is the
-            // first thing that the switched-to fiber does.
+            // SAFETY: the caller keeps the rule above. `job` lies in the frame of `start`, which exists while this
+            // moves it: a fiber moves its job first, and `start` does not go on before the fiber is suspended.
             (unsafe { job.cast::<F>().read() })();
             mem::forget(bomb);
         }
         let mut job = ManuallyDrop::new(job);
-        assert!(!self.link().busy.replace(true), "a fiber takes one job at a time");
-        self.link().open.unwinds.set(0);
-        self.link().job.set(Some(((&raw mut job).cast(), run::<F>)));
+        assert!(!self.control().busy.replace(true), "a fiber takes one job at a time");
+        self.control().open.unwinds.set(0);
+        self.control().job.set(Some(((&raw mut job).cast(), run::<F>)));
         self.resume()
     }
 
     /// Goes on with the job where it was suspended.
-    #[inline(always)] // A switch saves all registers of the function it is in: one function, once.
+    #[inline(always)] // A switch saves the registers of its function: inlined, those of its caller, and no others.
     pub(crate) fn resume(&mut self) -> Switch {
         let active = active();
-        let inner = active.inner.replace(Some(self.0.link));
+        let inner = active.inner.replace(Some(self.0.control));
         if active.base.get().is_some() {
             self.0.coroutine.resume(());
         } else {
-            active.base.set(Some(self.0.link));
+            active.base.set(Some(self.0.control));
             self.0.coroutine.resume(());
             active.base.set(None);
         }
         active.inner.set(inner);
-        if self.link().busy.get() { Switch::Suspended } else { Switch::Finished }
+        if self.control().busy.get() { Switch::Suspended } else { Switch::Finished }
     }
 
     pub(crate) fn bounds(&self) -> &Bounds {
-        &self.link().bounds
+        &self.control().bounds
     }
 
     /// A handle with which code on this fiber suspends it.
     pub(crate) fn suspender(&self) -> Suspender {
-        Suspender(self.0.link)
+        Suspender(self.0.control)
     }
 
-    fn link(&self) -> &Link {
-        // SAFETY: the link lies in the fiber's outermost frame, which `Booted::new` entered and which does not
-        // end before `Booted::into_stack` takes the fiber by value.
-        unsafe { self.0.link.as_ref() }
+    fn control(&self) -> &Control {
+        // SAFETY: the control lies in the fiber's outermost frame, which `RawFiber::new` entered and which does not
+        // end before `RawFiber::into_stack` takes the fiber by value.
+        unsafe { self.0.control.as_ref() }
     }
 }
 
 impl Drop for Fiber {
     fn drop(&mut self) {
-        if self.link().busy.get() {
+        if self.control().busy.get() {
             return;
         }
-        let pool = self.link().pool;
+        let pool = self.control().pool;
         // SAFETY: the field is not used again: this is the drop.
         let mut idle = Some(unsafe { ManuallyDrop::take(&mut self.0) });
         // At the very end of a thread there is no pool any more: the stack is leaked.
@@ -197,17 +194,16 @@ impl Drop for Fiber {
 
 /// Suspends one fiber, from code that runs on it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Suspender(NonNull<Link>);
+pub(crate) struct Suspender(NonNull<Control>);
 
 impl Suspender {
-    /// Calls `before`, gives control back to the code that resumed the fiber, and returns when it is resumed again.
-    /// `before` is passed what is open on the fiber. If it returns an error, the fiber must not be suspended now, and
-    /// the error is the text of the panic.
+    /// Calls `before` with what is open on the fiber (`edge/open.rs`), gives control back to the code that resumed the
+    /// fiber, and returns when the fiber is resumed again. If `before` returns an error, the fiber is not suspended.
     ///
     /// # Panics
     ///
-    /// If the running code is not on that fiber (but in another task, say): then `before` is not called. And with the
-    /// error of `before`.
+    /// With the error of `before`; and, before that is called, if the code that runs is not on this fiber (but in
+    /// another task, say).
     #[inline(always)] // As `resume`.
     #[track_caller]
     pub(crate) fn suspend(self, before: impl FnOnce(&Open) -> Result<(), String>) {
@@ -215,53 +211,49 @@ impl Suspender {
             active().inner.get() == Some(self.0),
             "a generator's `y` was used outside of the generator's own body, where it cannot yield"
         );
-        // SAFETY: the fiber is running, so its outermost frame, which holds the link, exists.
+        // SAFETY: the fiber is running, so its outermost frame, which holds the control, exists.
         if let Err(refused) = before(unsafe { &self.0.as_ref().open }) {
             panic!("{refused}"); // At the caller's line.
         }
-        // SAFETY: the fiber is running, so its outermost frame, which holds the link, exists, and with
+        // SAFETY: the fiber is running, so its outermost frame, which holds the control, exists, and with
         // it the yielder; and it is this very fiber that is being suspended.
         unsafe { (*self.0.as_ref().yielder).suspend(()) };
     }
 }
 
-/// Suspends the outermost fiber of this thread, with all that runs on top of it: how a task waits.
-///
-/// # Panics
-///
-/// When no fiber is running.
-#[inline(always)] // As `resume`: each function returned from after a switch is a mispredicted return.
+/// Suspends the outermost fiber of this thread, with all that runs on top of it: how a task waits. Panics if none runs.
+#[inline(always)] // As `resume`; and after a switch, the processor predicts the return of each function wrongly.
 pub(crate) fn suspend_base() {
     let (base, inner) = (active().base.get(), active().inner.get());
     let base = base.expect("a wait outside of any coroutine");
-    // SAFETY: the base fiber is running (`resume` sets and clears `base` around the switch), so its link and yielder
+    // SAFETY: the base fiber is running (`resume` sets and clears `base` around the switch), so its control and yielder
     // exist. When the base is resumed, it goes on here, even if this is an inner fiber.
     unsafe { (*base.as_ref().yielder).suspend(()) };
     active().inner.set(inner);
 }
 
-/// Calls `f` with what the code on the running fiber has begun and not ended; `None` on no fiber.
-#[inline(always)] // Apart, it costs a future's turn a tenth more instructions.
+/// Calls `f` with what the code on the running fiber has begun and not ended. Returns `None` if no fiber runs.
+#[inline(always)] // As a call, it costs a turn of a future a tenth more instructions.
 pub(crate) fn with_open<R>(f: impl FnOnce(&Open) -> R) -> Option<R> {
-    // SAFETY: the fiber is running, so its outermost frame, which holds the link, exists; and `f` returns before
+    // SAFETY: the fiber is running, so its outermost frame, which holds the control, exists; and `f` returns before
     // that frame can end, since it runs on top of it.
     active().inner.get().map(|running| f(unsafe { &running.as_ref().open }))
 }
 
-/// The stack of the fiber that is running, and whether it is that of a generator which the code of another stack has
-/// resumed. For a signal handler: neither locks nor allocates.
+/// The stack of the fiber that runs, and whether that fiber was resumed by another one (and so is a generator's). A
+/// signal handler may call this: it neither locks nor allocates.
 pub(crate) fn running_stack() -> Option<(Bounds, bool)> {
     let inner = active().inner.get()?;
-    // SAFETY: the fiber is running, so its outermost frame, which holds the link, exists.
+    // SAFETY: the fiber is running, so its outermost frame, which holds the control, exists.
     Some((unsafe { inner.as_ref() }.bounds.clone(), active().base.get() != Some(inner)))
 }
 
-/// Runs `f` as if this thread were in no coroutine: the fibers it resumes are outermost again.
+/// Runs `f` as if this thread were in no coroutine: a fiber that `f` resumes is outermost again.
 ///
 /// A scheduler calls this around its loop: its tasks then suspend to the loop, even if the loop runs inside a
 /// generator.
 pub(crate) fn as_root<T>(f: impl FnOnce() -> T) -> T {
-    struct Restore(Option<NonNull<Link>>, Option<NonNull<Link>>);
+    struct Restore(Option<NonNull<Control>>, Option<NonNull<Control>>);
     impl Drop for Restore {
         fn drop(&mut self) {
             active().base.set(self.0);
@@ -273,29 +265,29 @@ pub(crate) fn as_root<T>(f: impl FnOnce() -> T) -> T {
 }
 
 /// Calls `f` with the pools of this thread. At the very end of a thread, there are none.
-pub(crate) fn with_pools<R>(f: impl FnOnce(&mut Pools<Booted>) -> R) -> Option<R> {
+pub(crate) fn with_pools<R>(f: impl FnOnce(&mut Pools<RawFiber>) -> R) -> Option<R> {
     POOLS.try_with(|pools| f(&mut pools.borrow_mut())).ok()
 }
 
-impl Idle for Booted {
+impl Idle for RawFiber {
     /// Enters the outermost frame of a fiber, which waits for a first job.
-    fn new(stack: Stack, pool: usize) -> Booted {
-        thread_local!(static BOOTED: Cell<Option<NonNull<Link>>> = const { Cell::new(None) });
+    fn new(stack: Stack, pool: usize) -> RawFiber {
+        thread_local!(static CONTROL: Cell<Option<NonNull<Control>>> = const { Cell::new(None) });
         let bounds = Bounds { guard: stack.guard(), usable: stack.usable() };
         let mut coroutine = Coroutine::with_stack(stack, move |yielder, ()| {
             let (job, busy, open) = (Cell::new(None), Cell::new(false), Open::default());
-            let link = Link { bounds, pool, yielder, job, busy, open };
-            BOOTED.set(Some(NonNull::from(&link)));
+            let control = Control { bounds, pool, yielder, job, busy, open };
+            CONTROL.set(Some(NonNull::from(&control)));
             loop {
                 yielder.suspend(());
-                let (job, run) = link.job.take().expect("a fiber is started with a job");
+                let (job, run) = control.job.take().expect("a fiber is started with a job");
                 // SAFETY: `start` has just set both, and they belong together.
                 unsafe { run(job) };
-                link.busy.set(false);
+                control.busy.set(false);
             }
         });
         coroutine.resume(());
-        Booted { coroutine, link: BOOTED.take().expect("the frame was entered") }
+        RawFiber { coroutine, control: CONTROL.take().expect("the frame was entered") }
     }
 
     fn into_stack(mut self) -> Stack {

@@ -1,11 +1,11 @@
 //! The door: how a task gives up its turn.
 //!
-//! A task suspends through `coroutine::suspend_base`, which [`suspend`], [`yield_now`] and [`give_turn`] call here, and
-//! nothing else but `unwinding::leave`, for a task that is abandoned. A generator that is a task yields to the scheduler
-//! instead, and stores its wait with [`store_wait`]; a future that returns to it, with [`store_record`].
+//! A task is suspended by `coroutine::suspend_base`. Only [`suspend`], [`yield_now`] and [`give_turn`] call that, and
+//! `unwinding::abandon`, for a task that is never resumed. A generator that is a task yields to the scheduler instead,
+//! and a future returns to it. Before that, they store their wait, with [`store_wait`] and [`store_record`].
 //!
-//! Cancellation (`cancel.rs`) is raised here too: an operation is polled first, so that one that has completed wins; a
-//! task that would have to wait then is unwound instead, if it was cancelled.
+//! Cancellation (`cancel.rs`) is raised here too. An operation is polled first, so that one that has completed wins; a
+//! cancelled task that would have to wait is unwound instead.
 
 use std::future::{Future, IntoFuture};
 use std::mem::ManuallyDrop;
@@ -23,8 +23,8 @@ use super::here::{current, in_task, running_task, with_local, with_task};
 use super::task::Waiter;
 use super::wait::{Record, Wait, WaitCell, WaitFor, is_own, is_spent, spend, this_turn};
 
-/// The running task's own waker, borrowed: no count is taken. Where no task runs, a waker that wakes
-/// nothing, with which an operation still records what it waits for.
+/// The running task's own waker, borrowed: it is not counted. Where no task runs, a waker that wakes nothing, with
+/// which an operation still records what it waits for.
 #[inline]
 fn own_waker() -> ManuallyDrop<Waker> {
     let task = running_task();
@@ -34,12 +34,12 @@ fn own_waker() -> ManuallyDrop<Waker> {
     }
     // SAFETY: the waker is not dropped, so that its count, which was not taken, is not given back; clones of it take
     // their own. `Record::poll` lends it to one poll, whose frame lies on the task's own stack (a generator that
-    // tries to yield meanwhile panics: `Wire::may_suspend` in `eras/pep342.rs`); as long as that frame exists, the
+    // tries to yield meanwhile panics: `may_suspend` in `eras/pep342.rs`); as long as that frame exists, the
     // task is not done, and a task that is not done is kept, or leaked, by the table of its scheduler.
     ManuallyDrop::new(unsafe { Waker::new(task.cast(), &VTABLE) })
 }
 
-/// `cx.waker()`, to be kept by something of this thread, and woken here.
+/// What an operation keeps, to wake it on this thread: the running task, if `cx.waker()` is its own, else that waker.
 pub(crate) fn waiter(cx: &Context<'_>) -> Waiter {
     match current() {
         Some(task) if is_own(cx.waker()) => Waiter::Task(task),
@@ -47,7 +47,7 @@ pub(crate) fn waiter(cx: &Context<'_>) -> Waiter {
     }
 }
 
-/// Polls `op` once for the running task; what it waits for is in `record` then.
+/// Polls `op` once for the running task. If `op` is not ready, `record` has what it waits for.
 #[inline]
 pub(crate) fn poll<F: Future>(record: &Record, op: Pin<&mut F>) -> Poll<F::Output> {
     record.poll(&own_waker(), op)
@@ -60,11 +60,7 @@ pub(crate) fn creator() -> (u32, u64, u32) {
         .unwrap_or_default()
 }
 
-/// Waits for `op`: the verb of the green era.
-///
-/// # Panics
-///
-/// Outside of a task.
+/// Waits for `op`: the verb of the green era. Panics outside of a task.
 #[inline]
 #[track_caller]
 pub(crate) fn wait<O: IntoFuture>(op: O) -> O::Output {
@@ -85,10 +81,10 @@ pub(crate) fn wait<O: IntoFuture>(op: O) -> O::Output {
 
 /// Gives up the turn until what `wait` describes has happened, or something wakes the task.
 ///
-/// It unwinds instead, if the task was cancelled or is past a time limit; while the stack unwinds, it blocks the
-/// thread for a socket, and aborts for all else. When it returns, the caller polls its operation again, and, if that
-/// is still pending, calls this again.
-#[inline(always)] // Each function returned from after a switch is a mispredicted return.
+/// This unwinds instead if the task was cancelled or a time limit has passed. If the stack unwinds already, it blocks
+/// the thread to wait for a socket; for another wait, it aborts the process, or abandons the task if the run is ending
+/// (`edge/unwinding.rs`). When this returns, the caller polls its operation again, and waits again if that is pending.
+#[inline(always)] // See `coroutine::suspend_base`.
 #[track_caller]
 fn suspend(wait: &WaitCell) {
     if unwinding::unwinds() && unwinding::block_thread(wait) {
@@ -109,7 +105,7 @@ fn before_suspending() -> Option<Instant> {
         panic!("{}", outside());
     }
     unwinding::refuse_while_unwinding();
-    // SAFETY: the task is alive while it is set, and this is its home thread.
+    // SAFETY: the task lives while it is set, and this is its home thread.
     let local = unsafe { (*task).local() };
     let limit = cancel::check(local);
     local.note_site(Location::caller());
@@ -125,7 +121,7 @@ pub(crate) fn pause(wait: Wait) {
     suspend(&cell);
 }
 
-/// Records where the running task gives up its turn, for a body that returns to the scheduler.
+/// Notes where the running task gives up its turn, for a body that yields or returns to the scheduler.
 #[inline]
 #[track_caller]
 pub(crate) fn note_site() {
@@ -133,19 +129,19 @@ pub(crate) fn note_site() {
     with_local(|local| local.note_site(site));
 }
 
-/// Stores the wait of a task whose body returns to the scheduler. Called last in the turn.
+/// Stores the wait of a task whose body yields or returns to the scheduler. Called last in the turn.
 #[inline(always)]
 pub(crate) fn store_wait(wait: Wait) {
     this_turn().wait.set(wait);
 }
 
-/// As [`store_wait`], of what `record` has.
+/// As [`store_wait`], of the wait in `record`.
 #[inline]
 pub(crate) fn store_record(record: &Record) {
     this_turn().wait.copy(&record.wait);
 }
 
-/// Gives the others a turn.
+/// Gives every other ready task a turn.
 #[inline(always)]
 #[track_caller]
 pub(crate) fn yield_now() {
@@ -154,7 +150,7 @@ pub(crate) fn yield_now() {
     coroutine::suspend_base();
 }
 
-/// Gives the others a turn because the budget of this one is used up.
+/// As [`yield_now`], because the budget of the turn is used up: see [`cancel::check_between_operations`].
 #[cold]
 pub(crate) fn give_turn() {
     unwinding::refuse_while_unwinding();
@@ -164,7 +160,8 @@ pub(crate) fn give_turn() {
     coroutine::suspend_base();
 }
 
-/// A green call has completed without having waited for an operation. The others have a turn if that uses up the budget.
+/// Subtracts one from the budget for a green call that has completed without an operation; gives up the turn if that
+/// was the last.
 pub(crate) fn completed() {
     spend();
     if is_spent() {

@@ -1,5 +1,5 @@
-//! What this thread is doing at the moment: which scheduler it has entered, and which task has its turn (kept in
-//! `edge/running.rs`, for code below this).
+//! What this thread does at the moment: which scheduler it has entered, and which task has its turn. (The task is kept
+//! in `edge/running.rs`, for the files that come before this one.)
 
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
@@ -10,11 +10,10 @@ use super::edge::foreign::running;
 use super::edge::pulse::Pulse;
 use super::task::{Local, Task, TaskRef};
 
-/// What this thread is doing.
 pub(crate) struct Here {
-    /// The `Scheduler` that has been entered; it does not move while the pointer is set.
+    /// The `Scheduler` that the thread has entered; it does not move while the pointer is set. Null: none.
     pub(crate) scheduler: Cell<*const ()>,
-    /// What the watchdog sees.
+    /// What the watchdog sees of the thread's turns.
     pub(crate) pulse: Pulse,
 }
 
@@ -27,17 +26,16 @@ thread_local! {
     };
 }
 
-/// What this thread is doing.
 #[inline]
 pub(crate) fn here() -> &'static Here {
     let here = HERE.with(ptr::from_ref);
-    // SAFETY: without a destructor, it lives as long as the thread; and a reference to it does not leave
-    // the thread, since a `Here` is not `Sync`.
+    // SAFETY: `HERE` has no destructor, so that it lives as long as the thread; a reference to it does not get to
+    // another thread, since a `Here` is not `Sync`.
     unsafe { &*here }
 }
 
-/// The address of the task whose turn it is; null if there is none, and while foreign code runs. The task lives
-/// while it is set.
+/// The address of the task whose turn it is; null if there is none, and while user code runs aside (`edge/foreign.rs`).
+/// The task lives as long as its address is set here.
 #[inline]
 pub(crate) fn running_task() -> *const Task {
     running().task.get().cast()
@@ -46,14 +44,15 @@ pub(crate) fn running_task() -> *const Task {
 /// The task whose turn it is, if one has its turn on this thread.
 pub(crate) fn current() -> Option<TaskRef> {
     let task = running_task();
-    // SAFETY: `turn` holds a `TaskRef` of the task while it is set, which is not dropped here; this makes another.
+    // SAFETY: `Scheduler::turn` holds a `TaskRef` while the task is set; that one's count is neither taken nor given
+    // back here, and the clone has its own.
     (!task.is_null()).then(|| ManuallyDrop::new(unsafe { TaskRef::from_raw(task) }).deref().clone())
 }
 
 /// Calls `f` with the task whose turn it is.
 #[inline]
 pub(crate) fn with_task<R>(f: impl FnOnce(&Task) -> R) -> Option<R> {
-    // SAFETY: `turn` holds a `TaskRef` of the task while it is set, and `f` is a part of that turn.
+    // SAFETY: `Scheduler::turn` holds a `TaskRef` while the task is set, and `f` is a part of that turn.
     unsafe { running_task().as_ref() }.map(f)
 }
 
@@ -63,7 +62,7 @@ pub(crate) fn in_task() -> bool {
     !running_task().is_null()
 }
 
-/// The home part of the task whose turn it is.
+/// Calls `f` with the home thread's part of the task whose turn it is.
 #[inline]
 pub(crate) fn with_local<R>(f: impl FnOnce(&Local) -> R) -> Option<R> {
     // SAFETY: a task has its turn on its home thread only.

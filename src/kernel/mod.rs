@@ -1,14 +1,16 @@
-//! The kernel: switching, scheduling and waiting. Private, small, and below everything else: it imports nothing of the
-//! crate from outside of this folder. Read its files in this order; apart from `edge/`, each one uses only those above it.
+//! The kernel: switching, scheduling and waiting. It is private, small, and the lowest layer of the crate: it imports
+//! nothing from outside of this folder. Read its files in the order of this table: each uses only `edge/` and the files
+//! above it.
 //!
-//! What only a second reading needs lies in `edge/`: code of the user's that is no task's, wakes from other threads,
-//! observers, what a watchdog or a handler of signals sees, forked copies, reports, the end of a run. At a first
-//! reading, read only the first lines of those files.
+//! `edge/` has what a second reading is for: user code outside of tasks, wakes from other threads, observers, what a
+//! watchdog or a signal handler sees, forked processes, reports, the end of a run. At a first reading, read only the
+//! first lines of its files; but read `open.rs` in full before `coroutine.rs`, `line.rs` and `source.rs` before
+//! `reactor.rs`, and `foreign.rs` and `unwinding.rs` before `cancel.rs`.
 //!
 //! | file | what it is |
 //! |---|---|
 //! | `stack.rs` | guarded stacks and the arena they come from |
-//! | `coroutine.rs` | fibers: the only file that uses corosensei, and calls its `suspend` |
+//! | `coroutine.rs` | fibers: the only file that uses corosensei |
 //! | `wait.rs` | the life of a wait: what a coroutine waits for, and how it is recorded |
 //! | `queue.rs` | which task is ready, in which order |
 //! | `timers.rs` | deadlines and the clock |
@@ -19,6 +21,21 @@
 //! | `scheduler.rs` | the loop: spawning, turns, waits, wakes, polling, and when nothing moves |
 //! | `cancel.rs` | cancellation and time limits |
 //! | `door.rs` | how a task gives up its turn, in each era |
+//!
+//! The words of these files:
+//!
+//! | word | meaning |
+//! |---|---|
+//! | run | the life of one scheduler, on one thread: a call of `wouldblock::run`, or a `Runtime` |
+//! | task | a coroutine that a scheduler owns: a greenlet, a generator or a future |
+//! | fiber | a stack with a coroutine on it, which does one job after the other |
+//! | turn | one resume of a task, up to its next suspension or its end |
+//! | ready | a task: in the run queue; a socket or an operation: it can be used without a wait |
+//! | operation | a future that describes what a coroutine waits for |
+//! | verb | how an era waits for an operation: `wait(op)`, `y.wait(op)`, `op.await` |
+//! | wake | to put a task that waits into the run queue |
+//! | budget | how many operations may complete in one turn |
+//! | user code | code that is not this crate's: bodies of tasks, wakers, callbacks, destructors |
 
 pub(crate) mod cancel;
 pub(crate) mod coroutine;

@@ -1,9 +1,9 @@
-//! When the scheduler polls the operating system: a pure type, which is given the time and asks no clock.
+//! When the scheduler polls the operating system: a pure type, which is passed the time and reads no clock.
 //!
 //! A poll costs as much as a few turns, so there is not one after each turn. Turns are counted in *strides*; at the end
-//! of a stride the clock is read, and if a poll is due, it is done. The length of a stride follows the turns: after each
-//! poll it is set to as many turns as took 200 µs lately, between 1 and 64. So polls are frequent enough that spinning
-//! tasks do not starve sockets and timers, and rare enough to cost little.
+//! of a stride the clock is read, and if a poll is due, it is done. After each poll, the length of a stride is set to
+//! as many turns as fit into 200 µs if they take as long as the last ones: 1 to 64. So polls are frequent enough
+//! that spinning tasks do not starve sockets and timers, and rare enough to cost little.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// The longest stride, in turns.
 const LONGEST: u32 = 64;
 
-/// The time between two polls.
+/// The time between two polls, more or less.
 const PERIOD: Duration = Duration::from_micros(200);
 
 /// A poll that is younger than this is fresh: see `is_fresh`.
@@ -22,69 +22,71 @@ pub(crate) struct Pace {
     /// Turns in a stride.
     stride: Cell<u32>,
     /// Turns until this stride ends.
-    left: Cell<u32>,
+    turns_left: Cell<u32>,
     /// Turns since the last poll, in the strides before this one.
     since_poll: Cell<u32>,
-    /// All turns up to the last poll.
+    /// All turns before the last poll.
     before_poll: Cell<u64>,
     /// When the last poll was done.
-    polled: Cell<Instant>,
+    polled_at: Cell<Instant>,
     /// When this stride began.
-    begun: Cell<Instant>,
+    stride_began: Cell<Instant>,
 }
 
 impl Pace {
     pub(crate) fn new(now: Instant) -> Pace {
         Pace {
             stride: Cell::new(1),
-            left: Cell::new(1),
+            turns_left: Cell::new(1),
             since_poll: Cell::new(0),
             before_poll: Cell::new(0),
-            polled: Cell::new(now),
-            begun: Cell::new(now),
+            polled_at: Cell::new(now),
+            stride_began: Cell::new(now),
         }
     }
 
     /// Counts a turn. Returns `true` if it was the last of a stride: call [`is_due`](Pace::is_due) then.
     #[inline(always)]
     pub(crate) fn count_turn(&self) -> bool {
-        let left = self.left.get() - 1;
-        self.left.set(left);
-        left == 0
+        let turns_left = self.turns_left.get() - 1;
+        self.turns_left.set(turns_left);
+        turns_left == 0
     }
 
     /// At the end of a stride: whether a poll is due. If not, another stride begins.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
         let stride = self.stride.get();
-        if stride < LONGEST || now - self.polled.get() >= PERIOD {
+        // A stride that is shorter than the longest was chosen to last for the whole period.
+        if stride < LONGEST || now - self.polled_at.get() >= PERIOD {
             return true;
         }
         self.since_poll.set(self.since_poll.get() + stride);
-        self.left.set(stride);
-        self.begun.set(now);
+        self.turns_left.set(stride);
+        self.stride_began.set(now);
         false
     }
 
-    /// A poll, which began at `begun`, is done: chooses the next stride from the time of the turns in the last one.
-    pub(crate) fn polled(&self, begun: Instant, now: Instant) {
-        let each = (begun - self.begun.get()) / (self.stride.get() - self.left.get()).max(1);
+    /// A poll, which began at `poll_began`, is done: chooses the stride by how long the turns of the last one took.
+    pub(crate) fn polled(&self, poll_began: Instant, now: Instant) {
+        let each = (poll_began - self.stride_began.get())
+            / (self.stride.get() - self.turns_left.get()).max(1);
         self.before_poll.set(self.turns());
         self.since_poll.set(0);
         let stride = PERIOD.as_nanos() / each.as_nanos().max(1);
         self.stride.set(stride.clamp(1, LONGEST.into()) as u32);
-        self.left.set(self.stride.get());
-        self.polled.set(now);
-        self.begun.set(now);
+        self.turns_left.set(self.stride.get());
+        self.polled_at.set(now);
+        self.stride_began.set(now);
     }
 
-    /// Whether the last poll was a moment ago, so that its answer still holds. Not so in a turn that takes long.
+    /// Whether the last poll is recent, so that its answer still holds. In a turn that takes long, it becomes stale.
     pub(crate) fn is_fresh(&self, now: Instant) -> bool {
-        now - self.polled.get() < FRESH
+        now - self.polled_at.get() < FRESH
     }
 
     /// The turns that have been counted.
     pub(crate) fn turns(&self) -> u64 {
-        let since = self.since_poll.get() + self.stride.get() - self.left.get();
+        let since = self.since_poll.get() + self.stride.get() - self.turns_left.get();
         self.before_poll.get() + u64::from(since)
     }
 }

@@ -1,7 +1,7 @@
 //! The run queue: which tasks are ready, in which order.
 //!
 //! First in, first out, in rounds: the tasks that are ready when a round begins have one turn each in it, and a task
-//! that becomes ready meanwhile has one in the next. For tests, a round may be taken in an order drawn from a seed.
+//! that becomes ready meanwhile has its turn in the next round. For tests, a seed may determine the order of a round.
 
 use std::cell::UnsafeCell;
 use std::mem;
@@ -9,52 +9,52 @@ use std::mem;
 use super::edge::random::Random;
 
 pub(crate) struct Queue<T> {
-    /// Not a `RefCell`, which would cost two checks in each turn; `with` explains why it is sound.
+    /// Not a `RefCell`, which would cost two checks in each turn; `with` explains why that is sound.
     rounds: UnsafeCell<Rounds<T>>,
-    /// `None`: the order of a round is that in which the items came.
+    /// `None`: a round has the order in which the items came.
     random: Option<Random>,
 }
 
-/// Two stacks: pushing and popping take half of the instructions that a ring takes.
+/// Two vectors: pushing and popping take half of the instructions that a ring buffer takes.
 struct Rounds<T> {
     /// The items that have not been taken in this round, the next one last.
     now: Vec<T>,
     /// The items of the next round, in the order in which they came.
-    then: Vec<T>,
+    next: Vec<T>,
 }
 
 impl<T> Queue<T> {
     pub(crate) fn new(seed: Option<u64>) -> Queue<T> {
-        let rounds = Rounds { now: Vec::new(), then: Vec::new() };
+        let rounds = Rounds { now: Vec::new(), next: Vec::new() };
         Queue { rounds: UnsafeCell::new(rounds), random: seed.map(Random::new) }
     }
 
     #[inline(always)]
     fn with<R>(&self, f: impl FnOnce(&mut Rounds<T>) -> R) -> R {
-        // SAFETY: `f` is one of the closures below: they move `T`s and drop none, so that no other code runs
-        // meanwhile and none comes back here; and a queue does not leave its thread.
+        // SAFETY: `f` is one of the closures below. They move items and drop none, so that no user code runs meanwhile
+        // and calls this again; and no other thread does, since a `Queue` is not `Sync`.
         f(unsafe { &mut *self.rounds.get() })
     }
 
     /// Puts `item` at the end.
     #[inline(always)]
     pub(crate) fn push(&self, item: T) {
-        self.with(|rounds| rounds.then.push(item));
+        self.with(|rounds| rounds.next.push(item));
     }
 
-    /// Takes the item that is next.
+    /// Takes the next item.
     #[inline(always)]
     pub(crate) fn pop(&self) -> Option<T> {
         self.with(|rounds| rounds.now.pop().or_else(|| self.begin(rounds)))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.with(|rounds| rounds.now.is_empty() && rounds.then.is_empty())
+        self.with(|rounds| rounds.now.is_empty() && rounds.next.is_empty())
     }
 
-    /// Begins a round, and takes its first.
+    /// Begins a round, and takes its first item.
     fn begin(&self, rounds: &mut Rounds<T>) -> Option<T> {
-        mem::swap(&mut rounds.now, &mut rounds.then);
+        mem::swap(&mut rounds.now, &mut rounds.next);
         match &self.random {
             None => rounds.now.reverse(),
             Some(random) => random.shuffle(&mut rounds.now),

@@ -1,22 +1,24 @@
 //! The reactor: which sockets are ready, according to the operating system.
 //!
-//! A socket is registered once, edge-triggered, for both directions, when a task first waits for it: the operating system then
-//! reports each *change* once, and the reactor keeps it as a flag. The flag stays up until a try meets `WouldBlock`,
-//! a short read shows that nothing is left ([`Reactor::drain`]), or `poll(2)` says so:
+//! A socket is registered once, edge-triggered, for both directions, when a task first waits for it. The operating
+//! system then reports each *change* once, and the reactor keeps a flag for each direction: while it is up, a system
+//! call is worth a try. It goes down when a try meets `WouldBlock`, when a short read shows that nothing is left
+//! ([`Reactor::drain`]), or when `poll(2)`, called before a second waiter is woken, shows that nothing is ready:
 //!
 //! ```text
 //!            an event                        wait: the flag is up
 //!   ┌─ down ──────────▶ up ─────────────────────────────────────────▶ go and try
-//!   └────────◀────────── ┘  a try met WouldBlock, a read was short, poll(2) says no
+//!   └────────◀────────── ┘  a try met WouldBlock, a read was short, poll(2): not ready
 //! ```
 //!
-//! Waiters stand in line for each direction (`edge/line.rs`). An event wakes the first, and each further poll the next,
-//! as long as the flag is up.
+//! The waiters for each direction stand in a line (`edge/line.rs`). An event wakes the first of them, and each further
+//! [`Reactor::poll`] the next one, as long as the flag is up.
 //!
 //! The reactor never calls the scheduler: the scheduler takes the waiters (each a `W`) that are to be woken, one by
-//! one, and wakes each when nothing of the reactor's is borrowed, since a waker may run code of the user's.
+//! one, and wakes each of them while nothing of the reactor is borrowed, since a waker may run user code.
 //!
-//! A [`Source`] is the socket's end of all this (`edge/source.rs`).
+//! A [`Source`] is the socket's side of its registrations (`edge/source.rs`). The *bell*, an eventfd, ends the sleep of
+//! the reactor: other threads ring it.
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -48,22 +50,23 @@ pub(crate) struct Reactor<W> {
     events: Events,
     slots: Slab<Slot<W>>,
     handle: Arc<ReactorHandle>,
-    /// Lines in which others still waited when the first was woken.
+    /// Lines in which other waiters remained when the first was woken.
     unfinished: Vec<(SourceId, Direction)>,
     wakes: Wakes<W>,
 }
 
+/// A registered socket.
 #[derive(Debug)]
 struct Slot<W> {
     fd: RawFd,
     generation: u32,
-    /// There was an error, the other side has sent its end, or urgent data: after a read that takes little, there may
-    /// be something left that the operating system has reported already.
+    /// An error, the end of the peer's data, or urgent data was reported: after a short read, something may be left to
+    /// be read that causes no further event.
     tricky: bool,
     lines: [Line<W>; 2],
 }
 
-/// How long to sleep at most where the operating system refuses to report events.
+/// How long to sleep at most when the operating system refuses to report events.
 const BLIND: Duration = Duration::from_millis(10);
 
 impl<W> Reactor<W> {
@@ -90,12 +93,12 @@ impl<W> Reactor<W> {
         self.poll.as_raw_fd()
     }
 
-    /// How many stand in line, and how many have polled and may have lost interest.
+    /// How many waiters stand in lines; and how many pollers there are, which may have lost interest.
     pub(crate) fn waiting(&self) -> (usize, usize) {
-        (self.wakes.waiting, self.wakes.polling)
+        (self.wakes.waiting, self.wakes.pollers)
     }
 
-    /// The next waiter to wake. Its waker may be code of the user's: the reactor must not be borrowed then.
+    /// Takes the next waiter to be woken. Wake it when the reactor is not borrowed: a waker may be user code.
     #[inline]
     pub(crate) fn next_woken(&mut self) -> Option<W> {
         self.wakes.woken.pop_front()
@@ -111,11 +114,8 @@ impl<W> Reactor<W> {
         source.find(&self.handle)
     }
 
-    /// Registers `source` here unless it is.
-    ///
-    /// # Errors
-    ///
-    /// The operating system's: no more watches, or a descriptor that cannot be waited for (a regular file).
+    /// Registers `source` here, unless it is registered already. Returns an error if there are no more watches, or if
+    /// the operating system cannot wait for the descriptor (of a regular file).
     #[inline]
     pub(crate) fn register(&mut self, source: &Source) -> io::Result<SourceId> {
         if let Some(id) = self.find(source) {
@@ -142,7 +142,7 @@ impl<W> Reactor<W> {
         Registered { reactor: Arc::downgrade(&self.handle), id }
     }
 
-    /// Whether the flag is up, or the socket gone: it is worth a try.
+    /// Whether a try is worth it: the flag is up, or the socket is gone.
     #[inline]
     pub(crate) fn is_ready(&mut self, id: SourceId, direction: Direction) -> bool {
         self.line(id, direction).is_none_or(|(line, _)| line.ready)
@@ -155,8 +155,8 @@ impl<W> Reactor<W> {
         }
     }
 
-    /// A read has filled less than its buffer: the flag goes down, if that shows that there is no more. What comes
-    /// later is an event of its own. Returns whether the flag went down.
+    /// A read has filled less than its buffer: the flag goes down, unless the slot is `tricky`. What comes later causes
+    /// an event of its own. Returns `false` if the flag stays.
     #[inline]
     pub(crate) fn drain(&mut self, id: SourceId) -> bool {
         let Some(slot) = self.slot(id).filter(|slot| !slot.tricky) else { return false };
@@ -170,11 +170,8 @@ impl<W> Reactor<W> {
             .is_some_and(|slot| !slot.tricky && !slot.lines[Direction::Read as usize].ready)
     }
 
-    /// Puts `waiter` at the end of the line.
-    ///
-    /// # Errors
-    ///
-    /// Returns `waiter` if there is nothing to wait for: the flag is up, or the socket is gone.
+    /// Puts `waiter` at the end of the line; or returns it as an error if there is nothing to wait for: the flag is up,
+    /// or the socket is gone.
     #[inline]
     pub(crate) fn stand(
         &mut self,
@@ -193,11 +190,8 @@ impl<W> Reactor<W> {
         self.line(id, direction).and_then(|(line, wakes)| line.leave(at, wakes))
     }
 
-    /// Keeps the waker of the last poll, and returns the one before.
-    ///
-    /// # Errors
-    ///
-    /// Returns `waker` if the socket is gone.
+    /// Keeps `waker`, that of the last poll of a future (`Line::poller`), and returns the one that was kept before; or
+    /// returns `waker` as an error if the socket is gone.
     pub(crate) fn set_poller(
         &mut self,
         id: SourceId,
@@ -225,8 +219,7 @@ impl<W> Reactor<W> {
         }
     }
 
-    /// Where the operating system refuses to report what is ready: sleeps for a moment, and wakes all who wait for a socket, to
-    /// try.
+    /// When the operating system refuses to report events: sleeps for a moment, and wakes all waiters, to try.
     #[cold]
     fn do_without_events(&mut self, timeout: Option<Duration>) {
         std::thread::sleep(timeout.unwrap_or(BLIND).min(BLIND));
@@ -235,17 +228,14 @@ impl<W> Reactor<W> {
         lines.for_each(|line| line.wake_all(&mut self.wakes));
     }
 
-    /// Asks the operating system what became ready, sleeping in it up to `timeout` (`None`: until something is). Returns whether the
-    /// bell was rung; [`next_woken`](Reactor::next_woken) gives the waiters of what is ready.
-    ///
-    /// # Errors
-    ///
-    /// The operating system's error. This has slept up to 10 ms, so that the caller may call it again.
+    /// Asks the operating system which sockets became ready, and sleeps there for up to `timeout` (`None`: until one
+    /// does). Returns whether the bell was rung; [`next_woken`](Reactor::next_woken) gives the waiters that are to be
+    /// woken. Returns an error after a sleep of up to 10 ms, so that a caller may poll again and again.
     pub(crate) fn poll(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         for (id, direction) in std::mem::take(&mut self.unfinished) {
             let Some((line, wakes)) = self.line(id, direction) else { continue };
             line.listed = false;
-            // The task that was woken may have taken all there was, and met no `WouldBlock`: the operating system knows.
+            // The waiter woken last may have taken all that there was, and met no `WouldBlock`: `poll(2)` shows that.
             let events = EVENTS[direction as usize];
             line.ready = line.ready && poll_one(id.fd(), events, 0).unwrap_or(true);
             if line.ready && line.wake_first(wakes) {
@@ -260,13 +250,13 @@ impl<W> Reactor<W> {
                 self.do_without_events(timeout);
                 return Err(e);
             }
-            // A signal has come. A caller that gets no error and no event may rely on the whole time having passed.
+            // A signal has ended the sleep (EINTR): sleep for the rest of the time.
             timeout = end.map(|end| end.saturating_duration_since(Instant::now())).or(timeout);
         }
         let mut rung = false;
         for event in &self.events {
             let Token(token) = event.token();
-            rung |= event.token() == BELL; // It has no slot.
+            rung |= event.token() == BELL; // The bell has no slot.
             let Some(slot) = self.slots.get_mut(token & 0xffff_ffff) else { continue };
             if slot.generation != (token >> 32) as u32 {
                 continue; // An old event of a socket that had this slot before.

@@ -3,7 +3,7 @@
 //! ```text
 //!             ┌───────────────────────────── wake ──────────────────────────────┐
 //!             ▼                                                                 │
-//!   ┌─ queue ────────────┐  pop   ┌─ turn ─────────────┐  a Wait   ┌─ filed under it ───────────┐
+//!   ┌─ queue ────────────┐  pop   ┌─ turn ─────────────┐  a Wait   ┌─ registered with ──────────┐
 //!   │ ready, in order    │ ─────▶ │ resume until the   │ ────────▶ │ Readable, Writable: reactor│
 //!   └────────────────────┘        │ next wait          │           │ a deadline: timers         │
 //!             ▲  ▲                └──┬──────────────┬──┘           │ else: kept by other code   │
@@ -14,11 +14,11 @@
 //! Round robin: first in, first out, so each ready task has one turn before any has a second. A task that becomes ready
 //! in the meantime is put at the end of the queue.
 //!
-//! Between turns, `Scheduler::poll` asks the operating system for events and the clock for due timers; `pace.rs` decides
-//! when.
+//! Between turns, `Scheduler::poll` asks the operating system for events and the clock for due timers; `pace.rs`
+//! decides when.
 //!
-//! Nothing of the scheduler's is borrowed while a task, or other code of the user's (`foreign.rs`), runs: it may
-//! come back and spawn, wake or cancel. More methods of `Scheduler` are in `edge/entered.rs` and `edge/ending.rs`.
+//! Nothing of the scheduler is borrowed while a task or other user code (`edge/foreign.rs`) runs, since such code may
+//! spawn, wake or cancel. More methods of `Scheduler` are in `edge/entered.rs` and `edge/ending.rs`.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -55,8 +55,8 @@ pub(crate) struct Scheduler {
     /// The seed of everything random in this run.
     pub(crate) seed: u64,
     pub(crate) counters: Counters,
-    /// The stack that futures are polled on, one after the other, of the run's stack size. (Boxed, since it is taken out
-    /// and put back for each poll.)
+    /// The fiber that futures are polled on, one after the other. Its stack has the run's stack size. (Boxed, since it is
+    /// taken out and put back for each poll.)
     pub(crate) poll_fiber: Cell<Option<Box<Fiber>>>,
     pub(crate) queue: Queue<TaskRef>,
     /// Every task that is not done.
@@ -65,18 +65,18 @@ pub(crate) struct Scheduler {
     pub(crate) reactor: RefCell<Reactor<Waiter>>,
     original: Original,
     pub(crate) watch: Watch,
-    /// The outcome of the running task.
+    /// The outcome of the task that has its turn, if it ends in this turn.
     pub(super) outcome: Cell<Outcome>,
     next_id: Cell<u64>,
-    /// The thread was panicking when it entered this.
+    /// The thread was panicking when it entered this scheduler.
     pub(crate) unwinding: Cell<bool>,
     /// The scheduler that the thread had entered before this one; null: none.
     pub(super) outer: Cell<*const Scheduler>,
-    /// How long nothing may move before a deadlock is suspected; `None`: for ever.
+    /// How long a [`Quiet`](Stall::Quiet) run waits before a deadlock is suspected; `None`: for ever.
     pub(crate) patience: Cell<Option<Duration>>,
     pub(crate) pace: Pace,
-    /// The millisecond of the run at the last poll, modulo 2^32.
-    polled: Cell<u32>,
+    /// When the last poll was done, in milliseconds of the run, modulo 2^32.
+    polled_ms: Cell<u32>,
     pub(crate) end: End,
 }
 
@@ -85,7 +85,7 @@ pub(crate) struct Scheduler {
 pub(crate) enum Stall {
     /// Tasks wait, and nothing can wake any of them.
     Deadlock,
-    /// Nothing has moved for as long as the run's patience. Only code that keeps a waker could still wake a task.
+    /// Only code that keeps a waker can still wake a task. (`run_until` returns this when its patience has ended.)
     Quiet,
 }
 
@@ -109,7 +109,7 @@ impl Scheduler {
         Ok(Scheduler {
             home,
             pace: Pace::new(Instant::now()),
-            polled: Cell::new(0),
+            polled_ms: Cell::new(0),
             clock,
             stack_size,
             seed: seed.unwrap_or(0),
@@ -130,12 +130,12 @@ impl Scheduler {
         })
     }
 
-    /// Whether an operation is under way on another thread that will wake a task here.
+    /// Whether an operation that will wake a task of this scheduler is under way on another thread.
     pub(crate) fn awaits_outside(&self) -> bool {
         self.home.outside.load(Acquire) > 0
     }
 
-    /// Adds a task at the end of the queue. `place` puts it at the beginning of a block that `code` frees.
+    /// Adds a task at the end of the queue. `place` moves it to the beginning of a block of memory that `code` frees.
     pub(crate) fn spawn(
         &self,
         setup: Setup,
@@ -146,20 +146,20 @@ impl Scheduler {
         self.next_id.set(id);
         let parent = with_task(|task| task.id).unwrap_or(0);
         let placed = place(Task::new(id, setup, parent as u32, self.home.clone(), code));
-        // SAFETY: these are the first three.
+        // SAFETY: a new task counts these three references, and no others exist.
         let [task, kept, ready] =
             [(); Task::FIRST_REFS].map(|()| unsafe { TaskRef::from_raw(placed) });
         self.observe(&task, || spawned(&task, parent));
         let slot = self.tasks.borrow_mut().insert(kept);
         // SAFETY: the task was just made here, for this thread.
-        unsafe { task.local() }.slot.set(slot);
+        unsafe { task.local() }.table_slot.set(slot);
         self.queue.push(ready);
         self.counters.spawned.set(self.counters.spawned.get() + 1);
         task
     }
 
-    /// The loop: gives turns, and sleeps when no task is ready, until `done`, or until nothing can move any more, or has
-    /// moved for as long as the patience.
+    /// The loop: gives turns, and sleeps while no task is ready, until `done` returns `true`. If it has to stop before
+    /// that, returns why.
     pub(crate) fn run_until(&self, done: impl Fn() -> bool) -> Option<Stall> {
         while !done() {
             if self.one_turn() {
@@ -167,6 +167,7 @@ impl Scheduler {
             }
             match self.stalled() {
                 None => drop(self.poll(self.longest_sleep(), true)),
+                // Waits until something moves; `false`: the patience has ended before that.
                 Some(Stall::Quiet)
                     if patience::wait(&self.patience, |time| self.poll(time, true)) => {}
                 stalled => return stalled,
@@ -177,10 +178,10 @@ impl Scheduler {
 
     /// Gives one turn to the task at the head of the run queue, and polls the operating system after it if a poll is
     /// due. Returns `false` if no task is ready.
-    #[inline(always)] // Into the loop: entering and leaving a function costs a tenth of a turn.
+    #[inline(always)] // Into the loop: the call of a function costs a tenth of a turn.
     pub(crate) fn one_turn(&self) -> bool {
         assert!(!self.original.is_copied(), "{COPIED}");
-        here().pulse.answer();
+        here().pulse.answer(); // Prints the report that a signal has requested, if one has.
         let Some(task) = self.queue.pop() else { return false };
         self.turn(task);
         if self.pace.count_turn() && self.pace.is_due(Instant::now()) {
@@ -192,7 +193,7 @@ impl Scheduler {
     /// One turn of one task.
     #[inline(always)]
     fn turn(&self, task: TaskRef) {
-        /// However the turn ends, no task runs then.
+        /// However the turn ends, no task runs afterwards.
         struct EndTurn;
         impl Drop for EndTurn {
             #[inline(always)]
@@ -212,17 +213,19 @@ impl Scheduler {
         let this = this_turn();
         this.number.set(this.number.get().wrapping_add(1));
         this.budget.set(BUDGET);
-        // SAFETY: the loop gives one turn at a time, and no task runs the loop; a task in the queue is not done.
+        // SAFETY: the loop gives one turn at a time, and no task of this scheduler runs the loop; a task in the queue
+        // is not done.
         let switch = unsafe { task.turn() };
         drop(end);
         if switch == Switch::Finished {
             self.finish(&task);
         } else if this.wait.is_turn() || local.state.get() == State::Woken {
+            // (The deadline in a wait for a turn may be an old one: nothing reads it.)
             self.observe(&task, || EventKind::Yields);
             self.enqueue(task);
-        } else if local.state.get() == State::Left {
+        } else if local.state.get() == State::Abandoned {
             self.observe(&task, || waits(this.wait.get()));
-            self.leave(&[task]);
+            self.abandon(&[task]);
         } else {
             self.file(task, this.wait.get());
         }
@@ -231,17 +234,17 @@ impl Scheduler {
     /// Puts a task that is not ready at the end of the run queue.
     #[inline(always)]
     fn enqueue(&self, task: TaskRef) {
-        // SAFETY: the caller's tasks were spawned on this thread.
+        // SAFETY: the callers pass tasks of this scheduler, which were spawned on this thread.
         unsafe { task.local() }.state.set(State::Ready);
         self.queue.push(task);
     }
 
-    /// Registers a suspended task with the reactor or the timers, according to its `Wait`.
+    /// Registers a suspended task with the reactor and the timers, as far as its `Wait` names a socket and a deadline.
     fn file(&self, task: TaskRef, wait: Wait) {
         // SAFETY: the task has just had its turn on this thread.
         let local = unsafe { task.local() };
         local.waiting.set(wait.what);
-        local.since.set(self.polled.get());
+        local.since.set(self.polled_ms.get());
         local.state.set(State::Waiting);
         if self.watch.is_on() {
             self.observe(&task, || waits(wait));
@@ -271,7 +274,7 @@ impl Scheduler {
         }
     }
 
-    /// Emits an event, if a run has observers: without them, it costs one look.
+    /// Emits an event if the run has observers. Without them, this costs one comparison.
     #[inline(always)]
     pub(super) fn observe<'a>(&self, task: &Task, what: impl FnOnce() -> EventKind<'a>) {
         if self.watch.is_on() {
@@ -287,14 +290,14 @@ impl Scheduler {
         debug_assert!(Arc::ptr_eq(&self.home, &task.home), "{task} is of another scheduler");
         local.wakes.set(local.wakes.get().wrapping_add(1));
         match local.state.get() {
-            State::Ready | State::Woken | State::Done | State::Left => {}
+            State::Ready | State::Woken | State::Done | State::Abandoned => {}
             State::Running => {
                 local.state.set(State::Woken);
                 self.observe(&task, || EventKind::Woken(self.watch.cause(&self.home)));
             }
             State::Waiting => {
                 self.counters.wakes.set(self.counters.wakes.get() + 1);
-                // Timer and reactor hold a `TaskRef` of this task: dropping it runs no code of the user's.
+                // The timers and the reactor hold a `TaskRef` of this task: to drop that runs no user code.
                 if let Some(key) = local.timer.take() {
                     drop(self.timers.borrow_mut().remove(key));
                 }
@@ -322,16 +325,16 @@ impl Scheduler {
         }
     }
 
-    /// Polls the operating system for events, sleeping up to `timeout` until one comes (`None`: without an end), and the
-    /// clock for due timers; wakes the tasks that these concern. With `idle`, a virtual clock moves to the next deadline
-    /// if no event came, no task is ready, and nothing is under way on another thread. Returns `false` if nothing has moved.
+    /// Polls the operating system, sleeping until an event comes or `timeout` has passed (`None`: without an end), then
+    /// the clock for due timers, and wakes the waiters of both. With `idle`, a virtual clock moves to the next deadline
+    /// if no event came, no task is ready, and no other thread is at work for this run. Returns `false` if nothing has moved.
     pub(crate) fn poll(&self, timeout: Option<Duration>, idle: bool) -> bool {
         let begun = Instant::now();
         self.counters.polls.set(self.counters.polls.get() + 1);
         let polled = here().pulse.asleep(timeout, || self.reactor.borrow_mut().poll(timeout));
         let mut any = polled.as_ref().is_ok_and(|rung| *rung) || self.reactor.borrow().has_woken();
-        // After an error, the inbox is drained too. This does not count as an event, so that a virtual clock still
-        // advances.
+        // After an error, the inbox is drained as if the bell had been rung; but an error is no event (`any`), so that
+        // a virtual clock still advances.
         let rung = polled.unwrap_or_else(|refused| {
             let _ = self.end.refused.set(refused); // The first is kept.
             true
@@ -343,7 +346,7 @@ impl Scheduler {
         any |= self.wake_sleepers(idle && !any);
         let now = Instant::now();
         self.pace.polled(begun, now);
-        self.polled.set(self.clock.tick(self.clock.at(|| now)) as u32);
+        self.polled_ms.set(self.clock.tick(self.clock.at(|| now)) as u32);
         any || !self.queue.is_empty() || self.end.refused.get().is_some()
     }
 
@@ -352,13 +355,13 @@ impl Scheduler {
         while let Some(waiter) = { self.reactor.borrow_mut().next_woken() } {
             if let Waiter::Task(task) = &waiter {
                 // SAFETY: tasks in this reactor's lines were spawned on this thread.
-                unsafe { task.local() }.ticket.set(None); // The reactor has removed it.
+                unsafe { task.local() }.ticket.set(None); // The task has left the line.
             }
             self.wake_waiter(waiter);
         }
     }
 
-    /// Carries out what other threads have left: wakes of tasks, and orders.
+    /// Carries out what other threads have sent: wakes of tasks, and orders.
     fn take_in(&self) {
         for task in self.home.inbox.drain() {
             task.notified.lower();
@@ -373,8 +376,8 @@ impl Scheduler {
         }
     }
 
-    /// Wakes all whose deadline has come. With `idle`, a virtual clock first moves to the next deadline if no task is
-    /// ready and nothing is under way on another thread. Returns whether a deadline had come.
+    /// Wakes all waiters whose deadline has come. With `idle`, a virtual clock first moves to the next deadline if no
+    /// task is ready and nothing is under way on another thread. Returns `false` if no deadline had come.
     fn wake_sleepers(&self, idle: bool) -> bool {
         let Some(next) = self.timers.borrow().next_tick() else { return false };
         let idle = idle && !self.awaits_outside() && self.queue.is_empty();
@@ -392,7 +395,8 @@ impl Scheduler {
         next <= now
     }
 
-    /// How long to sleep in a poll when no task is ready: until the next deadline.
+    /// How long to sleep when no task is ready: until the next deadline. A virtual clock jumps there without a sleep,
+    /// unless something is under way on another thread.
     fn longest_sleep(&self) -> Option<Duration> {
         let tick = self.timers.borrow().next_tick()?;
         match self.clock.is_virtual() {
@@ -401,12 +405,12 @@ impl Scheduler {
         }
     }
 
-    /// With no task ready: returns `None` if something can still end a wait, `Deadlock` if nothing can, `Quiet` if only
-    /// code that keeps a waker, on this thread or another, can.
+    /// Called when no task is ready. Returns `None` if the operating system, the clock or another thread can still end
+    /// a wait, `Quiet` if only code that keeps a waker can, and `Deadlock` if nothing can.
     fn stalled(&self) -> Option<Stall> {
         let (in_line, pollers) = self.reactor.borrow().waiting();
-        // Read the count first: a waker pushes its task before the count falls, so that a count of 0 means that the
-        // push is visible; a `Spawner` leaves its orders before it lowers the count, too.
+        // Read this count before the inbox and the orders: a waker pushes its task, and a `Spawner` its orders, before
+        // it lowers the count. So if the count is 0, what was pushed is visible.
         let wakers = self.home.wakers.load(Acquire);
         let certain = !self.timers.borrow().is_empty()
             || in_line > 0
@@ -419,31 +423,31 @@ impl Scheduler {
         }
     }
 
-    /// The task has had its last turn.
+    /// Ends a task that has had its last turn.
     fn finish(&self, task: &TaskRef) {
         // SAFETY: the task has just had its turn on this thread.
         let local = unsafe { task.local() };
         local.state.set(State::Done);
         local.stack.set(0);
         self.counters.finished.set(self.counters.finished.get() + 1);
-        drop(self.tasks.borrow_mut().remove(local.slot.get()));
-        self.watch.by.set(Actor::Task(task.id)); // also in callbacks
+        drop(self.tasks.borrow_mut().remove(local.table_slot.get()));
+        self.watch.by.set(Actor::Task(task.id)); // The callbacks count as the task's own code.
         let outcome = self.outcome.replace(Outcome::Returned);
         self.observe(task, || EventKind::Ends(outcome));
         self.report_end(task);
         self.watch.by.set(Actor::Outside);
     }
 
-    /// Leaves `tasks`, which will not end, where they are: joiners and callbacks are served as if they had ended.
-    pub(crate) fn leave(&self, tasks: &[TaskRef]) {
-        // SAFETY: as in `wake`. First all of them, so that none wakes another.
-        tasks.iter().for_each(|task| unsafe { task.local() }.state.set(State::Left));
-        self.end.left.set(self.end.left.get() + tasks.len());
-        running().has_left.set(running().has_left.get() || !tasks.is_empty());
+    /// Abandons `tasks`, which will not end: joiners are woken and callbacks called as if they had.
+    pub(crate) fn abandon(&self, tasks: &[TaskRef]) {
+        // SAFETY: as in `wake`. (All are marked first, so that the end of one wakes none of the others.)
+        tasks.iter().for_each(|task| unsafe { task.local() }.state.set(State::Abandoned));
+        self.end.abandoned.set(self.end.abandoned.get() + tasks.len());
+        running().has_abandoned.set(running().has_abandoned.get() || !tasks.is_empty());
         tasks.iter().for_each(|task| self.report_end(task));
     }
 
-    /// Wakes the task that joins `task`, and calls what is to be called at its end.
+    /// Calls what is to be called at the end of `task`, and wakes the task that joins it.
     fn report_end(&self, task: &TaskRef) {
         // SAFETY: as in `wake`.
         let local = unsafe { task.local() };

@@ -1,24 +1,24 @@
 //! Guarded stacks, and the arena that hands them out.
 //!
-//! A stack is a *slot* of one large mapping. Memory is only reserved: a page costs nothing before it
-//! is first touched, so a slot can be generous. Below the usable part lies the guard, where every
-//! access is a fault, so that an overflow never reaches the neighbour:
+//! Each stack lies in a *slot* of a large mapping. The memory is only reserved: a page costs nothing before it is first
+//! touched, so a slot can be large. Below the stack lies its guard, where every access is a fault: an overflow never
+//! reaches the slot below.
 //!
 //! ```text
 //!   mapping  ┌───────────────┬───────────────┬───────────────┬─ ─ ─
 //!            │ guard │ stack │ guard │ stack │ guard │ stack │
 //!            └───────────────┴───────────────┴───────────────┴─ ─ ─
-//!                 limit ^    ^ base                       (grows down: base to limit)
+//!                            ^ limit        ^ base       (of the second slot; frames grow down, from the base)
 //! ```
 //!
-//! The guard is 16 pages, not one: C code does not probe the pages of a large frame one by one, as
-//! Rust does, and could step over a small guard. It is installed when a slot is first handed out
-//! (`edge/mapping.rs` says how).
+//! The guard is 16 pages, not one: C code does not probe the pages of a large frame one by one, as Rust code does, so
+//! that such a frame could step over a guard of one page. The guard is installed when its slot is first handed out, as
+//! `edge/mapping.rs` describes.
 //!
-//! Slots lie a round number of pages apart, and caches and TLBs choose the place of a line by the low bits of its
-//! address: the first frames of all stacks would fight for a few places. So each begins some lines further down
-//! than its neighbour. (The idea is that of the slab allocator's colouring, Bonwick 1994. With a thousand tasks in
-//! rotation, a turn takes 12 ns instead of 15.)
+//! Slots lie a whole number of pages apart, and a cache chooses the place of a cache line by the low bits of its
+//! address: the first frames of all stacks would compete for a few places. So each stack begins a few cache lines
+//! further down than its neighbour, according to its *colour*. (The idea is that of the slab allocator, Bonwick 1994.
+//! Measured with a thousand tasks that take turns, a turn takes 12 ns instead of 15.)
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -28,27 +28,27 @@ use super::edge::mapping::{Mapping, explain, page_size};
 
 const GUARD_PAGES: usize = 16;
 
-/// How many colours there are: offsets, a cache line apart, at which stacks begin.
+/// How many colours there are. A stack of colour `n` begins `n` cache lines below the end of its slot.
 const COLOURS: usize = 16;
-const LINE: usize = 64;
+const CACHE_LINE: usize = 64;
 
-/// Slots of the first mapping of an arena; each further mapping is twice as large, up to `MOST_SLOTS`. Where that
-/// does not fit into the address space, half as many are mapped, down to one.
+/// Slots of the first mapping of an arena; each further mapping is twice as large, up to `MOST_SLOTS`. If a mapping
+/// does not fit into the address space, one of half as many slots is tried, down to one slot.
 const FIRST_SLOTS: usize = 64;
 const MOST_SLOTS: usize = 16 * 1024;
 
-/// One slot of an [`Arena`]. It goes back by [`Arena::give`]; when dropped instead, it is leaked, which
-/// is what must happen to a stack whose frames have neither returned nor unwound.
+/// One slot of an [`Arena`], given back by [`Arena::give`]. Dropping it leaks the slot instead, which is what must
+/// happen to a stack whose frames have neither returned nor unwound.
 #[derive(Debug)]
 pub(crate) struct Stack {
-    /// Where the first frame goes: the end of the slot, or up to a KiB below. A multiple of a cache line.
+    /// Where the first frame goes: the end of the slot, or up to 960 bytes below. A multiple of a cache line.
     pub(super) base: NonZeroUsize,
     /// The start of the slot, and of its guard. A multiple of the page size.
     pub(super) limit: NonZeroUsize,
 }
 
 impl Stack {
-    /// The addresses of its guard.
+    /// The addresses of the guard.
     pub(crate) fn guard(&self) -> Range<usize> {
         guard(self.limit)
     }
@@ -64,23 +64,23 @@ fn guard(limit: NonZeroUsize) -> Range<usize> {
     limit.get()..limit.get() + GUARD_PAGES * page_size()
 }
 
-/// Stacks of one size, for one thread.
+/// Stacks of one size, for one thread: slots of `slot` bytes, of which `usable` lie above the guard.
 #[derive(Debug)]
 pub(crate) struct Arena {
     usable: usize,
     slot: usize,
-    /// Each with the number of its slots.
+    /// Each mapping, with the number of its slots.
     mappings: Vec<(Mapping, usize)>,
     /// Slots of the last mapping that have never been handed out: their guards are not installed.
     fresh: usize,
-    /// Limits of slots that were given back.
+    /// Limits of the slots that were given back and not handed out again.
     free: Vec<NonZeroUsize>,
     handed_out: usize,
 }
 
 impl Arena {
-    /// Stacks of `usable` bytes, rounded up to whole pages. Up to a KiB of that stays unused, depending on the
-    /// colour. Nothing is mapped yet.
+    /// An arena of stacks of `usable` bytes, rounded up to whole pages; up to 960 bytes of a stack stay unused,
+    /// depending on its colour. Nothing is mapped yet.
     pub(crate) fn new(usable: usize) -> Arena {
         let page = page_size();
         let usable = usable.max(page).next_multiple_of(page);
@@ -88,11 +88,8 @@ impl Arena {
         Arena { usable, slot, mappings: Vec::new(), fresh: 0, free: Vec::new(), handed_out: 0 }
     }
 
-    /// A stack: one that was given back, else one never used.
-    ///
-    /// # Errors
-    ///
-    /// What the operating system answered, with what to do about it.
+    /// Takes a stack that was given back, else one that was never used. An error of the operating system is returned
+    /// with what to do about it.
     pub(crate) fn take(&mut self) -> io::Result<Stack> {
         let limit = match self.free.pop() {
             Some(limit) => limit,
@@ -100,27 +97,27 @@ impl Arena {
         };
         self.handed_out += 1;
         let colour = limit.get() / self.slot % COLOURS;
-        let base = limit.checked_add(self.slot - colour * LINE);
+        let base = limit.checked_add(self.slot - colour * CACHE_LINE);
         let base = base.expect("a slot ends inside its mapping");
         Ok(Stack { base, limit })
     }
 
-    /// Takes a stack back and returns its memory to the operating system, where `madvise` does anything; the guard stays.
+    /// Takes a stack back, and returns its memory to the operating system if `madvise` does so there; the guard stays.
     pub(crate) fn give(&mut self, stack: Stack) {
         let usable = stack.guard().end;
-        // SAFETY: the range is the usable part of a slot of ours, and the caller gave up the `Stack`,
-        // the only handle to it: no frame lives there.
+        // SAFETY: the range is the usable part of a slot of this arena, and the caller has given up the `Stack`, the
+        // only handle to the slot: no frame lives there.
         unsafe { libc::madvise(usable as *mut _, self.usable, libc::MADV_DONTNEED) };
         self.free.push(stack.limit);
         self.handed_out -= 1;
     }
 
-    /// How many stacks were given back.
-    pub(crate) fn given_back(&self) -> usize {
+    /// How many stacks were given back and not handed out again.
+    pub(crate) fn free_slots(&self) -> usize {
         self.free.len()
     }
 
-    /// How many stacks are out.
+    /// How many stacks are handed out.
     pub(crate) fn handed_out(&self) -> usize {
         self.handed_out
     }
@@ -135,7 +132,7 @@ impl Arena {
         // From the top down, so that the slots handed out next to each other share page tables.
         let limit = mapping.start().checked_add((self.fresh - 1) * self.slot);
         let limit = limit.expect("a slot begins inside its mapping");
-        // SAFETY: the guard of a slot of this arena's that is not handed out yet.
+        // SAFETY: the range is the guard of a slot of this arena that was never handed out.
         unsafe { mapping.guard(&guard(limit)) }.map_err(|e| explain("guard", self.usable, e))?;
         self.fresh -= 1;
         Ok(limit)
@@ -158,10 +155,10 @@ impl Arena {
 impl Drop for Arena {
     fn drop(&mut self) {
         if self.handed_out > 0 {
-            return; // A stack that is in use has frames on it: leaked, not unmapped.
+            return; // A stack that is handed out may have frames on it: the mappings are leaked.
         }
         for (mapping, _) in self.mappings.drain(..) {
-            // SAFETY: none of its slots is handed out.
+            // SAFETY: no slot of the mapping is handed out.
             unsafe { mapping.unmap() };
         }
     }
@@ -185,7 +182,7 @@ mod tests {
         let again = arena.take().unwrap();
         assert_eq!((again.base, again.limit), (base, limit));
         // SAFETY: as above.
-        assert_eq!(unsafe { last.read() }, 0, "its memory went back to the kernel");
+        assert_eq!(unsafe { last.read() }, 0, "its memory went back to the operating system");
         arena.give(again);
     }
 
@@ -195,8 +192,9 @@ mod tests {
         let stacks: Vec<_> = (0..FIRST_SLOTS * 4).map(|_| arena.take().unwrap()).collect();
         let mut bases: Vec<_> = stacks.iter().map(|s| s.base).collect();
         bases.sort_unstable();
-        assert!(bases.windows(2).all(|w| w[1].get() - w[0].get() >= arena.slot - COLOURS * LINE));
-        let lines: HashSet<_> = bases.iter().map(|base| base.get() % 4096 / LINE).collect();
+        let apart = arena.slot - COLOURS * CACHE_LINE;
+        assert!(bases.windows(2).all(|w| w[1].get() - w[0].get() >= apart));
+        let lines: HashSet<_> = bases.iter().map(|base| base.get() % 4096 / CACHE_LINE).collect();
         assert_eq!(lines.len(), COLOURS, "neighbours begin in different lines");
         stacks.into_iter().for_each(|s| arena.give(s));
     }

@@ -1,18 +1,17 @@
 //! What a task is, the states it goes through, and what waits for its end.
 //!
 //! ```text
-//!               spawn                    its turn
-//!                 │    ┌──────────────────────────────────────────┐
-//!                 ▼    │                                          ▼
-//!              Ready ──┘            WaitFor::Turn, or          Running ──── body is done ───▶ Done
-//!                 ▲ ◀───────────── woken in its turn ──────────── │ ▲
-//!                 │                                               │ │ woken: Woken, still running
-//!                 └────────── woken ───────── Waiting ◀───────────┘
+//!   spawn
+//!     ▼                its turn
+//!   Ready ────────────────────────────────────▶ Running ─── its code is done ───▶ Done
+//!     ▲                                            │     (Woken: it runs, and has been woken in this turn)
+//!     ├─── at once: it waits for a turn, or Woken ─┤
+//!     └─── when woken ─── Waiting ◀────────────────┘
 //! ```
 //!
-//! A wake of a task that is `Ready`, `Woken`, `Done` or `Left` changes nothing but the wake count. A task is `Ready`
-//! exactly while it is in the run queue, so it is there at most once. A task that has not ended when its run does
-//! becomes `Left`.
+//! A wake of a task that is `Ready`, `Woken`, `Done` or `Abandoned` changes nothing but the wake count. A task is
+//! `Ready` exactly while it is in the run queue, so it is there at most once. A task that does not end by the end of
+//! its run becomes `Abandoned`.
 
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
@@ -35,17 +34,16 @@ use super::edge::source::ReactorHandle;
 use super::timers::TimerKey;
 use super::wait::WaitFor;
 
-/// The code of a task, as the scheduler sees it: see `Body` in `run/spawn.rs`.
+/// The code of a task, as functions that the kernel calls with the task. (`run/spawn.rs` makes them of a `Body`.)
 ///
-/// Each function is passed the task that has it, on its home thread (but for `free`), outside of any turn of the task
-/// that has not been begun by it.
+/// [`TaskRef::turn`] calls `begin` and `end`, on the home thread.
 pub(crate) struct Code {
-    /// Begins a job on a fiber: the whole task, or one poll of a future. If the job is suspended, the fiber is
-    /// [kept](Local::keep); if not, this returns as `end`. Without a stack for it, the task is over.
+    /// Begins a job on a fiber: the whole task, or one poll of a future. If the job suspends, [keeps](Local::keep) the
+    /// fiber; if it returns, returns as `end` does. Without a stack for the job, the task is over: returns `Finished`.
     pub(crate) begin: unsafe fn(NonNull<Task>) -> Switch,
-    /// The job has returned, on that fiber. Returns `Finished` if the task is over: nothing of the user's is left of it.
+    /// The job has returned, on this fiber. Returns `Finished` if the task is over: then its code is dropped.
     pub(crate) end: unsafe fn(NonNull<Task>, Fiber) -> Switch,
-    /// Frees the block of memory that begins with the task. On any thread, when the last [`TaskRef`] is dropped.
+    /// Frees the block of memory that begins with the task: when the last [`TaskRef`] is dropped, on any thread.
     pub(crate) free: unsafe fn(NonNull<Task>),
 }
 
@@ -57,9 +55,9 @@ pub(crate) enum State {
     Woken,
     Waiting,
     Done,
-    /// Abandoned: it had not ended when its run did. Its frames are never resumed or dropped, nor is what they
-    /// borrow.
-    Left,
+    /// The task did not end by the end of its run. Its frames are never resumed or dropped, and what they borrow is not
+    /// dropped either.
+    Abandoned,
 }
 
 /// What is woken when a wait ends: a task of a scheduler of this thread, or a waker of any other kind.
@@ -74,14 +72,17 @@ impl Waiter {
     }
 }
 
-/// The thread, more exactly the `run`, that owns a task.
+/// The run that owns a task: what other threads may use of it.
 pub(crate) struct Home {
-    /// Its number, which no other run of the process has.
+    /// The number of the run, which no other run of the process has.
     pub(crate) run: u32,
+    /// Tasks that other threads have woken.
     pub(crate) inbox: Inbox<TaskRef>,
+    /// Closures that other threads have sent, to be called on the thread of the run.
     pub(crate) orders: Inbox<Order>,
+    /// Rings the bell.
     pub(crate) reactor: Arc<ReactorHandle>,
-    /// Wakers of tasks, and `Spawner`s, that other code keeps: while there are any, a task may yet be woken.
+    /// How many wakers of tasks, and `Spawner`s, other code keeps: while there are any, a task may yet be woken.
     pub(crate) wakers: AtomicUsize,
     /// How many operations are under way on other threads, each of which will wake a task.
     pub(crate) outside: AtomicUsize,
@@ -90,16 +91,17 @@ pub(crate) struct Home {
 /// What is decided about a task when it is spawned.
 pub(crate) struct Setup {
     pub(crate) era: Era,
+    /// The spawn site: where in the source the task is spawned.
     pub(crate) site: &'static Location<'static>,
     pub(crate) name: Option<Box<Box<str>>>,
     pub(crate) stack_size: u32,
 }
 
-/// Keeps a task in memory, and with it the block that the task begins. An `Arc` in all but one thing: what lies behind
-/// the task (its result and its code) is of a type that only `Code` and the task's handle know, and a pointer is thin.
+/// A counted reference to a task, like an `Arc`. It keeps all of the block of memory that begins with the task. Behind
+/// the task lie its result and its code, whose types only `Code` and the task's handle know: so the pointer is thin.
 pub(crate) struct TaskRef(NonNull<Task>);
 
-// SAFETY: it gives out references to a `Task`, which is `Send` and `Sync`.
+// SAFETY: this gives out references to a `Task`, which is `Send` and `Sync`, and its count is atomic.
 unsafe impl Send for TaskRef {}
 // SAFETY: as above.
 unsafe impl Sync for TaskRef {}
@@ -109,7 +111,7 @@ impl TaskRef {
     ///
     /// `task` begins a block that its `Code::free` frees, and this takes over one of its `refs`.
     pub(crate) unsafe fn from_raw(task: *const Task) -> TaskRef {
-        // SAFETY: the caller's; a task is not at address zero.
+        // SAFETY: the caller keeps the rule above; no task is at address zero.
         TaskRef(unsafe { NonNull::new_unchecked(task.cast_mut()) })
     }
 
@@ -132,8 +134,8 @@ impl TaskRef {
     #[inline(always)] // As `Fiber::resume`.
     pub(crate) unsafe fn turn(&self) -> Switch {
         let fiber = self.local.fiber.get();
-        // SAFETY: this is the only code that looks at the fiber, and it is not called in the task's turn; `keep` stores
-        // one only if there is none. The code is the task's.
+        // SAFETY: only this and `keep` access the fiber. This is not called in the task's turn; `keep` is called in
+        // `begin`, where the fiber is not borrowed. `begin` and `end` are those of this task.
         unsafe {
             let Some(running) = &mut *fiber else { return (self.code.begin)(self.0) };
             if running.resume() == Switch::Suspended {
@@ -149,7 +151,7 @@ impl Deref for TaskRef {
 
     #[inline]
     fn deref(&self) -> &Task {
-        // SAFETY: this counts, so that the block is there.
+        // SAFETY: this reference is counted, so that the block exists.
         unsafe { self.0.as_ref() }
     }
 }
@@ -165,10 +167,10 @@ impl Clone for TaskRef {
 impl Drop for TaskRef {
     #[inline]
     fn drop(&mut self) {
-        // If this is the only one, there is none to be cloned on another thread.
+        // If this is the only reference, no other thread has one to clone.
         if self.refs.load(Acquire) == 1 || self.refs.fetch_sub(1, Release) == 1 {
-            self.refs.load(Acquire); // All that other threads did with theirs comes before.
-            // SAFETY: this was the last.
+            self.refs.load(Acquire); // What other threads did with their references has happened before this.
+            // SAFETY: this was the last reference, and the code is the task's own.
             unsafe { (self.code.free)(self.0) };
         }
     }
@@ -190,19 +192,19 @@ pub(crate) struct Task {
     /// Few tasks have one: behind a thin pointer.
     pub(crate) name: Option<Box<Box<str>>>,
     pub(crate) home: Arc<Home>,
-    /// Usable bytes of its stack.
+    /// Bytes of its stack, as for [`Fiber::take`].
     pub(crate) stack_size: u32,
     pub(crate) era: Era,
-    /// It is in the inbox already.
+    /// The task is in the inbox already.
     pub(super) notified: Flag,
     local: Local,
 }
 
-/// What only the home thread touches. In this order: what each turn needs lies together, in a cache line or two,
-/// since of ten thousand tasks none is still in the cache when its turn comes.
+/// The part of a task that only its home thread uses. The fields that each turn needs come first and lie together, in
+/// one or two cache lines, since with ten thousand tasks none is still in the cache when its turn comes.
 #[repr(C)]
 pub(crate) struct Local {
-    /// What the task has its stack on, while it has one and does not begin: what its next turn resumes.
+    /// The fiber that the task is suspended on, which its next turn resumes. `None`: its next turn begins a job.
     fiber: UnsafeCell<Option<Fiber>>,
     /// Where in the source it last gave up its turn, if that was on a stack.
     pub(crate) last_site: Cell<Option<&'static Location<'static>>>,
@@ -210,7 +212,7 @@ pub(crate) struct Local {
     pub(crate) limits: Cell<*const ()>,
     pub(crate) state: Cell<State>,
     pub(crate) cancelled: Cell<bool>,
-    /// How many pieces of cleanup, one inside the other, are not to be cancelled now.
+    /// How many calls of `cancel::shield` the task is in.
     pub(crate) shields: Cell<u16>,
     /// How many turns it has had, modulo 2^32.
     pub(crate) turns: Cell<u32>,
@@ -224,7 +226,7 @@ pub(crate) struct Local {
     pub(crate) timer: Cell<Option<TimerKey>>,
     /// Its place in the line for the socket that it waits for.
     pub(crate) ticket: Cell<Option<Ticket>>,
-    /// The millisecond of the run, modulo 2^32, in which it began to wait.
+    /// When the last poll before its wait was done, in milliseconds of the run, modulo 2^32.
     pub(crate) since: Cell<u32>,
     /// The waiter that joins the task.
     pub(crate) joiner: Cell<Option<Waiter>>,
@@ -234,22 +236,22 @@ pub(crate) struct Local {
     pub(crate) extras: ExtrasCell,
     /// How many handles may take its result.
     pub(crate) takers: Cell<u32>,
-    /// Where the scheduler keeps it in its table.
-    pub(crate) slot: Cell<u32>,
+    /// The task's place in the scheduler's `Table`.
+    pub(crate) table_slot: Cell<u32>,
     /// The number of the task that spawned it, modulo 2^32; 0: no task.
     pub(crate) parent: u32,
 }
 
-// SAFETY: every field outside of `local` is `Send` and `Sync`. `local` is reached through `Task::local`
-// only, whose caller is on the home thread. Dropping the last `TaskRef` on another thread drops `local` there: the
-// task is done by then: `Promise` has dropped the values in `extras`, `Scheduler::finish` the callbacks there and
-// `joiner`, `turn` the fiber; the rest is plain data.
+// SAFETY: every field but `local` is `Send` and `Sync`. `local` is reached only through `Task::local`, whose caller is
+// on the home thread. The last `TaskRef` may be dropped on another thread, and `local` with it. The task is done by
+// then: `Promise` (`run/join.rs`) has dropped the values in `extras`, `Scheduler::finish` the callbacks there and the
+// `joiner`, and `turn` has taken the fiber; the rest is plain data.
 unsafe impl Send for Task {}
 // SAFETY: as above.
 unsafe impl Sync for Task {}
 
 impl Task {
-    /// So many [`TaskRef`]s a new task has, for `Scheduler::spawn`.
+    /// How many [`TaskRef`]s `Scheduler::spawn` makes for a new task.
     pub(super) const FIRST_REFS: usize = 3;
 
     pub(crate) fn new(
@@ -271,7 +273,7 @@ impl Task {
             raised: Cell::new(0),
             waiting: Cell::new(WaitFor::Turn),
             last_site: Cell::new(None),
-            slot: Cell::new(u32::MAX),
+            table_slot: Cell::new(u32::MAX),
             timer: Cell::new(None),
             ticket: Cell::new(None),
             joiner: Cell::new(None),
@@ -285,7 +287,7 @@ impl Task {
         Task { refs, code, id, site, name, home, stack_size, era, notified, local }
     }
 
-    /// The home thread's part.
+    /// The part of the home thread.
     ///
     /// # Safety
     ///
@@ -306,13 +308,13 @@ impl Local {
     ///
     /// # Safety
     ///
-    /// This is called in `Code::begin`.
+    /// This is called in the task's `Code::begin`.
     pub(crate) unsafe fn keep(&self, fiber: Fiber) {
-        // SAFETY: the caller's, for which `turn` waits.
+        // SAFETY: `turn`, which has called `begin`, borrows no fiber until that returns.
         unsafe { *self.fiber.get() = Some(fiber) };
     }
 
-    /// The task gives up its turn there.
+    /// Notes that the task gives up its turn at `site`.
     #[inline]
     pub(crate) fn note_site(&self, site: &'static Location<'static>) {
         self.last_site.set(Some(site));
@@ -322,8 +324,8 @@ impl Local {
 
 impl Drop for Task {
     fn drop(&mut self) {
-        // A task that is not done is in the table of its scheduler, which leaks it: see `Table`. This may be
-        // another thread than its home; what a task that is done has left is plain data.
+        // A task that is not done is in its scheduler's `Table`, which leaks it. This thread may be any: what remains
+        // of a task that is done is plain data.
         debug_assert!(self.local.fiber.get_mut().is_none(), "{self} is dropped before it is done");
     }
 }

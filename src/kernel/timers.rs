@@ -1,8 +1,8 @@
 //! Deadlines: which waits end at which tick of the clock.
 //!
-//! Time is cut into ticks of one millisecond (`edge/clock.rs`): all tasks of one tick wake together. (The operating system's own time-out, that of `epoll_wait`, counts
-//! in milliseconds as well; exact timers cost half as much again. A plain map from tick and number of arrival to
-//! entry takes 40 % more instructions a sleep, with a thousand sleepers, and eight bytes more in each task.)
+//! Time is cut into ticks of one millisecond (`edge/clock.rs`): all tasks whose deadline is in one tick are woken
+//! together. (The timeout of `epoll_wait` is in milliseconds as well. Measured: exact timers cost half as much again; a
+//! plain map from tick and number of arrival to entry takes, with a thousand sleepers, 40 % more instructions a sleep.)
 //!
 //! ```text
 //!   buckets (a tree, by tick)         entries (a slab, linked in order of arrival)
@@ -10,8 +10,8 @@
 //!     tick 20 ───────────────▶ [task 7]
 //! ```
 //!
-//! A hundred thousand sleepers within a second share at most a thousand buckets, so the tree stays
-//! small; adding and removing an entry is linking and unlinking.
+//! A hundred thousand deadlines within one second are in at most a thousand buckets, so the tree stays small; adding
+//! and removing an entry is linking and unlinking.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -20,14 +20,14 @@ use slab::Slab;
 
 use super::edge::clock::Tick;
 
-/// Names an entry until it fires or is removed; afterwards it names nothing (until 2^32 others have been made).
+/// Names an entry until that fires or is removed. Afterwards the key names nothing, at least for 2^32 - 2 insertions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TimerKey {
     index: u32,
     generation: NonZeroU32,
 }
 
-/// Entries, each with the time when it fires and the `W` that is returned then: in the scheduler, a `Waiter`.
+/// Entries, each with the tick at which it fires and the `W` that is returned then: in the scheduler, a `Waiter`.
 #[derive(Debug)]
 pub(crate) struct Timers<W> {
     buckets: BTreeMap<Tick, Bucket>,
@@ -82,8 +82,7 @@ impl<W> Timers<W> {
         self.buckets.first_key_value().map(|(&tick, _)| tick)
     }
 
-    /// Takes one entry whose tick is `now` or before: the earliest tick first, within a tick in order of
-    /// arrival.
+    /// Takes one entry whose tick is `now` or before: the earliest tick first, within a tick in order of arrival.
     pub(crate) fn pop_due(&mut self, now: Tick) -> Option<W> {
         let (&tick, bucket) = self.buckets.first_key_value()?;
         (tick <= now).then_some(bucket.first).map(|first| self.unlink(first))

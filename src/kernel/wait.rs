@@ -1,4 +1,4 @@
-//! The life of a wait.
+//! The life of a wait. (The tables name files that are read later: come back to them after `door.rs`.)
 //!
 //! A greenlet calls `stream.read(&mut buffer)`, and no byte has come yet:
 //!
@@ -8,19 +8,20 @@
 //!   door.rs         suspend       copies the wait to `this_turn().wait`
 //!   coroutine.rs    suspend_base  switches to the scheduler's stack
 //!   scheduler.rs    turn          goes on after the switch: the turn is over, and the task is not done
-//!   scheduler.rs    file          registers the task as a waiter of the socket in the reactor
-//!   scheduler.rs    run_until     gives turns to others; when no task is ready, sleeps in `poll`
-//!   reactor.rs      poll          epoll_wait(2) reports the socket; removes the task from its waiters
+//!   scheduler.rs    file          adds the task to the waiters for the socket, in the reactor
+//!   scheduler.rs    run_until     gives turns to other tasks; when no task is ready, sleeps in `poll`
+//!   reactor.rs      poll          epoll_wait(2) reports the socket; moves the task to those that are to be woken
+//!   scheduler.rs    wake_woken    takes the task from the reactor (`poll` of the scheduler calls this)
 //!   scheduler.rs    wake          puts the task at the end of the run queue
-//!   scheduler.rs    turn          calls the task's body; `Fiber::resume` switches to the task's stack
+//!   scheduler.rs    turn          begins the task's next turn: `Fiber::resume` switches to its stack
 //!   door.rs         suspend       returns
 //!   net/socket.rs   blocking_io   recv(2) gives bytes, which `read` returns
 //! ```
 //!
-//! Every other wait takes the same way from `turn` on; what differs is what makes the [`Wait`], how it comes to
-//! `this_turn().wait`, and what wakes the task. A socket call makes its own, as above; most waits are made by an
-//! *operation*, which is a future. When that is polled and not ready, it [`record`]s its wait and returns `Pending`;
-//! the code that polls it then gives up the turn, each era in its own way:
+//! Every other wait takes the same way from `turn` on. What differs is which code makes the [`Wait`], how the wait gets
+//! to `this_turn().wait`, and what wakes the task. Above, the socket call makes it; most waits are made by an
+//! *operation*, which is a future. An operation that is polled and not ready [`record`]s its wait and returns
+//! `Pending`; the code that has polled the operation then gives up the turn, each era in its own way:
 //!
 //! ```text
 //!   green:      wait(op) ──poll──▶ op ──record──▶ Record ──▶ suspend ────────────▶ this_turn().wait ─▶ scheduler
@@ -28,14 +29,14 @@
 //!   future:     poll ──────poll──▶ op ──record──▶ Record ──▶ Pending ────────────▶ this_turn().wait ─▶ scheduler
 //! ```
 //!
-//! Some combinators of other crates (`FuturesUnordered`) poll their operations with wakers of their own. Then [`record`]
-//! returns `false`, since the waker is not the running task's, and the operation keeps that waker.
+//! Some combinators of other crates (`FuturesUnordered`) poll their operations with wakers of their own. Then
+//! [`record`] returns `false`, since the waker is not the running task's, and the operation keeps that waker.
 //!
-//! A new kind of wait that other code of this crate ends, as unlocking ends that for a mutex, needs nothing here:
-//! record [`Wait::named`], keep `door::waiter(cx)`, and wake that. One that the scheduler has to register is a
-//! variant of [`WaitFor`], with `Display`, `ends_by_wake_only` and `rank` here, an arm in `Scheduler::{file, wake}`, in
-//! `edge/registration.rs`, and in `inspect/timeline/{chart,words}.rs`, and a count for `Scheduler::stalled`; and one in
-//! `unwinding::block_thread`, if a thread can wait for it.
+//! To add a kind of wait: if other code of this crate ends the wait, as unlocking ends the wait for a mutex, nothing
+//! changes here. The operation records [`Wait::named`] and keeps `door::waiter(cx)`, which that code wakes. If the
+//! scheduler ends the wait, it is a variant of [`WaitFor`], with arms in `Display`, `ends_by_wake_only` and `rank` here,
+//! in `Scheduler::{file, wake}`, `edge/registration.rs`, `inspect/deadlock.rs` and `inspect/timeline/{chart,words}.rs`
+//! (in `unwinding::block_thread` too, if a thread can wait for it), and a count for `Scheduler::stalled`.
 
 use std::cell::Cell;
 use std::fmt;
@@ -52,8 +53,7 @@ use super::edge::{notes, open::Open, trail::Thing};
 
 pub use super::edge::source::SourceId;
 
-/// What a coroutine waits for, and until when at most: what a [`Generator`] of the first era yields to the code that
-/// resumes it.
+/// What a coroutine waits for, and until when at most: what a [`Generator`] of the first era yields to its resumer.
 ///
 /// A `Wait` is itself an operation: waiting for it returns when what it describes may have happened.
 ///
@@ -65,8 +65,8 @@ pub struct Wait {
     pub what: WaitFor,
     /// When the wait ends in any case. `None`: never.
     pub deadline: Option<Instant>,
-    /// The run and the task that created this wait, and the wake count of the task then. A different count later means
-    /// that a wake has already arrived. (Task 0: no task.)
+    /// If a generator yields this to code that drives it: the run, the task that polled the operation, and its wake count
+    /// before that. If the count has changed since, a wake has come already. Else, or without a task, zeros.
     pub(crate) created_by: (u32, u64, u32),
 }
 
@@ -74,7 +74,7 @@ pub struct Wait {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WaitFor {
-    /// Nothing: the coroutine gives each other ready one a turn.
+    /// Nothing but a turn: every other ready task has one first.
     Turn,
     /// The socket has bytes, a connection, an end or an error to read.
     Readable(SourceId),
@@ -86,7 +86,7 @@ pub enum WaitFor {
     Task(u64),
     /// Something else that has a name, such as a lock, a queue, or work on another thread.
     Thing(Thing),
-    /// A call of its waker, by code that has kept it.
+    /// A call of the task's waker, by code that has kept the waker.
     Waker,
 }
 
@@ -105,14 +105,14 @@ impl fmt::Display for WaitFor {
 }
 
 impl WaitFor {
-    /// Whether only a wake ends it: if the wake came before the wait, there will be no other.
+    /// Whether only a wake ends this wait: if that came before the wait began, no other will come.
     pub(crate) fn ends_by_wake_only(self) -> bool {
         matches!(self, WaitFor::Waker | WaitFor::Task(_) | WaitFor::Thing(_))
     }
 
-    /// Of two waits in one poll, the one of the higher rank is recorded; the earlier deadline holds in any case. A
-    /// turn ranks highest, since it ends first. Then comes a socket, whose wake depends on being recorded; then a
-    /// task or a thing, a time, and a waker: the more it shows in a report, the higher.
+    /// Of two waits in one poll, the one of the higher rank is recorded, and of equal ranks the later one; the earlier
+    /// deadline holds in any case. A turn ranks highest, since it ends first. Then comes a socket, which wakes the task
+    /// only if it is recorded; then a task or a thing, a time, a waker: the more a report can say about it, the higher.
     const fn rank(self) -> u8 {
         match self {
             WaitFor::Waker => 0,
@@ -136,7 +136,7 @@ impl Wait {
         Wait { what, deadline: None, created_by: (0, 0, 0) }
     }
 
-    /// Until something happens that has a name.
+    /// A wait for something that has a name.
     pub(crate) const fn named(what: &'static &'static str) -> Wait {
         Wait::new(WaitFor::Thing(Thing::named(what)))
     }
@@ -146,7 +146,7 @@ impl Wait {
     }
 }
 
-/// A cell for a `Wait`, with a cell for each field: the most common waits then cost one store.
+/// A cell for a `Wait` without its `created_by`. Each field has a cell, so that a wait for a turn is one store.
 pub(crate) struct WaitCell {
     pub(crate) what: Cell<WaitFor>,
     pub(crate) deadline: Cell<Option<Instant>>,
@@ -169,7 +169,7 @@ impl WaitCell {
         Wait { deadline: self.deadline.get(), ..Wait::new(self.what.get()) }
     }
 
-    /// Copies `other`; where `other` waits for a turn, its deadline is not copied, since nothing looks at it.
+    /// Copies `other`, but not the deadline of a wait for a turn: nothing reads that.
     #[inline]
     pub(crate) fn copy(&self, other: &WaitCell) {
         self.what.set(other.what.get());
@@ -199,14 +199,14 @@ pub(crate) fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant
     }
 }
 
-/// The turn that a task of this thread has at the moment.
+/// The turn that a task of this thread has now; between two turns, the last one.
 pub(crate) struct Turn {
-    /// The number of the turn.
+    /// The number of the turn, modulo 2^32.
     pub(crate) number: Cell<u32>,
-    /// Operations that may still complete in it without waiting.
+    /// How many operations may still complete in this turn.
     pub(crate) budget: Cell<u32>,
-    /// What the task waits for when it gives up its turn: written last in the turn (before the switch, or when the
-    /// poll of a future is over), and read by `Scheduler::turn` as soon as that is over.
+    /// What the task waits for when it gives up its turn. Written last in the turn (before the switch, or after the
+    /// poll of a future), and read by `Scheduler::turn` right after the turn.
     pub(crate) wait: WaitCell,
 }
 
@@ -219,22 +219,21 @@ thread_local! {
 #[inline]
 pub(crate) fn this_turn() -> &'static Turn {
     let turn = TURN.with(ptr::from_ref);
-    // SAFETY: without a destructor, it lives as long as the thread; and a reference to it does not leave the thread,
-    // since a `Turn` is not `Sync`.
+    // SAFETY: `TURN` has no destructor, so that it lives as long as the thread; a reference to it does not get to
+    // another thread, since a `Turn` is not `Sync`.
     unsafe { &*turn }
 }
 
-/// How many operations may complete in one turn without waiting. Without a bound, a task whose peer is fast enough, or
-/// whose channel is never empty, never waits, and keeps all others, timers and sockets from their turns. (The idea is
-/// that of tokio's cooperative budget, and so is the figure: with 64, a hundred senders to one receiver cost half as much
-/// again.)
+/// How many operations may complete in one turn. Without a bound, a task whose peer is fast enough, or whose channel is
+/// never empty, never waits: other tasks have no turn, and no timer or socket is looked at. (Idea and figure are those
+/// of tokio's cooperative budget. Measured with 64, a hundred senders to one receiver cost half as much again.)
 pub(crate) const BUDGET: u32 = 128;
 
 /// Where an operation records what it waits for, during one poll.
 ///
-/// Each poll by an era's verb goes through [`Record::poll`], and has a record of its own (those inside of it, by
-/// `select` or an inner executor, have none), in the frame of the code that polls; the innermost is open on the
-/// running fiber ([`Open`]). So code in the middle of a poll may itself poll.
+/// A verb has a record in its frame, and polls with [`Record::poll`]. While that poll lasts, the record is the open one
+/// of the running fiber ([`Open`]), and all operations that are polled inside, as by `select`, use it. Code inside the
+/// poll may call a verb in turn: then the record of that verb is the open one until its poll is over.
 pub(crate) struct Record {
     pub(crate) wait: WaitCell,
     /// The vtable of the waker that is lent to this poll.
@@ -247,11 +246,10 @@ impl Record {
         Record { wait: WaitCell::parked(), lent: Cell::new(ptr::null()) }
     }
 
-    /// Polls `op` once for the running code, whose waker is `waker`. If it is not ready, `self.wait` is what it waits
-    /// for.
+    /// Polls `op` once, lending it `waker`, the running task's own. If `op` is not ready, its wait is in `self.wait`.
     #[inline]
     pub(crate) fn poll<F: Future>(&self, waker: &Waker, op: Pin<&mut F>) -> Poll<F::Output> {
-        /// The poll is over, however it ends; the poll around it, if there is one, goes on.
+        /// However the poll ends: the record of the poll around it, if there is one, is the open one again.
         struct Close<'a>(&'a Open, *const ());
         impl Drop for Close<'_> {
             #[inline]
@@ -268,41 +266,40 @@ impl Record {
         });
         let polled = polled.expect("operations are polled on a fiber");
         if polled.is_ready() && this_turn().budget.get() == budget {
-            spend(); // A future of another crate does not do so itself.
+            spend(); // A future of another crate spends nothing itself.
         }
         if polled.is_pending() && this_turn().number.get() != number {
-            // The task was suspended in the middle of the poll. A wake during that time may have been for this
-            // operation, though it ended the inner wait. So this waits for a turn: the operation is polled again.
+            // The task was suspended in the middle of the poll. The wake that ended the inner wait may have been meant
+            // for this operation. So the operation waits only for a turn, and is polled again.
             self.wait.what.set(WaitFor::Turn);
         }
         polled
     }
 }
 
-/// Calls `f` with the record of the innermost poll, if `waker` is the one that the running task has lent to that
-/// poll.
+/// Calls `f` with the record of the innermost poll, if `waker` is the one that the running task has lent to that poll.
 #[inline(always)]
 fn with_record<R>(waker: &Waker, f: impl FnOnce(&Record) -> R) -> Option<R> {
     let is_own = |record: &Record| {
         waker.data() == running().task.get() && ptr::eq(waker.vtable(), record.lent.get())
     };
     with_open(|open| {
-        // SAFETY: a record that is open is borrowed by a frame of `Record::poll` further down this stack, which closes it
-        // before it ends.
+        // SAFETY: an open record is borrowed by a frame of `Record::poll` further down this stack, and that frame
+        // closes the record before it ends.
         let record = unsafe { open.poll.get().cast::<Record>().as_ref() };
         record.filter(|record| is_own(record)).map(f)
     })?
 }
 
-/// Whether `waker` was lent to the innermost poll: what is recorded then wakes the task that runs.
+/// Whether `waker` was lent to the innermost poll, so that a wait can be recorded in its place.
 #[inline]
 pub(crate) fn is_own(waker: &Waker) -> bool {
     with_record(waker, |_| ()).is_some()
 }
 
-/// Records what an operation waits for, before it returns `Pending`. Returns `false` if the operation has to keep
-/// `cx.waker()` and wake it: the waker is not the running task's own, or this poll already waits for another socket.
-#[inline(always)] // The caller's wait is a constant, so that the compiler removes most of this.
+/// Records what an operation waits for, before it returns `Pending`. Returns `false` if the operation has to register
+/// `cx.waker()` itself: that is not the running task's own, or this poll has recorded a socket before (even the same).
+#[inline(always)] // Where the wait is a constant, the compiler removes most of this.
 pub(crate) fn record(cx: &Context<'_>, wait: Wait) -> bool {
     let is_recorded = with_record(cx.waker(), |record| {
         let (recorded, new) = (record.wait.what.get().rank(), wait.what.rank());
@@ -321,7 +318,7 @@ pub(crate) fn record(cx: &Context<'_>, wait: Wait) -> bool {
     is_recorded
 }
 
-/// Returns `Pending`, and makes the task ready again: for an operation that only gives the others a turn.
+/// Returns `Pending`, and makes the task ready again: for an operation that only lets the other tasks have a turn.
 pub(crate) fn another_turn<T>(cx: &Context<'_>) -> Poll<T> {
     if !record(cx, Wait::TURN) {
         cx.waker().wake_by_ref();
@@ -329,9 +326,9 @@ pub(crate) fn another_turn<T>(cx: &Context<'_>) -> Poll<T> {
     Poll::Pending
 }
 
-/// Polls an operation within the task's budget for this turn. Where that is used up, `poll` is not called, and each
-/// other ready task has a turn first. An operation that completes costs one, unless operations inside it have cost
-/// something already. One that waits costs nothing: a hundred may wait side by side.
+/// Polls an operation within the task's budget for this turn. If that is used up, `poll` is not called, and every other
+/// ready task has a turn first. An operation that completes costs one, unless operations inside it have cost something
+/// already; one that has to wait costs nothing, so that a hundred may wait side by side.
 #[inline]
 pub(crate) fn poll_within_budget<T>(
     cx: &mut Context<'_>,
@@ -346,15 +343,14 @@ pub(crate) fn poll_within_budget<T>(
     polled
 }
 
-/// Ready while the task has a budget for this turn; else pending, and each other ready task has a turn first. To be called
-/// first by an operation that does not use [`poll_within_budget`].
+/// Ready while some of the task's budget for this turn is left; else pending, and every other ready task has a turn
+/// first. An operation that does not use [`poll_within_budget`] calls this first.
 #[inline]
 pub(crate) fn check_budget(cx: &Context<'_>) -> Poll<()> {
     #[cold]
     fn wait_for_another(cx: &Context<'_>) -> Poll<()> {
         if !is_own(cx.waker()) {
-            // The poll is by an inner executor, which may poll again in the same turn: without a new budget it would
-            // spin for ever.
+            // An inner executor polls, and may poll again in this turn: without a new budget it would spin for ever.
             this_turn().budget.set(BUDGET);
         }
         another_turn(cx)
@@ -362,13 +358,13 @@ pub(crate) fn check_budget(cx: &Context<'_>) -> Poll<()> {
     if is_spent() { wait_for_another(cx) } else { Poll::Ready(()) }
 }
 
-/// Whether the budget of the running task for this turn is used up. (While a stack unwinds, nothing suspends.)
+/// Whether the running task has used up its budget, and is to give up its turn. (While a stack unwinds, it cannot.)
 #[inline]
 pub(crate) fn is_spent() -> bool {
     this_turn().budget.get() == 0 && !running().task.get().is_null() && !thread::panicking()
 }
 
-/// An operation has completed.
+/// Subtracts one from the budget: an operation has completed.
 #[inline]
 pub(crate) fn spend() {
     let budget = &this_turn().budget;

@@ -155,7 +155,7 @@ impl<T> JoinHandle<T> {
     /// The result of the task, which has ended or is left.
     pub(crate) fn take(&self) -> Result<T, JoinError> {
         self.result().take().unwrap_or_else(|| match self.local().state.get() {
-            State::Left => Err(JoinError::left(self.task.clone())),
+            State::Abandoned => Err(JoinError::left(self.task.clone())),
             _ => Err(JoinError::taken(self.task.clone())),
         })
     }
@@ -208,7 +208,7 @@ impl Canceller {
         // SAFETY: as in `cancel`.
         let local = unsafe { self.task.local() };
         let others = local.extras.if_any(|extras| !extras.callbacks.is_empty());
-        let will_end = !matches!(local.state.get(), State::Done | State::Left);
+        let will_end = !matches!(local.state.get(), State::Done | State::Abandoned);
         if will_end || others {
             return local.extras.with(|extras| extras.callbacks.push_back(Box::new(call)));
         }
@@ -254,7 +254,7 @@ impl<T> JoinHandle<T> {
             return Poll::Ready(Err(JoinError::elsewhere(self.task.clone())));
         }
         match local.state.get() {
-            State::Done | State::Left => Poll::Ready(self.take()),
+            State::Done | State::Abandoned => Poll::Ready(self.take()),
             State::Running | State::Woken => Poll::Ready(Err(JoinError::itself(self.task.clone()))),
             State::Ready | State::Waiting => {
                 local.joiner.set(Some(door::waiter(cx)));

@@ -163,7 +163,7 @@ pub(crate) fn close(runtime: &Runtime) {
         ));
         scheduler.clear_queue();
         let left = scheduler.tasks.borrow().by_age();
-        scheduler.leave(&left);
+        scheduler.abandon(&left);
     }
     scheduler.close();
     stack_size::trim();

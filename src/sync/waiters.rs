@@ -54,13 +54,13 @@ impl<X> Waiters<X> {
         }
     }
 
-    /// Removes tasks from the head of the line that were left at the end of their run ([`State::Left`]): what is
+    /// Removes tasks from the head of the line that were left at the end of their run ([`State::Abandoned`]): what is
     /// granted to one of them would be lost to all others.
     ///
-    /// [`State::Left`]: crate::kernel::task::State::Left
+    /// [`State::Abandoned`]: crate::kernel::task::State::Abandoned
     #[inline]
     fn skip_left(&self) {
-        if running().has_left.get() {
+        if running().has_abandoned.get() {
             self.take_left_out();
         }
     }
@@ -71,7 +71,7 @@ impl<X> Waiters<X> {
             let mut queue = self.queue.borrow_mut();
             let is_left = |waiter: &Waiter| match waiter {
                 // SAFETY: a line stays on its thread, and so do the tasks in it.
-                Waiter::Task(task) => unsafe { task.local() }.state.get() == State::Left,
+                Waiter::Task(task) => unsafe { task.local() }.state.get() == State::Abandoned,
                 Waiter::Waker(_) => false,
             };
             if !queue.first().is_some_and(|first| first.waiter.as_ref().is_some_and(is_left)) {

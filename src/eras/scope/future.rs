@@ -1,8 +1,8 @@
 //! The async scope: child futures that borrow, kept and polled inside the scope's own future.
 //!
 //! Nothing relies on a destructor: a scope that is forgotten takes its children with it, and they are never
-//! polled again. Each child has a waker of its own, which puts it on the list of those to be polled and
-//! wakes the scope.
+//! polled again. Each child has a waker of its own, which puts the child on the list of those to be polled, and
+//! wakes the task that awaits the scope.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ use crate::kernel::wait;
 
 /// Where child futures are spawned that may borrow whatever outlives the [`scope`].
 pub struct Scope<'env> {
-    /// Spawned, and not yet taken over.
+    /// Children that were spawned and are not yet known to [`drive`].
     new: RefCell<Vec<Child<'env>>>,
     /// As in `std::thread::Scope`: the lifetime may not shrink or grow.
     env: PhantomData<&'env mut &'env ()>,
@@ -32,7 +32,7 @@ type Child<'env> = Pin<Box<dyn Future<Output = ()> + 'env>>;
 
 /// Opens a scope for futures that borrow, and is ready when `body` and all of them are.
 ///
-/// They are polled in turn within the task that awaits the scope; code of theirs that waits the green way
+/// They are polled one after the other, in the task that awaits the scope; a child that waits the green way
 /// suspends that whole task. Each child has a waker of its own, so that a deadlock in which only children of
 /// scopes wait is suspected, after ten seconds ([`Builder::deadlock_warning`](crate::Builder::deadlock_warning)),
 /// and not reported at once.
@@ -116,8 +116,8 @@ pub async fn try_scope<'env, T, E>(
     }
 }
 
-/// Polls the body and the children of a scope until all have ended. `None`: `is_stopped` came first, and they are to
-/// be dropped.
+/// Polls the body and the children of a scope until all have ended. Returns `None` if `is_stopped` returns `true`
+/// before that: then they are dropped.
 async fn drive<'env, T>(
     scope: &Scope<'env>,
     body: impl Future<Output = T>,
@@ -130,11 +130,11 @@ async fn drive<'env, T>(
     let ready = Arc::new(Ready::default());
     let mut polled = |cx: &mut Context<'_>| {
         let waker = ForeignWaker::of(cx);
-        // Dropped when the lock is free again: a waker may be code of the user's.
+        // Dropped when the lock is free again: a waker may be user code.
         let old = ready.lock().scope.replace(waker);
         drop(old);
-        // Each child that is due has one turn, and the body a second one if a child has ended: those that are due again
-        // by then let the other tasks of the thread go first.
+        // Each child that is due is polled once, and the body a second time if a child has ended. Children that are due
+        // again by then are polled in the next turn, after the other tasks of the thread.
         let mut due = std::mem::take(&mut ready.lock().children);
         for _ in 0..2 {
             if result.is_none()
@@ -153,7 +153,7 @@ async fn drive<'env, T>(
             let before = children.len();
             for key in due.drain(..) {
                 let Some((child, waker)) = children.get_mut(&key) else { continue };
-                waker.is_due.swap(false, AcqRel); // This poll sees what came before the wakes that it ends.
+                waker.is_due.swap(false, AcqRel); // This poll sees what happened before a wake.
                 let waker = Waker::from(Arc::clone(waker));
                 if child.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
                     drop(children.remove(&key));
@@ -180,8 +180,7 @@ async fn drive<'env, T>(
 impl<'env> Scope<'env> {
     /// Adds a child, which is polled for the first time when the body next waits.
     ///
-    /// What it gives back is an operation with the child's result. Dropping that detaches the child, which
-    /// the scope still waits for.
+    /// Returns an operation with the child's result. Dropping that detaches the child, which the scope still waits for.
     pub fn spawn_future<T: 'env>(&self, child: impl Future<Output = T> + 'env) -> Scoped<T> {
         let slot = Rc::new(Slot { value: Cell::new(None), waiter: Cell::new(None) });
         let into = slot.clone();
@@ -219,8 +218,8 @@ impl<'env, E: 'env> TryScope<'env, E> {
     }
 }
 
-/// The value, if it is one. After an error this is never ready. The scope keeps the first error, and drops its
-/// futures.
+/// Returns the value, if there is one. After an error this is never ready: the scope keeps the first error, and drops
+/// its futures.
 async fn value_of<T, E>(result: Result<T, E>, failure: &First<E>) -> T {
     match result {
         Ok(value) => value,
@@ -284,9 +283,9 @@ impl Ready {
 }
 
 struct ChildWaker {
-    /// No other child of the scope has it, also not later: a waker that outlives its child wakes no other.
+    /// No other child of the scope has this key, not even later: a waker that outlives its child wakes no other child.
     key: u64,
-    /// It is among those to be polled.
+    /// The child is on the list of those to be polled.
     is_due: AtomicBool,
     ready: Arc<Ready>,
 }
@@ -310,7 +309,7 @@ impl Wake for ChildWaker {
         let scope = {
             let mut due = self.ready.lock();
             due.children.push(self.key);
-            due.scope.take() // One wake will do: the next poll leaves it again.
+            due.scope.take() // One wake is enough: the next poll stores a waker again.
         };
         if let Some(scope) = scope {
             scope.wake();

@@ -1,7 +1,7 @@
-//! The green scope: tasks on stacks of their own that borrow from the stack of the task that opened it.
+//! The green scope: tasks on stacks of their own that borrow from the stack of the task that opened the scope.
 //!
-//! No safe code can leave [`scope`] or [`try_scope`] while one of its tasks lives: it returns or unwinds only when
-//! all are done. A task that waits in it may be leaked with its stack, but then what was borrowed is leaked too.
+//! [`scope`] and [`try_scope`] return or unwind only when all tasks of the scope are done. The task that waits in them
+//! may be leaked with its stack, but then what was borrowed is leaked too.
 
 use std::cell::Cell;
 use std::fmt;
@@ -150,7 +150,7 @@ struct State {
     without_stack: Cell<usize>,
 }
 
-/// Why a task has no value, but for being cancelled.
+/// Why a task has no value, if it was not cancelled.
 #[derive(Clone, Copy)]
 enum Failure {
     Panicked,
@@ -158,7 +158,7 @@ enum Failure {
 }
 
 impl State {
-    /// How many tasks have failed so, and were not joined.
+    /// How many tasks have failed in this way, less those that were forgiven.
     fn count(&self, failure: Failure) -> &Cell<usize> {
         match failure {
             Failure::Panicked => &self.panicked,
@@ -221,7 +221,7 @@ impl<'env, E: 'env> TryScope<'_, 'env, E> {
         drop(later);
     }
 
-    /// What a task's code has returned; unwinds the task if it has failed.
+    /// Returns the value that a task's code has returned; unwinds the task if the code has failed.
     pub(crate) fn value_of<T>(&self, result: Result<T, E>) -> T {
         match result {
             Ok(value) => value,
@@ -247,14 +247,15 @@ impl<'env, E: 'env> fmt::Debug for TryScope<'_, 'env, E> {
 /// Where a task leaves its value for its handle.
 type Value<T> = Rc<Cell<Option<T>>>;
 
-/// The code of a scoped task: a closure or a future. The order of the fields is that in which they are dropped: the
-/// scope may end as soon as `presence` is gone, and by then nothing is left that borrows from it.
+/// The code of a scoped task: a closure or a future. The fields are dropped in this order: the scope may end as soon as
+/// `presence` is gone, and by then nothing may be left that borrows what the scope lends.
 struct Child<T, F> {
     body: F,
     value: Value<T>,
     presence: Presence,
 }
 
+/// Counts the task as a member of the scope until this is dropped.
 struct Presence {
     state: Rc<State>,
     /// The code of the task has come to its end, by itself or unwound.
@@ -271,7 +272,7 @@ impl Presence {
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        // While the thread unwinds, this was not spawned.
+        // (If the thread unwinds, the task was not spawned.)
         if !self.ended && !cancel::is_cancelled() && !thread::panicking() {
             self.fail(Failure::NoStack);
         }
@@ -280,7 +281,7 @@ impl Drop for Presence {
 }
 
 impl Presence {
-    /// Calls code of the task: whole, or one poll of it.
+    /// Calls the code of the task: all of it, or one poll.
     fn run<R>(&mut self, code: impl FnOnce() -> R) -> R {
         unwinding::catch(code).unwrap_or_else(|payload| {
             self.ended = true;
@@ -298,7 +299,7 @@ impl<T, F> Child<T, F> {
         F: FnOnce(&A) -> T,
     {
         let Child { body, value, presence } = self;
-        // Dropped in reverse: the value, if no handle to it is left, before the presence.
+        // Variables are dropped in reverse order: `value`, which may be the last reference, before `presence`.
         let mut presence = presence;
         let value = value;
         value.set(Some(presence.run(|| body(argument))));
@@ -310,7 +311,8 @@ impl<T, F: Future<Output = T>> Future for Child<T, F> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        // SAFETY: `body` is not moved out of its place, here or anywhere else; the other fields are never pinned.
+        // SAFETY: `body` is not moved here, and `call`, which moves it, takes a `Child` that is not pinned; the other
+        // fields are never pinned.
         let (body, value, presence) = unsafe {
             let Child { body, value, presence } = self.get_unchecked_mut();
             (Pin::new_unchecked(body), value, presence)
@@ -322,8 +324,8 @@ impl<T, F: Future<Output = T>> Future for Child<T, F> {
 }
 
 impl<'scope> Scope<'scope, '_> {
-    /// A task of the scope, whose code is a closure that is called with an `A`: `spawn` makes it of the code, which has
-    /// a lifetime that it forgets.
+    /// Starts a task of the scope, whose code is a closure that is called with an `A`. `spawn` is passed that code, as
+    /// if it could live for ever.
     pub(crate) fn adopt<A: 'static, T: 'scope>(
         &'scope self,
         body: impl FnOnce(&A) -> T + 'scope,
@@ -331,8 +333,8 @@ impl<'scope> Scope<'scope, '_> {
     ) -> ScopedJoinHandle<'scope, T> {
         self.enter(body, |child| {
             let code: Box<dyn FnOnce(&A) + 'scope> = Box::new(move |argument| child.call(argument));
-            // SAFETY: only the lifetime changes. `scope` does not return or unwind before every `Presence` is
-            // gone, which is the last part of a child to be dropped, whether it has run or not.
+            // SAFETY: only the lifetime changes. `scope` does not return or unwind before every `Presence` is gone; and
+            // that is the last part of a child to be dropped, whether the child has run or not.
             spawn(unsafe {
                 mem::transmute::<Box<dyn FnOnce(&A) + 'scope>, Box<dyn FnOnce(&A)>>(code)
             })

@@ -1,5 +1,6 @@
-//! Tasks that end before something else does: counted, cancelled together, and waited for together; where they
-//! fail together, the first failure cancels them all, and stops the body, which is the code that spawned them.
+//! The tasks of a scope, a group or a pool, its *members*: counted, cancelled together, and waited for together. If
+//! they fail together, the first failure cancels all members, and stops the *body*, which is the code that spawned
+//! them.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -19,18 +20,19 @@ use crate::kernel::wait::{self, Wait};
 use crate::run::join::Canceller;
 
 pub(crate) struct Members {
-    /// What reports call them.
+    /// What reports call the members.
     what: &'static &'static str,
     running: Cell<usize>,
-    /// `waiter` is woken when only so many are left: 1 if it is a member itself, else 0.
+    /// `waiter` is woken when no more members than this run: 1 if the waiter is a member itself, else 0.
     rest: Cell<usize>,
     cancelled: Cell<bool>,
-    /// When the first of them failed, where they fail together.
+    /// When a member or the body last failed, if they fail together. It is the deadline of the body: see
+    /// `cancel::Limit`.
     stopped: Cell<Option<Instant>>,
-    /// The task that the body runs in, where they fail together and that is to be unwound.
+    /// The task that runs the body, if a failure unwinds the body: it is woken for that.
     owner: Option<TaskRef>,
     waiter: Cell<Option<Waiter>>,
-    /// All that were spawned; those that are done are cleared out now and then.
+    /// All members that were spawned; those that are done are removed now and then.
     tasks: Cell<Vec<Canceller>>,
 }
 
@@ -48,7 +50,7 @@ impl Members {
         }
     }
 
-    /// Those of a body that `owner` calls by [`enclose_together`](Members::enclose_together).
+    /// Members that fail together. `owner`: the task that calls [`enclose_together`](Members::enclose_together).
     pub(crate) fn failing_with(owner: Option<TaskRef>, what: &'static &'static str) -> Members {
         Members { owner, ..Members::of(what) }
     }
@@ -61,7 +63,7 @@ impl Members {
         self.running.get() == 0
     }
 
-    /// One more, until it [`leave`](Members::leave)s.
+    /// Counts one member more, until it [`leave`](Members::leave)s.
     pub(crate) fn enter(&self) {
         self.running.set(self.running.get() + 1);
     }
@@ -73,14 +75,14 @@ impl Members {
         }
     }
 
-    /// Wakes the task that waits for their end.
+    /// Wakes the task that waits for the end of the members.
     pub(crate) fn wake(&self) {
         if let Some(waiter) = self.waiter.take() {
             waker::wake_waiter(waiter);
         }
     }
 
-    /// Has `task` cancelled with the others.
+    /// Keeps `task`, to cancel it with the others.
     pub(crate) fn keep(&self, task: Canceller) {
         if self.cancelled.get() {
             task.cancel();
@@ -88,26 +90,26 @@ impl Members {
         let mut tasks = self.tasks.take();
         if tasks.len() == tasks.capacity() {
             tasks.retain(|task| !task.is_finished());
-            tasks.reserve(tasks.len() + 1); // The next sweep comes when as many tasks have been added as are left now.
+            tasks.reserve(tasks.len() + 1); // The next sweep comes when as many have been added as remain now.
         }
         tasks.push(task);
         self.tasks.set(tasks);
     }
 
-    /// Cancels all, those to come as well.
+    /// Cancels all members, also those that are spawned later.
     pub(crate) fn cancel(&self) {
         self.cancelled.set(true);
         self.cancel_present();
     }
 
-    /// Cancels all that are there now.
+    /// Cancels all members that there are now.
     pub(crate) fn cancel_present(&self) {
         let tasks = self.tasks.take();
         tasks.iter().for_each(Canceller::cancel);
         self.tasks.set(tasks);
     }
 
-    /// One of them, or the body, has failed: cancels all, those to come as well, and the body where it waits.
+    /// A member or the body has failed: cancels all members, also later ones, and unwinds the body where it waits.
     pub(crate) fn stop(&self) {
         self.cancel();
         if self.stopped.replace(Some(now())).is_none() {
@@ -120,18 +122,18 @@ impl Members {
         self.stopped.get().is_some()
     }
 
-    /// Registers the polling task, to be woken when the last member has left, or by [`wake`](Members::wake).
+    /// Registers the task that polls, to be woken when the last member has ended, or by [`wake`](Members::wake).
     pub(crate) fn watch(&self, cx: &Context<'_>) {
         self.waiter.set(Some(door::waiter(cx)));
         wait::record(cx, Wait::named(self.what));
     }
 
-    /// Whether none is left, or none but the member that waits for the others.
+    /// Whether no member runs, or only the one that waits for the others.
     fn have_ended(&self) -> bool {
         self.running.get() <= self.rest.get()
     }
 
-    /// Ready when they [have ended](Members::have_ended).
+    /// Ready when the members [have ended](Members::have_ended).
     pub(crate) fn poll_empty(&self, cx: &Context<'_>) -> Poll<()> {
         if self.have_ended() {
             return Poll::Ready(());
@@ -140,13 +142,13 @@ impl Members {
         Poll::Pending
     }
 
-    /// Waits until they [have ended](Members::have_ended).
+    /// Waits until the members [have ended](Members::have_ended).
     pub(crate) fn wait(&self) {
         door::wait(poll_fn(|cx| self.poll_empty(cx)));
     }
 
-    /// Cancels all, and waits, shielded, until none is left but the running task, if that is one of them: it would
-    /// wait for its own end.
+    /// Cancels all members, and waits, shielded, until they have ended; but not for the running task, if that is a
+    /// member: it would wait for its own end.
     pub(crate) fn cancel_and_await_others(&self) {
         self.cancel();
         let tasks = self.tasks.take();
@@ -155,8 +157,8 @@ impl Members {
         cancel::shield(|| self.wait());
     }
 
-    /// Calls `body`, and returns or unwinds when none is left: they are cancelled if it unwinds, or if the task that
-    /// waits here is.
+    /// Calls `body`, and returns or unwinds when no member runs any more. The members are cancelled if `body` unwinds,
+    /// or if the task is to unwind while it waits here.
     ///
     /// # Panics
     ///
@@ -180,14 +182,14 @@ impl Members {
             std::mem::forget(bomb);
         }
         if let Err(payload) = waited {
-            drop(result); // Not before none is left: what `body` returned may unwind as well.
+            drop(result); // Only now, when no member runs: the destructor of the result may unwind as well.
             unwinding::unwind_with(payload);
         }
         result.unwrap_or_else(|payload| unwinding::unwind_with(payload))
     }
 
-    /// As [`enclose`](Members::enclose), for a body that fails together with them: `fail`, which calls
-    /// [`stop`](Members::stop), gets its error. Returns `None` if the body has failed, or was stopped.
+    /// As [`enclose`](Members::enclose), for a body that fails together with the members: its error is passed to
+    /// `fail`, which calls [`stop`](Members::stop). Returns `None` if the body has failed, or was stopped.
     ///
     /// # Panics
     ///
@@ -209,7 +211,7 @@ impl Members {
     }
 }
 
-/// The first error of those that fail together.
+/// The first error of members that fail together.
 pub(crate) struct First<E>(RefCell<Option<E>>);
 
 impl<E> First<E> {
@@ -235,7 +237,7 @@ impl<E> First<E> {
     }
 }
 
-/// A scope that cannot wait for its tasks may not be left either: they borrow from what lies below.
+/// Aborts the process: a scope that cannot wait for its tasks must not end, since they borrow from the frames below it.
 struct Bomb;
 
 impl Drop for Bomb {

@@ -1,4 +1,4 @@
-//! How a green scope starts its tasks, of each era: this is read after these.
+//! How a green scope starts tasks of each era. (Apart from `green.rs`, since this is read after the eras.)
 
 use std::future::Future;
 use std::panic::Location;
@@ -10,7 +10,7 @@ use crate::run::spawn::check_spawn;
 use crate::task;
 
 impl<'scope> Scope<'scope, '_> {
-    /// Starts a greenlet of the scope, that may borrow what outlives it.
+    /// Starts a greenlet of the scope. Its code may borrow what outlives the scope.
     ///
     /// # Panics
     ///
@@ -57,7 +57,8 @@ impl<'scope> Scope<'scope, '_> {
 }
 
 impl<'scope, 'env: 'scope, E: 'env> TryScope<'scope, 'env, E> {
-    /// Starts a greenlet of the scope, that may borrow what outlives it, and cancels the others if it fails.
+    /// Starts a greenlet of the scope. Its code may borrow what outlives the scope; if it fails, the others are
+    /// cancelled.
     ///
     /// # Panics
     ///

@@ -7,8 +7,8 @@ use std::io;
 pub(crate) struct End {
     /// New tasks are refused.
     pub(crate) closing: Cell<bool>,
-    /// How many tasks are `Left`.
-    pub(crate) left: Cell<usize>,
+    /// How many tasks are `Abandoned`.
+    pub(crate) abandoned: Cell<usize>,
     /// The first error of an operating system that refuses events.
     pub(crate) refused: OnceCell<io::Error>,
     /// All tasks have been cancelled for that.

@@ -77,7 +77,9 @@ impl Scheduler {
             // SAFETY: tasks in the table were spawned on this thread.
             let state = unsafe { &task.local().state };
             self.watch.on_behalf_of(Actor::End, || self.wake(task.clone()));
-            self.run_until(|| matches!(state.get(), State::Done | State::Waiting | State::Left));
+            self.run_until(|| {
+                matches!(state.get(), State::Done | State::Waiting | State::Abandoned)
+            });
         }
     }
 
@@ -91,7 +93,7 @@ impl Scheduler {
 
     /// Whether no task is left but those that will never end.
     pub(crate) fn is_cleaned_up(&self) -> bool {
-        self.tasks.borrow().len() == self.end.left.get()
+        self.tasks.borrow().len() == self.end.abandoned.get()
     }
 
     /// Refuses wakes and orders from other threads from now on: nothing will run here any more.

@@ -18,13 +18,13 @@ pub(crate) struct Wakes<W> {
     /// How many stand in a line.
     pub(crate) waiting: usize,
     /// How many have polled, and may have lost interest.
-    pub(crate) polling: usize,
+    pub(crate) pollers: usize,
     last: NonZeroU32,
 }
 
 impl<W> Wakes<W> {
     pub(crate) fn new() -> Wakes<W> {
-        Wakes { woken: VecDeque::new(), waiting: 0, polling: 0, last: NonZeroU32::MIN }
+        Wakes { woken: VecDeque::new(), waiting: 0, pollers: 0, last: NonZeroU32::MIN }
     }
 
     /// A number that was not given before (but for 2^32 others).
@@ -76,7 +76,7 @@ impl<W> Line<W> {
     /// Keeps the waker of the last poll, and returns the one before.
     pub(crate) fn set_poller(&mut self, waker: W, wakes: &mut Wakes<W>) -> Option<W> {
         let before = self.poller.replace(waker);
-        wakes.polling += usize::from(before.is_none());
+        wakes.pollers += usize::from(before.is_none());
         before
     }
 
@@ -92,7 +92,7 @@ impl<W> Line<W> {
 
     pub(crate) fn wake_poller(&mut self, wakes: &mut Wakes<W>) {
         let Some(poller) = self.poller.take() else { return };
-        wakes.polling -= 1;
+        wakes.pollers -= 1;
         wakes.woken.push_back(poller);
     }
 

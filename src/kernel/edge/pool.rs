@@ -70,7 +70,7 @@ impl<T: Idle> Pools<T> {
 
     /// How many stacks are in use, how many are kept hot for the next job, and how many have given their memory back.
     pub(crate) fn count(&self) -> (usize, usize, usize) {
-        let cold = self.0.iter().map(|pool| pool.arena.given_back()).sum();
+        let cold = self.0.iter().map(|pool| pool.arena.free_slots()).sum();
         let hot = self.0.iter().map(|pool| pool.pile.len()).sum::<usize>();
         let taken = self.0.iter().map(|pool| pool.arena.handed_out()).sum::<usize>();
         (taken - hot, hot, cold)

@@ -11,8 +11,8 @@ pub(crate) struct Running {
     pub(crate) task: Cell<*const ()>,
     /// The task on whose stack foreign code runs at the moment.
     pub(crate) host: Cell<*const ()>,
-    /// A task of this thread was left (`State::Left`): only then may a line of waiters contain one.
-    pub(crate) has_left: Cell<bool>,
+    /// A task of this thread was left (`State::Abandoned`): only then may a line of waiters contain one.
+    pub(crate) has_abandoned: Cell<bool>,
 }
 
 thread_local! {
@@ -20,7 +20,7 @@ thread_local! {
         Running {
             task: Cell::new(ptr::null()),
             host: Cell::new(ptr::null()),
-            has_left: Cell::new(false),
+            has_abandoned: Cell::new(false),
         }
     };
 }

@@ -111,7 +111,7 @@ fn refuse() {
             "{task} has to wait in its cleanup, where its runtime is dropped by a thread that unwinds: it is left \
              where it is"
         ));
-        leave();
+        abandon();
     }
     warn::print(format_args!(
         "{} has to wait in a destructor while its stack unwinds, or in a panic hook, which would leave the thread \
@@ -162,15 +162,15 @@ pub(crate) fn count(raised: &Cell<u16>, boundary: Boundary) -> bool {
 }
 
 /// Leaves the running task where it is, for ever.
-pub(crate) fn leave() -> ! {
-    mark_left();
+pub(crate) fn abandon() -> ! {
+    mark_abandoned();
     suspend_base();
     unreachable!("a task that is left is not resumed");
 }
 
 /// Marks the running task as left. It must give up its turn right after this.
-pub(crate) fn mark_left() {
-    with_local(|local| local.state.set(State::Left));
+pub(crate) fn mark_abandoned() {
+    with_local(|local| local.state.set(State::Abandoned));
     this_turn().wait.set(Wait::PARKED);
 }
 
