@@ -50,8 +50,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Downloads by a fleet of workers.
 #[derive(Parser)]
 struct Cli {
-    /// The Redis server: HOST:PORT, or redis://[USER]:PASSWORD@HOST:PORT[/DATABASE]; with rediss://, by TLS. In the
-    /// environment, a password is not seen by the machine's other users.
+    /// The Redis server: HOST:PORT, or redis://USER:PASSWORD@HOST:PORT/DATABASE, without what is not needed; with
+    /// rediss://, by TLS. In the environment, a password is not seen by the machine's other users.
     #[arg(
         long,
         global = true,
