@@ -13,7 +13,7 @@ mod rust;
 /// The files of `src`, each after everything it uses: a folder, and the files in it. A new file goes where a reader
 /// should meet it.
 const READING_ORDER: &str = "
-    src/kernel/edge/: signal running warn mapping
+    src/kernel/edge/: forever signal running warn mapping
     src/kernel/: stack
     src/kernel/edge/: open pool
     src/kernel/: coroutine

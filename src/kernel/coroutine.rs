@@ -31,10 +31,11 @@ use std::io;
 use std::mem::{self, ManuallyDrop};
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 
 use corosensei::{Coroutine, Yielder};
 
+use super::edge::forever::forever;
 use super::edge::open::Open;
 use super::edge::pool::{Idle, Pools};
 use super::edge::warn::AbortOnDrop;
@@ -110,10 +111,8 @@ thread_local! {
 /// The thread's own.
 #[inline]
 fn active() -> &'static Active {
-    let active = ACTIVE.with(ptr::from_ref);
-    // SAFETY: without a destructor, it lives as long as the thread; and a reference to it does not leave
-    // the thread, since an `Active` is not `Sync`.
-    unsafe { &*active }
+    // SAFETY: an `Active` has `Cell`s, so it is not `Sync`.
+    unsafe { forever(&ACTIVE) }
 }
 
 impl Fiber {

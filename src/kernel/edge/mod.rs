@@ -3,6 +3,7 @@
 //!
 //! | file | what it is |
 //! |---|---|
+//! | `forever.rs` | thread-locals by a reference that lives as long as the thread |
 //! | `signal.rs` | handlers of signals, and how they write |
 //! | `running.rs` | which task has its turn, and code that runs while none does |
 //! | `warn.rs` | the crate's own warnings and errors |
@@ -44,6 +45,7 @@ pub(crate) mod ending;
 pub(crate) mod entered;
 pub(crate) mod extras;
 pub(crate) mod foreign;
+pub(crate) mod forever;
 pub(crate) mod fork;
 pub(crate) mod inbox;
 pub(crate) mod line;

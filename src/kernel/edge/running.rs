@@ -6,6 +6,8 @@
 use std::cell::Cell;
 use std::ptr;
 
+use super::forever::forever;
+
 /// The task that has its turn on this thread: a `Task`, which lives while it is set.
 pub(crate) struct Running {
     pub(crate) task: Cell<*const ()>,
@@ -27,10 +29,8 @@ thread_local! {
 
 #[inline]
 pub(crate) fn running() -> &'static Running {
-    let running = RUNNING.with(ptr::from_ref);
-    // SAFETY: without a destructor, it lives as long as the thread; and a reference to it does not leave the
-    // thread, since a `Running` is not `Sync`.
-    unsafe { &*running }
+    // SAFETY: a `Running` has `Cell`s, so it is not `Sync`.
+    unsafe { forever(&RUNNING) }
 }
 
 /// Calls `f` while no task runs, and restores the running task however `f` ends.
