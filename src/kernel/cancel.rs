@@ -27,7 +27,7 @@ use std::time::Instant;
 
 use super::edge::entered::now;
 use super::edge::foreign::{Boundary, Unwind};
-use super::edge::opened::{Opened, OpenedLimit};
+use super::edge::open_guard::{LimitGuard, OpenGuard};
 use super::edge::unwinding::{catch, count, leave, unwind_with};
 use super::here::{running_task, with_local, with_task};
 use super::task::Local;
@@ -147,7 +147,7 @@ impl Limit<'_> {
         let (serial, raised, noticed) = (Boundary::serial(), Cell::new(0), Cell::new(false));
         let limit = Limit { deadline, outer: outer.cast(), serial, raised, noticed };
         with_local(|local| local.limits.set((&raw const limit).cast()));
-        let opened = OpenedLimit::new(what);
+        let opened = LimitGuard::new(what);
         let result = catch(body);
         drop(opened);
         with_local(|local| local.limits.set(outer));
@@ -179,6 +179,6 @@ pub(crate) fn shield<T>(cleanup: impl FnOnce() -> T) -> T {
         local.shields.set(local.shields.get() + 1);
         local.limits.replace(ptr::null())
     });
-    let _unshield = limits.map(|limits| (Unshield(limits), Opened::one(|open| &open.shields)));
+    let _unshield = limits.map(|limits| (Unshield(limits), OpenGuard::one(|open| &open.shields)));
     cleanup()
 }

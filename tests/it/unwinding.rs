@@ -500,7 +500,7 @@ fn a_task_that_swallows_everything_is_an_error_to_those_who_join_it() {
             *out.borrow_mut() = Some(green::wait(offload(spawn)));
             let worker = green::spawn(swallow);
             worker.on_done(move |result| {
-                assert_contains(&result.as_ref().unwrap_err().to_string(), &["and was left"]);
+                assert_contains(&result.as_ref().unwrap_err().to_string(), &["and was abandoned"]);
                 call.set(true);
             });
             drop(green::spawn(move || green::finally(|| (), || drop(worker.join()))));
@@ -510,7 +510,7 @@ fn a_task_that_swallows_everything_is_an_error_to_those_who_join_it() {
     assert!(called.get());
     assert_eq!(log.len(), 2, "the task that joins the worker has ended: {log:?}");
     let error = remote.take().unwrap().join().unwrap_err();
-    assert_contains(&error.to_string(), &["had not ended when its run did, and was left"]);
+    assert_contains(&error.to_string(), &["had not ended when its run did, and was abandoned"]);
 }
 
 #[test]
@@ -523,7 +523,7 @@ fn a_task_that_a_dropped_runtime_has_left_is_an_error_to_other_executors() {
     assert_eq!(log.len(), 1, "{log:?}");
     assert!(!task.is_finished());
     let error = futures_lite::future::block_on(task).unwrap_err();
-    assert_contains(&error.to_string(), &["and was left"]);
+    assert_contains(&error.to_string(), &["and was abandoned"]);
 }
 
 #[test]

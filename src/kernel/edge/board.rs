@@ -47,9 +47,9 @@ pub(crate) struct Board {
     /// See [`Label`]; 0: no task has its turn.
     who: AtomicU64,
     site: AtomicPtr<Location<'static>>,
-    left: AtomicPtr<Location<'static>>,
+    last_site: AtomicPtr<Location<'static>>,
     name: [AtomicU64; NAME / 8],
-    shown: AtomicU32,
+    complete: AtomicU32,
 
     // For the watchdog:
     asleep: AtomicBool,
@@ -67,7 +67,7 @@ pub(crate) struct Board {
     /// The signal that the run answers; 0: none.
     signal: AtomicI32,
     /// The signal that has come, and is not answered yet; 0: none.
-    asked: AtomicI32,
+    request: AtomicI32,
     /// What ends the thread's sleep in the operating system. It stays open as long as the process lives: a handler on another
     /// thread may write to it at any time.
     bell: OnceLock<(UnixStream, UnixStream)>,
@@ -117,7 +117,7 @@ pub(crate) struct Seen {
     label: Label,
     site: Option<Site>,
     /// Where the task gave up its turn before, if that was on a stack.
-    pub(crate) left: Option<Site>,
+    pub(crate) last_site: Option<Site>,
     name: [u8; NAME],
 }
 
@@ -167,9 +167,9 @@ impl Board {
             turn: AtomicU32::new(0),
             who: AtomicU64::new(0),
             site: AtomicPtr::new(ptr::null_mut()),
-            left: AtomicPtr::new(ptr::null_mut()),
+            last_site: AtomicPtr::new(ptr::null_mut()),
             name: [const { AtomicU64::new(0) }; NAME / 8],
-            shown: AtomicU32::new(0),
+            complete: AtomicU32::new(0),
             asleep: AtomicBool::new(false),
             unwatched: AtomicBool::new(false),
             limit: AtomicU64::new(0),
@@ -177,7 +177,7 @@ impl Board {
             clock: AtomicI32::new(0),
             held: AtomicU64::new(0),
             signal: AtomicI32::new(0),
-            asked: AtomicI32::new(0),
+            request: AtomicI32::new(0),
             bell: OnceLock::new(),
         }
     }
@@ -196,21 +196,21 @@ impl Board {
         &self,
         (id, era): (u64, Era),
         site: Site,
-        left: Option<Site>,
+        last_site: Option<Site>,
         name: Option<&str>,
     ) {
         let turn = self.turn.load(Relaxed).wrapping_add(1);
         self.turn.store(turn, Relaxed);
         fence(Release); // Who reads something of what follows, finds that turn.
-        let (name, is_cut) = name.map_or((0, false), |name| self.show(name));
+        let (name, is_cut) = name.map_or((0, false), |name| self.store_name(name));
         self.site.store(ptr::from_ref(site).cast_mut(), Relaxed);
-        self.left.store(left.map_or(ptr::null(), ptr::from_ref).cast_mut(), Relaxed);
+        self.last_site.store(last_site.map_or(ptr::null(), ptr::from_ref).cast_mut(), Relaxed);
         self.who.store(Label::new(id, era, name, is_cut).0, Relaxed);
-        self.shown.store(turn, Release);
+        self.complete.store(turn, Release);
     }
 
     /// Returns how many bytes of the name are shown, and whether it is longer.
-    fn show(&self, name: &str) -> (usize, bool) {
+    fn store_name(&self, name: &str) -> (usize, bool) {
         let shown = (0..=NAME.min(name.len())).rev().find(|&n| name.is_char_boundary(n));
         let shown = shown.unwrap_or(0);
         for (bytes, word) in name.as_bytes()[..shown].chunks(8).zip(&self.name) {
@@ -230,25 +230,25 @@ impl Board {
     // The turn, from anywhere:
 
     /// Which turn a task has now; `None` if none has.
-    pub(crate) fn held(&self) -> Option<u32> {
+    pub(crate) fn running_turn(&self) -> Option<u32> {
         let idle = self.asleep.load(Acquire) || self.who.load(Acquire) == 0;
         (!idle).then(|| self.turn.load(Relaxed))
     }
 
     /// What is to be seen of a turn; `None` if no task has one, or this one has just begun or ended.
     pub(crate) fn read(&self) -> Option<Seen> {
-        let turn = self.shown.load(Acquire);
+        let turn = self.complete.load(Acquire);
         let label = Label(self.who.load(Relaxed));
         // SAFETY: only `begins` stores there, what lives for ever.
         let site = |at: &AtomicPtr<Location<'static>>| unsafe { at.load(Relaxed).as_ref() };
-        let (spawned, left) = (site(&self.site), site(&self.left));
+        let (spawned, last_site) = (site(&self.site), site(&self.last_site));
         let mut name = [0; NAME];
         for (bytes, word) in name.chunks_exact_mut(8).zip(&self.name) {
             bytes.copy_from_slice(&word.load(Relaxed).to_ne_bytes());
         }
         fence(Acquire);
         let is_one = label.0 != 0 && self.turn.load(Relaxed) == turn;
-        is_one.then_some(Seen { turn, label, site: spawned, left, name })
+        is_one.then_some(Seen { turn, label, site: spawned, last_site, name })
     }
 
     // For the watchdog: see `watchdog.rs`.
@@ -294,13 +294,13 @@ impl Board {
     }
 
     /// Notes that this turn has lasted for that long.
-    pub(crate) fn note(&self, turn: u32, held: Duration) {
+    pub(crate) fn set_held(&self, turn: u32, held: Duration) {
         let ms = held.as_millis().min(u32::MAX.into()) as u64;
         self.held.store(u64::from(turn) << 32 | ms, Relaxed);
     }
 
     /// For how long that turn has lasted, as noted.
-    pub(crate) fn noted(&self, turn: u32) -> Option<Duration> {
+    pub(crate) fn held_for(&self, turn: u32) -> Option<Duration> {
         let held = self.held.load(Relaxed);
         (held >> 32 == u64::from(turn) && held as u32 > 0)
             .then(|| Duration::from_millis((held as u32).into()))
@@ -348,20 +348,20 @@ impl Board {
             // The run that has the board is the only one that is here.
             let _ = self.bell.set((ours, theirs));
         }
-        self.asked.store(0, Relaxed);
+        self.request.store(0, Relaxed);
         self.signal.store(signal, Release);
         Ok(self.bell.get().expect("it was just set").0.as_raw_fd())
     }
 
-    pub(crate) fn listens_no_more(&self) {
+    pub(crate) fn stop_listening(&self) {
         self.signal.store(0, Release);
     }
 
     /// In a handler: requests the table of tasks, if the run answers that signal. Returns `false` if it does not, or
     /// if it has a request already.
-    pub(crate) fn ask(&self, signal: i32) -> bool {
+    pub(crate) fn request(&self, signal: i32) -> bool {
         let answers = self.signal.load(Acquire) == signal;
-        if !answers || self.asked.swap(signal, AcqRel) == signal {
+        if !answers || self.request.swap(signal, AcqRel) == signal {
             return false;
         }
         if let Some((_, theirs)) = self.bell.get() {
@@ -372,16 +372,16 @@ impl Board {
     }
 
     #[inline]
-    pub(crate) fn is_asked(&self) -> bool {
-        self.asked.load(Relaxed) != 0
+    pub(crate) fn has_request(&self) -> bool {
+        self.request.load(Relaxed) != 0
     }
 
     /// The signal that is to be answered now, if it is the run's.
-    pub(crate) fn take_question(&self) -> Option<i32> {
+    pub(crate) fn take_request(&self) -> Option<i32> {
         if let Some((ours, _)) = self.bell.get() {
             while (&*ours).read(&mut [0; 64]).is_ok_and(|n| n > 0) {}
         }
-        let signal = self.asked.swap(0, AcqRel);
+        let signal = self.request.swap(0, AcqRel);
         (signal != 0 && signal == self.signal.load(Relaxed)).then_some(signal)
     }
 }
@@ -415,12 +415,12 @@ mod tests {
     #[test]
     fn a_turn_is_seen_as_the_task_is_printed() {
         let (board, here) = (Board::new(), Location::caller());
-        assert!(board.read().is_none() && board.held().is_none());
+        assert!(board.read().is_none() && board.running_turn().is_none());
         board.begins((7, Era::Green), here, None, None);
         assert_eq!(seen(&board), format!("task 7 (green, spawned at {here})"));
         board.begins((8, Era::Future), here, Some(here), Some("a \"name\""));
         assert_eq!(seen(&board), format!(r#"task 8 "a \"name\"" (future, spawned at {here})"#));
-        assert_eq!((board.held(), board.read().unwrap().left), (Some(2), Some(here)));
+        assert_eq!((board.running_turn(), board.read().unwrap().last_site), (Some(2), Some(here)));
         let exactly = "0123456789abcdef0123456789abcdef";
         board.begins((9, Era::Generator), here, None, Some(exactly));
         assert_eq!(seen(&board), format!("task 9 {exactly:?} (generator, spawned at {here})"));
@@ -429,7 +429,7 @@ mod tests {
         let id = u64::MAX >> 9;
         assert_eq!(seen(&board), format!("task {id} {kept:?}.. (green, spawned at {here})"));
         board.ends();
-        assert!(board.read().is_none() && board.held().is_none());
+        assert!(board.read().is_none() && board.running_turn().is_none());
     }
 
     /// The parts of what is seen belong together, whenever it is looked at.

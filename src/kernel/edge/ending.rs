@@ -17,11 +17,11 @@ impl Scheduler {
 
     /// Emits the event of a task that [`mark_cancelled`](Scheduler::mark_cancelled) has cancelled.
     pub(crate) fn observe_cancelled(&self, task: &Task) {
-        self.observe(task, || EventKind::Cancelled(self.watch.cause(&self.home)));
+        self.observe(task, || EventKind::Cancelled(self.observers.cause(&self.home)));
     }
 
     /// The task whose turn it is has come to an end without a value.
-    pub(crate) fn failed(&self, outcome: Outcome) {
+    pub(crate) fn set_outcome(&self, outcome: Outcome) {
         let counters = &self.counters;
         let count =
             if outcome == Outcome::Cancelled { &counters.cancelled } else { &counters.panicked };
@@ -43,7 +43,7 @@ impl Scheduler {
         self.end.without_events.set(true);
         let refused = self.refusal().unwrap_or_default();
         warn::error(format_args!("{refused}; all tasks of the run are cancelled"));
-        self.watch.on_behalf_of(Actor::End, || {
+        self.observers.on_behalf_of(Actor::End, || {
             for task in self.tasks.borrow().by_age() {
                 if self.mark_cancelled(&task) {
                     self.observe_cancelled(&task);
@@ -68,14 +68,14 @@ impl Scheduler {
         // All are cancelled before any runs. Observers are called after that, since they may wake tasks.
         self.clear_queue();
         let cancelled: Vec<_> = left.iter().filter(|task| self.mark_cancelled(task)).collect();
-        self.watch.on_behalf_of(Actor::End, || {
+        self.observers.on_behalf_of(Actor::End, || {
             cancelled.iter().for_each(|task| self.observe_cancelled(task));
         });
         // Then each is woken when the one before is gone, or its cleanup waits.
         for task in left.iter().rev() {
             // SAFETY: tasks in the table were spawned on this thread.
             let state = unsafe { &task.local().state };
-            self.watch.on_behalf_of(Actor::End, || self.wake(task.clone()));
+            self.observers.on_behalf_of(Actor::End, || self.wake(task.clone()));
             self.run_until(|| matches!(state.get(), State::Done | State::Waiting | State::Left));
         }
     }
@@ -96,7 +96,7 @@ impl Scheduler {
     /// Refuses wakes and orders from other threads from now on: nothing will run here any more.
     pub(crate) fn close(&self) {
         for task in self.home.inbox.close() {
-            task.notified.lower();
+            task.notified.clear();
         }
         for order in self.home.orders.close() {
             aside(format_args!("an order of another thread, or its destructor,"), || order(false));

@@ -81,16 +81,16 @@ pub(crate) fn message(payload: &(dyn Any + Send)) -> &str {
 
 /// A waker that is no task's of this crate, kept until what it waits for has happened. It is woken and dropped
 /// [`aside`].
-pub(crate) struct ForeignWaker(ManuallyDrop<Waker>);
+pub(crate) struct KeptWaker(ManuallyDrop<Waker>);
 
-impl ForeignWaker {
-    pub(crate) fn new(waker: Waker) -> ForeignWaker {
-        ForeignWaker(ManuallyDrop::new(waker))
+impl KeptWaker {
+    pub(crate) fn new(waker: Waker) -> KeptWaker {
+        KeptWaker(ManuallyDrop::new(waker))
     }
 
     /// The waker that an operation is polled with.
-    pub(crate) fn of(cx: &Context<'_>) -> ForeignWaker {
-        ForeignWaker::new(cx.waker().clone())
+    pub(crate) fn of(cx: &Context<'_>) -> KeptWaker {
+        KeptWaker::new(cx.waker().clone())
     }
 
     pub(crate) fn wake(self) {
@@ -101,7 +101,7 @@ impl ForeignWaker {
     }
 }
 
-impl Drop for ForeignWaker {
+impl Drop for KeptWaker {
     fn drop(&mut self) {
         // SAFETY: this is the drop.
         let waker = unsafe { ManuallyDrop::take(&mut self.0) };

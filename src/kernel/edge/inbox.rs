@@ -89,12 +89,12 @@ impl Flag {
 
     /// Call before a push. Returns `false` if the item is in the box already: the scheduler, when it takes the item
     /// out, sees all that this thread has written before.
-    pub(crate) fn raise(&self) -> bool {
+    pub(crate) fn set(&self) -> bool {
         !self.0.swap(true, Ordering::AcqRel)
     }
 
     /// Call when the item has been taken out, before reading what the pushing threads have written.
-    pub(crate) fn lower(&self) {
+    pub(crate) fn clear(&self) {
         // A swap, not a store: it also *acquires* what was done before a `raise` that found it up.
         self.0.swap(false, Ordering::AcqRel);
     }
@@ -138,7 +138,7 @@ mod model {
                     let (inbox, work) = (inbox.clone(), work.clone());
                     thread::spawn(move || {
                         work.fetch_add(1, Ordering::Relaxed);
-                        if inbox.1.raise() && inbox.0.push(()) {
+                        if inbox.1.set() && inbox.0.push(()) {
                             inbox.2.ring();
                         }
                     })
@@ -148,7 +148,7 @@ mod model {
             while seen < 2 {
                 inbox.2.sleep();
                 for () in inbox.0.drain() {
-                    inbox.1.lower();
+                    inbox.1.clear();
                     seen = work.load(Ordering::Relaxed);
                 }
             }

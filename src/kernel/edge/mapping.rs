@@ -42,8 +42,8 @@ impl Mapping {
         let advise = |bytes, advice| unsafe { libc::madvise(start, bytes, advice) } == 0;
         #[cfg(target_os = "linux")]
         advise(bytes, libc::MADV_NOHUGEPAGE); // It fails on a system that has none.
-        let is_real = cfg!(target_os = "linux") && !advise(page_size(), -1);
-        let marks_guards = is_real && advise(page_size(), GUARD_INSTALL);
+        let knows_advice = cfg!(target_os = "linux") && !advise(page_size(), -1);
+        let marks_guards = knows_advice && advise(page_size(), GUARD_INSTALL);
         let start =
             NonZeroUsize::new(start as usize).expect("the operating system never maps page zero");
         Ok(Mapping { start, bytes, marks_guards })

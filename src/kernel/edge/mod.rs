@@ -10,7 +10,7 @@
 //! | `mapping.rs` | memory for stacks, and guards in it |
 //! | `open.rs` | what the code on one fiber has begun and not yet ended |
 //! | `pool.rs` | where idle fibers are kept, and which of them keep the memory of their stacks |
-//! | `opened.rs` | marks what a fiber has open |
+//! | `open_guard.rs` | marks what a fiber has open |
 //! | `trail.rs` | which task holds what others wait for |
 //! | `notes.rs` | what a task does in its turn, for an observer that wants it |
 //! | `fork.rs` | telling a process from its copy |
@@ -25,7 +25,7 @@
 //! | `clock.rs` | the clock of a run, real or virtual |
 //! | `line.rs` | the waiters for one direction of a socket |
 //! | `pulse.rs` | the turns of a thread, shown |
-//! | `watch.rs` | kernel state, turned into events for an observer |
+//! | `observers.rs` | kernel state, turned into events for an observer |
 //! | `end.rs` | how far the end of a run has come |
 //! | `table.rs` | all tasks that are not done |
 //! | `counters.rs` | what `stats()` counts |
@@ -53,8 +53,9 @@ pub(crate) mod mapping;
 pub(crate) mod news;
 pub(crate) mod notes;
 pub(crate) mod observe;
+pub(crate) mod observers;
 pub(crate) mod open;
-pub(crate) mod opened;
+pub(crate) mod open_guard;
 pub(crate) mod patience;
 pub(crate) mod pool;
 pub(crate) mod pulse;
@@ -69,4 +70,3 @@ pub(crate) mod trail;
 pub(crate) mod unwinding;
 pub(crate) mod waker;
 pub(crate) mod warn;
-pub(crate) mod watch;

@@ -100,7 +100,7 @@ struct IdlePile<T> {
     /// So many were not used in the period before, and are to go.
     surplus: usize,
     /// Jobs until the period ends.
-    left: usize,
+    jobs_left: usize,
 }
 
 /// Jobs in a period, if there are few things.
@@ -108,7 +108,7 @@ const PERIOD: usize = 1024;
 
 impl<T> IdlePile<T> {
     fn new() -> IdlePile<T> {
-        IdlePile { pile: Vec::new(), unused: 0, surplus: 0, left: PERIOD }
+        IdlePile { pile: Vec::new(), unused: 0, surplus: 0, jobs_left: PERIOD }
     }
 
     fn len(&self) -> usize {
@@ -125,10 +125,10 @@ impl<T> IdlePile<T> {
     /// Puts one back, at the end of a job; `all` is how many there are, idle or not. Returns one that is to go.
     fn put(&mut self, one: T, all: usize) -> Option<T> {
         self.pile.push(one);
-        self.left -= 1;
-        if self.left == 0 {
+        self.jobs_left -= 1;
+        if self.jobs_left == 0 {
             (self.surplus, self.unused) = (self.unused, self.pile.len());
-            self.left = PERIOD.max(2 * all);
+            self.jobs_left = PERIOD.max(2 * all);
         }
         if self.surplus == 0 || self.unused == 0 {
             return None;

@@ -51,7 +51,7 @@ pub(crate) struct ReactorHandle {
 pub(crate) enum News {
     Closed,
     /// Nothing can be written any more.
-    Ended,
+    WritingEnded,
 }
 
 pub(crate) const BELL: Token = Token(usize::MAX);

@@ -73,7 +73,7 @@ pub(crate) struct Kind {
 
 /// Which task has used the thing last, and where in the source.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Step {
+pub(crate) struct LastUse {
     pub(crate) task: u64,
     /// The number of the run that the task belongs to. Tasks of two runs
     /// have the same numbers, and what tasks wait for may outlive a run.
@@ -82,7 +82,7 @@ pub(crate) struct Step {
     pub(crate) part: Part,
 }
 
-/// What the task of a [`Step`] has to do with those that wait now: whether they wait for that task.
+/// What the task of a [`LastUse`] has to do with those that wait now: whether they wait for that task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     /// It has the thing, and they wait until it is given back.
@@ -103,12 +103,12 @@ struct Trails {
 }
 
 /// The thing with this trail, and the task that has used it last.
-pub(crate) type Handed = (TrailKey, Option<Step>);
+pub(crate) type Handed = (TrailKey, Option<LastUse>);
 
 struct Entry {
     serial: u32,
     kind: &'static Kind,
-    last: Option<Step>,
+    last: Option<LastUse>,
 }
 
 thread_local! {
@@ -117,8 +117,8 @@ thread_local! {
 
 /// Makes an entry for a thing, when the first task waits for it. Returns `None` at the end of the thread, where no
 /// entries are kept any more.
-pub(crate) fn register(kind: &'static Kind, last: Option<Step>) -> Option<TrailKey> {
-    changing(|all| {
+pub(crate) fn register(kind: &'static Kind, last: Option<LastUse>) -> Option<TrailKey> {
+    with_trails(|all| {
         all.serial = all.serial.wrapping_add(1);
         let entry = Entry { serial: all.serial, kind, last };
         let index = u32::try_from(all.entries.insert(entry)).expect("fewer than 2^32 trails");
@@ -127,8 +127,8 @@ pub(crate) fn register(kind: &'static Kind, last: Option<Step>) -> Option<TrailK
 }
 
 /// Another task has used the thing.
-pub(crate) fn update(key: TrailKey, last: Option<Step>) {
-    changing(|all| {
+pub(crate) fn update(key: TrailKey, last: Option<LastUse>) {
+    with_trails(|all| {
         all.entries[key.index as usize].last = last;
         all.handed.iter_mut().for_each(|handed| handed.push((key, last)));
     });
@@ -136,27 +136,27 @@ pub(crate) fn update(key: TrailKey, last: Option<Step>) {
 
 /// From now on, what changes hands is noted.
 pub(crate) fn note_hands() {
-    changing(|all| all.handed = Some(Vec::new()));
+    with_trails(|all| all.handed = Some(Vec::new()));
 }
 
 /// Returns what has changed hands since [`note_hands`], in order; it is noted no more.
 pub(crate) fn take_hands() -> Vec<Handed> {
-    changing(|all| all.handed.take()).flatten().unwrap_or_default()
+    with_trails(|all| all.handed.take()).flatten().unwrap_or_default()
 }
 
 /// Removes the entry of a thing that is dropped.
 pub(crate) fn forget(key: TrailKey) {
-    changing(|all| all.entries.remove(key.index as usize));
+    with_trails(|all| all.entries.remove(key.index as usize));
 }
 
 /// `None` at the end of the thread, where all may be gone already.
-fn changing<R>(f: impl FnOnce(&mut Trails) -> R) -> Option<R> {
+fn with_trails<R>(f: impl FnOnce(&mut Trails) -> R) -> Option<R> {
     TRAILS.try_with(|all| f(&mut all.borrow_mut())).ok()
 }
 
 /// What is known of it; `None` if it is gone.
-pub(crate) fn find(key: TrailKey) -> Option<(&'static Kind, Option<Step>)> {
-    changing(|all| {
+pub(crate) fn find(key: TrailKey) -> Option<(&'static Kind, Option<LastUse>)> {
+    with_trails(|all| {
         let entry =
             all.entries.get(key.index as usize).filter(|entry| entry.serial == key.serial)?;
         Some((entry.kind, entry.last))

@@ -67,19 +67,19 @@ pub(crate) fn wake(task: TaskRef) {
 }
 
 /// Held while an operation is under way on another thread that will wake a task of this scheduler.
-pub(crate) struct Outside(Arc<Home>);
+pub(crate) struct Offloaded(Arc<Home>);
 
-impl Outside {
-    pub(crate) fn of(scheduler: Option<&Scheduler>) -> Option<Outside> {
+impl Offloaded {
+    pub(crate) fn of(scheduler: Option<&Scheduler>) -> Option<Offloaded> {
         let home = scheduler?.home.clone();
-        home.outside.fetch_add(1, Ordering::Release);
-        Some(Outside(home))
+        home.offloaded.fetch_add(1, Ordering::Release);
+        Some(Offloaded(home))
     }
 }
 
-impl Drop for Outside {
+impl Drop for Offloaded {
     fn drop(&mut self) {
-        self.0.outside.fetch_sub(1, Ordering::Release);
+        self.0.offloaded.fetch_sub(1, Ordering::Release);
         if Scheduler::at(Arc::as_ptr(&self.0), |here| here.is_none()) {
             self.0.reactor.ring(); // It may sleep without an end only because this was held.
         }
@@ -89,7 +89,7 @@ impl Drop for Outside {
 impl TaskRef {
     /// From another thread: leaves the task in the inbox of its home thread, which then wakes it.
     pub(crate) fn notify(self) {
-        if self.notified.raise() {
+        if self.notified.set() {
             let home = self.home.clone();
             if home.inbox.push(self) {
                 home.reactor.ring();

@@ -13,20 +13,20 @@ use crate::kernel::task::{Home, Task};
 use crate::kernel::wait::{Wait, WaitFor};
 
 /// The observers of a run.
-pub(crate) struct Watch {
+pub(crate) struct Observers {
     observers: Vec<Rc<dyn Observer>>,
     /// For each of them: it has panicked, and gets no more events.
     broken: Vec<Cell<bool>>,
     /// An observer is being called.
-    pub(crate) telling: Cell<bool>,
+    pub(crate) calling: Cell<bool>,
     /// What acts while no task has its turn.
     pub(crate) by: Cell<Actor>,
 }
 
-impl Watch {
-    pub(crate) fn new(observers: Vec<Rc<dyn Observer>>) -> Watch {
+impl Observers {
+    pub(crate) fn new(observers: Vec<Rc<dyn Observer>>) -> Observers {
         let broken = vec![Cell::new(false); observers.len()];
-        Watch { observers, broken, telling: Cell::new(false), by: Cell::new(Actor::Outside) }
+        Observers { observers, broken, calling: Cell::new(false), by: Cell::new(Actor::Outside) }
     }
 
     #[inline]
@@ -56,7 +56,7 @@ impl Watch {
     /// here: it would unwind through the middle of the scheduler's work, or through the task that runs.
     #[cold]
     pub(crate) fn emit(&self, at: Instant, task: u64, kind: EventKind<'_>) {
-        if self.telling.replace(true) {
+        if self.calling.replace(true) {
             return;
         }
         let event = TaskEvent::new(at, task, kind);
@@ -66,11 +66,11 @@ impl Watch {
                 broken.set(!aside(format_args!("{subject}"), || observer.observe(&event)));
             }
         }
-        self.telling.set(false);
+        self.calling.set(false);
     }
 }
 
-impl Drop for Watch {
+impl Drop for Observers {
     fn drop(&mut self) {
         for observer in self.observers.drain(..) {
             aside(format_args!("the destructor of an observer"), || drop(observer));
