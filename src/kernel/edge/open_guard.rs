@@ -1,12 +1,12 @@
-//! Marks what a fiber has open, as long as it is: see [`Open`].
+//! Guards that count what a fiber has open: see [`Open`].
 
 use std::cell::Cell;
 
 use super::open::Open;
 use crate::kernel::coroutine::with_open;
 
-/// Counts something that the running fiber has open, as long as this lives. (PEP 789: a generator that yields out
-/// of it would leave it in force for the code that resumed it.)
+/// Adds one to a count of the running fiber as long as it lives. A generator does not yield while its fiber has
+/// something open: a time limit, for one, would stay in force for the code that resumed the generator (PEP 789).
 pub(crate) struct OpenGuard(fn(&Open) -> &Cell<u32>);
 
 impl OpenGuard {
@@ -22,7 +22,7 @@ impl Drop for OpenGuard {
     }
 }
 
-/// Counts a time limit that the running fiber has open, as [`OpenGuard`] does, under the name of what has set it.
+/// Counts a time limit of the running fiber, as [`OpenGuard`] does, and sets the name of the innermost.
 pub(crate) struct LimitGuard {
     around: Option<&'static str>,
     _opened: OpenGuard,
