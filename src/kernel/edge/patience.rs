@@ -1,24 +1,24 @@
-//! For how long a run waits in which nothing moves, before a deadlock is suspected.
+//! How long a run in which nothing moves waits before it suspects a deadlock: its *patience*.
 //!
-//! It is counted in slices of a tenth of the time, each of which the thread sleeps, and each of which counts its
-//! own length at most. The clock alone would not do: a process that is stopped (`SIGSTOP`, a debugger) for longer
-//! than the whole time finds its sleep over when it goes on, before other threads could move anything. In slices,
-//! a stop of any length counts as one.
+//! The thread sleeps in ten slices of a tenth of the patience, and each slice counts as its own length, however long it
+//! took by the clock. A difference of two clock readings would be wrong for a process that is stopped (`SIGSTOP`, a
+//! debugger) for longer than its patience: when it goes on, its sleep is over before other threads could move anything. In
+//! slices, a stop of any length counts as one of ten.
 
 use std::cell::Cell;
 use std::time::Duration;
 
-/// How long it is at first.
+/// The default.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How many slices make up the time.
+/// How many slices make up the patience.
 const SLICES: u32 = 10;
 
-/// Shorter ones are not slept.
+/// The shortest slice.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// Calls `sleep` with the length of a slice until it returns `true`, since something has moved. Returns `false` if
-/// nothing has moved for that long; then sets `patience` to `None`, which is without an end.
+/// Calls `sleep` with the length of a slice, again and again, until it returns `true`: something has moved. Returns `false`
+/// if nothing has moved for the whole `patience`, and then sets that to `None`, so that the next call waits without end.
 pub(crate) fn wait(
     patience: &Cell<Option<Duration>>,
     sleep: impl Fn(Option<Duration>) -> bool,
@@ -27,7 +27,7 @@ pub(crate) fn wait(
     let slice = limit.map(|limit| (limit / SLICES).max(SHORTEST));
     let mut slept = Duration::ZERO;
     while !sleep(slice) {
-        slept += slice.unwrap_or_default(); // However much time has passed by the clock.
+        slept += slice.unwrap_or_default(); // Not what the clock says: see the top of this file.
         if limit.is_some_and(|limit| slept >= limit) {
             patience.set(None);
             return false;
