@@ -478,7 +478,10 @@ fn a_worker_that_swallows_everything_is_left_at_the_end_of_its_run() {
     let texts: Vec<_> = log.iter().map(|(_, text)| text.as_str()).collect();
     assert_eq!(texts.len(), 3, "{texts:?}");
     for text in texts {
-        assert_contains(text, &["has caught its cancellation 1000 times", "is left where it is"]);
+        assert_contains(
+            text,
+            &["has caught its cancellation 1000 times", "is abandoned where it is"],
+        );
     }
 }
 

@@ -1,5 +1,5 @@
-//! A socket's side of its registrations. It holds no reference to a reactor's thread, so sockets can be sent and shared
-//! between threads: a socket may be registered with the reactor of each thread that waits for it, and closed on any thread.
+//! A socket's side of its registrations. It is `Send` and `Sync`, so that sockets can be sent and shared between threads: a
+//! socket may be registered with the reactor of each thread that waits for it, and closed on any thread.
 
 use std::io;
 use std::mem;
