@@ -1,6 +1,6 @@
-//! The turns of this thread, shown on a [`Board`] where something outside of the thread looks at them.
+//! How a thread writes its turns on a [`Board`], for the watchdog and for signal handlers.
 //!
-//! A run that is watched, or that answers a signal, has a board; others show nothing.
+//! A thread has a board only while its run is watched, or prints its tasks on a signal.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -12,16 +12,16 @@ use crate::kernel::task::Task;
 
 pub(crate) struct Pulse {
     board: Cell<Option<&'static Board>>,
-    /// How many `BoardGuard` there are.
+    /// How many [`BoardGuard`]s there are.
     guards: Cell<u32>,
-    /// Prints what a signal has requested through the board, between two turns.
+    /// Prints the table that a signal has requested; called with the signal.
     print: Cell<fn(i32)>,
 }
 
-/// The watchdog, once there is one.
+/// The watchdog's thread, once there is one.
 pub(crate) static WATCHDOG: OnceLock<Thread> = OnceLock::new();
 
-/// The thread shows its turns as long as one of these lives. It stays on its thread.
+/// Keeps the board of its thread. The last one that is dropped releases the board. (It is not `Send`: `Pulse` is not `Sync`.)
 pub(crate) struct BoardGuard {
     pub(crate) board: &'static Board,
     pulse: &'static Pulse,
@@ -51,8 +51,8 @@ impl Pulse {
         }
     }
 
-    /// Calls `poll`, which may sleep in the operating system for up to `timeout`. Wakes the watchdog afterwards, if that has
-    /// stopped looking.
+    /// Calls `poll`, which may sleep in the operating system for up to `timeout`, and marks the thread asleep meanwhile.
+    /// Afterwards wakes the watchdog, if it has stopped looking.
     pub(crate) fn asleep<T>(&self, timeout: Option<Duration>, poll: impl FnOnce() -> T) -> T {
         let Some(board) = self.board.get().filter(|_| timeout != Some(Duration::ZERO)) else {
             return poll();
@@ -65,7 +65,7 @@ impl Pulse {
         polled
     }
 
-    /// Between two turns: answers the signal that has come, if one has.
+    /// Between two turns: prints the table, if a signal has requested it.
     #[inline]
     pub(crate) fn serve_request(&self) {
         if let Some(board) = self.board.get().filter(|board| board.has_request()) {
@@ -80,12 +80,12 @@ impl Pulse {
         }
     }
 
-    /// What is called for each signal that has come, from now on.
+    /// Sets the function that prints the table.
     pub(crate) fn print_by(&self, print: fn(i32)) {
         self.print.set(print);
     }
 
-    /// Shows the turns of this thread from now on.
+    /// From now on, writes the turns of this thread on its board.
     pub(crate) fn show(&'static self) -> BoardGuard {
         let board = self.board.get().unwrap_or_else(Board::claim);
         self.board.set(Some(board));
