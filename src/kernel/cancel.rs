@@ -116,7 +116,8 @@ pub(crate) fn unwind_to(boundary: Boundary) -> ! {
 /// The time limits in force, the innermost first.
 pub(super) fn limits_in_force<'a>() -> impl Iterator<Item = &'a Limit<'a>> {
     // SAFETY: each limit lies in the frame of a `Limit::hold` further down this stack, which takes it out of the list
-    // before it ends; and what is returned is used up by functions that return before that.
+    // before it ends (frames of this crate end in order: see "What no stackful coroutine can make safe" in `lib.rs`); and
+    // what is returned is used up by functions that return before that.
     let at = |limit: *const Limit<'a>| unsafe { limit.as_ref() };
     std::iter::successors(at(limits().cast()), move |limit| at(limit.outer))
 }

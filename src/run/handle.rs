@@ -317,14 +317,14 @@ impl<T> Remote<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Slot<T>> {
-        // Nothing of the user's runs under this lock.
+        // No user code runs under this lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<T> Drop for Remote<T> {
     fn drop(&mut self) {
-        if let Slot::Done(Err(error)) = &*self.lock() {
+        if let Slot::Done(Err(error)) = self.0.get_mut().unwrap_or_else(PoisonError::into_inner) {
             error.log_if_lost();
         }
     }

@@ -142,7 +142,7 @@ fn inherited() -> Vec<Value> {
         extras.values.iter().filter(|value| value.copy.is_some()).cloned().collect::<Vec<_>>()
     };
     let mut values = with_local(|local| local.extras.if_any(copied)).unwrap_or_default();
-    // Only now does code of the user's run.
+    // User code runs only now, when the extras are no longer taken.
     for Value { value, copy, .. } in &mut values {
         *value = copy.expect("those without were left out")(&**value);
     }

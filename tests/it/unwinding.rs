@@ -926,7 +926,10 @@ fn a_task_that_swallows_its_cancellation_is_left_where_its_runtime_is_dropped_by
     });
     let errors: Vec<_> = log.iter().filter(|(level, _)| *level == Level::Error).collect();
     assert_eq!(errors.len(), 1, "{log:?}");
-    assert_contains(&errors[0].1, &["its runtime is dropped by a panicking thread: it is abandoned"]);
+    assert_contains(
+        &errors[0].1,
+        &["its runtime is dropped by a panicking thread: it is abandoned"],
+    );
     assert!(!thread::panicking());
     run(|| green::sleep(MS));
 }

@@ -1,5 +1,5 @@
-//! How an operation waits if its waker is not the running task's own, as inside of some combinators: it registers the
-//! waker itself, and removes it when it is dropped.
+//! How an operation waits if its waker is not the running task's own, as inside of some combinators: the operation registers
+//! the waker itself, and removes it when the operation is dropped.
 
 use std::mem::{self, ManuallyDrop};
 use std::task::{Context, Waker};
@@ -14,14 +14,14 @@ use crate::kernel::wait::{SourceId, Wait, WaitFor};
 const ELSEWHERE: &str = "an operation that waits for a socket or a time is polled on a thread without a scheduler, which \
     would wake it: wait for it in a task, inside `wouldblock::run(|| ..)`";
 
-/// A waker left with a timer or in a socket's line, by an operation that could not record its
-/// wait. Dropping it takes it back.
+/// The place of a waker that an operation has registered. Dropping this removes the waker.
 #[derive(Debug, Default)]
 pub(crate) enum Registration {
     #[default]
     None,
     /// A timer in the run with this number.
     Timer(u32, TimerKey),
+    /// A place in a socket's line, in the run with this number.
     Place(u32, SourceId, Direction, Ticket),
 }
 
@@ -70,7 +70,7 @@ impl Registration {
             }
             Registration::None => None,
         };
-        drop(waiter); // Only now, when nothing is borrowed any more: its destructor may be code of the user's.
+        drop(waiter); // Only now, when nothing is borrowed any more: its destructor may be user code.
     }
 }
 
