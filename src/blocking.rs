@@ -10,8 +10,9 @@ use std::task::{Context, Poll};
 use std::thread;
 
 use crate::kernel::door;
+use crate::kernel::edge::foreign::contain;
 use crate::kernel::wait;
-use crate::offload::{Slot, contained};
+use crate::offload::Slot;
 
 /// A value whose methods block (a connection to a database, a client of SSH), with a thread of its own that makes the
 /// calls, while the tasks that want them wait.
@@ -76,10 +77,10 @@ impl<T: Send + 'static> Blocking<T> {
         let serve = move || {
             for call in waiting {
                 if let Some(work) = call.take() {
-                    contained(|| work(&mut value)); // Where the task is gone, the result is dropped here.
+                    contain(|| work(&mut value)); // Where the task is gone, the result is dropped here.
                 }
             }
-            contained(|| drop(value));
+            contain(|| drop(value));
         };
         let thread = thread::Builder::new().name("wouldblock owner".into()).spawn(serve);
         if let Err(error) = thread {
@@ -166,7 +167,7 @@ impl<T, R> Drop for Calling<T, R> {
     fn drop(&mut self) {
         drop(self.slot.give_up());
         if let Some(work) = self.call.take() {
-            contained(|| drop(work));
+            contain(|| drop(work));
         }
     }
 }

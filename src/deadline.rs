@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::kernel::edge::entered::now;
 use crate::kernel::edge::extras::Deadline;
-use crate::kernel::edge::opened::OpenedLimit;
+use crate::kernel::edge::open_guard::LimitGuard;
 use crate::kernel::here::{in_task, with_local};
 use crate::kernel::wait::{self, BUDGET, Wait};
 
@@ -208,7 +208,7 @@ pub(crate) fn without<T>(f: impl FnOnce() -> T) -> T {
 ///
 /// A cancellation, or a `green::timeout` around this, unwinds `body`.
 pub fn deadline<T>(limit: Duration, body: impl FnOnce() -> T) -> T {
-    let _opened = OpenedLimit::new("`green::deadline`; use `y.wait(timeout(..))`");
+    let _opened = LimitGuard::new("`green::deadline`; use `y.wait(timeout(..))`");
     let at = now().checked_add(limit);
     let new = at.map(|at| Deadline { at, limit, late: 0 });
     let Some(new) = new.filter(|new| in_force(|around| around.at <= new.at) != Some(true)) else {

@@ -446,6 +446,10 @@
 //! * **A borrow that a thread-local holds for the time of a closure** (the crate `scoped-tls`, and what is built like
 //!   it), with a wait in the closure. Another task of the thread finds the borrow, and two such closures end in
 //!   another order than they began. Use [`task_local!`], with an [`Rc`](std::rc::Rc) in place of the borrow.
+//! * **Another crate that switches stacks under this one**, as when a coroutine of `corosensei` is used directly, is
+//!   suspended inside of [`green::timeout`], and is dropped or resumed in another task. This crate keeps pointers to
+//!   frames (time limits, waits, the entered scheduler), and relies on its frames ending in the order in which they
+//!   began. Use its own generators, which refuse such a switch.
 //!
 //! Two more things are safe, and surprise:
 //!

@@ -13,11 +13,11 @@ mod rust;
 /// The files of `src`, each after everything it uses: a folder, and the files in it. A new file goes where a reader
 /// should meet it.
 const READING_ORDER: &str = "
-    src/kernel/edge/: signal running warn mapping
+    src/kernel/edge/: forever signal running warn mapping
     src/kernel/: stack
     src/kernel/edge/: open pool
     src/kernel/: coroutine
-    src/kernel/edge/: opened trail notes fork source patience foreign
+    src/kernel/edge/: open_guard trail notes fork source patience foreign
     src/kernel/: wait
     src/kernel/edge/: observe board extras inbox random
     src/kernel/: queue
@@ -25,7 +25,7 @@ const READING_ORDER: &str = "
     src/kernel/: timers
     src/kernel/edge/: line
     src/kernel/: reactor task
-    src/kernel/edge/: pulse watch end table counters
+    src/kernel/edge/: pulse observers end table counters
     src/kernel/: here pace scheduler
     src/kernel/edge/: entered news ending waker unwinding
     src/kernel/: cancel
@@ -153,7 +153,7 @@ const BROKEN: &[(Rule, &str, &str)] = &[
         }
     "#),
     (calls_upwards, "src/net/unix.rs", "fn f(t: Task) {\n    t.end_in_udp();\n}"),
-    (imports_only_the_kernel, "src/kernel/edge/watch.rs", r#"
+    (imports_only_the_kernel, "src/kernel/edge/observers.rs", r#"
         use super::observe::Actor;
         use crate::kernel::task::Task;
         use crate::trail; //~

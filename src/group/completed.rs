@@ -127,7 +127,7 @@ impl<T: 'static> Future for Race<T> {
                     self.first = Some(result);
                     self.tasks.cancel();
                 }
-                (Some(_), Err(error)) => error.say_if_lost(),
+                (Some(_), Err(error)) => error.log_if_lost(),
                 (Some(_), Ok(_)) => {}
             }
         }

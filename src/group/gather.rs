@@ -126,7 +126,7 @@ impl<T: 'static, E: From<JoinError> + 'static> Future for TryGather<T, E> {
                 }
                 Ok(Err(error)) => error,
                 Err(error) if self.error.is_some() => {
-                    error.say_if_lost();
+                    error.log_if_lost();
                     continue;
                 }
                 Err(error) => error.into(),

@@ -27,7 +27,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::kernel::edge::observe::Era;
-use crate::kernel::edge::trail::{self, Kind, Name, Part, Step, Thing, TrailKey};
+use crate::kernel::edge::trail::{self, Kind, LastUse, Name, Part, Thing, TrailKey};
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::{State, Task, TaskRef};
 use crate::kernel::wait::WaitFor;
@@ -191,7 +191,7 @@ impl Does<'_> {
             WaitFor::Task(id) => Some(id),
             WaitFor::Thing(Thing(Name::Trail(key))) => {
                 let (_, last) = trail::find(key)?;
-                let Step { task, part, .. } = last.filter(|step| step.run == self.run)?;
+                let LastUse { task, part, .. } = last.filter(|last| last.run == self.run)?;
                 let waits_for_it = match part {
                     Part::Holds => true,
                     Part::GaveBack => false,
@@ -276,7 +276,7 @@ impl Through<'_> {
     /// What is in the brackets.
     fn last_used(&self) -> Option<String> {
         let (Kind { how, .. }, last) = trail::find(self.key)?;
-        let Step { task: id, run, site, .. } = last?;
+        let LastUse { task: id, run, site, .. } = last?;
         let name = match self.names {
             _ if run != self.run => " of another run".to_owned(),
             None => String::new(),

@@ -10,7 +10,7 @@ use crate::kernel::here::with_task;
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::wait::{Wait, WaitFor};
 
-pub(crate) use crate::kernel::edge::trail::{Kind, Step};
+pub(crate) use crate::kernel::edge::trail::{Kind, LastUse};
 
 /// Which task has last used a thing, and where in the source.
 ///
@@ -18,24 +18,24 @@ pub(crate) use crate::kernel::edge::trail::{Kind, Step};
 #[derive(Debug)]
 pub(crate) struct Trail {
     kind: &'static Kind,
-    last: Cell<Option<Step>>,
+    last: Cell<Option<LastUse>>,
     key: Cell<Option<TrailKey>>,
     stays: PhantomData<*const ()>,
 }
 
-impl Step {
+impl LastUse {
     /// That of the running task; `None` outside of a task.
     #[inline]
-    pub(crate) fn here(site: Option<&'static Location<'static>>) -> Option<Step> {
-        with_task(|task| Step { task: task.id, run: task.home.run, site, part: Part::Holds })
+    pub(crate) fn here(site: Option<&'static Location<'static>>) -> Option<LastUse> {
+        with_task(|task| LastUse { task: task.id, run: task.home.run, site, part: Part::Holds })
     }
 
     /// That of a task of this thread's run.
     #[inline]
-    pub(crate) fn of(task: u64, site: Option<&'static Location<'static>>) -> Step {
+    pub(crate) fn of(task: u64, site: Option<&'static Location<'static>>) -> LastUse {
         let run =
             Scheduler::with(|scheduler| scheduler.map_or(u32::MAX, |scheduler| scheduler.home.run));
-        Step { task, run, site, part: Part::Holds }
+        LastUse { task, run, site, part: Part::Holds }
     }
 }
 
@@ -47,13 +47,13 @@ impl Trail {
     /// The running task holds it.
     #[inline]
     pub(crate) fn step(&self, site: Option<&'static Location<'static>>) {
-        self.set_last(Step::here(site));
+        self.set_last(LastUse::here(site));
     }
 
     /// The running task has put something in, or taken something out.
     #[inline]
     pub(crate) fn serve(&self) {
-        self.set_last(Step::here(None).map(|step| Step { part: Part::Serves, ..step }));
+        self.set_last(LastUse::here(None).map(|last| LastUse { part: Part::Serves, ..last }));
     }
 
     /// It was given back by the task with the number `by`; `None`: perhaps by the task that is named last.
@@ -62,16 +62,16 @@ impl Trail {
         if let Some(last) = self.last.get()
             && by.is_none_or(|by| by == last.task)
         {
-            self.set_last(Some(Step { part: Part::GaveBack, ..last }));
+            self.set_last(Some(LastUse { part: Part::GaveBack, ..last }));
         }
     }
 
-    /// Sets the last step, which may be another task's; with `None`, reports name no task.
+    /// Sets the last use, which may be another task's; with `None`, reports name no task.
     #[inline]
-    pub(crate) fn set_last(&self, step: Option<Step>) {
-        self.last.set(step);
+    pub(crate) fn set_last(&self, last: Option<LastUse>) {
+        self.last.set(last);
         if let Some(key) = self.key.get() {
-            trail::update(key, step);
+            trail::update(key, last);
         }
     }
 

@@ -35,7 +35,7 @@ use libc::{c_int, c_void, siginfo_t};
 use crate::inspect::deadlock::TaskNames;
 use crate::inspect::tree::{self, TableRow};
 use crate::kernel::edge::board::Board;
-use crate::kernel::edge::pulse::Shown;
+use crate::kernel::edge::pulse::BoardGuard;
 use crate::kernel::edge::signal::{self, Stderr};
 use crate::kernel::edge::source::ReactorHandle;
 use crate::kernel::edge::warn;
@@ -77,7 +77,7 @@ pub(crate) fn checked(signal: c_int) -> c_int {
 
 /// The run of this thread answers the signal as long as this lives.
 pub(crate) struct Listening {
-    shown: Shown,
+    guard: BoardGuard,
     reactor: Arc<ReactorHandle>,
     bell: RawFd,
 }
@@ -87,12 +87,12 @@ pub(crate) struct Listening {
 pub(crate) fn listen(signal: c_int, scheduler: &Scheduler) -> Option<Listening> {
     let begin = || {
         install(signal)?;
-        let shown = here().pulse.show();
-        let bell = shown.board.listen(signal)?;
+        let guard = here().pulse.show();
+        let bell = guard.board.listen(signal)?;
         let reactor = scheduler.reactor.borrow().handle().clone();
-        let listening = Listening { shown, reactor, bell };
+        let listening = Listening { guard, reactor, bell };
         listening.reactor.ring_by(bell)?;
-        here().pulse.answer_by(answer);
+        here().pulse.print_by(answer);
         Ok(listening)
     };
     let refused = |e: io::Error| {
@@ -107,8 +107,8 @@ pub(crate) fn listen(signal: c_int, scheduler: &Scheduler) -> Option<Listening> 
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        here().pulse.answer(); // A request that came in the last turn.
-        self.shown.board.listens_no_more();
+        here().pulse.serve_request(); // A request that came in the last turn.
+        self.guard.board.stop_listening();
         self.reactor.ring_no_more_by(self.bell);
     }
 }
@@ -141,7 +141,7 @@ fn install(signal: c_int) -> io::Result<()> {
 /// For the operating system to call.
 unsafe extern "C" fn handler(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     let errno = signal::errno();
-    for board in Board::all().filter(|board| board.ask(signal)) {
+    for board in Board::all().filter(|board| board.request(signal)) {
         name_who_keeps(board, signal);
     }
     if let Some(before) = BEFORE[signal as usize].get() {
@@ -154,7 +154,7 @@ unsafe extern "C" fn handler(signal: c_int, info: *mut siginfo_t, context: *mut 
 /// Writes one line, if a task keeps the thread of that run, and if standard error takes it at once.
 fn name_who_keeps(board: &Board, signal: c_int) {
     let Some(seen) = board.read() else { return };
-    let held = board.noted(seen.turn);
+    let held = board.held_for(seen.turn);
     // A turn that the watchdog has not seen for a while is about to end.
     if held.is_none() && board.limit().is_some() || !signal::stderr_has_room(0) {
         return;

@@ -19,7 +19,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::kernel::edge::board::Board;
-use crate::kernel::edge::pulse::{Shown, WATCHDOG};
+use crate::kernel::edge::pulse::{BoardGuard, WATCHDOG};
 use crate::kernel::edge::warn;
 use crate::kernel::here::here;
 
@@ -38,17 +38,17 @@ const ALARMING: Duration = REPEATED[0];
 const PROMPT: Duration = Duration::from_millis(50);
 
 /// The run of this thread is watched as long as this lives.
-pub(crate) struct Watching(Shown);
+pub(crate) struct Watching(BoardGuard);
 
 /// Watches the run that begins on this thread.
 pub(crate) fn watch(limit: Duration) -> Watching {
-    let shown = here().pulse.show();
-    shown.board.watch(limit);
+    let guard = here().pulse.show();
+    guard.board.watch(limit);
     match WATCHDOG.get() {
         Some(watchdog) => watchdog.unpark(),
         None => begin(),
     }
-    Watching(shown)
+    Watching(guard)
 }
 
 impl Drop for Watching {
@@ -166,14 +166,14 @@ impl Watched {
 
     /// Looks at the run's board, `passed` after the last look. Returns what there is to report.
     fn look(&mut self, board: &Board, passed: Duration) -> Option<Message> {
-        let turn = board.limit().and(board.held());
+        let turn = board.limit().and(board.running_turn());
         if turn.is_none() || turn != self.turn {
             let back = self.back();
             (self.turn, self.held, self.computed) = (turn, Duration::ZERO, board.computed());
             return back;
         }
         self.held += passed;
-        board.note(turn?, self.held);
+        board.set_held(turn?, self.held);
         let limit = board.limit()?;
         let due = match &self.named {
             Some((_, held)) => next_after(*held),
@@ -190,7 +190,7 @@ impl Watched {
             return None; // The thread is kept from it by the machine.
         }
         let who = seen.to_string();
-        let left = seen.left.map_or_else(
+        let left = seen.last_site.map_or_else(
             || "It has not given up its turn on a stack yet".into(),
             |site| format!("It last gave up its turn at {site}"),
         );

@@ -27,7 +27,7 @@ use std::time::Instant;
 
 use super::edge::entered::now;
 use super::edge::foreign::{Boundary, Unwind};
-use super::edge::opened::{Opened, OpenedLimit};
+use super::edge::open_guard::{LimitGuard, OpenGuard};
 use super::edge::unwinding::{abandon, catch, count, unwind_with};
 use super::here::{running_task, with_local, with_task};
 use super::task::Local;
@@ -117,7 +117,8 @@ pub(crate) fn unwind_to(boundary: Boundary) -> ! {
 /// The time limits in force, the innermost first.
 pub(super) fn limits_in_force<'a>() -> impl Iterator<Item = &'a Limit<'a>> {
     // SAFETY: each limit lies in the frame of a `Limit::hold` further down this stack, which takes the limit out of the
-    // list before it ends; and the functions that use the iterator return before that.
+    // list before it ends (frames of this crate end in order: see "What no stackful coroutine can make safe" in
+    // `lib.rs`); and the functions that use the iterator return before that.
     let at = |limit: *const Limit<'a>| unsafe { limit.as_ref() };
     std::iter::successors(at(limits().cast()), move |limit| at(limit.outer))
 }
@@ -149,7 +150,7 @@ impl Limit<'_> {
         let (serial, raised, noticed) = (Boundary::serial(), Cell::new(0), Cell::new(false));
         let limit = Limit { deadline, outer: outer.cast(), serial, raised, noticed };
         with_local(|local| local.limits.set((&raw const limit).cast()));
-        let opened = OpenedLimit::new(what);
+        let opened = LimitGuard::new(what);
         let result = catch(body);
         drop(opened);
         with_local(|local| local.limits.set(outer));
@@ -181,6 +182,6 @@ pub(crate) fn shield<T>(cleanup: impl FnOnce() -> T) -> T {
         local.shields.set(local.shields.get() + 1);
         local.limits.replace(ptr::null())
     });
-    let _unshield = limits.map(|limits| (Unshield(limits), Opened::one(|open| &open.shields)));
+    let _unshield = limits.map(|limits| (Unshield(limits), OpenGuard::one(|open| &open.shields)));
     cleanup()
 }

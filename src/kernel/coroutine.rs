@@ -31,10 +31,11 @@ use std::io;
 use std::mem::{self, ManuallyDrop};
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 
 use corosensei::{Coroutine, Yielder};
 
+use super::edge::forever::forever;
 use super::edge::open::Open;
 use super::edge::pool::{Idle, Pools};
 use super::edge::warn::AbortOnDrop;
@@ -110,10 +111,8 @@ thread_local! {
 
 #[inline]
 fn active() -> &'static Active {
-    let active = ACTIVE.with(ptr::from_ref);
-    // SAFETY: `ACTIVE` has no destructor, so that it lives as long as the thread; a reference to it does not get to
-    // another thread, since an `Active` is not `Sync`.
-    unsafe { &*active }
+    // SAFETY: an `Active` has `Cell`s, so it is not `Sync`.
+    unsafe { forever(&ACTIVE) }
 }
 
 impl Fiber {

@@ -18,7 +18,7 @@ use std::time::Instant;
 use super::cancel;
 use super::coroutine;
 use super::edge::waker::{NO_TASK, VTABLE};
-use super::edge::{entered::outside, notes, unwinding};
+use super::edge::{entered::no_task_message, notes, unwinding};
 use super::here::{current, in_task, running_task, with_local, with_task};
 use super::task::Waiter;
 use super::wait::{Record, Wait, WaitCell, WaitFor, is_own, is_spent, spend, this_turn};
@@ -65,7 +65,7 @@ pub(crate) fn creator() -> (u32, u64, u32) {
 #[track_caller]
 pub(crate) fn wait<O: IntoFuture>(op: O) -> O::Output {
     if !in_task() {
-        panic!("{}", outside());
+        panic!("{}", no_task_message());
     }
     if is_spent() {
         give_turn();
@@ -102,7 +102,7 @@ fn suspend(wait: &WaitCell) {
 fn before_suspending() -> Option<Instant> {
     let task = running_task();
     if task.is_null() {
-        panic!("{}", outside());
+        panic!("{}", no_task_message());
     }
     unwinding::refuse_while_unwinding();
     // SAFETY: the task lives while it is set, and this is its home thread.

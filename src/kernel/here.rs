@@ -7,6 +7,7 @@ use std::ops::Deref;
 use std::ptr;
 
 use super::edge::foreign::running;
+use super::edge::forever::forever;
 use super::edge::pulse::Pulse;
 use super::task::{Local, Task, TaskRef};
 
@@ -28,10 +29,8 @@ thread_local! {
 
 #[inline]
 pub(crate) fn here() -> &'static Here {
-    let here = HERE.with(ptr::from_ref);
-    // SAFETY: `HERE` has no destructor, so that it lives as long as the thread; a reference to it does not get to
-    // another thread, since a `Here` is not `Sync`.
-    unsafe { &*here }
+    // SAFETY: a `Here` has `Cell`s, so it is not `Sync`.
+    unsafe { forever(&HERE) }
 }
 
 /// The address of the task whose turn it is; null if there is none, and while user code runs aside (`edge/foreign.rs`).

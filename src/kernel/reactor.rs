@@ -208,7 +208,7 @@ impl<W> Reactor<W> {
     pub(crate) fn apply(&mut self, id: SourceId, news: News) {
         let ended: &[_] = match news {
             News::Closed => &[Direction::Read, Direction::Write],
-            News::Ended => &[Direction::Write],
+            News::WritingEnded => &[Direction::Write],
         };
         for &direction in ended {
             let Some((line, wakes)) = self.line(id, direction) else { return };

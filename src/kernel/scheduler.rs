@@ -37,9 +37,9 @@ use super::edge::foreign::{aside, running};
 use super::edge::fork::{COPIED, Original};
 use super::edge::inbox::Inbox;
 use super::edge::observe::{Actor, EventKind, Observer, Outcome};
+use super::edge::observers::{Observers, spawned, waits};
 use super::edge::patience::{self, PATIENCE};
 use super::edge::table::Table;
-use super::edge::watch::{Watch, spawned, waits};
 use super::here::{here, with_task};
 use super::pace::Pace;
 use super::queue::Queue;
@@ -64,7 +64,7 @@ pub(crate) struct Scheduler {
     pub(crate) timers: RefCell<Timers<Waiter>>,
     pub(crate) reactor: RefCell<Reactor<Waiter>>,
     original: Original,
-    pub(crate) watch: Watch,
+    pub(crate) observers: Observers,
     /// The outcome of the task that has its turn, if it ends in this turn.
     pub(super) outcome: Cell<Outcome>,
     next_id: Cell<u64>,
@@ -104,7 +104,7 @@ impl Scheduler {
             orders: Inbox::new(),
             reactor: reactor.handle().clone(),
             wakers: AtomicUsize::new(0),
-            outside: AtomicUsize::new(0),
+            offloaded: AtomicUsize::new(0),
         });
         Ok(Scheduler {
             home,
@@ -120,7 +120,7 @@ impl Scheduler {
             timers: RefCell::new(Timers::new()),
             reactor: RefCell::new(reactor),
             original: Original::here(),
-            watch: Watch::new(observers),
+            observers: Observers::new(observers),
             outcome: Cell::new(Outcome::Returned),
             next_id: Cell::new(0),
             unwinding: Cell::new(false),
@@ -131,8 +131,8 @@ impl Scheduler {
     }
 
     /// Whether an operation that will wake a task of this scheduler is under way on another thread.
-    pub(crate) fn awaits_outside(&self) -> bool {
-        self.home.outside.load(Acquire) > 0
+    pub(crate) fn awaits_offloaded(&self) -> bool {
+        self.home.offloaded.load(Acquire) > 0
     }
 
     /// Adds a task at the end of the queue. `place` moves it to the beginning of a block of memory that `code` frees.
@@ -181,7 +181,7 @@ impl Scheduler {
     #[inline(always)] // Into the loop: the call of a function costs a tenth of a turn.
     pub(crate) fn one_turn(&self) -> bool {
         assert!(!self.original.is_copied(), "{COPIED}");
-        here().pulse.answer(); // Prints the report that a signal has requested, if one has.
+        here().pulse.serve_request(); // Prints the report that a signal has requested, if one has.
         let Some(task) = self.queue.pop() else { return false };
         self.turn(task);
         if self.pace.count_turn() && self.pace.is_due(Instant::now()) {
@@ -246,7 +246,7 @@ impl Scheduler {
         local.waiting.set(wait.what);
         local.since.set(self.polled_ms.get());
         local.state.set(State::Waiting);
-        if self.watch.is_on() {
+        if self.observers.is_on() {
             self.observe(&task, || waits(wait));
             if local.state.get() != State::Waiting {
                 return; // The observer has woken the task.
@@ -277,8 +277,8 @@ impl Scheduler {
     /// Emits an event if the run has observers. Without them, this costs one comparison.
     #[inline(always)]
     pub(super) fn observe<'a>(&self, task: &Task, what: impl FnOnce() -> EventKind<'a>) {
-        if self.watch.is_on() {
-            self.watch.emit(self.clock.now(), task.id, what());
+        if self.observers.is_on() {
+            self.observers.emit(self.clock.now(), task.id, what());
         }
     }
 
@@ -293,7 +293,7 @@ impl Scheduler {
             State::Ready | State::Woken | State::Done | State::Abandoned => {}
             State::Running => {
                 local.state.set(State::Woken);
-                self.observe(&task, || EventKind::Woken(self.watch.cause(&self.home)));
+                self.observe(&task, || EventKind::Woken(self.observers.cause(&self.home)));
             }
             State::Waiting => {
                 self.counters.wakes.set(self.counters.wakes.get() + 1);
@@ -309,10 +309,10 @@ impl Scheduler {
                 if let (Some(ticket), Some((id, direction))) = (local.ticket.take(), stood) {
                     drop(self.reactor.borrow_mut().leave(id, direction, ticket));
                 }
-                let woken = self.watch.is_on().then(|| task.clone());
+                let woken = self.observers.is_on().then(|| task.clone());
                 self.enqueue(task);
                 if let Some(task) = woken {
-                    self.observe(&task, || EventKind::Woken(self.watch.cause(&self.home)));
+                    self.observe(&task, || EventKind::Woken(self.observers.cause(&self.home)));
                 }
             }
         }
@@ -339,7 +339,7 @@ impl Scheduler {
             let _ = self.end.refused.set(refused); // The first is kept.
             true
         });
-        self.watch.on_behalf_of(Actor::Socket, || self.wake_woken());
+        self.observers.on_behalf_of(Actor::Socket, || self.wake_woken());
         if rung {
             self.take_in();
         }
@@ -364,7 +364,7 @@ impl Scheduler {
     /// Carries out what other threads have sent: wakes of tasks, and orders.
     fn take_in(&self) {
         for task in self.home.inbox.drain() {
-            task.notified.lower();
+            task.notified.clear();
             self.wake(task);
         }
         for order in self.home.orders.drain() {
@@ -380,12 +380,12 @@ impl Scheduler {
     /// task is ready and nothing is under way on another thread. Returns `false` if no deadline had come.
     fn wake_sleepers(&self, idle: bool) -> bool {
         let Some(next) = self.timers.borrow().next_tick() else { return false };
-        let idle = idle && !self.awaits_outside() && self.queue.is_empty();
+        let idle = idle && !self.awaits_offloaded() && self.queue.is_empty();
         if idle && self.clock.is_virtual() {
             self.clock.jump(next);
         }
         let now = self.clock.tick(self.clock.now());
-        self.watch.on_behalf_of(Actor::Time, || {
+        self.observers.on_behalf_of(Actor::Time, || {
             loop {
                 let due = self.timers.borrow_mut().pop_due(now);
                 let Some(waiter) = due else { break };
@@ -400,7 +400,7 @@ impl Scheduler {
     fn longest_sleep(&self) -> Option<Duration> {
         let tick = self.timers.borrow().next_tick()?;
         match self.clock.is_virtual() {
-            true => (!self.awaits_outside()).then_some(Duration::ZERO),
+            true => (!self.awaits_offloaded()).then_some(Duration::ZERO),
             false => Some(self.clock.until(tick, self.clock.now())),
         }
     }
@@ -415,7 +415,7 @@ impl Scheduler {
         let certain = !self.timers.borrow().is_empty()
             || in_line > 0
             || pollers > 0 && wakers > 0
-            || self.awaits_outside();
+            || self.awaits_offloaded();
         match (certain, wakers, self.home.inbox.is_empty() && self.home.orders.is_empty()) {
             (true, _, _) | (_, _, false) => None,
             (false, 0, true) => Some(Stall::Deadlock),
@@ -431,11 +431,11 @@ impl Scheduler {
         local.stack.set(0);
         self.counters.finished.set(self.counters.finished.get() + 1);
         drop(self.tasks.borrow_mut().remove(local.table_slot.get()));
-        self.watch.by.set(Actor::Task(task.id)); // The callbacks count as the task's own code.
+        self.observers.by.set(Actor::Task(task.id)); // The callbacks count as the task's own code.
         let outcome = self.outcome.replace(Outcome::Returned);
         self.observe(task, || EventKind::Ends(outcome));
         self.report_end(task);
-        self.watch.by.set(Actor::Outside);
+        self.observers.by.set(Actor::Outside);
     }
 
     /// Abandons `tasks`, which will not end: joiners are woken and callbacks called as if they had.

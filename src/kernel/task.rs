@@ -26,7 +26,7 @@ use std::task::Waker;
 
 use super::coroutine::{Fiber, Switch};
 use super::edge::extras::ExtrasCell;
-use super::edge::foreign::ForeignWaker;
+use super::edge::foreign::KeptWaker;
 use super::edge::inbox::{Flag, Inbox, Order};
 use super::edge::line::Ticket;
 use super::edge::observe::Era;
@@ -63,12 +63,12 @@ pub(crate) enum State {
 /// What is woken when a wait ends: a task of a scheduler of this thread, or a waker of any other kind.
 pub(crate) enum Waiter {
     Task(TaskRef),
-    Waker(ForeignWaker),
+    Waker(KeptWaker),
 }
 
 impl Waiter {
     pub(crate) fn waker(waker: Waker) -> Waiter {
-        Waiter::Waker(ForeignWaker::new(waker))
+        Waiter::Waker(KeptWaker::new(waker))
     }
 }
 
@@ -85,7 +85,7 @@ pub(crate) struct Home {
     /// How many wakers of tasks, and `Spawner`s, other code keeps: while there are any, a task may yet be woken.
     pub(crate) wakers: AtomicUsize,
     /// How many operations are under way on other threads, each of which will wake a task.
-    pub(crate) outside: AtomicUsize,
+    pub(crate) offloaded: AtomicUsize,
 }
 
 /// What is decided about a task when it is spawned.

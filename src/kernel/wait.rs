@@ -49,6 +49,7 @@ use std::time::Instant;
 
 use super::coroutine::with_open;
 use super::edge::foreign::running;
+use super::edge::forever::forever;
 use super::edge::{notes, open::Open, trail::Thing};
 
 pub use super::edge::source::SourceId;
@@ -218,10 +219,8 @@ thread_local! {
 
 #[inline]
 pub(crate) fn this_turn() -> &'static Turn {
-    let turn = TURN.with(ptr::from_ref);
-    // SAFETY: `TURN` has no destructor, so that it lives as long as the thread; a reference to it does not get to
-    // another thread, since a `Turn` is not `Sync`.
-    unsafe { &*turn }
+    // SAFETY: a `Turn` has `Cell`s, so it is not `Sync`.
+    unsafe { forever(&TURN) }
 }
 
 /// How many operations may complete in one turn. Without a bound, a task whose peer is fast enough, or whose channel is

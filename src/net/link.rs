@@ -127,7 +127,7 @@ impl Link {
         writers.ended = true;
         let registrations = std::mem::take(&mut writers.waited_at);
         drop(writers);
-        announce(News::Ended, registrations);
+        announce(News::WritingEnded, registrations);
     }
 }
 

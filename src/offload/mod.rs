@@ -20,12 +20,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::thread;
 
-use crate::kernel::edge::foreign::ForeignWaker;
-use crate::kernel::edge::waker::Outside;
+use crate::kernel::edge::foreign::{KeptWaker, contain};
+use crate::kernel::edge::waker::Offloaded;
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::wait::{self, Wait};
+pub(crate) use pool::Pool;
 use pool::Ticket;
-pub(crate) use pool::{Pool, contained};
 
 mod pool;
 
@@ -89,7 +89,7 @@ mod pool;
 pub fn offload<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Offload<T> {
     let site = Location::caller();
     begin_at(site, users(), work).unwrap_or_else(|(error, work)| {
-        contained(|| drop(work));
+        contain(|| drop(work));
         Offload { begun: Err(error.to_string()), site }
     })
 }
@@ -179,8 +179,8 @@ pub(crate) enum State<T> {
 /// What the work wakes. While it is kept in the slot, a look for a deadlock and a virtual clock know that a
 /// wake will come.
 pub(crate) struct Awaited {
-    waker: ForeignWaker,
-    outside: Option<Outside>,
+    waker: KeptWaker,
+    offloaded: Option<Offloaded>,
 }
 
 impl<T> Future for Offload<T> {
@@ -214,7 +214,7 @@ impl<T> Slot<T> {
         [what, call]: &'static [&'static str; 2],
     ) -> Poll<T> {
         let awaited =
-            Awaited { waker: ForeignWaker::of(cx), outside: Scheduler::with(Outside::of) };
+            Awaited { waker: KeptWaker::of(cx), offloaded: Scheduler::with(Offloaded::of) };
         match self.take(awaited, site, call) {
             Some(result) => Poll::Ready(result.unwrap_or_else(|payload| resume_unwind(payload))),
             None => {
@@ -258,10 +258,10 @@ impl<T> Slot<T> {
         let awaited = awaited.take();
         *state = State::Done(result);
         drop(state);
-        if let Some(Awaited { waker, outside }) = awaited {
+        if let Some(Awaited { waker, offloaded }) = awaited {
             waker.wake();
             // Only now, when the task is ready or in the inbox, nothing is awaited any more.
-            drop(outside);
+            drop(offloaded);
         }
     }
 
@@ -276,7 +276,7 @@ impl<T> Drop for Begun<T> {
         if let State::UnderWay(_) = state
             && let Some(work) = self.pool.remove(self.ticket)
         {
-            contained(|| drop(work));
+            contain(|| drop(work));
         }
     }
 }

@@ -20,12 +20,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use crate::kernel::edge::foreign::contain;
 use crate::kernel::edge::warn;
 
 /// In how many looks the time passes after which work that waits is alarming.
@@ -173,7 +172,7 @@ impl Pool {
             if let Some((_, work)) = state.queue.pop_first() {
                 state.begun += 1;
                 self.call(state);
-                contained(work);
+                contain(work);
                 state = self.lock();
                 continue;
             }
@@ -219,14 +218,6 @@ fn explain(error: io::Error) -> io::Error {
         "no thread can be started: {error}. Look at the limits on threads and memory (`ulimit -u`, `ulimit -v`, \
          the cgroup's pids.max), and at the sandbox"
     ))
-}
-
-/// Runs code of the user's whose panic goes to no caller. The panic hook has reported it.
-pub(crate) fn contained(code: impl FnOnce()) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(code)) {
-        // Its destructor may panic too. The payload of that panic is leaked, so that this ends.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload))).map_err(mem::forget);
-    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use futures_lite::future::block_on;
 
 use crate::eras::pep342::Yielder;
 use crate::kernel::door;
-use crate::kernel::edge::foreign::ForeignWaker;
+use crate::kernel::edge::foreign::KeptWaker;
 use crate::kernel::edge::inbox::Order;
 use crate::kernel::edge::waker;
 use crate::kernel::here::in_task;
@@ -277,7 +277,7 @@ impl<T> Future for RemoteJoinHandle<T> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         wait::poll_within_budget(cx, |cx| {
             // A waker's clone and destructor may be code of the user's: not under the lock.
-            let waker = ForeignWaker::of(cx);
+            let waker = KeptWaker::of(cx);
             let mut slot = self.remote.lock();
             let before = std::mem::replace(&mut *slot, Slot::Taken);
             if let Slot::Running(_) = before {
@@ -303,7 +303,7 @@ impl<T> fmt::Debug for RemoteJoinHandle<T> {
 struct Remote<T>(Mutex<Slot<T>>);
 
 enum Slot<T> {
-    Running(Option<ForeignWaker>),
+    Running(Option<KeptWaker>),
     Done(Result<T, JoinError>),
     Taken,
 }
@@ -317,15 +317,15 @@ impl<T> Remote<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Slot<T>> {
-        // Nothing of the user's runs under this lock.
+        // No user code runs under this lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<T> Drop for Remote<T> {
     fn drop(&mut self) {
-        if let Slot::Done(Err(error)) = &*self.lock() {
-            error.say_if_lost();
+        if let Slot::Done(Err(error)) = self.0.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            error.log_if_lost();
         }
     }
 }

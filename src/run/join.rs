@@ -155,8 +155,8 @@ impl<T> JoinHandle<T> {
     /// The result of the task, which has ended or is left.
     pub(crate) fn take(&self) -> Result<T, JoinError> {
         self.result().take().unwrap_or_else(|| match self.local().state.get() {
-            State::Abandoned => Err(JoinError::left(self.task.clone())),
-            _ => Err(JoinError::taken(self.task.clone())),
+            State::Abandoned => Err(JoinError::new(self.task.clone(), Reason::Abandoned)),
+            _ => Err(JoinError::new(self.task.clone(), Reason::Taken)),
         })
     }
 
@@ -251,11 +251,13 @@ impl<T> JoinHandle<T> {
         }
         let local = self.local();
         if self.is_elsewhere() {
-            return Poll::Ready(Err(JoinError::elsewhere(self.task.clone())));
+            return Poll::Ready(Err(JoinError::new(self.task.clone(), Reason::Elsewhere)));
         }
         match local.state.get() {
             State::Done | State::Abandoned => Poll::Ready(self.take()),
-            State::Running | State::Woken => Poll::Ready(Err(JoinError::itself(self.task.clone()))),
+            State::Running | State::Woken => {
+                Poll::Ready(Err(JoinError::new(self.task.clone(), Reason::Itself)))
+            }
             State::Ready | State::Waiting => {
                 local.joiner.set(Some(door::waiter(cx)));
                 wait::record(cx, Wait::new(WaitFor::Task(self.task.id)));
@@ -295,9 +297,13 @@ enum Reason {
     Cancelled,
     /// Behind a lock only so that the error is `Sync`, and `?` can box it.
     Panicked(Mutex<Box<dyn Any + Send>>),
+    /// The handle was polled again after it had given the result.
     Taken,
-    Left,
+    /// The run is over, and the task had not ended by then.
+    Abandoned,
+    /// A task waits for its own end.
     Itself,
+    /// The task belongs to another runtime of this thread.
     Elsewhere,
     NoStack(io::Error),
 }
@@ -317,28 +323,8 @@ impl JoinError {
         JoinError::new(task, Reason::Cancelled)
     }
 
-    /// The handle was polled again after it had given the result.
-    pub(crate) fn taken(task: TaskRef) -> JoinError {
-        JoinError::new(task, Reason::Taken)
-    }
-
-    /// The run is over, and the task had not ended by then.
-    fn left(task: TaskRef) -> JoinError {
-        JoinError::new(task, Reason::Left)
-    }
-
-    /// The task belongs to another runtime of this thread.
-    pub(crate) fn elsewhere(task: TaskRef) -> JoinError {
-        JoinError::new(task, Reason::Elsewhere)
-    }
-
-    /// A task waits for its own end.
-    pub(crate) fn itself(task: TaskRef) -> JoinError {
-        JoinError::new(task, Reason::Itself)
-    }
-
     /// Logs a failure that no task will join to get.
-    pub(crate) fn say_if_lost(&self) {
+    pub(crate) fn log_if_lost(&self) {
         if matches!(self.0.reason, Reason::Panicked(_) | Reason::NoStack(_)) {
             warn::error(format_args!("{self}, and no task joined it to get the error"));
         }
@@ -389,7 +375,9 @@ impl fmt::Display for JoinError {
             Reason::Itself => {
                 write!(f, "{task} joins itself, which would wait for ever")
             }
-            Reason::Left => write!(f, "{task} had not ended when its run did, and was left"),
+            Reason::Abandoned => {
+                write!(f, "{task} had not ended when its run did, and was abandoned")
+            }
             Reason::Taken => write!(f, "the result of {task} was already taken"),
         }
     }
@@ -427,7 +415,7 @@ impl<T> Packet<T> {
 /// Drops a result that no code will take.
 fn discard<T>(result: &Cell<Option<Result<T, JoinError>>>) {
     if let Some(Err(error)) = result.take() {
-        error.say_if_lost();
+        error.log_if_lost();
     }
 }
 
@@ -554,5 +542,5 @@ fn drop_values(task: &Task) {
 
 /// Sets how the running task ends, for the scheduler.
 fn note(failure: Outcome) {
-    Scheduler::with(|scheduler| scheduler.into_iter().for_each(|s| s.failed(failure)));
+    Scheduler::with(|scheduler| scheduler.into_iter().for_each(|s| s.set_outcome(failure)));
 }

@@ -7,8 +7,8 @@ use crate::kernel::edge::observe::Era;
 use crate::kernel::here::{current, in_task};
 use crate::kernel::wait::{is_spent, spend, this_turn};
 
-/// Whether there is a running task, and it can be suspended here: it cannot while its stack unwinds, or while its
-/// cancelled future is dropped. A destructor that locks what is free, sends where there is room, or removes its
+/// Whether there is a running task, and it may be suspended here: not while its thread is panicking (which is more than
+/// its own stack), nor while its cancelled future is dropped. A destructor that locks what is free, sends where there is room, or removes its
 /// temporary file is served all the same.
 #[inline]
 pub(crate) fn may_wait() -> bool {

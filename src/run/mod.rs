@@ -2,8 +2,8 @@
 //!
 //! Read it after the kernel, in this order: `stack_size`, `join` (results of tasks), `spawn` (what the eras share),
 //! `runtime` (a scheduler driven by hand, and the end of a run), `builder`, `stats`, `may_wait`; then, after the eras,
-//! `root` (`run` itself, whose root is a greenlet) and `handle` (a run as other threads see it). It imports the kernel,
-//! `inspect`, and, in `root` and `handle`, the eras.
+//! `root` (`run` itself, whose root is a greenlet) and `handle` (a run as other threads see it). `tests/tidy.rs` has the
+//! exact order, in which files of `inspect` and `task` lie between.
 
 pub(crate) mod builder;
 pub(crate) mod handle;

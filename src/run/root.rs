@@ -111,8 +111,9 @@ impl Builder {
         };
         let scheduler = &runtime.scheduler;
         let _listening = signal.and_then(|signal| on_signal::listen(signal, scheduler));
-        // SAFETY: only the lifetime changes. The code is called, and gone, or was dropped uncalled, when the root
-        // task is done; and this function is not left before that, by whichever path: see `Root`.
+        // SAFETY: only the lifetime changes. When the root task is done, the code was called or dropped. This function does
+        // not end before that: until `Root` exists, no task has a turn, and an unwinding drops the code or leaks it
+        // uncalled; from then on, `Root` aborts the process where this function would end early.
         let code: Box<dyn FnOnce() + 'static> = unsafe { std::mem::transmute(code) };
         let (handle, stalled) = scheduler.enter(|| {
             let setup = task::Builder::new().name("root").at(site);

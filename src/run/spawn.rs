@@ -17,7 +17,9 @@ const ENDING: &str = "spawn after the root has returned: the run is ending";
 pub(crate) fn check_spawn() {
     let refused = Scheduler::with(|scheduler| match scheduler {
         None => Some("spawn outside of a run: call it inside `wouldblock::run(|| ..)`"),
-        Some(s) if s.watch.telling.get() => Some("spawn in an observer: it may only look on"),
+        Some(s) if s.observers.calling.get() => {
+            Some("spawn in an observer: it may wake and cancel tasks, not spawn")
+        }
         // A panic while a stack is being unwound would abort the process.
         Some(s) if s.end.closing.get() && !std::thread::panicking() => Some(ENDING),
         Some(_) => None,
@@ -138,7 +140,7 @@ fn inherited() -> Vec<Value> {
         extras.values.iter().filter(|value| value.copy.is_some()).cloned().collect::<Vec<_>>()
     };
     let mut values = with_local(|local| local.extras.if_any(copied)).unwrap_or_default();
-    // Only now does code of the user's run.
+    // User code runs only now, when the extras are no longer taken.
     for Value { value, copy, .. } in &mut values {
         *value = copy.expect("those without were left out")(&**value);
     }

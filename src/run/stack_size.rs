@@ -81,8 +81,8 @@ pub(crate) fn trim() {
     let _ = coroutine::with_pools(Pools::trim); // At the very end of a thread there is none.
 }
 
-/// How many pages of memory this thread has been given so far: it has had a page fault for each. `None`: the
-/// operating system does not count them.
+/// How many pages of memory this thread has been given so far: its minor page faults, those that
+/// read nothing from a disk. `None` if the operating system does not count them.
 pub(crate) fn page_faults() -> Option<usize> {
     #[cfg(target_os = "linux")]
     {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::wait_queue::Key;
 use super::waiters::Waiters;
-use crate::inspect::holders::{Kind, Step, Trail};
+use crate::inspect::holders::{Kind, LastUse, Trail};
 use crate::kernel::door;
 use crate::kernel::wait;
 use crate::op::timeout;
@@ -68,7 +68,7 @@ struct Lock {
     locked: Cell<bool>,
     /// Each waiter brings what reports contain of it once the lock is handed to it, which may be long before its next
     /// turn.
-    line: Waiters<Option<Step>>,
+    line: Waiters<Option<LastUse>>,
     trail: Trail,
 }
 
@@ -186,7 +186,7 @@ impl Lock {
 
     #[inline(never)] // So that the common case needs no frame.
     fn hand_over(&self) {
-        if !self.line.grant(|step| self.trail.set_last(step)) {
+        if !self.line.grant(|last_use| self.trail.set_last(last_use)) {
             self.locked.set(false);
         }
     }
@@ -246,7 +246,7 @@ impl<'a, T: ?Sized> Future for Locking<'a, T> {
             if let Some(guard) = mutex.lock_now(site) {
                 return Poll::Ready(guard);
             }
-            self.place = Some(line.stand(cx, trail.wait(), Step::here(Some(site))));
+            self.place = Some(line.stand(cx, trail.wait(), LastUse::here(Some(site))));
             Poll::Pending
         })
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::wait_queue::Key;
 use super::waiters::Waiters;
-use crate::inspect::holders::{Kind, Step, Trail};
+use crate::inspect::holders::{Kind, LastUse, Trail};
 use crate::kernel::door;
 use crate::kernel::wait;
 use crate::op::timeout;
@@ -53,7 +53,7 @@ pub struct Semaphore {
 struct Wanted {
     permits: usize,
     /// What reports contain of it once the permits are granted, which may be long before its next turn.
-    step: Option<Step>,
+    last_use: Option<LastUse>,
 }
 
 const KIND: Kind = Kind { what: "a semaphore", how: "last acquired by" };
@@ -71,7 +71,7 @@ impl Semaphore {
 
     /// From now on, reports name `task` as the one that has acquired a permit last; `None`: they name none.
     pub(crate) fn is_held_by(&self, task: Option<u64>, site: &'static Location<'static>) {
-        self.trail.set_last(task.map(|task| Step::of(task, Some(site))));
+        self.trail.set_last(task.map(|task| LastUse::of(task, Some(site))));
     }
 
     /// Waits for a permit: the green era's way.
@@ -217,15 +217,15 @@ impl Semaphore {
             && let Some(left) = self.free.get().checked_sub(permits)
         {
             self.free.set(left);
-            self.line.grant(|wanted| self.trail.set_last(wanted.step));
+            self.line.grant(|wanted| self.trail.set_last(wanted.last_use));
         }
     }
 
     #[inline]
     fn acquired(&self, permits: usize, site: &'static Location<'static>) -> Permit<'_> {
-        let step = Step::here(Some(site));
-        self.trail.set_last(step);
-        Permit { semaphore: self, permits, by: step.map_or(0, |step| step.task) }
+        let last_use = LastUse::here(Some(site));
+        self.trail.set_last(last_use);
+        Permit { semaphore: self, permits, by: last_use.map_or(0, |last_use| last_use.task) }
     }
 }
 
@@ -264,7 +264,7 @@ impl<'a> Future for Acquiring<'a> {
             if semaphore.take(permits) {
                 return Poll::Ready(semaphore.acquired(permits, site));
             }
-            let wanted = Wanted { permits, step: Step::here(Some(site)) };
+            let wanted = Wanted { permits, last_use: LastUse::here(Some(site)) };
             self.place = Some(line.stand(cx, trail.wait(), wanted));
             Poll::Pending
         })

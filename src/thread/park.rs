@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::kernel::door;
-use crate::kernel::edge::foreign::ForeignWaker;
+use crate::kernel::edge::foreign::KeptWaker;
 use crate::kernel::here::current as current_task;
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::TaskRef;
@@ -154,7 +154,7 @@ pub(super) struct Parker(Mutex<Parked>);
 struct Parked {
     token: bool,
     /// Of a task that is parked, and that a handle may unpark.
-    waker: Option<ForeignWaker>,
+    waker: Option<KeptWaker>,
     /// How many [`Inner`]s there are.
     handles: usize,
 }
@@ -213,7 +213,7 @@ impl Future for Parking {
                 return Poll::Ready(());
             }
             // The waker is kept only where something may use it: one that is kept counts as something that may come.
-            let waker = (parked.handles > 0).then(|| ForeignWaker::of(cx));
+            let waker = (parked.handles > 0).then(|| KeptWaker::of(cx));
             let before = mem::replace(&mut parked.waker, waker);
             drop(parked);
             drop(before);

@@ -478,7 +478,10 @@ fn a_worker_that_swallows_everything_is_left_at_the_end_of_its_run() {
     let texts: Vec<_> = log.iter().map(|(_, text)| text.as_str()).collect();
     assert_eq!(texts.len(), 3, "{texts:?}");
     for text in texts {
-        assert_contains(text, &["has caught its cancellation 1000 times", "is left where it is"]);
+        assert_contains(
+            text,
+            &["has caught its cancellation 1000 times", "is abandoned where it is"],
+        );
     }
 }
 
@@ -500,7 +503,7 @@ fn a_task_that_swallows_everything_is_an_error_to_those_who_join_it() {
             *out.borrow_mut() = Some(green::wait(offload(spawn)));
             let worker = green::spawn(swallow);
             worker.on_done(move |result| {
-                assert_contains(&result.as_ref().unwrap_err().to_string(), &["and was left"]);
+                assert_contains(&result.as_ref().unwrap_err().to_string(), &["and was abandoned"]);
                 call.set(true);
             });
             drop(green::spawn(move || green::finally(|| (), || drop(worker.join()))));
@@ -510,7 +513,7 @@ fn a_task_that_swallows_everything_is_an_error_to_those_who_join_it() {
     assert!(called.get());
     assert_eq!(log.len(), 2, "the task that joins the worker has ended: {log:?}");
     let error = remote.take().unwrap().join().unwrap_err();
-    assert_contains(&error.to_string(), &["had not ended when its run did, and was left"]);
+    assert_contains(&error.to_string(), &["had not ended when its run did, and was abandoned"]);
 }
 
 #[test]
@@ -523,7 +526,7 @@ fn a_task_that_a_dropped_runtime_has_left_is_an_error_to_other_executors() {
     assert_eq!(log.len(), 1, "{log:?}");
     assert!(!task.is_finished());
     let error = futures_lite::future::block_on(task).unwrap_err();
-    assert_contains(&error.to_string(), &["and was left"]);
+    assert_contains(&error.to_string(), &["and was abandoned"]);
 }
 
 #[test]
@@ -789,7 +792,7 @@ fn a_runtime_dropped_while_its_thread_unwinds_ends_its_tasks() {
     assert_eq!(trace.take(), ["waits"]);
     let errors: Vec<_> = log.iter().filter(|(level, _)| *level == Level::Error).collect();
     assert_eq!(errors.len(), 1, "{log:?}");
-    assert_contains(&errors[0].1, &["task 2", "its runtime is dropped by a thread that unwinds"]);
+    assert_contains(&errors[0].1, &["task 2", "its runtime is dropped by a panicking thread"]);
     assert!(!thread::panicking());
     run(|| green::sleep(MS));
 }
@@ -923,7 +926,10 @@ fn a_task_that_swallows_its_cancellation_is_left_where_its_runtime_is_dropped_by
     });
     let errors: Vec<_> = log.iter().filter(|(level, _)| *level == Level::Error).collect();
     assert_eq!(errors.len(), 1, "{log:?}");
-    assert_contains(&errors[0].1, &["its runtime is dropped by a thread that unwinds: it is left"]);
+    assert_contains(
+        &errors[0].1,
+        &["its runtime is dropped by a panicking thread: it is abandoned"],
+    );
     assert!(!thread::panicking());
     run(|| green::sleep(MS));
 }

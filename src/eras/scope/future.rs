@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use super::members::First;
-use crate::kernel::edge::foreign::ForeignWaker;
+use crate::kernel::edge::foreign::KeptWaker;
 use crate::kernel::wait;
 
 /// Where child futures are spawned that may borrow whatever outlives the [`scope`].
@@ -129,7 +129,7 @@ async fn drive<'env, T>(
     let mut keys = 0..;
     let ready = Arc::new(Ready::default());
     let mut polled = |cx: &mut Context<'_>| {
-        let waker = ForeignWaker::of(cx);
+        let waker = KeptWaker::of(cx);
         // Dropped when the lock is free again: a waker may be user code.
         let old = ready.lock().scope.replace(waker);
         drop(old);
@@ -243,7 +243,7 @@ pub struct Scoped<T> {
 
 struct Slot<T> {
     value: Cell<Option<T>>,
-    waiter: Cell<Option<ForeignWaker>>,
+    waiter: Cell<Option<KeptWaker>>,
 }
 
 impl<T> Future for Scoped<T> {
@@ -253,7 +253,7 @@ impl<T> Future for Scoped<T> {
         wait::poll_within_budget(cx, |cx| match self.slot.value.take() {
             Some(value) => Poll::Ready(value),
             None => {
-                self.slot.waiter.set(Some(ForeignWaker::of(cx)));
+                self.slot.waiter.set(Some(KeptWaker::of(cx)));
                 Poll::Pending
             }
         })
@@ -273,7 +273,7 @@ struct Ready(Mutex<Due>);
 #[derive(Default)]
 struct Due {
     children: Vec<u64>,
-    scope: Option<ForeignWaker>,
+    scope: Option<KeptWaker>,
 }
 
 impl Ready {

@@ -10,7 +10,7 @@ use std::time::Instant;
 use crate::kernel::cancel::{self, Limit};
 use crate::kernel::door;
 use crate::kernel::edge::entered::now;
-use crate::kernel::edge::opened::Opened;
+use crate::kernel::edge::open_guard::OpenGuard;
 use crate::kernel::edge::unwinding;
 use crate::kernel::edge::waker;
 use crate::kernel::edge::warn;
@@ -167,7 +167,7 @@ impl Members {
     pub(crate) fn enclose<T>(&self, body: impl FnOnce() -> T) -> T {
         unwinding::refuse_while_unwinding();
         assert!(in_task(), "a scope outside of any task: call it inside `wouldblock::run(|| ..)`");
-        let _open = Opened::one(|open| &open.scopes);
+        let _open = OpenGuard::one(|open| &open.scopes);
         let result = unwinding::catch(body);
         let waited = match &result {
             Ok(_) => unwinding::catch(|| self.wait()),

@@ -200,9 +200,9 @@ impl Noted {
     fn of(note: Note) -> Noted {
         let Note { read, written, would_block, place, thing, handed } = note;
         let run = Scheduler::with(|scheduler| scheduler.map(|scheduler| scheduler.home.run));
-        let hand = |key, last: Option<trail::Step>| {
+        let hand = |key, last: Option<trail::LastUse>| {
             let how = trail::find(key)?.0.how;
-            let last = last.filter(|step| Some(step.run) == run && !how.is_empty())?;
+            let last = last.filter(|last| Some(last.run) == run && !how.is_empty())?;
             let how = if last.part == Part::GaveBack { "given back by" } else { how };
             Some(Hand { task: last.task, how, site: last.site })
         };

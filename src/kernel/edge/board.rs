@@ -1,16 +1,16 @@
-//! What other threads, and handlers of signals, may see of a thread that runs tasks: whose turn it is.
+//! Boards: what other threads and signal handlers may read about a thread that runs tasks, above all which task has its turn.
 //!
-//! The thread writes it down at the beginning of each turn, in plain atomics, which costs a few stores. A board is
-//! never freed, only used again by the next run: a reader needs no lock, and follows no pointer into another thread's
-//! memory.
+//! At the beginning of each turn, the thread stores the task's number, name and sites in the atomics of its board, which
+//! costs a few stores. A board is never freed: the next run takes it over. So a reader needs no lock, and follows no
+//! pointer into memory that another thread may free.
 //!
 //! ```text
-//!   thread of a run            board                          watchdog, handler of a signal
-//!     begins ── stores ──▶ turn │ who, site, .. │ shown ◀── loads in the other direction ── read
+//!   thread of a run            board                              watchdog, signal handler
+//!     begins ── stores ──▶ turn │ who, site, .. │ complete ◀── loads from right to left ── read
 //! ```
 //!
-//! `turn` is stored before the rest, and `shown` after it: a reader loads `shown` first and `turn` last; if they are
-//! equal, all that it has read in between belongs to one turn. (A sequence lock, with one writer.)
+//! The writer stores `turn` first and `complete` last. A reader loads `complete` first and `turn` last; if the two are
+//! equal, all that the reader has loaded in between belongs to one turn. (This is a sequence lock with one writer.)
 //!
 //! A forked child inherits the boards but not the threads that write them, so it ignores them.
 
@@ -32,51 +32,60 @@ use super::observe::Era;
 
 type Site = &'static Location<'static>;
 
-/// Bytes of a name that are shown.
+/// How many bytes of a task's name a board holds.
 const NAME: usize = 32;
 
 pub(crate) struct Board {
-    /// Counts the boards of the process and of those that it is a copy of.
+    /// The index of this board: how many were made before it, in this process or in one that it is a forked copy of.
     pub(crate) number: usize,
+    /// The process that made the board.
     process: u32,
+    /// The board that was made before this one.
     next: AtomicPtr<Board>,
+    /// A run has this board.
     taken: AtomicBool,
 
     // The turn: written by the thread of the run.
+    /// Counts turns. It is stored first.
     turn: AtomicU32,
-    /// See [`Label`]; 0: no task has its turn.
+    /// See [`Label`]; 0 if no task has its turn.
     who: AtomicU64,
+    /// Where the task was spawned.
     site: AtomicPtr<Location<'static>>,
-    left: AtomicPtr<Location<'static>>,
+    /// Where the task last gave up its turn; null if that was not on a stack.
+    last_site: AtomicPtr<Location<'static>>,
     name: [AtomicU64; NAME / 8],
-    shown: AtomicU32,
+    /// The turn to which the fields above belong. It is stored last.
+    complete: AtomicU32,
 
     // For the watchdog:
+    /// The thread sleeps in the operating system.
     asleep: AtomicBool,
-    /// The watchdog does not look until this thread is up again.
+    /// The watchdog does not look at this board until the thread has woken from its sleep, and wakes the watchdog.
     unwatched: AtomicBool,
-    /// How long a task may keep the thread, in nanoseconds; 0: the run is not watched.
+    /// How long a task may keep the thread, in nanoseconds; 0 if the watchdog does not watch the run.
     limit: AtomicU64,
-    /// The operating system's number of the thread, and of the clock that counts its time on a processor; 0: unknown.
+    /// The operating system's number of the thread; 0 if it is unknown.
     thread: AtomicI32,
+    /// The clock that counts the thread's time on a processor; 0 if it is unknown.
     clock: AtomicI32,
-    /// Written by the watchdog: a turn, and the milliseconds that it has lasted for at least.
+    /// Written by the watchdog: a turn (upper half), and for how many milliseconds at least it has lasted (lower half).
     held: AtomicU64,
 
-    // For handlers of signals:
-    /// The signal that the run answers; 0: none.
+    // For signal handlers:
+    /// The signal on which the run prints the table of tasks; 0 if there is none.
     signal: AtomicI32,
-    /// The signal that has come, and is not answered yet; 0: none.
-    asked: AtomicI32,
-    /// What ends the thread's sleep in the operating system. It stays open as long as the process lives: a handler on another
-    /// thread may write to it at any time.
+    /// The signal that has requested the table, which is not printed yet; 0 if there is none.
+    request: AtomicI32,
+    /// Two connected sockets: a byte written to the second ends the thread's sleep in the operating system. They stay open
+    /// as long as the process lives, since a signal handler on another thread may write at any time.
     bell: OnceLock<(UnixStream, UnixStream)>,
 }
 
-/// The newest board, each of which knows the next.
+/// The newest board, the head of the list of all.
 static NEWEST: AtomicPtr<Board> = AtomicPtr::new(ptr::null_mut());
 
-/// What is written down in one word: the number of a task, its era, and how much of its name there is.
+/// A task in one word: its number, its era, how many bytes of its name the board holds, and whether the name is cut.
 #[derive(Clone, Copy)]
 struct Label(u64);
 
@@ -111,13 +120,13 @@ impl Label {
     }
 }
 
-/// What was to be seen of a turn.
+/// What a reader has seen of a turn.
 pub(crate) struct Seen {
     pub(crate) turn: u32,
     label: Label,
     site: Option<Site>,
-    /// Where the task gave up its turn before, if that was on a stack.
-    pub(crate) left: Option<Site>,
+    /// Where the task last gave up its turn, if that was on a stack.
+    pub(crate) last_site: Option<Site>,
     name: [u8; NAME],
 }
 
@@ -126,14 +135,14 @@ impl Board {
     pub(crate) fn all() -> impl Iterator<Item = &'static Board> {
         let me = process::id();
         let follow = |at: &AtomicPtr<Board>| {
-            // SAFETY: only boards are linked, which live for ever.
+            // SAFETY: `add` alone stores these pointers, to boards that it has leaked.
             unsafe { at.load(Acquire).as_ref() }
         };
         std::iter::successors(follow(&NEWEST), move |board| follow(&board.next))
             .filter(move |board| board.process == me)
     }
 
-    /// Takes a board for a run that begins, which [`release`](Board::release)s it.
+    /// Takes a free board for a run that begins, or makes one. The run must [`release`](Board::release) it at its end.
     pub(crate) fn claim() -> &'static Board {
         let take =
             |board: &&Board| board.taken.compare_exchange(false, true, AcqRel, Relaxed).is_ok();
@@ -167,9 +176,9 @@ impl Board {
             turn: AtomicU32::new(0),
             who: AtomicU64::new(0),
             site: AtomicPtr::new(ptr::null_mut()),
-            left: AtomicPtr::new(ptr::null_mut()),
+            last_site: AtomicPtr::new(ptr::null_mut()),
             name: [const { AtomicU64::new(0) }; NAME / 8],
-            shown: AtomicU32::new(0),
+            complete: AtomicU32::new(0),
             asleep: AtomicBool::new(false),
             unwatched: AtomicBool::new(false),
             limit: AtomicU64::new(0),
@@ -177,7 +186,7 @@ impl Board {
             clock: AtomicI32::new(0),
             held: AtomicU64::new(0),
             signal: AtomicI32::new(0),
-            asked: AtomicI32::new(0),
+            request: AtomicI32::new(0),
             bell: OnceLock::new(),
         }
     }
@@ -196,21 +205,21 @@ impl Board {
         &self,
         (id, era): (u64, Era),
         site: Site,
-        left: Option<Site>,
+        last_site: Option<Site>,
         name: Option<&str>,
     ) {
         let turn = self.turn.load(Relaxed).wrapping_add(1);
         self.turn.store(turn, Relaxed);
-        fence(Release); // Who reads something of what follows, finds that turn.
-        let (name, is_cut) = name.map_or((0, false), |name| self.show(name));
+        fence(Release); // A reader that loads one of the following stores also loads this turn, or a later one.
+        let (name, is_cut) = name.map_or((0, false), |name| self.store_name(name));
         self.site.store(ptr::from_ref(site).cast_mut(), Relaxed);
-        self.left.store(left.map_or(ptr::null(), ptr::from_ref).cast_mut(), Relaxed);
+        self.last_site.store(last_site.map_or(ptr::null(), ptr::from_ref).cast_mut(), Relaxed);
         self.who.store(Label::new(id, era, name, is_cut).0, Relaxed);
-        self.shown.store(turn, Release);
+        self.complete.store(turn, Release);
     }
 
-    /// Returns how many bytes of the name are shown, and whether it is longer.
-    fn show(&self, name: &str) -> (usize, bool) {
+    /// Stores as much of the name as fits. Returns how many bytes that is, and whether the name is longer.
+    fn store_name(&self, name: &str) -> (usize, bool) {
         let shown = (0..=NAME.min(name.len())).rev().find(|&n| name.is_char_boundary(n));
         let shown = shown.unwrap_or(0);
         for (bytes, word) in name.as_bytes()[..shown].chunks(8).zip(&self.name) {
@@ -229,36 +238,36 @@ impl Board {
 
     // The turn, from anywhere:
 
-    /// Which turn a task has now; `None` if none has.
-    pub(crate) fn held(&self) -> Option<u32> {
+    /// The turn that a task has now; `None` if no task has one.
+    pub(crate) fn running_turn(&self) -> Option<u32> {
         let idle = self.asleep.load(Acquire) || self.who.load(Acquire) == 0;
         (!idle).then(|| self.turn.load(Relaxed))
     }
 
-    /// What is to be seen of a turn; `None` if no task has one, or this one has just begun or ended.
+    /// Reads the turn that a task has now; `None` if no task has one, or if a turn begins or ends during this call.
     pub(crate) fn read(&self) -> Option<Seen> {
-        let turn = self.shown.load(Acquire);
+        let turn = self.complete.load(Acquire);
         let label = Label(self.who.load(Relaxed));
-        // SAFETY: only `begins` stores there, what lives for ever.
+        // SAFETY: these pointers are null or stored by `begins`, from a `&'static`.
         let site = |at: &AtomicPtr<Location<'static>>| unsafe { at.load(Relaxed).as_ref() };
-        let (spawned, left) = (site(&self.site), site(&self.left));
+        let (spawned, last_site) = (site(&self.site), site(&self.last_site));
         let mut name = [0; NAME];
         for (bytes, word) in name.chunks_exact_mut(8).zip(&self.name) {
             bytes.copy_from_slice(&word.load(Relaxed).to_ne_bytes());
         }
         fence(Acquire);
         let is_one = label.0 != 0 && self.turn.load(Relaxed) == turn;
-        is_one.then_some(Seen { turn, label, site: spawned, left, name })
+        is_one.then_some(Seen { turn, label, site: spawned, last_site, name })
     }
 
     // For the watchdog: see `watchdog.rs`.
 
-    /// The run of this thread is watched from now on.
+    /// Begins to watch the run of this thread: called on that thread.
     pub(crate) fn watch(&self, limit: Duration) {
         #[cfg(target_os = "linux")]
         {
             let mut clock = 0;
-            // SAFETY: both ask of this thread; the second fills in an integer.
+            // SAFETY: both calls concern this thread, which lives; the second writes to `clock`, which lives for the call.
             let (thread, failed) = unsafe {
                 let me = libc::pthread_self();
                 (libc::gettid(), libc::pthread_getcpuclockid(me, &mut clock) != 0)
@@ -274,7 +283,7 @@ impl Board {
         self.limit.store(0, SeqCst);
     }
 
-    /// How long a task may keep the thread; `None`: the run is not watched.
+    /// How long a task may keep the thread; `None` if the watchdog does not watch the run.
     pub(crate) fn limit(&self) -> Option<Duration> {
         let limit = self.limit.load(SeqCst);
         (limit > 0).then(|| Duration::from_nanos(limit))
@@ -288,19 +297,20 @@ impl Board {
     pub(crate) fn computed(&self) -> Option<Duration> {
         let clock = Some(self.clock.load(Relaxed)).filter(|&clock| clock != 0)?;
         let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: fills in `time`. The clock of a thread that is gone is refused.
+        // SAFETY: the call writes to `time`, which lives for the call. If the thread has ended, the clock is refused, or is
+        // that of a later thread with the same number: a wrong time, but a valid one.
         let failed = unsafe { libc::clock_gettime(clock as libc::clockid_t, &mut time) != 0 };
         (!failed).then(|| Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
     }
 
-    /// Notes that this turn has lasted for that long.
-    pub(crate) fn note(&self, turn: u32, held: Duration) {
+    /// Stores that `turn` has lasted for `held` at least.
+    pub(crate) fn set_held(&self, turn: u32, held: Duration) {
         let ms = held.as_millis().min(u32::MAX.into()) as u64;
         self.held.store(u64::from(turn) << 32 | ms, Relaxed);
     }
 
-    /// For how long that turn has lasted, as noted.
-    pub(crate) fn noted(&self, turn: u32) -> Option<Duration> {
+    /// For how long `turn` has lasted at least, if that was stored.
+    pub(crate) fn held_for(&self, turn: u32) -> Option<Duration> {
         let held = self.held.load(Relaxed);
         (held >> 32 == u64::from(turn) && held as u32 > 0)
             .then(|| Duration::from_millis((held as u32).into()))
@@ -311,10 +321,11 @@ impl Board {
         self.asleep.store(true, Release);
     }
 
-    /// The thread is up again. Returns whether the watchdog has stopped looking, and is to be woken.
+    /// The thread has woken from its sleep. Returns `true` if the watchdog has stopped looking, and the caller must wake it.
     #[must_use]
     pub(crate) fn wakes_up(&self) -> bool {
-        // In this order, and the watchdog the other way round (`doze`): one of the two sees the other.
+        // This stores `asleep` and then loads `unwatched`; `doze` stores `unwatched` and then loads `asleep`. With `SeqCst`, at
+        // least one of the two threads sees the store of the other.
         self.asleep.swap(false, SeqCst);
         let unwatched = self.unwatched.load(SeqCst);
         if unwatched {
@@ -323,70 +334,72 @@ impl Board {
         unwatched
     }
 
-    /// Returns whether there is nothing to watch until the thread is up again, which then wakes the watchdog.
+    /// For the watchdog, which may stop looking. Returns `true` if the thread sleeps: it wakes the watchdog when it is up.
     pub(crate) fn doze(&self) -> bool {
         self.unwatched.store(true, SeqCst);
         self.asleep.load(SeqCst)
     }
 
+    /// For the watchdog, which goes on looking.
     pub(crate) fn look_on(&self) {
         self.unwatched.store(false, SeqCst);
     }
 
-    // For handlers of signals: see `on_signal.rs`.
+    // For signal handlers: see `on_signal.rs`.
 
-    /// The run answers that signal from now on. Returns what is readable when it has come.
+    /// From now on, `signal` requests the table of the run. Returns a descriptor that is readable when it has done so.
     ///
     /// # Errors
     ///
-    /// The operating system's, if it has no descriptors for the bell.
+    /// Returns the operating system's error if it has no descriptors for the bell.
     pub(crate) fn listen(&self, signal: i32) -> io::Result<RawFd> {
         if self.bell.get().is_none() {
             let (ours, theirs) = UnixStream::pair()?;
             ours.set_nonblocking(true)?;
             theirs.set_nonblocking(true)?;
-            // The run that has the board is the only one that is here.
+            // No other thread sets it meanwhile: only the run that has taken the board calls this.
             let _ = self.bell.set((ours, theirs));
         }
-        self.asked.store(0, Relaxed);
+        self.request.store(0, Relaxed);
         self.signal.store(signal, Release);
         Ok(self.bell.get().expect("it was just set").0.as_raw_fd())
     }
 
-    pub(crate) fn listens_no_more(&self) {
+    pub(crate) fn stop_listening(&self) {
         self.signal.store(0, Release);
     }
 
-    /// In a handler: requests the table of tasks, if the run answers that signal. Returns `false` if it does not, or
-    /// if it has a request already.
-    pub(crate) fn ask(&self, signal: i32) -> bool {
-        let answers = self.signal.load(Acquire) == signal;
-        if !answers || self.asked.swap(signal, AcqRel) == signal {
+    /// In a signal handler: requests the table of tasks. Returns `false` if that is not the signal of this run, or if the run
+    /// has a request already.
+    pub(crate) fn request(&self, signal: i32) -> bool {
+        let is_ours = self.signal.load(Acquire) == signal;
+        if !is_ours || self.request.swap(signal, AcqRel) == signal {
             return false;
         }
         if let Some((_, theirs)) = self.bell.get() {
-            // SAFETY: one byte, to a descriptor that stays open. If it is full, a ring is under way already.
+            // SAFETY: the buffer holds the one byte that is written, and the descriptor is never closed. (If the socket is
+            // full, the sleep ends anyway.)
             unsafe { libc::write(theirs.as_raw_fd(), [0_u8].as_ptr().cast(), 1) };
         }
         true
     }
 
     #[inline]
-    pub(crate) fn is_asked(&self) -> bool {
-        self.asked.load(Relaxed) != 0
+    pub(crate) fn has_request(&self) -> bool {
+        self.request.load(Relaxed) != 0
     }
 
-    /// The signal that is to be answered now, if it is the run's.
-    pub(crate) fn take_question(&self) -> Option<i32> {
+    /// Takes the request, if there is one. Returns its signal.
+    pub(crate) fn take_request(&self) -> Option<i32> {
         if let Some((ours, _)) = self.bell.get() {
             while (&*ours).read(&mut [0; 64]).is_ok_and(|n| n > 0) {}
         }
-        let signal = self.asked.swap(0, AcqRel);
+        let signal = self.request.swap(0, AcqRel);
         (signal != 0 && signal == self.signal.load(Relaxed)).then_some(signal)
     }
 }
 
-/// As a task is printed: `task 3 "fetch" (green, spawned at src/main.rs:12:5)`. It neither locks nor allocates.
+/// Prints as a task does: `task 3 "fetch" (green, spawned at src/main.rs:12:5)`. It neither locks nor allocates.
 impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "task {}", self.label.id())?;
@@ -415,12 +428,12 @@ mod tests {
     #[test]
     fn a_turn_is_seen_as_the_task_is_printed() {
         let (board, here) = (Board::new(), Location::caller());
-        assert!(board.read().is_none() && board.held().is_none());
+        assert!(board.read().is_none() && board.running_turn().is_none());
         board.begins((7, Era::Green), here, None, None);
         assert_eq!(seen(&board), format!("task 7 (green, spawned at {here})"));
         board.begins((8, Era::Future), here, Some(here), Some("a \"name\""));
         assert_eq!(seen(&board), format!(r#"task 8 "a \"name\"" (future, spawned at {here})"#));
-        assert_eq!((board.held(), board.read().unwrap().left), (Some(2), Some(here)));
+        assert_eq!((board.running_turn(), board.read().unwrap().last_site), (Some(2), Some(here)));
         let exactly = "0123456789abcdef0123456789abcdef";
         board.begins((9, Era::Generator), here, None, Some(exactly));
         assert_eq!(seen(&board), format!("task 9 {exactly:?} (generator, spawned at {here})"));
@@ -429,7 +442,7 @@ mod tests {
         let id = u64::MAX >> 9;
         assert_eq!(seen(&board), format!("task {id} {kept:?}.. (green, spawned at {here})"));
         board.ends();
-        assert!(board.read().is_none() && board.held().is_none());
+        assert!(board.read().is_none() && board.running_turn().is_none());
     }
 
     /// The parts of what is seen belong together, whenever it is looked at.

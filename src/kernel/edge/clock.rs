@@ -12,6 +12,7 @@ pub(crate) type Tick = u64;
 #[derive(Debug)]
 pub(crate) struct Clock {
     start: Instant,
+    /// How far a virtual clock is ahead of `start`; `None` for the machine's clock.
     ahead: Option<Cell<Duration>>,
 }
 
@@ -32,7 +33,7 @@ impl Clock {
         self.at(Instant::now)
     }
 
-    /// The time, if the machine's clock shows what `machine` returns; it is called only if needed.
+    /// The time by this clock. `machine` reads the machine's clock; a virtual clock does not call it.
     pub(crate) fn at(&self, machine: impl FnOnce() -> Instant) -> Instant {
         self.ahead.as_ref().map_or_else(machine, |ahead| self.start + ahead.get())
     }
@@ -43,7 +44,8 @@ impl Clock {
         since.as_millis().try_into().unwrap_or(Tick::MAX)
     }
 
-    /// The first tick at or after `deadline`; `None` if that is some 35 000 years off, or more: it never comes.
+    /// The first tick at or after `deadline`; `None` if that is 2^50 milliseconds (some 35 000 years) off
+    /// or more, and so never comes.
     pub(crate) fn tick_after(&self, deadline: Instant) -> Option<Tick> {
         let since = deadline.saturating_duration_since(self.start);
         let tick = since.as_nanos().div_ceil(1_000_000);
@@ -55,7 +57,7 @@ impl Clock {
         (self.start + Duration::from_millis(tick)).saturating_duration_since(now)
     }
 
-    /// Moves a virtual clock to `tick`; it never goes back.
+    /// Moves a virtual clock forward to `tick`; does nothing if the clock is past it.
     pub(crate) fn jump(&self, tick: Tick) {
         let ahead = self.ahead.as_ref().expect("only a virtual clock is moved");
         ahead.set(ahead.get().max(Duration::from_millis(tick)));

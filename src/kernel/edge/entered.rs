@@ -1,5 +1,5 @@
-//! The scheduler that this thread has entered. A runtime that is dropped inside of a run is entered until its tasks
-//! have ended; so entered schedulers may nest.
+//! The scheduler that this thread has entered. Entered schedulers nest in one case: a runtime that is dropped inside of a run
+//! is entered until its tasks have ended.
 
 use std::ptr;
 use std::sync::Arc;
@@ -22,21 +22,21 @@ impl Scheduler {
     #[inline]
     pub(crate) fn with<R>(f: impl FnOnce(Option<&Scheduler>) -> R) -> R {
         let scheduler = here().scheduler.get().cast::<Scheduler>();
-        // SAFETY: `enter` sets the pointer to a scheduler that outlives the time it is set.
+        // SAFETY: `enter` borrows the scheduler for as long as its guard keeps the pointer set. This relies on frames of this
+        // crate ending in order: see "What no stackful coroutine can make safe" in `lib.rs`.
         f(unsafe { scheduler.as_ref() })
     }
 
-    /// Calls `f` with the scheduler of this thread, if that is its home.
+    /// Calls `f` with the scheduler of this thread if its home is `home`, else with `None`.
     #[inline]
     pub(crate) fn at<R>(home: *const Home, f: impl FnOnce(Option<&Scheduler>) -> R) -> R {
         Scheduler::with(|here| f(here.filter(|here| Arc::as_ptr(&here.home) == home)))
     }
 
-    /// Calls `f` with the scheduler of that run, if the thread has entered it: also where a runtime is dropped inside of
-    /// the run, and is the scheduler of the thread meanwhile.
+    /// Calls `f` with the scheduler of that run if the thread has entered it, be it the innermost one or not.
     pub(crate) fn of_run<R>(run: u32, f: impl FnOnce(&Scheduler) -> R) -> Option<R> {
         let mut at = here().scheduler.get().cast::<Scheduler>();
-        // SAFETY: `enter` keeps a scheduler, and the one around it, in place while it is set.
+        // SAFETY: as in `with`; and `outer` is the pointer that an enclosing call of `enter` keeps set.
         while let Some(scheduler) = unsafe { at.as_ref() } {
             if scheduler.home.run == run {
                 return Some(f(scheduler));
@@ -46,8 +46,8 @@ impl Scheduler {
         None
     }
 
-    /// Makes this the scheduler of the thread while `f` runs, outside of any task and fiber; then everything is as
-    /// it was, however `f` ends.
+    /// Makes this the scheduler of the thread while `f` runs, outside of any task and fiber. When `f` returns or unwinds, the
+    /// scheduler before is set again.
     pub(crate) fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
         struct Restore(*const ());
         impl Drop for Restore {
@@ -63,7 +63,7 @@ impl Scheduler {
     }
 }
 
-/// Panics where the thread has entered a scheduler already.
+/// Panics if the thread has entered a scheduler.
 #[track_caller]
 pub(crate) fn refuse_nesting(what: &str) {
     assert!(
@@ -72,15 +72,16 @@ pub(crate) fn refuse_nesting(what: &str) {
     );
 }
 
-const OUTSIDE: &str = "a wait outside of any task: there is nothing to suspend. \
+const OUTSIDE_OF_RUN: &str = "a wait outside of any task: there is nothing to suspend. \
     Call it inside `wouldblock::run(|| ..)` or in a task spawned there; on another thread, and in `offload`ed code, use \
     std's call, which blocks the thread";
 
-const ASIDE: &str = "a wait outside of any task, in code of a run that belongs to none: in `Runtime::enter`, a logger, an \
+const IN_FOREIGN_CODE: &str = "a wait outside of any task, in code of a run that belongs to none: in `Runtime::enter`, a logger, an \
     observer, a waker, a callback, a destructor. It may not wait; let it wake or spawn a task that does \
     (`wouldblock::run(|| ..)` runs its closure as one)";
 
+/// The message of a wait for which there is no task to suspend.
 #[cold]
-pub(crate) fn outside() -> &'static str {
-    Scheduler::with(|entered| if entered.is_none() { OUTSIDE } else { ASIDE })
+pub(crate) fn no_task_message() -> &'static str {
+    Scheduler::with(|entered| if entered.is_none() { OUTSIDE_OF_RUN } else { IN_FOREIGN_CODE })
 }

@@ -1,4 +1,4 @@
-//! What few tasks have: values of their own, and callbacks for their end.
+//! What only some tasks have: task-local values, callbacks for their end, a deadline for socket calls.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// Behind one pointer, which is null in most tasks.
+/// A pointer to the extras, which is null in most tasks.
 #[derive(Default)]
 pub(crate) struct ExtrasCell(Cell<Option<Box<Extras>>>);
 
@@ -14,10 +14,10 @@ pub(crate) struct ExtrasCell(Cell<Option<Box<Extras>>>);
 pub(crate) struct Extras {
     /// Task-local values.
     pub(crate) values: Vec<Value>,
-    /// What is called when the task is done, in this order.
+    /// The callbacks to call when the task is done, in this order.
     pub(crate) callbacks: VecDeque<Callback>,
-    /// It was cancelled, and gave up a turn since for lack of budget, without being unwound: see
-    /// `check_between_operations`.
+    /// Since the task was cancelled, it has once given up its turn only because its budget was used up. The next time unwinds
+    /// it: see `cancel::check_between_operations`.
     pub(crate) noticed: bool,
     /// The deadline of socket calls, if one is set.
     pub(crate) deadline: Option<Deadline>,
@@ -27,29 +27,29 @@ pub(crate) struct Extras {
 #[derive(Clone, Copy)]
 pub(crate) struct Deadline {
     pub(crate) at: Instant,
-    /// What was set.
+    /// The duration that the user has set, for error messages.
     pub(crate) limit: Duration,
     /// How many calls have begun after `at`.
     pub(crate) late: u32,
 }
 
-/// A value that the task has for itself.
+/// A task-local value.
 #[derive(Clone)]
 pub(crate) struct Value {
-    /// The address of the static that it is the value of.
+    /// The address of the `task_local!` static.
     pub(crate) key: usize,
     pub(crate) value: Rc<dyn Any>,
-    /// How tasks that this one spawns get theirs, if they do.
+    /// Copies the value for a task that this one spawns; `None` if such tasks do not inherit it.
     pub(crate) copy: Option<CopyValue>,
 }
 
 pub(crate) type CopyValue = fn(&dyn Any) -> Rc<dyn Any>;
 
-/// It is called [`aside`](super::foreign::aside), on the scheduler's own stack: a panic of it is logged.
+/// A callback is called [`aside`](super::foreign::aside), on the scheduler's own stack. If it panics, the panic is logged.
 pub(crate) type Callback = Box<dyn FnOnce()>;
 
 impl ExtrasCell {
-    /// Calls `f`, which runs no code of the user's, with the extras; makes them if there are none.
+    /// Calls `f` with the extras, which are made if there are none. `f` must run no user code: that would find no extras.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Extras) -> R) -> R {
         let mut extras = self.0.take().unwrap_or_default();
         let result = f(&mut extras);
@@ -57,7 +57,7 @@ impl ExtrasCell {
         result
     }
 
-    /// As [`with`](ExtrasCell::with), but makes none.
+    /// As [`with`](ExtrasCell::with), but if there are no extras, does not call `f`, and returns the default.
     pub(crate) fn if_any<R: Default>(&self, f: impl FnOnce(&mut Extras) -> R) -> R {
         let Some(mut extras) = self.0.take() else { return R::default() };
         let result = f(&mut extras);

@@ -1,10 +1,11 @@
-//! Code of the user's that runs outside of tasks; panics that are caught here; and the payloads of cancellation,
-//! which are no panics.
+//! *Foreign code*: user code that runs outside of tasks. Also the panics that are caught there, and the payloads that
+//! unwind a cancelled stack, which are no panics.
 //!
-//! Wakers of other executors, callbacks, observers, orders from other threads, and what is left of a task that had
-//! no stack: the scheduler calls them between two turns, or a task in the middle of an operation. Such code may
-//! panic, spawn (but for observers), wake and cancel; it must not wait, since the stack that it runs on is not its own.
-//! All of it goes through [`aside`], during which no task runs: a wait there panics, and that panic ends there too.
+//! Foreign code is wakers of other executors, callbacks, observers, orders from other threads, and the destructors of a task
+//! that had no stack. It is called by the scheduler between two turns, or by a task in the middle of an operation. It may
+//! wake and cancel, and, except for observers, spawn. It must not wait, since it has no stack of its own to suspend. It is
+//! called through [`aside`]: no task runs meanwhile, so a wait panics, and any panic ends there. (The program's logger is
+//! called in the same way by `warn.rs`. A waker that a future calls while it is polled is code of that future's task.)
 
 use std::any::Any;
 use std::fmt;
@@ -18,8 +19,8 @@ pub(crate) use super::running::{Running, running, while_no_task_runs};
 use super::warn;
 pub(crate) use super::warn::discard;
 
-/// Calls `f`, which is code of no task's: see the top of this file. A panic is logged with `what` as its subject.
-/// Returns `false` if there was one.
+/// Calls `f`, which is foreign code (see the top of this file), with no task running. If it panics, logs the panic with
+/// `what` as its subject, and returns `false`.
 #[inline]
 pub(crate) fn aside(what: fmt::Arguments<'_>, f: impl FnOnce()) -> bool {
     while_no_task_runs(|| match panic::catch_unwind(AssertUnwindSafe(f)) {
@@ -38,7 +39,7 @@ fn has_panicked(what: fmt::Arguments<'_>, payload: Box<dyn Any + Send>) {
     warn::error(format_args!("{text}"));
 }
 
-/// Calls `f`, and drops the panic that it may end with, which the hook has reported.
+/// Calls `f` and returns its value. If it panics, drops the payload and returns `None`: the panic hook has reported it.
 pub(crate) fn contain<R>(f: impl FnOnce() -> R) -> Option<R> {
     panic::catch_unwind(AssertUnwindSafe(f)).map_err(discard).ok()
 }
@@ -47,11 +48,11 @@ pub(crate) fn contain<R>(f: impl FnOnce() -> R) -> Option<R> {
 #[derive(Debug)]
 pub(crate) struct Unwind {
     pub(crate) boundary: Boundary,
-    /// Names this unwinding, where the thread was unwinding before: see `unwinding.rs`. Else 0.
+    /// Identifies this unwinding if the thread was panicking before it began (see `unwinding.rs`); else 0.
     pub(crate) serial: u64,
 }
 
-/// Where an unwinding ends. Each is unique in the process. So a payload that is kept and raised again elsewhere
+/// Where an unwinding ends. Each boundary is unique in the process, so a payload that code keeps and raises again elsewhere
 /// matches no boundary there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Boundary {
@@ -64,7 +65,7 @@ pub(crate) enum Boundary {
 }
 
 impl Boundary {
-    /// A number that no other limit or generator has, and that is not 0.
+    /// Returns a number that is not 0 and was not returned before.
     pub(crate) fn serial() -> u64 {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         NEXT.fetch_add(1, Relaxed)
@@ -79,31 +80,31 @@ pub(crate) fn message(payload: &(dyn Any + Send)) -> &str {
     warn::text_of(payload)
 }
 
-/// A waker that is no task's of this crate, kept until what it waits for has happened. It is woken and dropped
-/// [`aside`].
-pub(crate) struct ForeignWaker(ManuallyDrop<Waker>);
+/// A waker that an operation keeps, of a task of this crate or of any other executor. It is woken and dropped [`aside`],
+/// since both may be user code.
+pub(crate) struct KeptWaker(ManuallyDrop<Waker>);
 
-impl ForeignWaker {
-    pub(crate) fn new(waker: Waker) -> ForeignWaker {
-        ForeignWaker(ManuallyDrop::new(waker))
+impl KeptWaker {
+    pub(crate) fn new(waker: Waker) -> KeptWaker {
+        KeptWaker(ManuallyDrop::new(waker))
     }
 
     /// The waker that an operation is polled with.
-    pub(crate) fn of(cx: &Context<'_>) -> ForeignWaker {
-        ForeignWaker::new(cx.waker().clone())
+    pub(crate) fn of(cx: &Context<'_>) -> KeptWaker {
+        KeptWaker::new(cx.waker().clone())
     }
 
     pub(crate) fn wake(self) {
         let mut this = ManuallyDrop::new(self);
-        // SAFETY: `this` is neither used nor dropped after this.
+        // SAFETY: the waker is taken once: `this` is not used again, and `ManuallyDrop` keeps it from being dropped.
         let waker = unsafe { ManuallyDrop::take(&mut this.0) };
         aside(format_args!("a waker"), || waker.wake());
     }
 }
 
-impl Drop for ForeignWaker {
+impl Drop for KeptWaker {
     fn drop(&mut self) {
-        // SAFETY: this is the drop.
+        // SAFETY: the waker is taken once: `drop` is called once, and not after `wake`.
         let waker = unsafe { ManuallyDrop::take(&mut self.0) };
         aside(format_args!("the destructor of a waker"), || drop(waker));
     }

@@ -1,18 +1,21 @@
-//! Knowing that one is a copy: a process that was forked off while a scheduler ran.
+//! Whether this process is a copy, made by `fork(2)` while a scheduler was running.
 //!
-//! `fork(2)` copies the memory and this one thread, but shares the operating system's event queue with the parent: a copy of a
-//! scheduler that went on would run the same tasks on the same sockets a second time. A word that becomes zero in the
-//! child distinguishes them, at the price of one read. Two things make it zero, since each misses some children: the
-//! operating system wipes its page (`MADV_WIPEONFORK`, Linux 4.14), also after a bare `clone(2)`, but not under an emulator or
-//! sandbox whose `madvise` does nothing; and the C library's `fork` calls a handler (`pthread_atfork`) on every
-//! system.
+//! `fork(2)` copies the memory and the calling thread, but parent and child share the event queue of the operating system.
+//! If the child's copy of the scheduler went on, it would run the same tasks on the same sockets a second time. So each
+//! scheduler compares a word of memory with the number of the process that made it: the word becomes zero in a child.
+//! Two mechanisms make it zero, since each misses some children:
+//!
+//! * The operating system wipes the page of the word (`MADV_WIPEONFORK`, Linux 4.14). That includes children of a bare
+//!   `clone(2)`, but not emulators and sandboxes whose `madvise` does nothing.
+//! * A handler that the C library's `fork` calls in the child (`pthread_atfork`) stores zero. That works on every
+//!   operating system, but a bare `clone(2)` does not call it.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::kernel::edge::mapping::{page_size, zeroed};
 
-/// What a scheduler reports in a copy.
+/// The error of a scheduler that finds itself in a copy.
 pub(crate) const COPIED: &str = "this process was forked off (fork(2)) while a scheduler was running, and shares its \
     event queue with the parent: the copy must not go on. Call exec, or `_exit`, in the child";
 
@@ -23,14 +26,15 @@ pub(crate) struct Original {
     process: u32,
 }
 
-/// The word, once it is mapped.
+/// The word that becomes zero in a child, once it is mapped.
 static MARK: OnceLock<&AtomicU32> = OnceLock::new();
 
 impl Original {
     pub(crate) fn here() -> Original {
         let mark = *MARK.get_or_init(map_mark);
         let process = std::process::id();
-        // Threads of one process write the same; a copy finds zero, and what it writes is another number.
+        // All threads of a process store the same number. A child finds zero, and stores its own number, which differs from
+        // the one in each `Original` that it has inherited.
         mark.store(process, Ordering::Relaxed);
         Original { mark, process }
     }
@@ -45,14 +49,15 @@ impl Original {
 fn map_mark() -> &'static AtomicU32 {
     let page = zeroed(page_size(), 0).unwrap_or_else(|e| panic!("cannot map a page: {e}"));
     #[cfg(target_os = "linux")]
-    // SAFETY: the page just mapped. On an older system this fails, and the handler is left.
+    // SAFETY: the range is the page just mapped. An older operating system refuses the advice; then only the handler works.
     unsafe {
         libc::madvise(page, page_size(), libc::MADV_WIPEONFORK);
     }
-    // SAFETY: the handler only reads and writes atomics, as a child of several threads may. If there is no memory
-    // to register it, the page is left.
+    // SAFETY: `wipe` only reads and writes atomics, which is allowed in the child of a process with several threads. If
+    // there is no memory to register the handler, only the wiped page works.
     unsafe { libc::pthread_atfork(None, None, Some(wipe)) };
-    // SAFETY: the page is mapped for ever, filled with zeros, and looked at through this only.
+    // SAFETY: the page is aligned, filled with zeros, which is a valid `AtomicU32`, never unmapped, and accessed through
+    // this reference only.
     unsafe { AtomicU32::from_ptr(page.cast()) }
 }
 

@@ -1,15 +1,15 @@
-//! The inbox: where other threads leave what the scheduler's thread is to do.
+//! Inboxes: queues of work that other threads put there for the scheduler's thread.
 //!
-//! A push returns `true` if the box was empty before: the thread that pushed then rings the bell, which ends the
+//! A push returns `true` if the inbox was empty before. The pushing thread then rings the bell, which ends the
 //! scheduler's sleep in the operating system. A bell rung before the scheduler sleeps ends that sleep at once, so no wake is
-//! lost between "the box is empty" and "sleep".
+//! lost between "the inbox is empty" and "sleep".
 
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
-// The model checker's own, when it looks at this file: see the test below.
+// The types of the model checker `loom`, for the tests at the end of this file.
 #[cfg(wouldblock_loom)]
 use loom::sync::{Mutex, MutexGuard, atomic::AtomicBool};
 #[cfg(not(wouldblock_loom))]
@@ -19,8 +19,8 @@ use std::sync::{Mutex, MutexGuard, atomic::AtomicBool};
 /// sockets and timers.
 const MOST: usize = 1000;
 
-/// A closure that another thread leaves for the home thread. It is called there with `true`; with `false`, if the run
-/// ends first.
+/// A closure that another thread puts into a run's inbox. The run's thread calls it: with `true`, or, if the run ends first,
+/// with `false`.
 pub(crate) type Order = Box<dyn FnOnce(bool) + Send>;
 
 #[derive(Debug)]
@@ -37,13 +37,13 @@ impl<T> Inbox<T> {
         Inbox(Mutex::new(State { items: VecDeque::new(), closed: false }))
     }
 
-    /// Leaves `item`. Returns `true` if the caller must ring the bell. A closed box drops what it is given.
+    /// Puts `item` into the inbox. Returns `true` if the caller must ring the bell. If the inbox is closed, drops `item`.
     pub(crate) fn push(&self, item: T) -> bool {
         self.push_with(|| item) == Some(true)
     }
 
-    /// As [`push`](Inbox::push), of what `make`, which runs under the lock, returns. `None`: the box is
-    /// closed, and it was not called.
+    /// As [`push`](Inbox::push), for the item that `make` returns, which is called under the lock. Returns `None`, without
+    /// calling `make`, if the inbox is closed.
     pub(crate) fn push_with(&self, make: impl FnOnce() -> T) -> Option<bool> {
         let mut state = self.lock();
         if state.closed {
@@ -53,8 +53,8 @@ impl<T> Inbox<T> {
         Some(state.items.len() == 1)
     }
 
-    /// Takes up to [`MOST`] items, in the order in which they came. Where the box is not empty afterwards, no push
-    /// rings the bell, so that the caller has to.
+    /// Takes up to [`MOST`] items, the oldest first. If items are left, the caller must look again without a bell: no push
+    /// rings until the inbox is empty.
     pub(crate) fn drain(&self) -> Vec<T> {
         let mut state = self.lock();
         let most = state.items.len().min(MOST);
@@ -65,7 +65,7 @@ impl<T> Inbox<T> {
         self.lock().items.is_empty()
     }
 
-    /// Refuses what comes from now on, and takes what is there.
+    /// Refuses further items, and takes those that are there.
     pub(crate) fn close(&self) -> VecDeque<T> {
         let mut state = self.lock();
         state.closed = true;
@@ -73,12 +73,12 @@ impl<T> Inbox<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
-        // Nothing of the user's runs under this lock, so poison would only echo a panic elsewhere.
+        // No user code runs under this lock, so a poisoned lock protects nothing that is broken.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Keeps an item from being pushed again while it lies in the box.
+/// Whether an item is in the inbox: keeps it from being pushed a second time.
 #[derive(Debug)]
 pub(crate) struct Flag(AtomicBool);
 
@@ -87,15 +87,15 @@ impl Flag {
         Flag(AtomicBool::new(false))
     }
 
-    /// Call before a push. Returns `false` if the item is in the box already: the scheduler, when it takes the item
-    /// out, sees all that this thread has written before.
-    pub(crate) fn raise(&self) -> bool {
+    /// Call before a push. Returns `false` if the item is in the inbox already: do not push it. When the scheduler takes it
+    /// out, it sees all that this thread has written before this call.
+    pub(crate) fn set(&self) -> bool {
         !self.0.swap(true, Ordering::AcqRel)
     }
 
     /// Call when the item has been taken out, before reading what the pushing threads have written.
-    pub(crate) fn lower(&self) {
-        // A swap, not a store: it also *acquires* what was done before a `raise` that found it up.
+    pub(crate) fn clear(&self) {
+        // A swap, not a store: it also *acquires* what was done before a `set` that found the flag set.
         self.0.swap(false, Ordering::AcqRel);
     }
 }
@@ -138,7 +138,7 @@ mod model {
                     let (inbox, work) = (inbox.clone(), work.clone());
                     thread::spawn(move || {
                         work.fetch_add(1, Ordering::Relaxed);
-                        if inbox.1.raise() && inbox.0.push(()) {
+                        if inbox.1.set() && inbox.0.push(()) {
                             inbox.2.ring();
                         }
                     })
@@ -148,7 +148,7 @@ mod model {
             while seen < 2 {
                 inbox.2.sleep();
                 for () in inbox.0.drain() {
-                    inbox.1.lower();
+                    inbox.1.clear();
                     seen = work.load(Ordering::Relaxed);
                 }
             }

@@ -1,23 +1,24 @@
 //! The line of the waiters for one direction of a socket: first come, first served.
 //!
-//! An event wakes the first. As long as the flag is up, each further poll wakes the next: the first may have taken only
-//! a part of what there is, or have lost interest. (Woken at once, the second would find nothing, and lose its place.)
+//! An event of the operating system sets the line's flag and wakes the first waiter. While the flag stays set, each further
+//! poll of the operating system wakes the next waiter, since the first may have taken only a part of the data, or may have
+//! given up its wait. (If all were woken by the event, the second would mostly find nothing, and lose its place.)
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
 
-/// Names a place in a line, until it is given up; afterwards it names nothing.
+/// Names the place of a waiter in a line. When the waiter has left the line, the ticket names nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ticket(NonZeroU32);
 
-/// What all lines of a reactor share: the waiters that have left them for an event. The scheduler takes them from here,
-/// and wakes them.
+/// What all lines of a reactor share.
 #[derive(Debug)]
 pub(crate) struct Wakes<W> {
+    /// Waiters that were taken out of their lines, for the scheduler to wake.
     pub(crate) woken: VecDeque<W>,
-    /// How many stand in a line.
+    /// How many waiters stand in a line.
     pub(crate) waiting: usize,
-    /// How many have polled, and may have lost interest.
+    /// How many lines have a `poller`.
     pub(crate) pollers: usize,
     last: NonZeroU32,
 }
@@ -27,7 +28,7 @@ impl<W> Wakes<W> {
         Wakes { woken: VecDeque::new(), waiting: 0, pollers: 0, last: NonZeroU32::MIN }
     }
 
-    /// A number that was not given before (but for 2^32 others).
+    /// Returns a number that differs from the last 2^32 - 2 ones.
     pub(crate) fn stamp(&mut self) -> NonZeroU32 {
         self.last = self.last.checked_add(1).unwrap_or(NonZeroU32::MIN);
         self.last
@@ -38,11 +39,11 @@ impl<W> Wakes<W> {
 pub(crate) struct Line<W> {
     /// The flag: a try may succeed.
     pub(crate) ready: bool,
-    /// The reactor has it in its list of lines in which others still wait.
+    /// The line is in the reactor's list of lines whose next waiter the next poll wakes.
     pub(crate) listed: bool,
     waiters: VecDeque<(Ticket, W)>,
-    /// The waker that last polled the socket, where that is not a task's own (`AsyncRead` inside of a combinator). It
-    /// has no place in the line, since nothing shows whether its future still exists: each event wakes it.
+    /// The waker of the last `AsyncRead` or `AsyncWrite` poll that was not by a task's own waker, as inside of a
+    /// combinator. It has no place in the line, since nothing shows whether its future still exists. Each event wakes it.
     poller: Option<W>,
 }
 
@@ -54,7 +55,7 @@ impl<W> Line<W> {
     ///
     /// # Errors
     ///
-    /// Returns `waiter` if the flag is up: there is nothing to wait for.
+    /// Returns `waiter` if the flag is set: there is nothing to wait for.
     #[inline]
     pub(crate) fn stand(&mut self, waiter: W, wakes: &mut Wakes<W>) -> Result<Ticket, W> {
         if self.ready {
@@ -80,7 +81,7 @@ impl<W> Line<W> {
         before
     }
 
-    /// Wakes the first waiter. Returns `true` if others still wait, and the line is to be listed.
+    /// Wakes the first waiter. Returns `true` if others still wait, and the caller must list the line.
     pub(crate) fn wake_first(&mut self, wakes: &mut Wakes<W>) -> bool {
         let Some((_, waiter)) = self.waiters.pop_front() else { return false };
         wakes.waiting -= 1;
@@ -96,7 +97,7 @@ impl<W> Line<W> {
         wakes.woken.push_back(poller);
     }
 
-    /// Raises the flag and wakes all: the socket is worth a try by each.
+    /// Sets the flag and wakes all waiters: each of them tries again.
     pub(crate) fn wake_all(&mut self, wakes: &mut Wakes<W>) {
         self.ready = true;
         wakes.waiting -= self.waiters.len();

@@ -1,9 +1,10 @@
-//! Memory for stacks, and guards in it: what the operating system needs to be called for.
+//! The system calls for the memory of stacks and its guard pages.
 //!
-//! A guard is installed with `MADV_GUARD_INSTALL` where the operating system has it (Linux 6.13): that is a mark in
-//! the page table and leaves the mapping whole. Older ones get `mprotect`, which splits the mapping in two at each
-//! guard, and so runs into `vm.max_map_count` at some 32 000 stacks. It is also what emulators and sandboxes get whose
-//! `madvise` accepts every advice and does nothing: each mapping is tested with an advice that does not exist.
+//! Where the operating system has `MADV_GUARD_INSTALL` (Linux 6.13), a guard is a mark in the page table and leaves the
+//! mapping whole. Elsewhere it is made with `mprotect`, which splits the mapping at each guard, so that some 32 000
+//! stacks reach the limit `vm.max_map_count`. Some emulators and sandboxes have a `madvise` that accepts every advice and
+//! does nothing. To find them, each mapping is first tested with an advice that does not exist: if that is accepted,
+//! guards are made with `mprotect`.
 //!
 //! Huge pages are switched off for the mapping: one touched byte would otherwise cost 2 MiB.
 
@@ -13,15 +14,15 @@ use std::ops::Range;
 use std::ptr;
 use std::sync::OnceLock;
 
-/// Address space that a mapping leaves to the rest of the program: stacks must not take the last of it, because
-/// a failed allocation on the heap ends the process, and a task without a stack is only an error.
+/// Address space that a new mapping must leave free for the rest of the program. If stacks took the last of it, the next
+/// allocation on the heap would end the process, while a task without a stack is only an error.
 const HEADROOM: usize = 8 << 20;
 
 /// `MADV_GUARD_INSTALL`, Linux 6.13; not in every version of the headers.
 const GUARD_INSTALL: libc::c_int = 102;
 
-/// Memory that is reserved, filled with zeros, and takes no page before it is touched. Dropped, it stays mapped:
-/// [`unmap`](Mapping::unmap) ends it.
+/// A range of reserved memory, filled with zeros, which uses no page before it is touched. Dropping this leaves the memory
+/// mapped; [`unmap`](Mapping::unmap) unmaps it.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     start: NonZeroUsize,
@@ -36,14 +37,15 @@ impl Mapping {
     /// The operating system's.
     pub(crate) fn new(bytes: usize) -> io::Result<Mapping> {
         let start = zeroed(bytes.saturating_add(HEADROOM), libc::MAP_NORESERVE)?;
-        // SAFETY: the last part of the mapping just made, to which there is no other handle, and which is not used.
+        // SAFETY: this is the last part of the mapping just made. Only this function knows the address, and has not used it.
         unsafe { libc::munmap(start.byte_add(bytes), HEADROOM) };
-        // SAFETY: the first part of it, in which there are no frames; its first pages are a guard.
+        // SAFETY: `bytes` is at most the length of the new mapping, which holds nothing yet. No advice used here but the guard
+        // changes what an access does, and the pages that it guards, the first ones, become a guard of the arena anyway.
         let advise = |bytes, advice| unsafe { libc::madvise(start, bytes, advice) } == 0;
         #[cfg(target_os = "linux")]
-        advise(bytes, libc::MADV_NOHUGEPAGE); // It fails on a system that has none.
-        let is_real = cfg!(target_os = "linux") && !advise(page_size(), -1);
-        let marks_guards = is_real && advise(page_size(), GUARD_INSTALL);
+        advise(bytes, libc::MADV_NOHUGEPAGE); // It fails where there are no huge pages.
+        let knows_advice = cfg!(target_os = "linux") && !advise(page_size(), -1);
+        let marks_guards = knows_advice && advise(page_size(), GUARD_INSTALL);
         let start =
             NonZeroUsize::new(start as usize).expect("the operating system never maps page zero");
         Ok(Mapping { start, bytes, marks_guards })
@@ -61,10 +63,10 @@ impl Mapping {
     ///
     /// # Safety
     ///
-    /// They are whole pages of this mapping, and nothing that is used lies in them.
+    /// `pages` are whole pages of this mapping, and nothing accesses them from now on.
     pub(crate) unsafe fn guard(&self, pages: &Range<usize>) -> io::Result<()> {
         let (start, bytes) = (pages.start as *mut libc::c_void, pages.len());
-        // SAFETY: the caller's.
+        // SAFETY: by the caller, the range is of this mapping, and no code accesses it.
         match unsafe {
             (!self.marks_guards || libc::madvise(start, bytes, GUARD_INSTALL) != 0)
                 && libc::mprotect(start, bytes, libc::PROT_NONE) != 0
@@ -74,18 +76,18 @@ impl Mapping {
         }
     }
 
-    /// Gives the memory back to the operating system, with the addresses.
+    /// Gives the memory and its addresses back to the operating system.
     ///
     /// # Safety
     ///
-    /// Nothing that is used lies in it.
+    /// Nothing accesses the memory from now on.
     pub(crate) unsafe fn unmap(self) {
-        // SAFETY: the mapping is this one's, and the rest is the caller's.
+        // SAFETY: the range is what `new` mapped and kept; by the caller, no code accesses it any more.
         unsafe { libc::munmap(self.start.get() as *mut _, self.bytes) };
     }
 }
 
-/// New memory, filled with zeros, from the operating system itself.
+/// Maps new memory, filled with zeros.
 pub(crate) fn zeroed(bytes: usize, more_flags: libc::c_int) -> io::Result<*mut libc::c_void> {
     let access = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | more_flags;

@@ -1,40 +1,43 @@
-//! The edge of the kernel: what a first reading can do without. Files of the kernel and of its edge use one another,
-//! in the order that `tests/tidy.rs` has; within the edge, that is:
+//! The edge of the kernel: what a first reading can do without.
+//!
+//! Files of the kernel and files of the edge import one another; `tests/tidy.rs` lists all of them in reading order. The
+//! files of the edge, in that order:
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `signal.rs` | handlers of signals, and how they write |
-//! | `running.rs` | which task has its turn, and code that runs while none does |
+//! | `forever.rs` | thread-locals by a reference that lives as long as the thread |
+//! | `signal.rs` | signal handlers, and standard error without locks |
+//! | `running.rs` | which task has its turn, and how code runs while none does |
 //! | `warn.rs` | the crate's own warnings and errors |
-//! | `mapping.rs` | memory for stacks, and guards in it |
-//! | `open.rs` | what the code on one fiber has begun and not yet ended |
-//! | `pool.rs` | where idle fibers are kept, and which of them keep the memory of their stacks |
-//! | `opened.rs` | marks what a fiber has open |
-//! | `trail.rs` | which task holds what others wait for |
-//! | `notes.rs` | what a task does in its turn, for an observer that wants it |
-//! | `fork.rs` | telling a process from its copy |
-//! | `source.rs` | the registrations of a socket that threads share |
-//! | `patience.rs` | how long nothing may move |
-//! | `foreign.rs` | code of the user's that runs outside of tasks, and what happens when it panics |
-//! | `observe.rs` | what an observer of a run gets to know |
-//! | `board.rs` | what other threads and handlers of signals see of a turn |
-//! | `extras.rs` | what few tasks have |
-//! | `inbox.rs` | wakes from other threads |
+//! | `mapping.rs` | memory for stacks, and its guard pages |
+//! | `open.rs` | counts of what the code on one fiber has begun and not yet ended |
+//! | `pool.rs` | idle fibers, and which of them keep the memory of their stacks |
+//! | `open_guard.rs` | guards that keep those counts |
+//! | `trail.rs` | which task has last used what others wait for |
+//! | `notes.rs` | what a task does in its turn, noted for an observer |
+//! | `fork.rs` | whether this process is a forked copy |
+//! | `source.rs` | the registrations of a socket, with one reactor or several |
+//! | `patience.rs` | how long a run waits before it suspects a deadlock |
+//! | `foreign.rs` | user code that runs outside of tasks, and what happens when it panics |
+//! | `observe.rs` | the events of a run |
+//! | `board.rs` | what other threads and signal handlers see of a turn |
+//! | `extras.rs` | what only some tasks have: task-locals, callbacks, a deadline for socket calls |
+//! | `inbox.rs` | wakes and orders from other threads |
 //! | `random.rs` | random orders from a seed |
 //! | `clock.rs` | the clock of a run, real or virtual |
 //! | `line.rs` | the waiters for one direction of a socket |
-//! | `pulse.rs` | the turns of a thread, shown |
-//! | `watch.rs` | kernel state, turned into events for an observer |
+//! | `pulse.rs` | a thread writes its turns on a board |
+//! | `observers.rs` | calls the observers of a run with its events |
 //! | `end.rs` | how far the end of a run has come |
 //! | `table.rs` | all tasks that are not done |
 //! | `counters.rs` | what `stats()` counts |
 //! | `entered.rs` | the scheduler that a thread has entered |
-//! | `news.rs` | what a thread does to a socket, sent to other threads |
-//! | `ending.rs` | how tasks are cancelled, and how a run ends |
-//! | `waker.rs` | how a task is woken, from any thread |
-//! | `unwinding.rs` | why a stack that unwinds is not suspended |
+//! | `news.rs` | closing a socket, or its writing side, announced to all reactors |
+//! | `ending.rs` | marking tasks cancelled, and the end of a run |
+//! | `waker.rs` | the vtable of task wakers; waking from any thread |
+//! | `unwinding.rs` | refuses to suspend a stack that is unwinding |
 //! | `swallowed.rs` | how often a task catches its cancellation and waits again |
-//! | `registration.rs` | how an operation waits with a waker that is not the task's own |
+//! | `registration.rs` | how an operation waits when its waker is not the running task's |
 
 pub(crate) mod board;
 pub(crate) mod clock;
@@ -44,6 +47,7 @@ pub(crate) mod ending;
 pub(crate) mod entered;
 pub(crate) mod extras;
 pub(crate) mod foreign;
+pub(crate) mod forever;
 pub(crate) mod fork;
 pub(crate) mod inbox;
 pub(crate) mod line;
@@ -51,8 +55,9 @@ pub(crate) mod mapping;
 pub(crate) mod news;
 pub(crate) mod notes;
 pub(crate) mod observe;
+pub(crate) mod observers;
 pub(crate) mod open;
-pub(crate) mod opened;
+pub(crate) mod open_guard;
 pub(crate) mod patience;
 pub(crate) mod pool;
 pub(crate) mod pulse;
@@ -67,4 +72,3 @@ pub(crate) mod trail;
 pub(crate) mod unwinding;
 pub(crate) mod waker;
 pub(crate) mod warn;
-pub(crate) mod watch;

@@ -1,9 +1,9 @@
-//! What a thread does to a socket, sent to each reactor where the socket is registered.
+//! Announces that a thread has closed a socket, or its writing side, to each reactor where the socket is registered.
 
 use super::source::{News, Registered};
 use crate::kernel::scheduler::Scheduler;
 
-/// Sends `news` of a socket to where it is registered, and wakes the waiters that the reactor of this thread has.
+/// Sends `news` of a socket to the reactors where it is registered, and wakes its waiters on this thread.
 pub(crate) fn announce(news: News, registrations: Vec<Registered>) {
     Scheduler::with(|scheduler| {
         let here = scheduler.map(|scheduler| scheduler.reactor.borrow().handle().clone());

@@ -1,10 +1,12 @@
-//! What a task does in its turn, noted for an observer that wants to know: how many bytes it reads and writes, how often
-//! it meets `WouldBlock`, which locks change hands, and where in the source it gives up the turn.
+//! Notes for an observer on what a task does in one turn: how many bytes it reads and writes, how often it meets
+//! `WouldBlock`, which locks change hands, and where in the source it gives up the turn.
 //!
-//! Nothing is noted unless an observer calls [`begin`] as a turn begins; without that, each of the places that note
-//! something costs one comparison. Where the turn is given up is a backtrace, since the line that matters is that of the
-//! program, above the libraries that it calls; the backtrace is resolved when it is drawn. A backtrace takes some
-//! kilobytes, but a program waits in few places: each is kept once.
+//! Nothing is noted unless an observer calls [`begin`] when a turn begins. Otherwise each function that notes something
+//! costs one comparison.
+//!
+//! The place where a turn is given up is a backtrace: the line that matters is one of the program, above the libraries that
+//! it calls. A backtrace takes some kilobytes, but a program waits in few places, so each place is kept once. A backtrace
+//! is resolved only when it is drawn.
 
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
@@ -28,45 +30,46 @@ pub(crate) struct Note {
     pub(crate) read: u64,
     /// Bytes that it wrote to streams.
     pub(crate) written: u64,
-    /// How often a socket was not ready.
+    /// How often a socket returned `WouldBlock`.
     pub(crate) would_block: u32,
-    /// Where it gave up the turn, if it did in this crate's operations.
+    /// Where it gave up the turn, if that was in an operation of this crate.
     pub(crate) place: Option<Rc<Place>>,
-    /// What it waits for, if tasks leave a trail on that.
+    /// The trail of what it waits for, if that has one.
     pub(crate) thing: Option<TrailKey>,
-    /// What changed hands in the turn: which task has had its hands on it last.
+    /// The uses of locks, queues and other things in the turn.
     pub(crate) handed: Vec<Handed>,
 }
 
-/// The line that calls the verb, where the verb knows it.
+/// The line that calls a verb, if the verb is `#[track_caller]` and passes it on.
 pub(crate) type Site = Option<&'static Location<'static>>;
 
 /// Where in the source a turn is given up.
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) site: Site,
-    /// The stack, innermost frame first; it is not resolved yet.
+    /// The stack, the innermost frame first, not resolved yet.
     pub(crate) stack: Backtrace,
 }
 
 #[derive(Default)]
 struct Notes {
     note: Note,
-    /// The places known so far, by their verbs and return addresses.
+    /// The places known so far, by the line that calls the verb and the return addresses on the stack.
     places: HashMap<(Site, Vec<usize>), Rc<Place>>,
 }
 
-/// More places than a program has; beyond them, the table begins anew.
+/// More places than a program has. When the table has so many, it is emptied.
 const MOST_PLACES: usize = 10_000;
 
-/// A turn begins, and what is done in it is noted.
+/// Begins to note, at the beginning of a turn.
 pub(crate) fn begin() {
     with_notes(|notes| notes.note = Note::default());
     trail::note_hands();
     IS_ON.set(true);
 }
 
-/// The turn that has [begun](begin) is over. Returns what was done in it; so does another call, of a second observer.
+/// Stops noting, at the end of the turn that has [begun](begin), and returns the note. A further call, by a second observer,
+/// returns the same note.
 pub(crate) fn end() -> Note {
     IS_ON.set(false);
     with_notes(|notes| {
@@ -76,7 +79,7 @@ pub(crate) fn end() -> Note {
     .unwrap_or_default()
 }
 
-/// The task gives up its turn here, at `site`. The last place that is noted in a turn counts.
+/// Notes that the task gives up its turn here, called from the line `site`. A later place in the same turn replaces this one.
 #[inline]
 pub(crate) fn gives_up_at(site: &Cell<Site>) {
     if IS_ON.get() {
@@ -84,14 +87,15 @@ pub(crate) fn gives_up_at(site: &Cell<Site>) {
     }
 }
 
-/// A reference to where the site is kept already: this is called in each yield, and a copy costs it some instructions.
+/// Takes a reference to the cell that has the site already: a copy would cost each yield some instructions.
 #[cold]
 #[inline(never)]
 fn note_site(site: &Cell<Site>) {
     note_place(site.get());
 }
 
-/// The task records what it waits for; where its turn is not given up on a stack, this is where.
+/// Notes that the task records here what it waits for. For a turn that is not given up on a stack (a future returns
+/// `Pending`), this is the place.
 #[inline]
 pub(crate) fn records() {
     if IS_ON.get() {
@@ -99,15 +103,15 @@ pub(crate) fn records() {
     }
 }
 
-/// Apart, so that little is left of [`records`] in each operation.
+/// Out of line, so that [`records`] stays small where it is inlined.
 #[cold]
 #[inline(never)]
 fn note_no_site() {
     note_place(None);
 }
 
-/// The task gives a waker away, perhaps to code that keeps it and records no wait: its turn may end here, unless it recorded
-/// a wait elsewhere in it.
+/// Notes that the task's waker is cloned here. The clone may go to code that keeps it and records no wait, so this is the
+/// place, unless the turn has one already.
 #[inline]
 pub(crate) fn lends_waker() {
     if IS_ON.get() && with_notes(|notes| notes.note.place.is_none()) == Some(true) {
@@ -115,7 +119,7 @@ pub(crate) fn lends_waker() {
     }
 }
 
-/// The task has read `n` bytes.
+/// Notes that the task has read `n` bytes.
 #[inline]
 pub(crate) fn reads(n: usize) {
     if IS_ON.get() {
@@ -123,7 +127,7 @@ pub(crate) fn reads(n: usize) {
     }
 }
 
-/// The task has written `n` bytes.
+/// Notes that the task has written `n` bytes.
 #[inline]
 pub(crate) fn writes(n: usize) {
     if IS_ON.get() {
@@ -131,7 +135,7 @@ pub(crate) fn writes(n: usize) {
     }
 }
 
-/// A socket was not ready.
+/// Notes that a socket returned `WouldBlock`.
 #[inline]
 pub(crate) fn would_block() {
     if IS_ON.get() {
@@ -139,14 +143,14 @@ pub(crate) fn would_block() {
     }
 }
 
-/// What the task waits for has this trail.
+/// Notes the trail of what the task waits for.
 pub(super) fn waits_for(key: TrailKey) {
     if IS_ON.get() {
         with_notes(|notes| notes.note.thing = Some(key));
     }
 }
 
-/// `None` at the end of the thread.
+/// Calls `f` with the notes of this thread. Returns `None` at the end of the thread, when they are gone.
 fn with_notes<R>(f: impl FnOnce(&mut Notes) -> R) -> Option<R> {
     NOTES.try_with(|notes| f(&mut notes.borrow_mut())).ok()
 }
@@ -164,10 +168,10 @@ fn note_place(site: Site) {
     });
 }
 
-// Of the unwinder that the standard library is linked with. (`Backtrace` does not show its addresses, and to capture one for
-// each turn would take a hundred times the memory.)
+// The unwinder that the standard library is linked with. (`Backtrace` does not show its addresses, and capturing one for each
+// turn would take a hundred times the memory.)
 //
-// SAFETY: these are the declarations of its C API, `_Unwind_Reason_Code` being a C enumeration.
+// SAFETY: these declarations are those of the unwinder's C API, in which `_Unwind_Reason_Code` is a C enumeration.
 unsafe extern "C-unwind" {
     fn _Unwind_Backtrace(
         step: extern "C-unwind" fn(*mut c_void, *mut c_void) -> c_int,
@@ -176,13 +180,13 @@ unsafe extern "C-unwind" {
     fn _Unwind_GetIP(frame: *mut c_void) -> usize;
 }
 
-/// Those on the stack that runs, the innermost first.
+/// The return addresses on the running stack, the innermost first.
 fn return_addresses() -> Vec<usize> {
-    /// `_URC_NO_REASON`: go on.
+    /// `_URC_NO_REASON`: the unwinder goes on.
     const NEXT: c_int = 0;
     extern "C-unwind" fn step(frame: *mut c_void, data: *mut c_void) -> c_int {
-        // SAFETY: the unwinder calls this with the frame that it has come to, and with the vector below, which nothing
-        // else uses meanwhile.
+        // SAFETY: the unwinder passes the frame that it has reached, which is valid during this call, and the pointer to
+        // the vector below, which no other code uses until `_Unwind_Backtrace` returns.
         let (address, addresses) =
             unsafe { (_Unwind_GetIP(frame), &mut *data.cast::<Vec<usize>>()) };
         addresses.push(address);

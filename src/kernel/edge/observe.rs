@@ -1,6 +1,6 @@
 //! The hooks: the events of a run, for observers.
 //!
-//! Most runs have no observer, and pay one comparison a turn for that.
+//! A run without an observer pays a comparison at each place where an event would be.
 //!
 //! (The idea is trio's `Instrument`.)
 
@@ -31,7 +31,7 @@ impl fmt::Display for Era {
     }
 }
 
-/// Watches a run: set by [`Builder::observe`](crate::Builder::observe).
+/// Receives the events of a run: set by [`Builder::observe`](crate::Builder::observe).
 ///
 /// ```
 /// use std::{cell::Cell, rc::Rc};
@@ -51,15 +51,14 @@ impl fmt::Display for Era {
 /// assert_eq!(turns.0.get(), 2);
 /// ```
 pub trait Observer {
-    /// Something has happened. This is called in the middle of the scheduler's work, often: it should be
-    /// quick.
+    /// Called for each event. The scheduler calls this often, in the middle of its work, so it should be quick.
     ///
-    /// It is called outside of any task, so that it can neither wait nor spawn: both panic. It may wake and cancel tasks;
-    /// what it does itself is no event.
+    /// An observer is called outside of any task. It may wake and cancel tasks; these are no events. It may not wait,
+    /// spawn, or begin a run: each of these panics.
     ///
     /// # Panics
     ///
-    /// If this panics, the run goes on: the panic is logged as an error, and the observer gets no more events.
+    /// A panic of an observer is logged as an error. The run goes on, and the observer gets no more events.
     fn observe(&self, event: &TaskEvent<'_>);
 }
 
@@ -67,7 +66,7 @@ pub trait Observer {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TaskEvent<'a> {
-    /// By the run's clock: a virtual one stands still while tasks run.
+    /// The time, by the run's clock: a virtual clock stands still while tasks run.
     pub at: Instant,
     /// The task's number in its run.
     pub task: u64,
@@ -76,8 +75,8 @@ pub struct TaskEvent<'a> {
 }
 
 impl<'a> TaskEvent<'a> {
-    /// An event of task `task` of a scheduler that is not this crate's: a [`Timeline`](crate::timeline::Timeline) draws those
-    /// that it is given, whatever scheduler they are of.
+    /// Makes an event of a scheduler that is not this crate's. A [`Timeline`](crate::timeline::Timeline) draws the events of
+    /// any scheduler.
     pub fn new(at: Instant, task: u64, kind: EventKind<'a>) -> TaskEvent<'a> {
         TaskEvent { at, task, kind }
     }
@@ -87,35 +86,35 @@ impl<'a> TaskEvent<'a> {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum EventKind<'a> {
-    /// It was spawned, and is ready.
+    /// The task was spawned, and is ready.
     #[non_exhaustive]
     Spawned {
         /// Its name, if it has one.
         name: Option<&'a str>,
         /// Its era.
         era: Era,
-        /// Where in the source.
+        /// Where in the source it was spawned.
         site: &'static Location<'static>,
-        /// By which task.
+        /// The task that has spawned it.
         parent: Option<u64>,
     },
     /// Its turn begins.
     Turn,
-    /// Its turn is over, and it is ready for another: it lets the others run, or was woken in its turn.
+    /// Its turn is over, and it is ready for another: it has yielded, or was woken in its turn.
     Yields,
     /// Its turn is over, and it waits.
     Waits(Wait),
-    /// Its wait is over: it is ready. An event in its own turn concerns its next wait, which is over before it
-    /// begins, so that the task [`Yields`](EventKind::Yields) when it comes to it.
+    /// The task was woken. If it waited, it is ready now. If it was woken in its own turn, it [yields](EventKind::Yields)
+    /// instead of waiting when that turn is over.
     Woken(Actor),
-    /// It is to stop where it waits.
+    /// The task was cancelled: it stops where it waits, now or next.
     Cancelled(Actor),
     /// Its last turn is over.
     Ends(Outcome),
 }
 
 impl<'a> EventKind<'a> {
-    /// A task was spawned: its name, its era, where in the source, and by which task.
+    /// Makes an [`EventKind::Spawned`], for schedulers that are not this crate's.
     pub fn spawned(
         name: Option<&'a str>,
         era: Era,

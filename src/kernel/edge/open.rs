@@ -1,23 +1,24 @@
-//! What the code on one fiber has begun and not yet ended.
+//! What the code on one fiber has begun and not yet ended: polls, time limits, cleanup, scopes.
 
 use std::cell::Cell;
 use std::ptr;
 
-/// Each fiber has its own, so that a switch of fibers needs to save nothing, and a job begins with nothing open.
+/// Each fiber has its own `Open`. So a switch of fibers has nothing to save, and a job begins with nothing open.
 #[derive(Debug)]
 pub(crate) struct Open {
-    /// The innermost poll of an operation: a `wait::Record` in a frame of this fiber (`wait.rs` explains it; no
-    /// generator yields meanwhile).
+    /// The innermost poll of an operation: a `wait::Record` in a frame of this fiber (see `wait.rs`); null if there is
+    /// none. While it is set, no generator yields.
     pub(crate) poll: Cell<*const ()>,
-    /// How many time limits are in force, and the name of the innermost, for errors.
+    /// How many time limits are in force.
     pub(crate) limits: Cell<u32>,
+    /// What has set the innermost of them, for error messages.
     pub(crate) limit: Cell<&'static str>,
-    /// Pieces of cleanup that hold off a task's cancellation.
+    /// How many pieces of cleanup hold off a task's cancellation.
     pub(crate) shields: Cell<u32>,
-    /// Scopes whose tasks borrow from this fiber's frames.
+    /// How many scopes have tasks that may borrow from this fiber's frames.
     pub(crate) scopes: Cell<u32>,
-    /// The number of the cancellation that unwinds this stack, if the thread was unwinding already (see
-    /// `edge/unwinding.rs`); 0: none.
+    /// The serial of the cancellation that unwinds this stack, if the thread was panicking before it was raised (see
+    /// `edge/unwinding.rs`); else 0.
     pub(crate) unwinds: Cell<u64>,
 }
 

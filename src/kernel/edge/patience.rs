@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// The default.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How many slices make up the time.
+/// How many slices make up the patience.
 const SLICES: u32 = 10;
 
 /// The shortest slice.

@@ -1,22 +1,27 @@
-//! The pools of a thread, one for each size of stack: where fibers that have no job are kept for the next one.
+//! The pools of a thread, one for each size of stack. A pool keeps idle fibers, those that have no job, for later jobs.
 //!
-//! An idle fiber is *hot*: it keeps the memory that its stack has touched, and the next job finds it there. After a
-//! peak there are more of them than the program needs. A job takes the fiber that was used last. The fibers that were
-//! on the pile at its lowest in a period were not needed in it; in the next period they give their memory back, one
-//! at the end of each job. A period is twice as many jobs as there are fibers (1024 at least): it covers the whole of a wave of tasks
-//! that needs all fibers, and waves find the fibers of the wave before. (The low-water mark is tcmalloc's, for the
-//! free lists of a thread.)
+//! An idle fiber is *hot*: it keeps the memory that its stack has touched, and its next job finds that memory there. After
+//! a peak, a pool has more hot fibers than the program needs. Which of them to end is counted in *periods*:
+//!
+//! * Idle fibers lie on a pile. A job takes the fiber on top, which was used last, and puts it back at its end.
+//! * The fibers that stayed on the pile through a whole period are those at its bottom, up to its lowest height in that
+//!   period. No job needed them.
+//! * In the next period, each job that ends also ends one of them, whose stack gives its memory back.
+//!
+//! A period is twice as many jobs as there are fibers, and at least 1024. So it covers a whole wave of tasks that needs
+//! all fibers at once, and repeated waves of one size end no fiber. (The low-water mark is tcmalloc's, for the free
+//! lists of a thread.)
 
 use std::io;
 
 use super::super::stack::{Arena, Stack};
 
-/// What a pool keeps: an idle fiber.
+/// An idle fiber, as a pool needs to know it.
 pub(crate) trait Idle {
-    /// Makes one, for the pool with this number.
+    /// Makes an idle fiber on `stack`, for the pool with this number.
     fn new(stack: Stack, pool: usize) -> Self;
 
-    /// Ends it.
+    /// Ends the fiber.
     fn into_stack(self) -> Stack;
 }
 
@@ -24,7 +29,7 @@ pub(crate) trait Idle {
 pub(crate) struct Pools<T: Idle>(Vec<Pool<T>>);
 
 struct Pool<T: Idle> {
-    /// The size of the stacks that it was made for.
+    /// The usable bytes of its stacks, as requested.
     size: usize,
     pile: IdlePile<T>,
     arena: Arena,
@@ -35,11 +40,11 @@ impl<T: Idle> Pools<T> {
         Pools(Vec::new())
     }
 
-    /// Takes an idle fiber whose stack has at least `size` usable bytes, or makes one.
+    /// Takes an idle fiber from the pool for stacks of `size` usable bytes, or makes one. Pools do not lend to one another.
     ///
     /// # Errors
     ///
-    /// The operating system's, when there is no address space for another stack.
+    /// Returns the operating system's error if there is no address space for another stack.
     #[inline]
     pub(crate) fn take(&mut self, size: usize) -> io::Result<T> {
         let pools = &mut self.0;
@@ -63,12 +68,12 @@ impl<T: Idle> Pools<T> {
         }
     }
 
-    /// Gives back the memory of all idle fibers.
+    /// Ends all idle fibers, so that their stacks give their memory back.
     pub(crate) fn trim(&mut self) {
         self.0.iter_mut().for_each(Pool::trim);
     }
 
-    /// How many stacks are in use, how many are kept hot for the next job, and how many have given their memory back.
+    /// Returns how many stacks are in use, how many are hot, and how many are kept as addresses without memory.
     pub(crate) fn count(&self) -> (usize, usize, usize) {
         let cold = self.0.iter().map(|pool| pool.arena.free_slots()).sum();
         let hot = self.0.iter().map(|pool| pool.pile.len()).sum::<usize>();
@@ -91,51 +96,52 @@ impl<T: Idle> Drop for Pool<T> {
     }
 }
 
-/// Idle things, the last used on top.
+/// A pile of idle fibers, the last used on top. (Generic only for its tests.)
 #[derive(Debug)]
 struct IdlePile<T> {
     pile: Vec<T>,
-    /// So many of them, at the bottom, have not been used in this period.
+    /// How many, at the bottom, have not been taken in this period: its low-water mark.
     unused: usize,
-    /// So many were not used in the period before, and are to go.
+    /// How many were not taken in the period before, and are still to be ended.
     surplus: usize,
-    /// Jobs until the period ends.
-    left: usize,
+    /// How many jobs are left in this period.
+    jobs_left: usize,
 }
 
-/// Jobs in a period, if there are few things.
+/// The smallest number of jobs in a period.
 const PERIOD: usize = 1024;
 
 impl<T> IdlePile<T> {
     fn new() -> IdlePile<T> {
-        IdlePile { pile: Vec::new(), unused: 0, surplus: 0, left: PERIOD }
+        IdlePile { pile: Vec::new(), unused: 0, surplus: 0, jobs_left: PERIOD }
     }
 
     fn len(&self) -> usize {
         self.pile.len()
     }
 
-    /// Takes the one that was used last.
+    /// Takes the fiber that was used last.
     fn take(&mut self) -> Option<T> {
         let last = self.pile.pop()?;
         self.unused = self.unused.min(self.pile.len());
         Some(last)
     }
 
-    /// Puts one back, at the end of a job; `all` is how many there are, idle or not. Returns one that is to go.
+    /// Puts a fiber back, at the end of its job. `all` is how many fibers the pool has, idle or not. Returns a fiber that is to
+    /// be ended, if there is one.
     fn put(&mut self, one: T, all: usize) -> Option<T> {
         self.pile.push(one);
-        self.left -= 1;
-        if self.left == 0 {
+        self.jobs_left -= 1;
+        if self.jobs_left == 0 {
             (self.surplus, self.unused) = (self.unused, self.pile.len());
-            self.left = PERIOD.max(2 * all);
+            self.jobs_left = PERIOD.max(2 * all);
         }
         if self.surplus == 0 || self.unused == 0 {
             return None;
         }
         self.surplus -= 1;
         self.unused -= 1;
-        Some(self.pile.swap_remove(self.unused)) // The one just pushed takes its place.
+        Some(self.pile.swap_remove(self.unused)) // The fiber on top, which was just pushed, takes its place.
     }
 
     /// Takes all.

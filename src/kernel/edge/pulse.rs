@@ -1,6 +1,6 @@
-//! The turns of this thread, shown on a [`Board`] where something outside of the thread looks at them.
+//! How a thread writes its turns on a [`Board`], for the watchdog and for signal handlers.
 //!
-//! A run that is watched, or that answers a signal, has a board; others show nothing.
+//! A thread has a board only while its run is watched, or prints its tasks on a signal.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -12,24 +12,24 @@ use crate::kernel::task::Task;
 
 pub(crate) struct Pulse {
     board: Cell<Option<&'static Board>>,
-    /// How many `Shown` there are.
-    shown: Cell<u32>,
-    /// Prints what a signal has requested through the board, between two turns.
-    answer: Cell<fn(i32)>,
+    /// How many [`BoardGuard`]s there are.
+    guards: Cell<u32>,
+    /// Prints the table that a signal has requested; called with the signal.
+    print: Cell<fn(i32)>,
 }
 
-/// The watchdog, once there is one.
+/// The watchdog's thread, once there is one.
 pub(crate) static WATCHDOG: OnceLock<Thread> = OnceLock::new();
 
-/// The thread shows its turns as long as one of these lives. It stays on its thread.
-pub(crate) struct Shown {
+/// Keeps the board of its thread. The last one that is dropped releases the board. (It is not `Send`: `Pulse` is not `Sync`.)
+pub(crate) struct BoardGuard {
     pub(crate) board: &'static Board,
     pulse: &'static Pulse,
 }
 
 impl Pulse {
     pub(crate) const fn new() -> Pulse {
-        Pulse { board: Cell::new(None), shown: Cell::new(0), answer: Cell::new(drop) }
+        Pulse { board: Cell::new(None), guards: Cell::new(0), print: Cell::new(drop) }
     }
 
     /// The task's turn begins.
@@ -51,8 +51,8 @@ impl Pulse {
         }
     }
 
-    /// Calls `poll`, which may sleep in the operating system for up to `timeout`. Wakes the watchdog afterwards, if that has
-    /// stopped looking.
+    /// Calls `poll`, which may sleep in the operating system for up to `timeout`, and marks the thread asleep meanwhile.
+    /// Afterwards wakes the watchdog, if it has stopped looking.
     pub(crate) fn asleep<T>(&self, timeout: Option<Duration>, poll: impl FnOnce() -> T) -> T {
         let Some(board) = self.board.get().filter(|_| timeout != Some(Duration::ZERO)) else {
             return poll();
@@ -65,39 +65,39 @@ impl Pulse {
         polled
     }
 
-    /// Between two turns: answers the signal that has come, if one has.
+    /// Between two turns: prints the table, if a signal has requested it.
     #[inline]
-    pub(crate) fn answer(&self) {
-        if let Some(board) = self.board.get().filter(|board| board.is_asked()) {
-            self.answer_on(board);
+    pub(crate) fn serve_request(&self) {
+        if let Some(board) = self.board.get().filter(|board| board.has_request()) {
+            self.serve(board);
         }
     }
 
     #[cold]
-    fn answer_on(&self, board: &Board) {
-        if let Some(signal) = board.take_question() {
-            self.answer.get()(signal);
+    fn serve(&self, board: &Board) {
+        if let Some(signal) = board.take_request() {
+            self.print.get()(signal);
         }
     }
 
-    /// What is called for each signal that has come, from now on.
-    pub(crate) fn answer_by(&self, answer: fn(i32)) {
-        self.answer.set(answer);
+    /// Sets the function that prints the table.
+    pub(crate) fn print_by(&self, print: fn(i32)) {
+        self.print.set(print);
     }
 
-    /// Shows the turns of this thread from now on.
-    pub(crate) fn show(&'static self) -> Shown {
+    /// From now on, writes the turns of this thread on its board.
+    pub(crate) fn show(&'static self) -> BoardGuard {
         let board = self.board.get().unwrap_or_else(Board::claim);
         self.board.set(Some(board));
-        self.shown.set(self.shown.get() + 1);
-        Shown { board, pulse: self }
+        self.guards.set(self.guards.get() + 1);
+        BoardGuard { board, pulse: self }
     }
 }
 
-impl Drop for Shown {
+impl Drop for BoardGuard {
     fn drop(&mut self) {
-        let left = self.pulse.shown.get() - 1;
-        self.pulse.shown.set(left);
+        let left = self.pulse.guards.get() - 1;
+        self.pulse.guards.set(left);
         if left == 0 {
             self.pulse.board.set(None);
             self.board.release();

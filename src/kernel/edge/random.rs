@@ -1,4 +1,4 @@
-//! Random numbers from a seed: for the orders in which tests take the turns of a round.
+//! Random numbers from a seed: for the order of the turns in a round (`Builder::seed`).
 
 use std::cell::Cell;
 
@@ -8,7 +8,8 @@ pub(crate) struct Random(Cell<u64>);
 
 impl Random {
     pub(crate) fn new(seed: u64) -> Random {
-        // A multiple of an odd number, and never zero, which xorshift could not leave.
+        // Multiplied to spread near seeds over all bits. The state must not be zero, which xorshift maps to zero; so the lowest
+        // bit is set, and two seeds may share a state.
         Random(Cell::new(seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1))
     }
 

@@ -1,5 +1,5 @@
-//! How an operation waits if its waker is not the running task's own, as inside of some combinators: it registers the
-//! waker itself, and removes it when it is dropped.
+//! How an operation waits if its waker is not the running task's own, as inside of some combinators: the operation registers
+//! the waker itself, and removes it when the operation is dropped.
 
 use std::task::Context;
 

@@ -1,15 +1,18 @@
-//! Which task has its turn on this thread, and code that runs while none does.
+//! Which task has its turn on this thread, and [`while_no_task_runs`], which calls user code as code of no task.
 //!
-//! A file of its own, since the crate's own warnings (`warn.rs`), which `foreign.rs` uses, need it: a logger is code
-//! of the user's that belongs to no task.
+//! This is not in `foreign.rs` because `warn.rs`, which is read before that, calls the program's logger in this way.
 
 use std::cell::Cell;
 use std::ptr;
 
-/// The task that has its turn on this thread: a `Task`, which lives while it is set.
+use super::forever::forever;
+
+/// What this thread runs.
 pub(crate) struct Running {
+    /// The `Task` that has its turn; null if there is none, and while foreign code runs. The task lives while this is set
+    /// (`Scheduler::turn` holds a `TaskRef`).
     pub(crate) task: Cell<*const ()>,
-    /// The task on whose stack foreign code runs at the moment.
+    /// The `Task` on whose stack foreign code runs; null if there is none.
     pub(crate) host: Cell<*const ()>,
     /// A task of this thread was left (`State::Abandoned`): only then may a line of waiters contain one.
     pub(crate) has_abandoned: Cell<bool>,
@@ -27,13 +30,11 @@ thread_local! {
 
 #[inline]
 pub(crate) fn running() -> &'static Running {
-    let running = RUNNING.with(ptr::from_ref);
-    // SAFETY: without a destructor, it lives as long as the thread; and a reference to it does not leave the
-    // thread, since a `Running` is not `Sync`.
-    unsafe { &*running }
+    // SAFETY: a `Running` has `Cell`s, so it is not `Sync`.
+    unsafe { forever(&RUNNING) }
 }
 
-/// Calls `f` while no task runs, and restores the running task however `f` ends.
+/// Calls `f` with no task running, and restores the running task when `f` returns or unwinds.
 #[inline]
 pub(crate) fn while_no_task_runs<R>(f: impl FnOnce() -> R) -> R {
     struct Restore([*const (); 2]);
@@ -45,7 +46,7 @@ pub(crate) fn while_no_task_runs<R>(f: impl FnOnce() -> R) -> R {
     }
     let Running { task, host, .. } = running();
     if task.get().is_null() {
-        return f(); // A turn that `f` gives, in a runtime of its own, ends with no task running.
+        return f(); // If `f` drives a runtime, no task is running after its turns either: nothing is to be restored.
     }
     let _restore = Restore([task.get(), host.get()]);
     host.set(task.replace(ptr::null()));

@@ -1,5 +1,5 @@
-//! A socket's end of its registrations. It is plain data, so that sockets can be sent and shared between threads: one may
-//! be registered with the reactor of each thread that waits for it, and closed on any.
+//! A socket's side of its registrations. It is `Send` and `Sync`, so that sockets can be sent and shared between threads: a
+//! socket may be registered with the reactor of each thread that waits for it, and closed on any thread.
 
 use std::io;
 use std::mem;
@@ -41,17 +41,17 @@ impl SourceId {
 pub(crate) struct ReactorHandle {
     registry: Registry,
     bell: Waker,
-    /// What was done to its sockets on other threads.
+    /// What other threads did to its sockets, not applied yet.
     news: Mutex<Vec<(SourceId, News)>>,
     original: Original,
 }
 
-/// A change of a socket that ends waits for it, and that the operating system does not report.
+/// What a thread did to a socket: it ends waits for the socket, and the operating system reports no event for it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum News {
     Closed,
     /// Nothing can be written any more.
-    Ended,
+    WritingEnded,
 }
 
 pub(crate) const BELL: Token = Token(usize::MAX);
@@ -73,11 +73,11 @@ impl ReactorHandle {
 
     /// Ends the reactor's present or next sleep.
     pub(crate) fn ring(&self) {
-        // It fails only if the eventfd's counter is full: then a ring is already under way.
+        // This fails only if the eventfd's counter is full; then the next sleep ends at once anyway.
         let _ = self.bell.wake();
     }
 
-    /// Ends the reactor's present or next sleep each time that something more can be read from `fd`.
+    /// Makes `fd` ring: each time when more can be read from it, the reactor's present or next sleep ends.
     ///
     /// # Errors
     ///
@@ -86,9 +86,9 @@ impl ReactorHandle {
         self.registry.register(&mut SourceFd(&fd), BELL, Interest::READABLE)
     }
 
-    /// Undoes `ring_by`.
+    /// Ends what [`ring_by`](ReactorHandle::ring_by) has begun.
     pub(crate) fn ring_no_more_by(&self, fd: RawFd) {
-        let _ = self.registry.deregister(&mut SourceFd(&fd)); // It fails only for one that does not ring.
+        let _ = self.registry.deregister(&mut SourceFd(&fd)); // This fails only if `fd` does not ring.
     }
 
     pub(crate) fn news(&self) -> MutexGuard<'_, Vec<(SourceId, News)>> {
@@ -96,34 +96,34 @@ impl ReactorHandle {
     }
 }
 
-/// A socket's descriptor and where it is registered. Before the descriptor is closed, its registrations are to be
-/// taken ([`take`](Source::take)) and announced (`news::announce`): to drop this does nothing.
+/// A socket's descriptor, and where it is registered. Before the owner closes the descriptor, it must take the registrations
+/// ([`take`](Source::take)) and announce the end (`news::announce`): dropping a `Source` does neither.
 #[derive(Debug)]
 pub(crate) struct Source {
     fd: RawFd,
-    /// The first is mostly the only one: found without a lock.
+    /// The first registration, mostly the only one. It is found without a lock.
     first: OnceLock<Registered>,
     others: Mutex<Vec<Registered>>,
 }
 
-/// A reactor where a socket is registered, and the name of the socket there.
+/// A reactor where a socket is registered, and the id of the socket there.
 #[derive(Debug)]
 pub(crate) struct Registered {
-    /// Gone with its reactor.
+    /// Dead when the reactor is gone.
     pub(crate) reactor: Weak<ReactorHandle>,
     pub(crate) id: SourceId,
 }
 
 impl Registered {
-    /// Sends `news` of the socket to the reactor. Returns `true` if that is `here`, the reactor of this thread, which then
-    /// has to be given it directly.
+    /// Sends `news` of the socket to the reactor. `here` is the reactor of this thread: for that one, this sends nothing and
+    /// returns `true`, and the caller applies the news.
     pub(crate) fn send(&self, news: News, here: Option<&Arc<ReactorHandle>>) -> bool {
         let Some(handle) = self.reactor.upgrade() else { return false };
         if handle.original.is_copied() {
             return false; // The parent still waits for the socket.
         }
         if let News::Closed = news {
-            // It fails if the descriptor was closed by other code: then the operating system has forgotten it.
+            // This fails if other code has closed the descriptor; then the operating system has removed it already.
             let _ = handle.registry.deregister(&mut SourceFd(&self.id.fd()));
         }
         if here.is_some_and(|here| Arc::ptr_eq(here, &handle)) {
@@ -148,7 +148,7 @@ impl Source {
         self.others.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where the socket is registered on this thread's reactor, whose handle is `here`.
+    /// Returns the socket's id in the reactor of this thread, whose handle is `here`, if it is registered there.
     #[inline]
     pub(crate) fn find(&self, here: &Arc<ReactorHandle>) -> Option<SourceId> {
         let here = Arc::as_ptr(here);
@@ -172,14 +172,14 @@ impl Source {
     }
 }
 
-/// What `poll(2)` calls each direction.
+/// The event of `poll(2)` for each direction.
 pub(crate) const EVENTS: [libc::c_short; 2] = [libc::POLLIN, libc::POLLOUT];
 
-/// Waits for one of `events` of one descriptor with `poll(2)`, for so many milliseconds (negative: for ever). Returns
-/// `false` if the time has passed.
+/// Blocks the thread in `poll(2)` until one of `events` of `fd` comes, for at most `ms` milliseconds (negative: without a
+/// limit). Returns `false` if the time has passed.
 pub(crate) fn poll_one(fd: RawFd, events: libc::c_short, ms: libc::c_int) -> io::Result<bool> {
     let mut fds = [libc::pollfd { fd, events, revents: 0 }];
-    // SAFETY: one `pollfd`, in our own frame, for as long as the call lasts.
+    // SAFETY: the pointer is to one `pollfd`, which is the length passed, and which lives for the call.
     match unsafe { libc::poll(fds.as_mut_ptr(), 1, ms) } {
         -1 => Err(io::Error::last_os_error()),
         ready => Ok(ready > 0),

@@ -4,10 +4,10 @@ use std::mem;
 
 use crate::kernel::task::TaskRef;
 
-/// The tasks that are not done, each in a slot that it knows. (A `Slab` would take twice the room.)
+/// The tasks that are not done. Each has a slot, whose number the task keeps. (A `Slab` would need twice the memory.)
 ///
-/// What is still here when the table is dropped is leaked: its frames exist, are never resumed, and may lend
-/// what a task has (its waker, for one) to other threads.
+/// Tasks that are still here when the table is dropped are leaked: their frames exist, are never resumed, and may lend parts
+/// of the task, such as its waker, to other threads.
 #[derive(Default)]
 pub(crate) struct Table {
     slots: Vec<Option<TaskRef>>,
@@ -33,7 +33,7 @@ impl Table {
         self.slots.len() - self.vacant.len()
     }
 
-    /// The oldest first.
+    /// All tasks, the oldest first.
     pub(crate) fn by_age(&self) -> Vec<TaskRef> {
         let mut tasks: Vec<_> = self.slots.iter().flatten().cloned().collect();
         tasks.sort_unstable_by_key(|task| task.id);

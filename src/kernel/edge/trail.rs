@@ -1,5 +1,8 @@
-//! Trails: for each lock, queue and the like, what it is, and which task has used it last. It has an entry here, for
-//! reports and observers, once a task has waited for it.
+//! Trails: which task has last used what other tasks wait for.
+//!
+//! A lock, a queue or any other [`Thing`] that tasks wait for has a trail from the moment when the first task waits for it
+//! until it is dropped. The trail has the kind of the thing, and its [`LastUse`]: which task has used it last, and where
+//! in the source. Deadlock reports and observers read trails.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -14,7 +17,7 @@ pub struct Thing(pub(crate) Name);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Name {
     Fixed(&'static &'static str),
-    /// Of a thing whose last user is known, for reports: see [`find`].
+    /// The name of a thing that has a trail: see [`find`].
     Trail(TrailKey),
 }
 
@@ -26,7 +29,8 @@ impl Thing {
         Thing(Name::Fixed(name))
     }
 
-    /// A copy that prints the same name when the thing is gone.
+    /// Returns a copy that keeps the name: it prints the same after the thing is dropped. For a thing that is dropped
+    /// already, the name is [`GONE`].
     pub(crate) fn kept(self) -> Thing {
         match self.0 {
             Name::Trail(key) => Thing::named(find(key).map_or(&GONE, |(kind, _)| &kind.what)),
@@ -55,41 +59,40 @@ impl fmt::Debug for Thing {
     }
 }
 
-/// Names a trail as long as there is one; afterwards it names nothing (until 2^32 others have been made).
+/// Names a trail. When the trail is forgotten, the key names nothing (until 2^32 other trails have been made).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct TrailKey {
     index: u32,
     serial: u32,
 }
 
-/// A kind of thing for which tasks wait until another task acts on it.
+/// A kind of [`Thing`], in the words of a report.
 #[derive(Debug)]
 pub(crate) struct Kind {
-    /// "a mutex"
+    /// The thing: "a mutex".
     pub(crate) what: &'static str,
-    /// The relation to the task that is named next: "held by".
+    /// Its relation to the task of the last use, which follows in the report: "held by".
     pub(crate) how: &'static str,
 }
 
 /// Which task has used the thing last, and where in the source.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Step {
+pub(crate) struct LastUse {
     pub(crate) task: u64,
-    /// The number of the run that the task belongs to. Tasks of two runs
-    /// have the same numbers, and what tasks wait for may outlive a run.
+    /// The number of the task's run. Tasks of two runs may have the same number, and a thing may outlive a run.
     pub(crate) run: u32,
     pub(crate) site: Option<&'static Location<'static>>,
     pub(crate) part: Part,
 }
 
-/// What the task of a [`Step`] has to do with those that wait now: whether they wait for that task.
+/// What the last use means for the tasks that wait now: whether they wait for the task that made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// It has the thing, and they wait until it is given back.
+    /// That task has the thing. The others wait until it gives the thing back.
     Holds,
-    /// It has given the thing back.
+    /// That task has given the thing back.
     GaveBack,
-    /// It has put something in, or taken something out, and may do so again, as other tasks may.
+    /// That task has put something in or taken something out. It may do so again, and so may other tasks.
     Serves,
 }
 
@@ -98,27 +101,27 @@ pub(crate) enum Part {
 struct Trails {
     entries: Slab<Entry>,
     serial: u32,
-    /// What has changed hands since [`note_hands`]; `None`: that is not noted.
+    /// Each use since [`note_hands`]; `None` if uses are not noted.
     handed: Option<Vec<Handed>>,
 }
 
-/// The thing with this trail, and the task that has used it last.
-pub(crate) type Handed = (TrailKey, Option<Step>);
+/// A use of the thing with this trail; `None` if no task is known to have it now.
+pub(crate) type Handed = (TrailKey, Option<LastUse>);
 
 struct Entry {
     serial: u32,
     kind: &'static Kind,
-    last: Option<Step>,
+    last: Option<LastUse>,
 }
 
 thread_local! {
     static TRAILS: RefCell<Trails> = RefCell::default();
 }
 
-/// Makes an entry for a thing, when the first task waits for it. Returns `None` at the end of the thread, where no
-/// entries are kept any more.
-pub(crate) fn register(kind: &'static Kind, last: Option<Step>) -> Option<TrailKey> {
-    changing(|all| {
+/// Makes a trail for a thing, when the first task waits for it. Returns `None` at the end of the thread, when the trails
+/// are gone.
+pub(crate) fn register(kind: &'static Kind, last: Option<LastUse>) -> Option<TrailKey> {
+    with_trails(|all| {
         all.serial = all.serial.wrapping_add(1);
         let entry = Entry { serial: all.serial, kind, last };
         let index = u32::try_from(all.entries.insert(entry)).expect("fewer than 2^32 trails");
@@ -126,37 +129,37 @@ pub(crate) fn register(kind: &'static Kind, last: Option<Step>) -> Option<TrailK
     })
 }
 
-/// Another task has used the thing.
-pub(crate) fn update(key: TrailKey, last: Option<Step>) {
-    changing(|all| {
+/// Sets the last use of the thing. `None`: no task is known to have it now.
+pub(crate) fn update(key: TrailKey, last: Option<LastUse>) {
+    with_trails(|all| {
         all.entries[key.index as usize].last = last;
         all.handed.iter_mut().for_each(|handed| handed.push((key, last)));
     });
 }
 
-/// From now on, what changes hands is noted.
+/// Begins to note the uses of things.
 pub(crate) fn note_hands() {
-    changing(|all| all.handed = Some(Vec::new()));
+    with_trails(|all| all.handed = Some(Vec::new()));
 }
 
-/// Returns what has changed hands since [`note_hands`], in order; it is noted no more.
+/// Returns the uses since [`note_hands`], in order, and stops noting them.
 pub(crate) fn take_hands() -> Vec<Handed> {
-    changing(|all| all.handed.take()).flatten().unwrap_or_default()
+    with_trails(|all| all.handed.take()).flatten().unwrap_or_default()
 }
 
-/// Removes the entry of a thing that is dropped.
+/// Removes the trail of a thing that is dropped.
 pub(crate) fn forget(key: TrailKey) {
-    changing(|all| all.entries.remove(key.index as usize));
+    with_trails(|all| all.entries.remove(key.index as usize));
 }
 
-/// `None` at the end of the thread, where all may be gone already.
-fn changing<R>(f: impl FnOnce(&mut Trails) -> R) -> Option<R> {
+/// Calls `f` with the trails of this thread. Returns `None` at the end of the thread, when they are gone.
+fn with_trails<R>(f: impl FnOnce(&mut Trails) -> R) -> Option<R> {
     TRAILS.try_with(|all| f(&mut all.borrow_mut())).ok()
 }
 
-/// What is known of it; `None` if it is gone.
-pub(crate) fn find(key: TrailKey) -> Option<(&'static Kind, Option<Step>)> {
-    changing(|all| {
+/// Returns the kind of the thing, and its last use; `None` if the thing is gone.
+pub(crate) fn find(key: TrailKey) -> Option<(&'static Kind, Option<LastUse>)> {
+    with_trails(|all| {
         let entry =
             all.entries.get(key.index as usize).filter(|entry| entry.serial == key.serial)?;
         Some((entry.kind, entry.last))

@@ -1,15 +1,19 @@
-//! While a stack unwinds, nothing suspends.
+//! A stack that is unwinding is never suspended.
 //!
-//! Until the unwinding ends, std counts the whole thread as panicking, and would do so for every task that ran
-//! meanwhile; and a panic in one of them could not be distinguished from a second one in a destructor, which ends the
-//! process. Code that has to wait in a destructor then aborts the process here, with a text that explains it; only a
-//! wait for a socket goes on, by blocking the thread.
+//! *What std does.* It counts panics per thread, not per stack. If a destructor that runs during an unwinding suspended its
+//! task, `thread::panicking()` would be true in every task that runs meanwhile; and if one of those panicked, std would
+//! take that for a panic inside of a destructor and abort the process.
 //!
-//! A thread that unwinds already may drop a runtime, or use and drop generators: their stacks do not unwind for that, and
-//! are resumed. That a cancellation unwinds one of *these* is kept with its fiber ([`Open`]), until the code that has
-//! caught the payload drops it. (A panic of these stacks' own code on such a thread does not show.)
+//! *What is refused.* So code that would suspend while its stack unwinds aborts the process here, with a text that says
+//! why. One kind of wait goes on: a wait for a socket blocks the thread instead ([`block_thread`]).
 //!
-//! [`Open`]: crate::kernel::edge::open::Open
+//! *A thread that is panicking already* may drop a runtime in a destructor, or use and drop generators there. The stacks
+//! that run then are not unwinding, although `thread::panicking()` is true on them: they may be suspended and resumed.
+//! Only a cancellation may begin to unwind one of them, and std shows no difference. So [`unwind_with`] gives the payload
+//! of such a cancellation a serial, and keeps it with the fiber ([`Open::unwinds`]) until the code that has caught the
+//! payload drops it. (A panic of the code on such a stack is not recognised.)
+//!
+//! [`Open::unwinds`]: crate::kernel::edge::open::Open::unwinds
 
 use std::any::Any;
 use std::cell::Cell;
@@ -28,13 +32,13 @@ use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::{Local, State};
 use crate::kernel::wait::{Wait, WaitCell, WaitFor, this_turn};
 
-/// How often a boundary may be raised, swallowed, and met by a further wait.
+/// How often code may catch the unwinding to one boundary and wait again.
 pub(crate) const MOST_RAISED: u16 = 1000;
 
-/// Unwinds the stack that runs, with what has unwound another.
+/// Unwinds the running stack with `payload`: a new one, or one that was caught ([`catch`]).
 pub(crate) fn unwind_with(mut payload: Box<dyn Any + Send>) -> ! {
-    // Where the thread does not unwind already, that it does from now on shows that this stack does. (When a payload that
-    // is not this crate's is caught does not show.)
+    // On a thread that is not panicking, `thread::panicking()` shows this unwinding from now on. (A payload of another
+    // crate gets no serial: nothing would show when it is caught.)
     if thread::panicking()
         && let Some(unwind) = payload.downcast_mut::<Unwind>()
     {
@@ -44,7 +48,7 @@ pub(crate) fn unwind_with(mut payload: Box<dyn Any + Send>) -> ! {
     panic::resume_unwind(payload)
 }
 
-/// The payload of an unwinding is dropped by the code that has caught it.
+/// Code that has caught the payload drops it: then the stack is no longer unwinding.
 impl Drop for Unwind {
     fn drop(&mut self) {
         if self.serial != 0 {
@@ -57,7 +61,8 @@ impl Drop for Unwind {
     }
 }
 
-/// Calls `f`. What has unwound `f` is caught: the stack unwinds again once it goes on ([`unwind_with`]).
+/// Calls `f`, and catches what unwinds it. Until the caller raises the payload again ([`unwind_with`]), the stack counts as
+/// not unwinding.
 pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> thread::Result<T> {
     let before = with_open(|open| open.unwinds.get());
     let result = panic::catch_unwind(AssertUnwindSafe(f));
@@ -65,21 +70,21 @@ pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> thread::Result<T> {
     result
 }
 
-/// Whether the stack that runs is unwinding, so that it cannot be suspended.
+/// Whether the running stack is unwinding, so that it must not be suspended.
 #[inline]
 pub(crate) fn unwinds() -> bool {
     let before = || Scheduler::with(|s| s.is_some_and(|s| s.unwinding.get()));
     thread::panicking() && stack_unwinds(before())
 }
 
-/// As [`unwinds`], of a thread that is panicking. Where it was so `before` it came to this stack, what shows is that a
-/// cancellation was raised here.
+/// Whether the running stack of a panicking thread is unwinding. If the thread was panicking `before` it entered this
+/// stack, only the serial of a cancellation shows it.
 fn stack_unwinds(before: bool) -> bool {
     !before || with_open(|open| open.unwinds.get() != 0) == Some(true)
 }
 
-/// Aborts the process, or leaves the task, if the stack that runs is unwinding: for all that would suspend. (A task whose
-/// runtime is dropped by a thread that unwinds is unwound first, and left when its cleanup would suspend.)
+/// Called before a stack is suspended: aborts the process if it is unwinding. A task whose runtime is dropped by a panicking
+/// thread is abandoned instead, if its cleanup would suspend.
 #[inline]
 pub(crate) fn refuse_while_unwinding() {
     if thread::panicking() {
@@ -87,7 +92,7 @@ pub(crate) fn refuse_while_unwinding() {
     }
 }
 
-/// As [`refuse_while_unwinding`], for a generator; `before`: the thread was unwinding already where it was resumed.
+/// As [`refuse_while_unwinding`], for a generator. `before`: the thread was panicking when it resumed the generator.
 #[inline]
 pub(crate) fn refuse_to_yield(before: bool) {
     if thread::panicking() && stack_unwinds(before) {
@@ -101,15 +106,15 @@ fn refuse() {
         if with_local(|local| local.raised.get()) == Some(0)
             && with_local(Local::is_to_stop) == Some(true)
         {
-            return; // It is raised next.
+            return; // The caller raises the cancellation next.
         }
         if !Scheduler::with(|s| s.is_some_and(|s| s.end.closing.get())) {
-            return; // A runtime that is driven by a thread that unwinds: its tasks do not.
+            return; // A panicking thread drives a runtime whose tasks go on: their stacks are not unwinding.
         }
         let task = describe_running();
         warn::error(format_args!(
-            "{task} has to wait in its cleanup, where its runtime is dropped by a thread that unwinds: it is left \
-             where it is"
+            "{task} has to wait in its cleanup, where its runtime is dropped by a panicking thread: it is abandoned \
+             where it waits"
         ));
         abandon();
     }
@@ -122,8 +127,9 @@ fn refuse() {
     process::abort();
 }
 
-/// While a stack unwinds, and in a panic hook, a wait for a socket blocks the thread, as std's calls do. Returns `false`
-/// for all other waits.
+/// For a wait while the stack unwinds, or in a panic hook. If it is a wait for a socket, blocks the thread until the socket is
+/// ready or the deadline has passed, for 100 ms at most, and returns `true`: the caller tries its system call again.
+/// Returns `false` for all other waits.
 #[cold]
 pub(crate) fn block_thread(wait: &WaitCell) -> bool {
     let (id, direction) = match wait.what.get() {
@@ -133,12 +139,12 @@ pub(crate) fn block_thread(wait: &WaitCell) -> bool {
     };
     let left = wait.deadline.get().map(|end| end.saturating_duration_since(Instant::now()));
     let ms = left.map_or(100, |left| left.as_millis().min(100) as i32);
-    let _ = poll_one(id.fd(), EVENTS[direction as usize], ms); // The next try shows the same.
+    let _ = poll_one(id.fd(), EVENTS[direction as usize], ms); // An error of the socket shows in the next try too.
     true
 }
 
-/// Counts that a boundary is raised once more. Aborts after too often, unless the run is ending: then this returns `true`,
-/// and the running task is to be left.
+/// Counts that `boundary` is raised once more. Above [`MOST_RAISED`], aborts the process; but if the run is ending, returns
+/// `true`, and the caller must abandon the running task.
 pub(crate) fn count(raised: &Cell<u16>, boundary: Boundary) -> bool {
     raised.set(raised.get() + 1);
     if raised.get() <= MOST_RAISED {
@@ -151,7 +157,7 @@ pub(crate) fn count(raised: &Cell<u16>, boundary: Boundary) -> bool {
     let text =
         format!("{} has caught {what} {MOST_RAISED} times and waited again", describe_running());
     if Scheduler::with(|s| s.is_some_and(|s| s.end.closing.get())) {
-        warn::error(format_args!("{text}; the run is over, and the task is left where it is"));
+        warn::error(format_args!("{text}; the run is over, and the task is abandoned where it is"));
         return true;
     }
     warn::print(format_args!(
@@ -161,19 +167,20 @@ pub(crate) fn count(raised: &Cell<u16>, boundary: Boundary) -> bool {
     process::abort();
 }
 
-/// Leaves the running task where it is, for ever.
+/// Abandons the running task: it is never resumed, and its frames are leaked.
 pub(crate) fn abandon() -> ! {
     mark_abandoned();
     suspend_base();
-    unreachable!("a task that is left is not resumed");
+    unreachable!("an abandoned task is not resumed");
 }
 
-/// Marks the running task as left. It must give up its turn right after this.
+/// Marks the running task as abandoned. The caller must give up its turn right after this.
 pub(crate) fn mark_abandoned() {
     with_local(|local| local.state.set(State::Abandoned));
     this_turn().wait.set(Wait::PARKED);
 }
 
+/// The running task, for a message.
 pub(crate) fn describe_running() -> String {
     current().map_or_else(|| "code outside of any task".into(), |task| task.to_string())
 }

@@ -1,4 +1,4 @@
-//! The wakers of tasks: what an operation keeps, in any thread, to wake a task when it is ready.
+//! The wakers of tasks, which operations keep, on any thread, to wake a task when they are ready.
 
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
@@ -9,29 +9,31 @@ use super::notes;
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::{Home, TaskRef, Waiter};
 
-/// The vtable of a task's wakers; their data is `TaskRef::into_raw`, and each is counted.
+/// The vtable of a task's wakers. Their data is the pointer of a `TaskRef`. A cloned waker owns one reference of the task, and
+/// is counted in `Home::wakers`. The waker that `door::own_waker` lends owns neither: it is only ever borrowed, so `wake`
+/// and `drop`, which give both up, are called on clones alone.
 pub(crate) static VTABLE: RawWakerVTable = RawWakerVTable::new(
     |data| {
-        // SAFETY: data comes from `TaskRef::into_raw` (or, for `door::own_waker`, from a live `TaskRef`).
+        // SAFETY: the data is the pointer of a task that lives: this waker owns a reference, or is lent by one.
         let task = ManuallyDrop::new(unsafe { TaskRef::from_raw(data.cast()) });
         task.home.wakers.fetch_add(1, Ordering::Relaxed);
         notes::lends_waker();
         RawWaker::new(TaskRef::into_raw(TaskRef::clone(&task)).cast(), &VTABLE)
     },
     |data| {
-        // SAFETY: as above; the waker is given up, and its count with it.
+        // SAFETY: `wake` consumes the waker, which is a clone (see above): the reference that it owns is taken over.
         let task = unsafe { TaskRef::from_raw(data.cast()) };
         let home = task.home.clone();
         wake(task);
-        give_up(&home); // Only now: who sees no wakers left must find the task ready, or in the inbox.
+        give_up(&home); // Only now: a scheduler that counts no wakers must find the task ready, or in the inbox.
     },
     |data| {
-        // SAFETY: as above; the count stays with the waker.
+        // SAFETY: as in the first function; the waker keeps its reference.
         let task = ManuallyDrop::new(unsafe { TaskRef::from_raw(data.cast()) });
         wake(TaskRef::clone(&task));
     },
     |data| {
-        // SAFETY: as above; the waker is given up, and its count with it.
+        // SAFETY: the dropped waker is a clone (see above): the reference that it owns is taken over.
         give_up(&unsafe { TaskRef::from_raw(data.cast()) }.home);
     },
 );
@@ -41,7 +43,7 @@ pub(crate) static VTABLE: RawWakerVTable = RawWakerVTable::new(
 pub(crate) static NO_TASK: RawWakerVTable =
     RawWakerVTable::new(|data| RawWaker::new(data, &NO_TASK), |_| {}, |_| {}, |_| {});
 
-/// Subtracts one waker or `Spawner`. When the last is gone, a sleeping scheduler is rung, to check for a deadlock.
+/// Subtracts one waker or `Spawner`. When the last one is gone, rings a sleeping scheduler, which then looks for a deadlock.
 pub(crate) fn give_up(home: &Home) {
     if home.wakers.fetch_sub(1, Ordering::Release) == 1
         && Scheduler::at(home, |here| here.is_none())
@@ -67,29 +69,29 @@ pub(crate) fn wake(task: TaskRef) {
 }
 
 /// Held while an operation is under way on another thread that will wake a task of this scheduler.
-pub(crate) struct Outside(Arc<Home>);
+pub(crate) struct Offloaded(Arc<Home>);
 
-impl Outside {
-    pub(crate) fn of(scheduler: Option<&Scheduler>) -> Option<Outside> {
+impl Offloaded {
+    pub(crate) fn of(scheduler: Option<&Scheduler>) -> Option<Offloaded> {
         let home = scheduler?.home.clone();
-        home.outside.fetch_add(1, Ordering::Release);
-        Some(Outside(home))
+        home.offloaded.fetch_add(1, Ordering::Release);
+        Some(Offloaded(home))
     }
 }
 
-impl Drop for Outside {
+impl Drop for Offloaded {
     fn drop(&mut self) {
-        self.0.outside.fetch_sub(1, Ordering::Release);
+        self.0.offloaded.fetch_sub(1, Ordering::Release);
         if Scheduler::at(Arc::as_ptr(&self.0), |here| here.is_none()) {
-            self.0.reactor.ring(); // It may sleep without an end only because this was held.
+            self.0.reactor.ring(); // It may sleep without an end only while this lives.
         }
     }
 }
 
 impl TaskRef {
-    /// From another thread: leaves the task in the inbox of its home thread, which then wakes it.
+    /// From another thread: puts the task into the inbox of its home thread, which then wakes it.
     pub(crate) fn notify(self) {
-        if self.notified.raise() {
+        if self.notified.set() {
             let home = self.home.clone();
             if home.inbox.push(self) {
                 home.reactor.ring();

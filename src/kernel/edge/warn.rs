@@ -1,4 +1,4 @@
-//! The crate's own warnings and errors: each goes through here, and none depends on a logger.
+//! The crate's own warnings and errors. All of them go through this file, and appear even if the program has no logger:
 //!
 //! | the program's logger | an error | an alarm | a warning |
 //! |---|---|---|---|
@@ -6,15 +6,17 @@
 //! | takes errors only (`env_logger` without `RUST_LOG`) | to the logger | to the logger, as an error | dropped |
 //! | takes warnings | to the logger | to the logger, as a warning | to the logger |
 //!
-//! A debug line is for a logger that takes those, and for nothing else.
+//! A debug line goes to a logger that takes debug lines, and never to standard error.
 //!
 //! An alarm is a warning that the program may hang: a task has kept the thread for a second, or nothing has moved for
-//! ten. The target of all of them is `wouldblock`, so that a logger that filters by target finds them under one name.
+//! ten. All records have the target `wouldblock`, for loggers that filter by target.
 //!
-//! On standard error, each is written in one piece and begins with `wouldblock: `. A logger is foreign code, which may
-//! be called in the middle of a turn or between two: it runs while no task does, so that it cannot wait. If it does, or
-//! panics otherwise, the panic ends here, and the text goes to standard error. So does what the crate has to report
-//! while its logger runs, since to log that might lead to more.
+//! On standard error, each text is written in one piece and begins with `wouldblock: `.
+//!
+//! A logger is user code, and may be called in the middle of a turn or between two turns. It is called as code of no task,
+//! so a wait in it panics. Any panic of a logger ends here: the text then goes to standard error, with the panic's message.
+//! While the logger runs, the crate's errors and warnings go to standard error too, since logging them would call the
+//! logger again.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -29,13 +31,13 @@ use super::signal;
 
 thread_local!(static LOGGING: Cell<bool> = const { Cell::new(false) });
 
-/// Reports that something has failed, or got lost.
+/// Reports that something has failed or is lost.
 #[cold]
 pub(crate) fn error(text: fmt::Arguments<'_>) {
     report(Level::Error, text);
 }
 
-/// Reports what may be a mistake.
+/// Reports a possible mistake.
 #[cold]
 pub(crate) fn warning(text: fmt::Arguments<'_>) {
     report(Level::Warn, text);
@@ -48,7 +50,7 @@ pub(crate) fn alarm(text: fmt::Arguments<'_>) {
     report(if only_errors { Level::Error } else { Level::Warn }, text);
 }
 
-/// Logs what is as it should be, and may surprise all the same. Never goes to standard error.
+/// Logs an event that is no fault, but may surprise. It never goes to standard error.
 #[cold]
 pub(crate) fn debug(text: fmt::Arguments<'_>) {
     if log::max_level() >= LevelFilter::Debug {
@@ -56,7 +58,8 @@ pub(crate) fn debug(text: fmt::Arguments<'_>) {
     }
 }
 
-/// Aborts the process if it is dropped: for the job of a coroutine, which must not unwind. Forget it when that is over.
+/// Aborts the process when it is dropped. It guards the job of a coroutine, which must not unwind: forget the guard when the
+/// job has returned.
 pub(crate) struct AbortOnDrop;
 
 impl Drop for AbortOnDrop {
@@ -66,8 +69,8 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// Drops the payload of a panic. Its destructor may panic in turn, with a payload of its own; one that does so a
-/// hundred times over is leaked.
+/// Drops the payload of a panic. If its destructor panics, the payload of that panic is dropped in the same way, up to a
+/// hundred times; then the last one is leaked.
 pub(crate) fn discard(mut payload: Box<dyn Any + Send>) {
     for _ in 0..100 {
         match panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
@@ -79,11 +82,11 @@ pub(crate) fn discard(mut payload: Box<dyn Any + Send>) {
 }
 
 fn report(level: Level, text: fmt::Arguments<'_>) {
-    let taken = log::max_level();
-    if taken == LevelFilter::Off {
+    let most = log::max_level();
+    if most == LevelFilter::Off {
         return print(text);
     }
-    if level > taken {
+    if level > most {
         return;
     }
     if LOGGING.replace(true) {
@@ -116,8 +119,8 @@ pub(crate) fn text_of(payload: &(dyn Any + Send)) -> &str {
     }
 }
 
-/// Writes to standard error, for what cannot wait for a logger, as before an abort. Not by `eprintln`, which panics
-/// where standard error takes nothing.
+/// Writes to standard error without a logger, as before an abort. (`eprintln` would panic where standard error accepts
+/// nothing.)
 pub(crate) fn print(text: fmt::Arguments<'_>) {
     let _ = signal::write_to_stderr(format!("wouldblock: {text}\n").as_bytes());
 }

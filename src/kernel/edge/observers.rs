@@ -1,4 +1,4 @@
-//! Holds the observers of a run, and turns kernel state into events for them.
+//! Calls the observers of a run with its events, and makes events of kernel state.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -13,66 +13,65 @@ use crate::kernel::task::{Home, Task};
 use crate::kernel::wait::{Wait, WaitFor};
 
 /// The observers of a run.
-pub(crate) struct Watch {
-    observers: Vec<Rc<dyn Observer>>,
-    /// For each of them: it has panicked, and gets no more events.
-    broken: Vec<Cell<bool>>,
+pub(crate) struct Observers {
+    /// Each observer, and whether it has panicked: then it gets no more events.
+    all: Vec<(Rc<dyn Observer>, Cell<bool>)>,
     /// An observer is being called.
-    pub(crate) telling: Cell<bool>,
-    /// What acts while no task has its turn.
+    pub(crate) calling: Cell<bool>,
+    /// The cause of events while no task runs.
     pub(crate) by: Cell<Actor>,
 }
 
-impl Watch {
-    pub(crate) fn new(observers: Vec<Rc<dyn Observer>>) -> Watch {
-        let broken = vec![Cell::new(false); observers.len()];
-        Watch { observers, broken, telling: Cell::new(false), by: Cell::new(Actor::Outside) }
+impl Observers {
+    pub(crate) fn new(observers: Vec<Rc<dyn Observer>>) -> Observers {
+        let all = observers.into_iter().map(|observer| (observer, Cell::new(false))).collect();
+        Observers { all, calling: Cell::new(false), by: Cell::new(Actor::Outside) }
     }
 
     #[inline]
     pub(crate) fn is_on(&self) -> bool {
-        !self.observers.is_empty()
+        !self.all.is_empty()
     }
 
-    /// Calls `f`; whatever it does outside of any task is done by that one.
+    /// Calls `f`. Of the events that `f` causes outside of any task, `by` is the cause.
     pub(crate) fn on_behalf_of(&self, by: Actor, f: impl FnOnce()) {
         let before = self.by.replace(by);
         f();
         self.by.set(before);
     }
 
-    /// The cause to be named in an event: the task of this run that is running, or on whose stack foreign code runs;
-    /// else `by`.
+    /// The cause to name in an event of the run `home`: its task that is running, or on whose stack foreign code runs; if there
+    /// is none, `by`.
     pub(crate) fn cause(&self, home: &Arc<Home>) -> Actor {
         let Running { task, host, .. } = running();
         let at_work = if task.get().is_null() { host } else { task };
-        // SAFETY: a task lives while it is set.
+        // SAFETY: `Running` is set only to tasks that live (see its fields); the reference ends with this function.
         let at_work = unsafe { at_work.get().cast::<Task>().as_ref() };
         let of_this_run = at_work.filter(|task| Arc::ptr_eq(&task.home, home));
         of_this_run.map_or_else(|| self.by.get(), |task| Actor::Task(task.id))
     }
 
-    /// Calls each observer with an event. What an observer does itself meanwhile is no event. A panic of an observer ends
-    /// here: it would unwind through the middle of the scheduler's work, or through the task that runs.
+    /// Calls each observer with an event. What an observer does meanwhile is no event. A panic of an observer ends
+    /// here: otherwise it would unwind through the middle of the scheduler's work, or through the task that runs.
     #[cold]
     pub(crate) fn emit(&self, at: Instant, task: u64, kind: EventKind<'_>) {
-        if self.telling.replace(true) {
+        if self.calling.replace(true) {
             return;
         }
         let event = TaskEvent::new(at, task, kind);
         let subject = "an observer of this run, which gets no more events,";
-        for (observer, broken) in self.observers.iter().zip(&self.broken) {
+        for (observer, broken) in &self.all {
             if !broken.get() {
                 broken.set(!aside(format_args!("{subject}"), || observer.observe(&event)));
             }
         }
-        self.telling.set(false);
+        self.calling.set(false);
     }
 }
 
-impl Drop for Watch {
+impl Drop for Observers {
     fn drop(&mut self) {
-        for observer in self.observers.drain(..) {
+        for (observer, _) in self.all.drain(..) {
             aside(format_args!("the destructor of an observer"), || drop(observer));
         }
     }
