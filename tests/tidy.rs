@@ -75,7 +75,7 @@ const LONGEST_FILE: usize = 400;
 
 /// Lines of kernel, without its edge, and the three eras together: with their documentation, without blank lines and
 /// tests.
-const AN_EVENING: usize = 2866;
+const AN_EVENING: usize = 2858;
 
 /// Methods of the kernel that [`calls_upwards`] would find, still to be moved.
 const LATE_METHODS: [(&str, &str); LATE] = [];
