@@ -451,10 +451,7 @@ impl Scheduler {
     fn report_end(&self, task: &TaskRef) {
         // SAFETY: as in `wake`.
         let local = unsafe { task.local() };
-        // One by one: a callback may add another. They come first: the waker of another executor may take the result.
-        while let Some(callback) = local.extras.if_any(|extras| extras.callbacks.pop_front()) {
-            aside(format_args!("a callback at the end of {task}"), callback);
-        }
+        local.extras.call_callbacks(task); // First, since the waker of another executor may take the result.
         if let Some(joiner) = local.joiner.take() {
             self.wake_waiter(joiner);
         }

@@ -207,12 +207,10 @@ impl Canceller {
     pub(crate) fn at_end(&self, call: impl FnOnce() + 'static) {
         // SAFETY: as in `cancel`.
         let local = unsafe { self.task.local() };
-        let others = local.extras.if_any(|extras| !extras.callbacks.is_empty());
-        let will_end = !matches!(local.state.get(), State::Done | State::Abandoned);
-        if will_end || others {
-            return local.extras.with(|extras| extras.callbacks.push_back(Box::new(call)));
+        local.extras.with(|extras| extras.callbacks.push_back(Box::new(call)));
+        if matches!(local.state.get(), State::Done | State::Abandoned) {
+            local.extras.call_callbacks(&self.task);
         }
-        aside(format_args!("a callback at the end of {}", self.task), call);
     }
 
     /// Whether it is the running task.
@@ -253,13 +251,17 @@ impl<T> JoinHandle<T> {
         if self.is_elsewhere() {
             return Poll::Ready(Err(JoinError::new(self.task.clone(), Reason::Elsewhere)));
         }
+        let waiter = door::waiter(cx); // Before the state is read: the clone of a waker may be user code, too.
         match local.state.get() {
-            State::Done | State::Abandoned => Poll::Ready(self.take()),
             State::Running | State::Woken => {
                 Poll::Ready(Err(JoinError::new(self.task.clone(), Reason::Itself)))
             }
-            State::Ready | State::Waiting => {
-                local.joiner.set(Some(door::waiter(cx)));
+            // While a callback has the result on loan, this waits for that to be given back.
+            State::Done | State::Abandoned if !local.extras.if_any(|extras| extras.calls_back) => {
+                Poll::Ready(self.take())
+            }
+            _ => {
+                local.joiner.set(Some(waiter));
                 wait::record(cx, Wait::new(WaitFor::Task(self.task.id)));
                 Poll::Pending
             }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use crate::util::{
-    Defer, ERAS, HOUR, SECOND, Trace, assert_contains, let_others_run, logged, panic_text, run,
+    Defer, ERAS, HOUR, MS, SECOND, Trace, assert_contains, let_others_run, logged, panic_text, run,
     run_in_order, spawn_running, spawn_waiting, text,
 };
 use wouldblock::generator::{Generator, GeneratorState, Yielder};
@@ -1222,5 +1222,44 @@ fn a_failure_reaches_its_group_also_where_another_executor_takes_the_result_at_o
         });
         assert_contains(&failed.unwrap_err().to_string(), &["panicked: oh"]);
         TAKEN.with_borrow(|taken| assert!(taken.1.is_some(), "the handle has an error, too"));
+    });
+}
+
+/// The task is done while its callbacks are called: "if the task is done already, it is called at once", with the result.
+#[test]
+fn a_callback_that_is_added_by_a_callback_gets_the_result() {
+    run(|| {
+        let handle = Rc::new(RefCell::new(None::<JoinHandle<u32>>));
+        let seen = Rc::new(Cell::new(None));
+        let task = green::spawn(|| 5);
+        let (again, out) = (handle.clone(), seen.clone());
+        task.on_done(move |_| {
+            let out = out.clone();
+            let handle = again.borrow();
+            handle.as_ref().unwrap().on_done(move |result| out.set(result.as_ref().ok().copied()));
+        });
+        *handle.borrow_mut() = Some(task);
+        green::sleep(MS);
+        assert_eq!(seen.get(), Some(5));
+    });
+}
+
+/// An executor that polls the handle in a callback waits until the result is given back.
+#[test]
+fn a_result_that_a_callback_has_on_loan_is_waited_for() {
+    run(|| {
+        let handle = Rc::new(RefCell::new(None::<JoinHandle<u32>>));
+        let (again, polled) = (handle.clone(), Rc::new(Cell::new(false)));
+        let (task, out) = (green::spawn(|| 5), polled.clone());
+        task.on_done(move |_| {
+            let mut handle = again.borrow_mut();
+            let mut cx = Context::from_waker(Waker::noop());
+            assert!(Pin::new(handle.as_mut().unwrap()).poll(&mut cx).is_pending());
+            out.set(true);
+        });
+        *handle.borrow_mut() = Some(task);
+        green::sleep(MS);
+        assert!(polled.get());
+        assert_eq!(handle.take().unwrap().join().unwrap(), 5);
     });
 }

@@ -5,10 +5,11 @@ use std::cell::{Cell, RefCell};
 use std::future::{IntoFuture, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
+use std::ptr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -1118,5 +1119,40 @@ fn a_socket_that_is_awaited_on_another_executor_is_an_error_that_says_so() {
     });
     bounded(|| {
         let _ = green::wait(timeout(MS, stream.readable())).unwrap_err(); // and may be used in another
+    });
+}
+
+#[test]
+fn a_waker_that_wakes_a_task_when_it_is_cloned_finds_nothing_borrowed() {
+    thread_local!(static HOOK: RefCell<Option<Waker>> = const { RefCell::new(None) });
+    static VTABLE: RawWakerVTable = RawWakerVTable::new(
+        |data| {
+            HOOK.with_borrow(|hook| hook.iter().for_each(Waker::wake_by_ref));
+            RawWaker::new(data, &VTABLE)
+        },
+        |_| (),
+        |_| (),
+        |_| (),
+    );
+    run(|| {
+        let out = Rc::new(Cell::new(None));
+        let waker = out.clone();
+        let sleeper = future::spawn(async move {
+            let mut nap = pin!(sleeping(SECOND).into_future());
+            poll_fn(|cx| {
+                let _ = nap.as_mut().poll(cx);
+                waker.set(Some(cx.waker().clone()));
+                Poll::<()>::Pending
+            })
+            .await;
+        });
+        green::yield_now();
+        HOOK.set(out.take());
+        // SAFETY: its functions use no data.
+        let foreign = unsafe { Waker::from_raw(RawWaker::new(ptr::null(), &VTABLE)) };
+        let mut nap = pin!(sleeping(SECOND).into_future());
+        let _ = nap.as_mut().poll(&mut Context::from_waker(&foreign));
+        HOOK.set(None);
+        sleeper.cancel();
     });
 }

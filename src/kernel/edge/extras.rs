@@ -3,8 +3,11 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+
+use super::foreign::aside;
 
 /// A pointer to the extras, which is null in most tasks.
 #[derive(Default)]
@@ -16,6 +19,8 @@ pub(crate) struct Extras {
     pub(crate) values: Vec<Value>,
     /// The callbacks to call when the task is done, in this order.
     pub(crate) callbacks: VecDeque<Callback>,
+    /// One of them is being called. It may have the result of the task on loan.
+    pub(crate) calls_back: bool,
     /// Since the task was cancelled, it has once given up its turn only because its budget was used up. The next time unwinds
     /// it: see `cancel::check_between_operations`.
     pub(crate) noticed: bool,
@@ -45,10 +50,26 @@ pub(crate) struct Value {
 
 pub(crate) type CopyValue = fn(&dyn Any) -> Rc<dyn Any>;
 
-/// A callback is called [`aside`](super::foreign::aside), on the scheduler's own stack. If it panics, the panic is logged.
+/// A callback is called [`aside`], on the scheduler's own stack. If it panics, the panic is logged.
 pub(crate) type Callback = Box<dyn FnOnce()>;
 
 impl ExtrasCell {
+    /// Calls the callbacks of `task`, one by one: a callback may add another, which is called after those before it. If they
+    /// are being called already, this does nothing.
+    pub(crate) fn call_callbacks(&self, task: &dyn Display) {
+        if self.if_any(|extras| extras.calls_back) {
+            return;
+        }
+        let next = |extras: &mut Extras| {
+            let next = extras.callbacks.pop_front();
+            extras.calls_back = next.is_some();
+            next
+        };
+        while let Some(callback) = self.if_any(next) {
+            aside(format_args!("a callback at the end of {task}"), callback);
+        }
+    }
+
     /// Calls `f` with the extras, which are made if there are none. `f` must run no user code: that would find no extras.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Extras) -> R) -> R {
         let mut extras = self.0.take().unwrap_or_default();

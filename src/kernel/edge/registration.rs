@@ -31,19 +31,23 @@ impl Registration {
     /// On a thread without a scheduler.
     pub(crate) fn renew(&mut self, cx: &Context<'_>, wait: Wait) {
         self.cancel();
-        let waker = || Waiter::waker(cx.waker().clone());
+        let waiter = || Waiter::waker(cx.waker().clone()); // User code: called while nothing is borrowed.
         Scheduler::with(|scheduler| {
             let scheduler = scheduler.expect(ELSEWHERE);
             self.run = scheduler.home.run;
             let tick = wait.deadline.and_then(|end| scheduler.clock.tick_after(end));
-            self.timer = tick.map(|tick| scheduler.timers.borrow_mut().insert(tick, waker()));
+            self.timer = tick.map(|tick| {
+                let waiter = waiter();
+                scheduler.timers.borrow_mut().insert(tick, waiter)
+            });
             let (id, direction) = match wait.what {
                 WaitFor::Readable(id) => (id, Direction::Read),
                 WaitFor::Writable(id) => (id, Direction::Write),
                 WaitFor::Turn => return cx.waker().wake_by_ref(),
                 _ => return,
             };
-            let stood = scheduler.reactor.borrow_mut().stand(id, direction, waker());
+            let waiter = waiter();
+            let stood = scheduler.reactor.borrow_mut().stand(id, direction, waiter);
             match stood {
                 Ok(ticket) => self.place = Some((id, direction, ticket)),
                 Err(waiter) => scheduler.wake_waiter(waiter),
