@@ -62,7 +62,7 @@ const READING_ORDER: &str = "
     src/process/: child command mod
     src/: signal
     src/adapt/: tokio hyper tracing stream mod
-    src/http/: chain mod
+    src/http/: buffers chain mod
     src/inspect/timeline/: record chart terminal svg trace frames words lines html mod
     src/inspect/: mod
     src/testing/: turns settle explore mod

@@ -15,11 +15,11 @@ use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver
 #[cfg(feature = "rustls")]
 use ureq::unversioned::transport::RustlsConnector;
 use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, ShutdownHandle,
-    Transport,
+    Buffers, ConnectionDetails, Connector, Either, NextTimeout, ShutdownHandle, Transport,
 };
 use ureq::{Error, Timeout};
 
+use super::buffers::Lent;
 use crate::kernel::door;
 use crate::net::addr::{all_failed, resolve};
 use crate::net::turn::can_suspend;
@@ -138,7 +138,7 @@ impl<In: Transport> Connector<In> for Dial {
             false => size,
         };
         let (input, output) = (config.input_buffer_size(), config.output_buffer_size());
-        let buffers = LazyBuffers::new(room(input), room(output));
+        let buffers = Lent::new(room(input), room(output));
         Ok(Some(Either::B(Tcp { stream, buffers })))
     }
 }
@@ -172,7 +172,7 @@ fn connect_any(addresses: &[SocketAddr], limit: NextTimeout) -> Result<TcpStream
 pub(super) struct Tcp {
     /// Shared with the agent, whose `shutdown` may close it from another thread.
     stream: Arc<TcpStream>,
-    buffers: LazyBuffers,
+    buffers: Lent,
 }
 
 impl Transport for Tcp {
@@ -183,17 +183,24 @@ impl Transport for Tcp {
     fn transmit_output(&mut self, amount: usize, limit: NextTimeout) -> Result<(), Error> {
         let limit = limit.for_write();
         self.stream.set_write_timeout(duration(limit)?)?;
-        let output = &self.buffers.output()[..amount];
-        (&*self.stream).write_all(output).map_err(|e| timed_out(e, limit.reason))
+        let output = self.buffers.take_output();
+        let written = (&*self.stream).write_all(&output[..amount]);
+        self.buffers.sent(output);
+        written.map_err(|e| timed_out(e, limit.reason))
     }
 
     fn await_input(&mut self, limit: NextTimeout) -> Result<bool, Error> {
         let limit = limit.for_read();
-        self.stream.set_read_timeout(duration(limit)?)?;
-        let input = self.buffers.input_append_buf();
-        let n = (&*self.stream).read(input).map_err(|e| timed_out(e, limit.reason))?;
-        self.buffers.input_appended(n);
-        Ok(n > 0)
+        let Tcp { stream, buffers } = self;
+        stream.set_read_timeout(duration(limit)?)?;
+        let read = stream.read_by(|mut stream| {
+            let room = buffers.input_append_buf();
+            let (read, len) = (stream.read(room), room.len());
+            buffers.input_appended(*read.as_ref().unwrap_or(&0));
+            buffers.give_unused();
+            read.map(|n| (n, len))
+        });
+        Ok(read.map_err(|e| timed_out(e, limit.reason))? > 0)
     }
 
     /// ureq calls this with its pool locked: it may not wait.

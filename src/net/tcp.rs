@@ -97,6 +97,17 @@ socket!(TcpStream, net::TcpStream, SocketAddr);
 stream!(TcpStream, SocketAddr, short_read_drains: true);
 
 impl TcpStream {
+    /// Reads as `Read` does, by `read`, which is called for each try: the memory that it takes and gives back is not held
+    /// while the task waits. It returns how many bytes came, and for how many there was room.
+    #[cfg(feature = "ureq")]
+    pub(crate) fn read_by(
+        &self,
+        read: impl FnMut(&net::TcpStream) -> io::Result<(usize, usize)>,
+    ) -> io::Result<usize> {
+        let (n, len) = self.socket.green(Direction::Read, read)?;
+        self.note(Ok(n), len)
+    }
+
     /// Connects to the first address of `address` that accepts; names are looked up on another thread.
     ///
     /// The addresses are tried in order, IPv4 and IPv6 taking turns. One that is silent does not hold up the others:
