@@ -19,6 +19,7 @@ use crate::{Bench, Case};
 mod kernel {
     pub(crate) mod coroutine;
     pub(crate) mod edge {
+        pub(crate) mod forever;
         pub(crate) mod mapping;
         pub(crate) mod open;
         pub(crate) mod pool;
