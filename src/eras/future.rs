@@ -28,7 +28,6 @@
 
 use std::cell::{Cell, UnsafeCell};
 use std::future::Future;
-use std::panic::{self, AssertUnwindSafe};
 use std::pin::Pin;
 use std::ptr;
 use std::task::{Context, Poll};
@@ -93,13 +92,13 @@ impl<F: Future<Output: 'static> + 'static> Body for Polled<F> {
         let this = ptr::from_ref(self);
         // SAFETY: a body stays in its place until its task is over, and so while the poll lasts.
         let poll = move || unsafe { (*this).poll(promise) };
-        // SAFETY: as in `poll`, which is not called if this is: there is no stack then.
+        // SAFETY: as in `Polled::poll`, which is not called if `drop_code` is: without a stack.
         let future = || unsafe { Pin::new_unchecked(&mut *self.future.get()) };
-        let drop = || {
+        let drop_code = || {
             self.is_done.set(true);
             future().set(None);
         };
-        match on_poll_fiber(&promise, poll, drop) {
+        match on_poll_fiber(&promise, poll, drop_code) {
             Switch::Finished if !self.is_done.get() => Switch::Suspended, // The poll is over, the future is not.
             switch => switch,
         }
@@ -125,8 +124,8 @@ impl<F: Future<Output: 'static> + 'static> Polled<F> {
             false => {
                 let now = future.as_mut().as_pin_mut().expect("polled until it is ready");
                 let record = Record::new();
-                match panic::catch_unwind(AssertUnwindSafe(|| door::poll(&record, now))) {
-                    Ok(Poll::Pending) if promise.local().is_to_stop() => None, // (A completed operation has won.)
+                match unwinding::catch(|| door::poll(&record, now)) {
+                    Ok(Poll::Pending) if promise.local().is_to_stop() => None, // (Polled first: a ready one wins.)
                     Ok(Poll::Pending) => return door::store_record(&record),
                     Ok(Poll::Ready(value)) => Some(Ok(value)),
                     Err(payload) => Some(Err(payload)),

@@ -75,7 +75,7 @@ struct Wire<Y, S> {
     yielded: Cell<Option<Y>>,
     /// Names the generator as the boundary of the unwinding that closes it; 0: it has not been closed.
     serial: Cell<u64>,
-    /// The thread was unwinding when the generator was last resumed.
+    /// The thread was panicking when the generator was last resumed.
     unwinding: Cell<bool>,
     /// What the generator has yielded last is the wait of an operation.
     in_wait: Cell<bool>,
@@ -458,7 +458,7 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
     #[inline(always)] // See `Fiber::resume`.
     #[track_caller]
     fn exchange(&self, value: Y, in_wait: bool) -> Sent<S> {
-        let Some(wire) = &self.wire else { return self.give_turn(same(value), in_wait) };
+        let Some(wire) = &self.wire else { return self.yield_to_scheduler(same(value), in_wait) };
         unwinding::refuse_to_yield(wire.unwinding.get());
         self.suspender.suspend(|open| {
             may_suspend(open, false)?;
@@ -473,7 +473,7 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
     /// but if it is in a wait (`in_wait`), it first polls its operation once more.
     #[inline(always)] // See `Fiber::resume`.
     #[track_caller]
-    fn give_turn(&self, wait: Wait, in_wait: bool) -> Sent<S> {
+    fn yield_to_scheduler(&self, wait: Wait, in_wait: bool) -> Sent<S> {
         unwinding::refuse_while_unwinding();
         if cancel::is_cancelled() {
             if swallowed::count_root() {
@@ -501,8 +501,8 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
     }
 }
 
-/// Refuses to yield in the middle of a poll or inside of a time limit; and, in a generator that is not a task, inside
-/// of a cleanup or a scope. These would stay in force for the resumer.
+/// Refuses to yield in the middle of a poll (see below) or inside of a time limit; and, in a generator that is not a
+/// task, inside of a cleanup or a scope. All but the poll would stay in force for the resumer.
 #[inline]
 fn may_suspend(open: &Open, of_task: bool) -> Result<(), String> {
     let inside = open.limits.get() + open.shields.get() + open.scopes.get();

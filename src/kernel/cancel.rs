@@ -1,5 +1,5 @@
-//! Cancellation: the stack of a task is unwound from where it waits. (A generator is closed, which unwinds its
-//! stack; a future is polled once more and dropped: `give_turn` in `eras/pep342.rs`, `poll` in `eras/future.rs`.)
+//! Cancellation: the stack of a task is unwound from where it waits. (A generator is closed, which unwinds its stack;
+//! a future is polled once more and dropped: `yield_to_scheduler` in `eras/pep342.rs`, `poll` in `eras/future.rs`.)
 //!
 //! A cancelled task is not interrupted. It is resumed, and the wait that it was in *raises* the cancellation: the stack
 //! is unwound from there, and destructors run, up to a *boundary*. That is the root of the task, for
@@ -13,8 +13,8 @@
 //! ```
 //!
 //! As in trio, a cancellation is raised again and again: if code catches the unwinding before the boundary, the next
-//! wait unwinds the stack once more. Only cleanup inside of a [`shield`] may wait. Each boundary counts how often it
-//! was raised. Code that catches the unwinding a thousand times and waits again would never stop: then the process is
+//! wait unwinds the stack once more. Only cleanup inside of a [`shield`] may wait. Each boundary counts its
+//! unwindings. Code that catches the unwinding a thousand times and waits again would never stop: then the process is
 //! aborted, or, if the run is ending, the task is abandoned and its frames leak.
 //!
 //! While a stack unwinds, nothing suspends: see `edge/unwinding.rs`.
@@ -129,7 +129,7 @@ fn limits() -> *const () {
 
 /// A time limit on all that the running task does in a closure.
 pub(crate) struct Limit<'a> {
-    /// `None`: not set yet. A scope whose task fails sets it to now, and wakes the task (`eras/scope/members.rs`).
+    /// `None`: not set yet. A scope with a failed task sets it to now, and wakes its owner (`eras/scope/members.rs`).
     deadline: &'a Cell<Option<Instant>>,
     outer: *const Limit<'a>,
     pub(super) serial: u64,

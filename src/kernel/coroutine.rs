@@ -1,6 +1,6 @@
 //! Switching stacks: the only file that uses corosensei.
 //!
-//! A [`Fiber`] is a coroutine that is used again: it runs one job, then waits for the next one, on the same warm
+//! A [`Fiber`] is a corosensei coroutine, used again: it runs one job, then waits for the next one, on the same warm
 //! stack. A task is written in one of three ways, its *era*: as a greenlet (plain code on a stack of its own), as a
 //! generator, or as a future. All run on fibers; a job is the body of a greenlet, the body of a generator, or one
 //! `poll` of a future.
@@ -42,7 +42,7 @@ use super::edge::warn::AbortOnDrop;
 use super::stack::Stack;
 
 // SAFETY: `base` and `limit` are multiples of a cache line, and so of the required alignment; the arena has installed a
-// guard at `limit`, above which a page, less at most 960 bytes, is usable at least.
+// guard at `limit`, and between it and `base` lies at least one page, less 960 bytes.
 unsafe impl corosensei::stack::Stack for Stack {
     #[inline]
     fn base(&self) -> NonZeroUsize {
@@ -55,7 +55,7 @@ unsafe impl corosensei::stack::Stack for Stack {
     }
 }
 
-/// What a switch into a fiber came back with.
+/// What a switch into a fiber came back with. (As a result of a task's turn: whether the task is over.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Switch {
     /// The job is suspended in the middle: resume it.
@@ -146,7 +146,7 @@ impl Fiber {
     }
 
     /// Goes on with the job where it was suspended.
-    #[inline(always)] // A switch saves the registers of its function: inlined, those of its caller, and no others.
+    #[inline(always)] // A switch saves what its function keeps in registers: inlined, that of the caller only.
     pub(crate) fn resume(&mut self) -> Switch {
         let active = active();
         let inner = active.inner.replace(Some(self.0.control));

@@ -6,9 +6,9 @@ use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::ptr;
 
-use super::edge::foreign::running;
 use super::edge::forever::forever;
 use super::edge::pulse::Pulse;
+use super::edge::running::running;
 use super::task::{Local, Task, TaskRef};
 
 pub(crate) struct Here {

@@ -5,7 +5,7 @@
 //! `edge/` has what a second reading is for: user code outside of tasks, wakes from other threads, observers, what a
 //! watchdog or a signal handler sees, forked processes, reports, the end of a run. At a first reading, read only the
 //! first lines of its files; but read `open.rs` in full before `coroutine.rs`, `line.rs` and `source.rs` before
-//! `reactor.rs`, and `foreign.rs` and `unwinding.rs` before `cancel.rs`.
+//! `reactor.rs`, `foreign.rs` before `task.rs`, and `unwinding.rs` before `cancel.rs`.
 //!
 //! | file | what it is |
 //! |---|---|
@@ -32,7 +32,7 @@
 //! | turn | one resume of a task, up to its next suspension or its end |
 //! | ready | a task: in the run queue; a socket or an operation: it can be used without a wait |
 //! | operation | a future that describes what a coroutine waits for |
-//! | verb | how an era waits for an operation: `wait(op)`, `y.wait(op)`, `op.await` |
+//! | verb | how an era (green, generator, future) waits for an operation: `wait(op)`, `y.wait(op)`, `op.await` |
 //! | wake | to put a task that waits into the run queue |
 //! | budget | how many operations may complete in one turn |
 //! | user code | code that is not this crate's: bodies of tasks, wakers, callbacks, destructors |

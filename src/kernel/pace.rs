@@ -66,7 +66,7 @@ impl Pace {
         false
     }
 
-    /// A poll, which began at `poll_began`, is done: chooses the stride by how long the turns of the last one took.
+    /// A poll, which began at `poll_began`, is done: chooses the next stride by how long the turns of this one took.
     pub(crate) fn polled(&self, poll_began: Instant, now: Instant) {
         let each = (poll_began - self.stride_began.get())
             / (self.stride.get() - self.turns_left.get()).max(1);

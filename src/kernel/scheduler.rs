@@ -75,7 +75,7 @@ pub(crate) struct Scheduler {
     /// How long a [`Quiet`](Stall::Quiet) run waits before a deadlock is suspected; `None`: for ever.
     pub(crate) patience: Cell<Option<Duration>>,
     pub(crate) pace: Pace,
-    /// When the last poll was done, in milliseconds of the run, modulo 2^32.
+    /// When the last `Scheduler::poll` was done, in milliseconds of the run, modulo 2^32.
     polled_ms: Cell<u32>,
     pub(crate) end: End,
 }

@@ -129,7 +129,7 @@ impl Arena {
             self.mappings.push((mapping, slots));
         }
         let (mapping, _) = self.mappings.last().expect("mapped above");
-        // From the top down, so that the slots handed out next to each other share page tables.
+        // In order (from the top down), so that slots handed out one after the other share page tables.
         let limit = mapping.start().checked_add((self.fresh - 1) * self.slot);
         let limit = limit.expect("a slot begins inside its mapping");
         // SAFETY: the range is the guard of a slot of this arena that was never handed out.

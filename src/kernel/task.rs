@@ -38,8 +38,8 @@ use super::wait::WaitFor;
 ///
 /// [`TaskRef::turn`] calls `begin` and `end`, on the home thread.
 pub(crate) struct Code {
-    /// Begins a job on a fiber: the whole task, or one poll of a future. If the job suspends, [keeps](Local::keep) the
-    /// fiber; if it returns, returns as `end` does. Without a stack for the job, the task is over: returns `Finished`.
+    /// Begins a job on a fiber: the whole task, or one poll of a future. If the job suspends, this [keeps](Local::keep)
+    /// the fiber; if the job returns, this does as `end`. Without a stack, the task is over: returns `Finished`.
     pub(crate) begin: unsafe fn(NonNull<Task>) -> Switch,
     /// The job has returned, on this fiber. Returns `Finished` if the task is over: then its code is dropped.
     pub(crate) end: unsafe fn(NonNull<Task>, Fiber) -> Switch,
@@ -126,7 +126,7 @@ impl TaskRef {
         self.0.as_ptr()
     }
 
-    /// Gives the task its turn.
+    /// Gives the task its turn. Returns `Finished` if the task is over; else `Suspended`, even if a poll returned.
     ///
     /// # Safety
     ///
@@ -226,7 +226,7 @@ pub(crate) struct Local {
     pub(crate) timer: Cell<Option<TimerKey>>,
     /// Its place in the line for the socket that it waits for.
     pub(crate) ticket: Cell<Option<Ticket>>,
-    /// When the last poll before its wait was done, in milliseconds of the run, modulo 2^32.
+    /// When the scheduler last polled the system before its wait, in milliseconds of the run, modulo 2^32.
     pub(crate) since: Cell<u32>,
     /// The waiter that joins the task.
     pub(crate) joiner: Cell<Option<Waiter>>,

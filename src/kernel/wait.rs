@@ -18,8 +18,8 @@
 //!   net/socket.rs   blocking_io   recv(2) gives bytes, which `read` returns
 //! ```
 //!
-//! Every other wait takes the same way from `turn` on. What differs is which code makes the [`Wait`], how the wait gets
-//! to `this_turn().wait`, and what wakes the task. Above, the socket call makes it; most waits are made by an
+//! Every other wait takes the same way from the first `turn` on. What differs is which code makes the [`Wait`], how it
+//! gets to `this_turn().wait`, and what wakes the task. Above, the socket call makes it; most waits are made by an
 //! *operation*, which is a future. An operation that is polled and not ready [`record`]s its wait and returns
 //! `Pending`; the code that has polled the operation then gives up the turn, each era in its own way:
 //!
@@ -48,8 +48,8 @@ use std::thread;
 use std::time::Instant;
 
 use super::coroutine::with_open;
-use super::edge::foreign::running;
 use super::edge::forever::forever;
+use super::edge::running::running;
 use super::edge::{notes, open::Open, trail::Thing};
 
 pub use super::edge::source::SourceId;
@@ -66,8 +66,8 @@ pub struct Wait {
     pub what: WaitFor,
     /// When the wait ends in any case. `None`: never.
     pub deadline: Option<Instant>,
-    /// If a generator yields this to code that drives it: the run, the task that polled the operation, and its wake count
-    /// before that. If the count has changed since, a wake has come already. Else, or without a task, zeros.
+    /// If a generator yields this to code that drives it, in a task: the run, the task, and its wake count before the
+    /// poll of the operation (if that has changed since, a wake has come already). In all other cases: zeros.
     pub(crate) created_by: (u32, u64, u32),
 }
 
@@ -111,9 +111,9 @@ impl WaitFor {
         matches!(self, WaitFor::Waker | WaitFor::Task(_) | WaitFor::Thing(_))
     }
 
-    /// Of two waits in one poll, the one of the higher rank is recorded, and of equal ranks the later one; the earlier
-    /// deadline holds in any case. A turn ranks highest, since it ends first. Then comes a socket, which wakes the task
-    /// only if it is recorded; then a task or a thing, a time, a waker: the more a report can say about it, the higher.
+    /// Of two waits in one poll, the one of the higher rank is recorded, of equal ranks the later (of sockets, the
+    /// first); the earlier deadline holds in any case. A turn ranks highest: it ends first. Then a socket, which wakes
+    /// the task only if recorded; then a task or thing, a time, a waker: the more a report can say, the higher.
     const fn rank(self) -> u8 {
         match self {
             WaitFor::Waker => 0,
@@ -290,14 +290,14 @@ fn with_record<R>(waker: &Waker, f: impl FnOnce(&Record) -> R) -> Option<R> {
     })?
 }
 
-/// Whether `waker` was lent to the innermost poll, so that a wait can be recorded in its place.
+/// Whether `waker` was lent to the innermost poll, so that a wait can be recorded and no waker is kept.
 #[inline]
 pub(crate) fn is_own(waker: &Waker) -> bool {
     with_record(waker, |_| ()).is_some()
 }
 
 /// Records what an operation waits for, before it returns `Pending`. Returns `false` if the operation has to register
-/// `cx.waker()` itself: that is not the running task's own, or this poll has recorded a socket before (even the same).
+/// `cx.waker()` itself: if that is not the running task's own, or for the second socket of one poll (even the same).
 #[inline(always)] // Where the wait is a constant, the compiler removes most of this.
 pub(crate) fn record(cx: &Context<'_>, wait: Wait) -> bool {
     let is_recorded = with_record(cx.waker(), |record| {

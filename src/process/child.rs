@@ -81,7 +81,8 @@ impl Child {
         self.process.std_mut().kill()
     }
 
-    /// Sends a signal to the process, such as `libc::SIGTERM`, by which it is to end in good order.
+    /// Sends a signal to the process, such as [`signal::SIGTERM`](crate::signal::SIGTERM), by which it is to end in good
+    /// order. Only this process gets it, and not the processes that it has started.
     ///
     /// # Errors
     ///

@@ -62,7 +62,8 @@ impl Command {
         fn uid(id: u32);
         /// Sets the group of the child.
         fn gid(id: u32);
-        /// Puts the child into a process group: 0 is a new one, to which a signal may be sent as a whole.
+        /// Puts the child into a process group: 0 is a new one, with the number of the child. A signal is sent to all of it
+        /// by `kill(2)` with the negative number (`rustix::process::kill_process_group`).
         fn process_group(group: i32);
         /// Sets what the child gets as its name.
         fn arg0<S: AsRef<OsStr>>(arg: S);

@@ -56,7 +56,7 @@ pub(crate) struct Unwind {
 /// matches no boundary there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Boundary {
-    /// The root of the task with this number, of the run with this number.
+    /// The root of a task: the number of its run, and its own.
     Task(u32, u64),
     /// A time limit.
     Limit(u64),

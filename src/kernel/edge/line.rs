@@ -39,7 +39,7 @@ impl<W> Wakes<W> {
 pub(crate) struct Line<W> {
     /// The flag: a try may succeed.
     pub(crate) ready: bool,
-    /// The line is in the reactor's list of lines whose next waiter the next poll wakes.
+    /// The line is in the reactor's list `unfinished`: its next poll wakes the first waiter.
     pub(crate) listed: bool,
     waiters: VecDeque<(Ticket, W)>,
     /// The waker of the last `AsyncRead` or `AsyncWrite` poll that was not by a task's own waker, as inside of a

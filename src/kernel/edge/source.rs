@@ -46,7 +46,7 @@ pub(crate) struct ReactorHandle {
     original: Original,
 }
 
-/// What a thread did to a socket: it ends waits for the socket, and the operating system reports no event for it.
+/// What a thread did to a socket that ends waits for the socket, although the operating system reports no event.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum News {
     Closed,

@@ -9,7 +9,7 @@
 //!
 //! *A thread that is panicking already* may drop a runtime in a destructor, or use and drop generators there. The stacks
 //! that run then are not unwinding, although `thread::panicking()` is true on them: they may be suspended and resumed.
-//! Only a cancellation may begin to unwind one of them, and std shows no difference. So [`unwind_with`] gives the payload
+//! When a cancellation begins to unwind one of them, std shows no difference. So [`unwind_with`] gives the payload
 //! of such a cancellation a serial, and keeps it with the fiber ([`Open::unwinds`]) until the code that has caught the
 //! payload drops it. (A panic of the code on such a stack is not recognised.)
 //!
