@@ -163,7 +163,8 @@ pub(crate) fn without<T>(f: impl FnOnce() -> T) -> T {
 ///
 /// # Which calls fail
 ///
-/// Calls on the sockets of this crate (TCP, UDP, Unix), and code that is built on these, such as ureq:
+/// Calls on the sockets of this crate (TCP, UDP, Unix), and code that is built on these, such as ureq; and in the same way
+/// those on its pipes, other descriptors, child processes and signals:
 ///
 /// * The green calls: read, write, peek, receive, send, accept, connect, and the look-up of a name.
 /// * [`green::wait`](crate::green::wait) for an operation of a socket, such as

@@ -24,6 +24,8 @@
 //! });
 //! ```
 //!
+//! (A program sets its subscriber once, with `tracing::subscriber::set_global_default`.)
+//!
 //! Spans that are entered around the run stay entered in all its tasks. A task that is spawned inside of a span does not
 //! begin in it: `let span = Span::current(); green::spawn(move || span.in_scope(|| ..))`. An `async fn` with
 //! `#[instrument]` enters its span for each poll, and needs none of this, unless it calls green code.

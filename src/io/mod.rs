@@ -11,6 +11,9 @@
 //!
 //! A write to a pipe without a reader fails as `BrokenPipe`, as long as the program ignores the signal `SIGPIPE`: Rust's
 //! programs do.
+//!
+//! Standard output is std's, and `println!` blocks the thread while its reader is slow. In a program whose output goes into
+//! a pipe, let one task write what the others send it, by [`offload`](crate::offload()).
 
 mod descriptor;
 mod stdin;
