@@ -205,7 +205,7 @@ impl log::Log for Logger {
         if text.contains("bug in wouldblock") {
             fail(format_args!("a bug: {text}"));
         }
-        if text.contains("its runtime is dropped by a thread that unwinds") {
+        if text.contains("its runtime is dropped by a panicking thread") {
             LEFT.store(true, SeqCst);
         }
         if log::max_level() > log::LevelFilter::Warn {
