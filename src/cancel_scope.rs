@@ -198,8 +198,7 @@ impl State {
         // Each waits again, until the new one.
         let inside = self.inside.borrow().clone();
         inside.into_iter().for_each(waker::wake);
-        self.moved.set();
-        self.moved.clear();
+        self.moved.pulse();
     }
 }
 

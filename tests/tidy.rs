@@ -37,7 +37,7 @@ const READING_ORDER: &str = "
     src/eras/: waited
     src/run/: stack_size
     src/inspect/: overflow
-    src/run/: join
+    src/run/: join_error join
     src/eras/: pep342
     src/inspect/: holders deadlock tree on_signal watchdog
     src/run/: spawn runtime builder stats
@@ -51,7 +51,7 @@ const READING_ORDER: &str = "
     src/run/: root handle mod
     src/thread/: park join scope mod
     src/sync/: wait_queue waiters mutex condvar semaphore rwlock event barrier chan channel mpsc
-    src/sync/: oneshot queue priority watch broadcast mod
+    src/sync/: oneshot queue priority feed watch broadcast mod
     src/: cancel_scope
     src/group/: tasks gather completed failing pool imap shared mod
     src/offload/: pool mod
@@ -75,7 +75,7 @@ const LONGEST_FILE: usize = 400;
 
 /// Lines of kernel, without its edge, and the three eras together: with their documentation, without blank lines and
 /// tests.
-const AN_EVENING: usize = 2858;
+const AN_EVENING: usize = 2854;
 
 /// Methods of the kernel that [`calls_upwards`] would find, still to be moved.
 const LATE_METHODS: [(&str, &str); LATE] = [];

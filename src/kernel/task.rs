@@ -324,8 +324,8 @@ impl Local {
 
 impl Drop for Task {
     fn drop(&mut self) {
-        // A task that is not done is in its scheduler's `Table`, which leaks it. This thread may be any: what remains
-        // of a task that is done is plain data.
+        // A task that is not done is in its scheduler's `Table`, which leaks it; or its `spawn` unwinds. This thread may
+        // be any: what remains of a task that is done is plain data.
         debug_assert!(self.local.fiber.get_mut().is_none(), "{self} is dropped before it is done");
     }
 }

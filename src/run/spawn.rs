@@ -54,7 +54,8 @@ struct Block<B: Body> {
 impl<B: Body> Block<B> {
     // SAFETY (of all three): the task is one of `place`, which has made such a block for it. The scheduler keeps the block
     // until the task is over, and calls `begin` and `end` on the home thread. When the last `TaskRef` is dropped, perhaps
-    // on another, the task is over and no handle is left: neither result nor body has anything to drop.
+    // on another, the task is over and no handle is left: neither result nor body has anything to drop. (Or `spawn` has
+    // unwound before the task was in the table: then all of its `TaskRef`s are dropped there, on the home thread.)
     const CODE: Code = Code {
         // SAFETY: as above.
         begin: |task| unsafe { task.cast::<Block<B>>().as_ref().body.begin(Promise::of(task)) },

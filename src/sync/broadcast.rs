@@ -24,18 +24,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
-use std::future::{Future, poll_fn};
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::mpsc::{RecvError, RecvTimeoutError, TryRecvError};
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use super::event::Event;
+use super::chan::recv_timeout;
+use super::feed::Feed;
 use crate::kernel::door;
-use crate::kernel::wait;
-use crate::op::timeout;
 
 /// A channel that keeps `capacity` items for each receiver.
 ///
@@ -47,9 +43,8 @@ pub fn channel<T: Clone>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     assert!(capacity > 0, "a broadcast without any room: each receiver would lose each item");
     let shared = Rc::new(Shared {
         capacity,
-        senders: Cell::new(1),
         boxes: RefCell::default(),
-        arrived: Event::of(&"an item of a broadcast"),
+        feed: Feed::new(&"an item of a broadcast"),
     });
     let sender = Sender(shared);
     let receiver = sender.subscribe();
@@ -58,23 +53,14 @@ pub fn channel<T: Clone>(capacity: usize) -> (Sender<T>, Receiver<T>) {
 
 struct Shared<T> {
     capacity: usize,
-    senders: Cell<usize>,
     /// Of the receivers that are there.
     boxes: RefCell<Vec<Rc<Mailbox<T>>>>,
-    /// Set and cleared with each item.
-    arrived: Event,
+    feed: Feed,
 }
 
 struct Mailbox<T> {
     items: RefCell<VecDeque<T>>,
     lost: Cell<u64>,
-}
-
-impl<T> Shared<T> {
-    fn wake(&self) {
-        self.arrived.set();
-        self.arrived.clear();
-    }
 }
 
 /// The end that sends.
@@ -94,7 +80,7 @@ impl<T: Clone> Sender<T> {
                 mailbox.lost.set(mailbox.lost.get() + 1);
             }
         }
-        self.0.wake();
+        self.0.feed.wake();
         boxes.len()
     }
 
@@ -113,17 +99,14 @@ impl<T: Clone> Sender<T> {
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Sender<T> {
-        self.0.senders.set(self.0.senders.get() + 1);
+        self.0.feed.add_sender();
         Sender(self.0.clone())
     }
 }
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        self.0.senders.set(self.0.senders.get() - 1);
-        if self.0.senders.get() == 0 {
-            self.0.wake();
-        }
+        self.0.feed.remove_sender();
     }
 }
 
@@ -164,10 +147,7 @@ impl<T> Receiver<T> {
     /// No item has come; or, as [`recv`](Receiver::recv), none will.
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
         let item = self.mailbox.items.borrow_mut().pop_front();
-        item.ok_or_else(|| match self.shared.senders.get() {
-            0 => TryRecvError::Disconnected,
-            _ => TryRecvError::Empty,
-        })
+        item.ok_or_else(|| self.shared.feed.nothing())
     }
 
     /// As [`recv`](Receiver::recv), for `limit` at most.
@@ -185,8 +165,7 @@ impl<T> Receiver<T> {
     /// As [`recv`](Receiver::recv).
     #[track_caller]
     pub fn recv_timeout(&mut self, limit: Duration) -> Result<T, RecvTimeoutError> {
-        let received = door::wait(timeout(limit, self.receiving()));
-        received.map_err(|_| RecvTimeoutError::Timeout)?.map_err(Into::into)
+        recv_timeout(limit, self.receiving())
     }
 
     /// The operation behind [`recv`](Receiver::recv): `y.wait(receiver.receiving())`, `receiver.receiving().await`.
@@ -200,19 +179,7 @@ impl<T> Receiver<T> {
     /// As [`recv`](Receiver::recv).
     pub async fn receiving(&mut self) -> Result<T, RecvError> {
         let shared = self.shared.clone();
-        let mut waiting = shared.arrived.waiting();
-        let mut received = |cx: &mut Context<'_>| {
-            loop {
-                match self.try_recv() {
-                    Ok(item) => return Poll::Ready(Ok(item)),
-                    Err(TryRecvError::Disconnected) => return Poll::Ready(Err(RecvError)),
-                    // Without a turn in between, in which something might come.
-                    Err(TryRecvError::Empty) => ready!(Pin::new(&mut waiting).poll(cx)),
-                }
-                waiting = shared.arrived.waiting();
-            }
-        };
-        poll_fn(|cx| wait::poll_within_budget(cx, &mut received)).await
+        shared.feed.receiving(|| self.try_recv()).await
     }
 
     /// The items, until the last sender is gone.

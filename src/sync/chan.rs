@@ -76,8 +76,9 @@ impl<T> Chan<T> {
         self.items.borrow().len() - self.promised.get()
     }
 
-    pub(crate) fn capacity(&self) -> usize {
-        self.capacity
+    /// How many items it can hold; `None`: any number.
+    pub(crate) fn capacity(&self) -> Option<usize> {
+        Some(self.capacity).filter(|&capacity| capacity < usize::MAX)
     }
 
     /// Whether there is no room.
@@ -183,11 +184,7 @@ impl<T> Chan<T> {
 
     #[track_caller]
     pub(crate) fn get_timeout(&self, limit: Duration) -> Result<T, RecvTimeoutError> {
-        match door::wait(timeout(limit, self.receiving())) {
-            Ok(Ok(item)) => Ok(item),
-            Ok(Err(RecvError)) => Err(RecvTimeoutError::Disconnected),
-            Err(_) => Err(RecvTimeoutError::Timeout),
-        }
+        recv_timeout(limit, self.receiving())
     }
 
     /// Accepts no item any more: each waiting putter gets its item back.
@@ -389,6 +386,16 @@ impl<T> fmt::Debug for Receiving<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Receiving").field("waits", &self.place.is_some()).finish()
     }
+}
+
+/// Waits for `receiving`, for `limit` at most.
+#[track_caller]
+pub(super) fn recv_timeout<T>(
+    limit: Duration,
+    receiving: impl Future<Output = Result<T, RecvError>>,
+) -> Result<T, RecvTimeoutError> {
+    let received = door::wait(timeout(limit, receiving));
+    received.map_err(|_| RecvTimeoutError::Timeout)?.map_err(Into::into)
 }
 
 /// What was not sent in time, or not at all, given back. (crossbeam-channel's; std has none.)

@@ -151,7 +151,7 @@ impl<T> Sender<T> {
 
     /// How many items it can hold; `None`: any number.
     pub fn capacity(&self) -> Option<usize> {
-        capacity(&self.0.chan)
+        self.0.chan.capacity()
     }
 
     /// Whether the last receiver is gone.
@@ -165,10 +165,6 @@ impl<T> UnwindSafe for Sender<T> {}
 impl<T> RefUnwindSafe for Sender<T> {}
 impl<T> UnwindSafe for Receiver<T> {}
 impl<T> RefUnwindSafe for Receiver<T> {}
-
-fn capacity<T>(chan: &Chan<T>) -> Option<usize> {
-    Some(chan.capacity()).filter(|&capacity| capacity < usize::MAX)
-}
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Sender<T> {
@@ -291,7 +287,7 @@ impl<T> Receiver<T> {
 
     /// How many items it can hold; `None`: any number.
     pub fn capacity(&self) -> Option<usize> {
-        capacity(&self.0.chan)
+        self.0.chan.capacity()
     }
 
     /// Whether the last sender is gone. Items may be left.

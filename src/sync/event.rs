@@ -53,6 +53,12 @@ impl Event {
     /// task waits for it. Tasks that waited before go on even if it is cleared at once.
     pub fn set(&self) {
         self.is_set.set(true);
+        self.pulse();
+    }
+
+    /// Wakes all tasks that wait, in the order in which they came, and leaves the event as it is: tasks that come from now
+    /// on wait. (The name is that of Win32.)
+    pub(crate) fn pulse(&self) {
         self.line.grant_all();
     }
 

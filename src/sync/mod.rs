@@ -69,6 +69,7 @@ mod chan;
 pub mod channel;
 mod condvar;
 mod event;
+mod feed;
 pub mod mpsc;
 mod mutex;
 pub mod oneshot;

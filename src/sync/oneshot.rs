@@ -20,11 +20,11 @@ use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::chan::recv_timeout;
 use crate::kernel::door;
 use crate::kernel::edge::waker::wake_waiter;
 use crate::kernel::task::Waiter;
 use crate::kernel::wait::{self, Wait};
-use crate::op::timeout;
 use crate::run::may_wait::may_take;
 
 /// A channel for one value.
@@ -150,11 +150,7 @@ impl<T> Receiver<T> {
     /// Nothing is lost.
     #[track_caller]
     pub fn recv_timeout(&mut self, limit: Duration) -> Result<T, RecvTimeoutError> {
-        match door::wait(timeout(limit, self)) {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(RecvError)) => Err(RecvTimeoutError::Disconnected),
-            Err(_) => Err(RecvTimeoutError::Timeout),
-        }
+        recv_timeout(limit, self)
     }
 }
 

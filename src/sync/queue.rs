@@ -277,7 +277,7 @@ impl<T> Queue<T> {
 
     /// How many items there is room for; `None`: for any number.
     pub fn capacity(&self) -> Option<usize> {
-        Some(self.chan.capacity()).filter(|capacity| *capacity < usize::MAX)
+        self.chan.capacity()
     }
 
     /// Whether there is no room: a put would wait, unless a task waits for an item.

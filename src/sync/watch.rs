@@ -21,26 +21,21 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::future::{Future, poll_fn};
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::mpsc::{RecvError, RecvTimeoutError, TryRecvError};
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use super::event::Event;
+use super::chan::recv_timeout;
+use super::feed::Feed;
 use crate::kernel::door;
-use crate::kernel::wait;
-use crate::op::timeout;
 
 /// A value to begin with, which counts as seen by the receiver.
 pub fn channel<T>(value: T) -> (Sender<T>, Receiver<T>) {
     let shared = Rc::new(Shared {
         value: RefCell::new(Rc::new(value)),
         version: Cell::new(0),
-        senders: Cell::new(1),
-        changed: Event::of(&"a value of a watch"),
+        feed: Feed::new(&"a value of a watch"),
     });
     (Sender(shared.clone()), Receiver { shared, seen: 0 })
 }
@@ -49,17 +44,10 @@ struct Shared<T> {
     /// Behind an `Rc`, so that nothing is borrowed while it is cloned.
     value: RefCell<Rc<T>>,
     version: Cell<u64>,
-    senders: Cell<usize>,
-    /// Set and cleared with each change.
-    changed: Event,
+    feed: Feed,
 }
 
 impl<T> Shared<T> {
-    fn wake(&self) {
-        self.changed.set();
-        self.changed.clear();
-    }
-
     fn latest(&self) -> Rc<T> {
         self.value.borrow().clone()
     }
@@ -73,7 +61,7 @@ impl<T> Sender<T> {
     pub fn send(&self, value: T) {
         let before = self.0.value.replace(Rc::new(value));
         self.0.version.set(self.0.version.get() + 1);
-        self.0.wake();
+        self.0.feed.wake();
         drop(before);
     }
 
@@ -93,17 +81,14 @@ impl<T> Sender<T> {
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Sender<T> {
-        self.0.senders.set(self.0.senders.get() + 1);
+        self.0.feed.add_sender();
         Sender(self.0.clone())
     }
 }
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        self.0.senders.set(self.0.senders.get() - 1);
-        if self.0.senders.get() == 0 {
-            self.0.wake();
-        }
+        self.0.feed.remove_sender();
     }
 }
 
@@ -150,11 +135,10 @@ impl<T: Clone> Receiver<T> {
     ///
     /// There is no value that was not seen; or, as [`recv`](Receiver::recv), there will be none.
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-        if self.seen != self.shared.version.get() {
-            return Ok(self.get());
+        match self.seen == self.shared.version.get() {
+            true => Err(self.shared.feed.nothing()),
+            false => Ok(self.get()),
         }
-        let ended = self.shared.senders.get() == 0;
-        Err(if ended { TryRecvError::Disconnected } else { TryRecvError::Empty })
     }
 
     /// As [`recv`](Receiver::recv), for `limit` at most.
@@ -172,8 +156,7 @@ impl<T: Clone> Receiver<T> {
     /// As [`recv`](Receiver::recv).
     #[track_caller]
     pub fn recv_timeout(&mut self, limit: Duration) -> Result<T, RecvTimeoutError> {
-        let received = door::wait(timeout(limit, self.receiving()));
-        received.map_err(|_| RecvTimeoutError::Timeout)?.map_err(Into::into)
+        recv_timeout(limit, self.receiving())
     }
 
     /// The operation behind [`recv`](Receiver::recv): `y.wait(receiver.receiving())`, `receiver.receiving().await`.
@@ -187,19 +170,7 @@ impl<T: Clone> Receiver<T> {
     /// As [`recv`](Receiver::recv).
     pub async fn receiving(&mut self) -> Result<T, RecvError> {
         let shared = self.shared.clone();
-        let mut waiting = shared.changed.waiting();
-        let mut received = |cx: &mut Context<'_>| {
-            loop {
-                match self.try_recv() {
-                    Ok(item) => return Poll::Ready(Ok(item)),
-                    Err(TryRecvError::Disconnected) => return Poll::Ready(Err(RecvError)),
-                    // Without a turn in between, in which something might come.
-                    Err(TryRecvError::Empty) => ready!(Pin::new(&mut waiting).poll(cx)),
-                }
-                waiting = shared.changed.waiting();
-            }
-        };
-        poll_fn(|cx| wait::poll_within_budget(cx, &mut received)).await
+        shared.feed.receiving(|| self.try_recv()).await
     }
 
     /// The values that come from now on, each the latest, until the last sender is gone.
