@@ -3,6 +3,7 @@
 //! the servers, and runs them all.
 
 mod cost;
+mod killed;
 mod left;
 mod server;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 use wouldblock::{Builder, green};
 
 pub use cost::beside;
+pub use killed::{kill_nginx_tls, when_ready};
 pub use server::Server;
 
 /// Runs a recipe. What would hang fails instead, after a time that no sound run comes near.

@@ -51,12 +51,7 @@ async fn open(server: SocketAddr) -> Result<(Connection, Channel), Error> {
 
 /// Opens one as soon as the server is there.
 fn open_when_ready(server: SocketAddr) -> (Connection, Channel) {
-    loop {
-        match wait(timeout(LIMIT, open(server))) {
-            Ok(Ok(open)) => return open,
-            _ => green::sleep(Duration::from_millis(50)),
-        }
-    }
+    recipes::when_ready(|| wait(timeout(LIMIT, open(server)))?.map_err(io::Error::other))
 }
 
 /// Returns when the server has confirmed the job. One that fails may have been put all the same.

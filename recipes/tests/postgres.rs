@@ -60,14 +60,8 @@ fn is_lost(error: &Error) -> bool {
     error.is_closed() || is_io() || is_shutdown()
 }
 
-/// A server that listens may still refuse while it starts or recovers.
 fn connect_when_ready(server: SocketAddr, notes: &channel::Sender<String>) -> Client {
-    loop {
-        match wait(connect(server, notes.clone())) {
-            Ok(client) => return client,
-            Err(_) => green::sleep(Duration::from_millis(20)),
-        }
-    }
+    recipes::when_ready(|| wait(connect(server, notes.clone())))
 }
 
 #[test]

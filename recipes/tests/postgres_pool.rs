@@ -75,23 +75,13 @@ fn numbers(pool: &Pool) -> io::Result<BTreeSet<i32>> {
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Calls `f` until it succeeds: a server that listens may still refuse while it starts or recovers.
-fn when_ready<T>(mut f: impl FnMut() -> io::Result<T>) -> T {
-    loop {
-        match f() {
-            Ok(done) => return done,
-            Err(_) => green::sleep(Duration::from_millis(20)),
-        }
-    }
-}
-
 #[test]
 fn many_tasks_few_connections_and_a_killed_server() {
     recipes::run(|| {
         let mut server = Server::postgres();
         let pool = pool(server.address, 4);
         let table = "create table numbers (n int primary key)";
-        when_ready(|| wait(get(&pool)?.batch_execute(table)).map_err(io::Error::other));
+        recipes::when_ready(|| wait(get(&pool)?.batch_execute(table)).map_err(io::Error::other));
 
         // Until the server is killed in the middle: an error to each of twenty tasks.
         let committed = Rc::new(RefCell::new(BTreeSet::new()));
@@ -115,7 +105,7 @@ fn many_tasks_few_connections_and_a_killed_server() {
         }
         while !server.restart() {} // Its children of before may not have ended yet.
         // The same pool, with new connections: all that was committed is there.
-        let numbers = when_ready(|| numbers(&pool));
+        let numbers = recipes::when_ready(|| numbers(&pool));
         assert!(numbers.is_superset(&committed.borrow()));
 
         // All connections are in use: who waits longer than the limit for one gets an error.
@@ -135,7 +125,7 @@ fn cost_beside_tokio() {
     recipes::run(|| {
         let server = Server::postgres();
         let address = server.address;
-        when_ready(|| get(&pool(address, 1)).map(drop));
+        recipes::when_ready(|| get(&pool(address, 1)).map(drop));
         let ours = || {
             let pool = pool(address, 4);
             green::scope(|scope| {

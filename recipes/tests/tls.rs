@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use recipes::Server;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
@@ -98,21 +97,6 @@ fn many_clients_and_one_that_trusts_another() {
     });
 }
 
-/// A server behind nginx that answers one request, and leaves those for `/slow` waiting.
-fn upstream(listener: TcpListener) {
-    for stream in listener.incoming().flatten() {
-        green::spawn(move || -> io::Result<()> {
-            let mut lines = BufReader::new(&stream).lines();
-            let request = lines.next().transpose()?.unwrap_or_default();
-            while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
-            if request.contains(" /slow ") {
-                green::sleep(Duration::from_secs(60));
-            }
-            (&stream).write_all(b"HTTP/1.0 200 OK\r\ncontent-length: 5\r\n\r\nhello")
-        });
-    }
-}
-
 fn request(server: SocketAddr, config: Arc<ClientConfig>, path: &str) -> io::Result<String> {
     let stream = TcpStream::connect(server)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
@@ -126,26 +110,10 @@ fn request(server: SocketAddr, config: Arc<ClientConfig>, path: &str) -> io::Res
 #[test]
 fn a_killed_server_is_an_error_and_no_end_of_data() {
     recipes::run(|| {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let made = certificate();
-        let (pem, key) = (made.cert.pem(), made.signing_key.serialize_pem());
-        let mut nginx = Server::nginx_tls(listener.local_addr().unwrap(), &pem, &key);
-        let (front, (_, config)) = (nginx.address, configs(&made));
-        let upstream = green::spawn(move || upstream(listener));
-        let get = move |path| request(front, config.clone(), path);
-        assert!(get("/").unwrap().ends_with("hello"));
-        let waiting = green::spawn({
-            let get = get.clone();
-            move || get("/slow")
-        });
-        assert!(get("/").unwrap().ends_with("hello"));
-        nginx.kill();
-        let error = waiting.join().unwrap().unwrap_err();
-        assert_ne!(error.kind(), io::ErrorKind::TimedOut, "{error}");
-        assert_eq!(get("/").unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
-        assert!(nginx.restart());
-        assert!(get("/").unwrap().ends_with("hello"));
-        upstream.cancel();
+        let (_, config) = configs(&made);
+        let get = move |server, path: &str| request(server, config.clone(), path);
+        recipes::kill_nginx_tls(&made.cert.pem(), &made.signing_key.serialize_pem(), get);
     });
 }
 

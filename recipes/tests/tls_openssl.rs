@@ -12,7 +12,6 @@ use openssl::error::ErrorStack;
 use openssl::pkey::PKey;
 use openssl::ssl::{self, ErrorCode, Ssl, SslAcceptor, SslConnector, SslMethod, SslStream};
 use openssl::x509::X509;
-use recipes::Server;
 use wouldblock::green::wait;
 use wouldblock::net::{TcpListener, TcpStream};
 use wouldblock::{green, group::gather};
@@ -180,21 +179,6 @@ fn many_clients_and_one_that_trusts_another() {
     });
 }
 
-/// A server behind nginx that answers one request, and leaves those for `/slow` waiting.
-fn upstream(listener: TcpListener) {
-    for stream in listener.incoming().flatten() {
-        green::spawn(move || -> io::Result<()> {
-            let mut lines = BufReader::new(&stream).lines();
-            let request = lines.next().transpose()?.unwrap_or_default();
-            while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
-            if request.contains(" /slow ") {
-                green::sleep(Duration::from_secs(60));
-            }
-            (&stream).write_all(b"HTTP/1.0 200 OK\r\ncontent-length: 5\r\n\r\nhello")
-        });
-    }
-}
-
 fn request(server: SocketAddr, config: &SslConnector, path: &str) -> io::Result<String> {
     green::deadline(Duration::from_secs(10), || {
         let stream = TcpStream::connect(server)?;
@@ -209,26 +193,10 @@ fn request(server: SocketAddr, config: &SslConnector, path: &str) -> io::Result<
 #[test]
 fn a_killed_server_is_an_error_and_no_end_of_data() {
     recipes::run(|| {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let ours = certificate();
-        let mut nginx = Server::nginx_tls(listener.local_addr().unwrap(), &ours.0, &ours.1);
-        let (front, config) = (nginx.address, connector(&ours).unwrap());
-        let upstream = green::spawn(move || upstream(listener));
-        assert!(request(front, &config, "/").unwrap().ends_with("hello"));
-        let waiting = green::spawn({
-            let config = config.clone();
-            move || request(front, &config, "/slow")
-        });
-        // It has been sent when another has been answered.
-        assert!(request(front, &config, "/").unwrap().ends_with("hello"));
-        nginx.kill();
-        let error = waiting.join().unwrap().unwrap_err();
-        assert_ne!(error.kind(), io::ErrorKind::TimedOut, "{error}");
-        let refused = request(front, &config, "/").unwrap_err();
-        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
-        assert!(nginx.restart());
-        assert!(request(front, &config, "/").unwrap().ends_with("hello"));
-        upstream.cancel();
+        let config = connector(&ours).unwrap();
+        let get = move |server, path: &str| request(server, &config, path);
+        recipes::kill_nginx_tls(&ours.0, &ours.1, get);
     });
 }
 
