@@ -35,7 +35,7 @@ pub fn small_client(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = checked(unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0) })?;
     // SAFETY: the descriptor was made just now, and is owned by nothing else.
     let socket = unsafe { OwnedFd::from_raw_fd(socket) };
-    make_small(&socket)?; // Before it is connected: then the other side is told how little it takes.
+    make_small(&socket)?; // Before it is connected: the other side learns of the size when it connects.
     // SAFETY: zeros are a valid `sockaddr_in`.
     let mut name: libc::sockaddr_in = unsafe { std::mem::zeroed() };
     name.sin_family = libc::AF_INET as libc::sa_family_t;

@@ -211,7 +211,7 @@ impl fmt::Display for Stack {
     }
 }
 
-/// A turn of a task. What the crate says of a `prime` or a `send` that does not fit is said in the words of this exercise.
+/// A turn of a task. An error of the crate about a `prime` or a `send` that does not fit is put in the words of this exercise.
 #[track_caller]
 fn turn(task: &mut Task) -> Option<Value> {
     let turn = catch_unwind(AssertUnwindSafe(|| task.turn()));

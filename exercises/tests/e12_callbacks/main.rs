@@ -126,7 +126,7 @@ fn t06_the_log_is_that_of_the_callbacks() {
                 };
                 panic!(
                     "line {} of your log and that of the callbacks differ. Yours:\n    {}\nthat of the callbacks:\n    {}\nEach thing that \
-                     goes wrong is told to the studio: `failed`, `stray`",
+                     goes wrong is reported to the studio: `failed`, `stray`",
                     at + 1,
                     line(&mine.log),
                     line(&theirs.log)
