@@ -57,6 +57,7 @@ try:
     fleet("retry-failed", stdout=subprocess.DEVNULL)
     ended(fleet.work(), 60)
     fleet.check(urls)
+    redis.holds_no_job()
     print(f"{FILES} files in {took:.1f} s, {kills} workers killed, Redis restarted {restarts} times,", end=" ")
     print(f"{len(unlucky)} given up at first and retried (seed {SEED})")
 

@@ -109,6 +109,11 @@ class Redis:
         output = subprocess.run(command, capture_output=True, check=True, env=environment)
         return json.loads(output.stdout)
 
+    def holds_no_job(self):
+        """By Redis's own account, and not by that of the program."""
+        assert self.command("XPENDING", "fleet:jobs", "workers")[0] == 0, "something is left in pending"
+        assert self.command("XLEN", "fleet:jobs") == 0, "something is left in the stream"
+
     def until_it_answers(self):
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:

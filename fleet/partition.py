@@ -69,6 +69,7 @@ try:
         ended(keeper, 60)
     without_it = time.monotonic() - cut
     direct.check(urls)
+    redis.holds_no_job()
 
     while proxies[1].accepted < before[1] + 2:  # One of each of its workers.
         assert time.monotonic() < cut + 60, "connections without an answer are not given up"
@@ -82,6 +83,7 @@ try:
     proxies[1].open.set()
     ended(keepers[2], 60)
     direct.check({**urls, **more})
+    redis.holds_no_job()
     print(f"{FILES + 50} files; two of three groups cut off, for {SHORT} and {long:.1f} s;", end=" ")
     print(f"all was done {without_it:.1f} s after the cut; the group cut off for longer opened {again[1]} new connections")
 finally:
