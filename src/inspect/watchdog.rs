@@ -7,8 +7,9 @@
 //! ```
 //!
 //! One thread of the process looks at the [`Board`] of each run several times within the limit, and compares the number
-//! of the turn with the one that it saw last. While the threads of all runs sleep, the watchdog sleeps too; the first
-//! run that goes on wakes it. Where a task keeps the thread, the operating system shows whether that computes or
+//! of the turn with the one that it saw last. When no run has begun a turn between two looks, and the threads of all
+//! runs sleep, the watchdog sleeps too; the first run that goes on wakes it. (A run that wakes each millisecond, as for
+//! timers, would otherwise have to wake the watchdog each time.) Where a task keeps the thread, the operating system shows whether that computes or
 //! sleeps, and the advice differs. A task that does neither, because other programs have the processors, is not
 //! reported.
 //!
@@ -88,7 +89,7 @@ fn patrol() {
             messages.extend(run.look(board, passed));
             if let Some(limit) = board.limit() {
                 pause = pause.min(run.pause(limit));
-                dozes &= board.doze();
+                dozes &= run.rests(board) && board.doze();
             }
         }
         dozes &= messages.is_empty();
@@ -135,6 +136,8 @@ struct Watched {
     computed: Option<Duration>,
     /// The task of which this turn's last warning was, and how long it had kept the thread then.
     named: Option<(String, Duration)>,
+    /// The last turn that had begun by the last look.
+    begun: u32,
 }
 
 enum Message {
@@ -162,6 +165,12 @@ impl Watched {
         let held = self.held;
         let text = format!("{who} gave the thread back after {:.2} s", held.as_secs_f64());
         Some(Message::new(held, text))
+    }
+
+    /// Returns `true` if no turn has begun since the last call.
+    fn rests(&mut self, board: &Board) -> bool {
+        let before = std::mem::replace(&mut self.begun, board.last_turn());
+        before == self.begun
     }
 
     /// Looks at the run's board, `passed` after the last look. Returns what there is to report.
@@ -306,6 +315,23 @@ mod tests {
         board.ends();
         assert!(look(HOUR).is_none() && look(HOUR).is_none());
         board.unwatch();
+        board.release();
+    }
+
+    #[test]
+    fn a_run_rests_from_the_second_look_without_a_turn_on() {
+        let (board, site) = (Board::claim(), Location::caller());
+        let mut run = Watched::default();
+        for task in 1..4 {
+            board.begins((task, Era::Green), site, None, None);
+            board.ends();
+            board.sleeps();
+            assert!(
+                !run.rests(board),
+                "it has had a turn since the last look, and may soon have the next"
+            );
+            assert!(run.rests(board) && run.rests(board));
+        }
         board.release();
     }
 

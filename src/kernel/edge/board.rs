@@ -244,6 +244,11 @@ impl Board {
         (!idle).then(|| self.turn.load(Relaxed))
     }
 
+    /// The last turn that has begun, which may be over.
+    pub(crate) fn last_turn(&self) -> u32 {
+        self.turn.load(Relaxed)
+    }
+
     /// Reads the turn that a task has now; `None` if no task has one, or if a turn begins or ends during this call.
     pub(crate) fn read(&self) -> Option<Seen> {
         let turn = self.complete.load(Acquire);
