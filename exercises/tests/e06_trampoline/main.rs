@@ -18,7 +18,7 @@ fn t01_a_value_returns_to_its_caller() {
     check("level 3 returns 3 to level 2, which returns 7 to level 1, which returns 17", || {
         let stack = Stack::new();
         let mut task = Task::new(tower(&stack, 0));
-        assert_result(turn(&mut task), &Ok(17));
+        assert_result(stack.turn(&mut task), &Ok(17));
     });
 }
 
@@ -28,14 +28,14 @@ fn t02_a_pause_comes_from_any_depth() {
         let stack = Stack::new();
         let mut task = Task::new(tower(&stack, 2));
         for round in 1..=2 {
-            if let Some(value) = turn(&mut task) {
+            if let Some(value) = stack.turn(&mut task) {
                 panic!(
                     "turn {round} was to end with a `Pause` of level 3, and `turn` returned {value:?}"
                 );
             }
             stack.turn_ends();
         }
-        assert_result(turn(&mut task), &Ok(17));
+        assert_result(stack.turn(&mut task), &Ok(17));
     });
 }
 
@@ -171,6 +171,24 @@ impl Stack {
         self.0.borrow_mut().ran.push(level);
     }
 
+    /// A turn. An error of the crate's is another one where the level that was called has not begun.
+    #[track_caller]
+    fn turn(&self, task: &mut Task) -> Option<Value> {
+        let turn = catch_unwind(AssertUnwindSafe(|| turn(task)));
+        turn.unwrap_or_else(|payload| {
+            // Each level calls the next one as the first that it does.
+            let deepest = self.0.borrow().ran.iter().copied().max().unwrap_or_default();
+            if matches!(deepest, 1 | 2) && text_of(&*payload).contains(PRIMED) {
+                panic!(
+                    "level {deepest} called level {}, which has not begun, and level {deepest} was resumed again: the routine that \
+                     was called LAST goes on, and it is at the end of the stack (`last_mut`)",
+                    deepest + 1
+                );
+            }
+            resume_unwind(payload)
+        })
+    }
+
     fn turn_ends(&self) {
         self.0.borrow_mut().ran.push(0);
     }
@@ -178,8 +196,14 @@ impl Stack {
     /// A level goes on after a call: with what the callee has returned, if that has returned.
     fn returned_to(&self, level: usize, value: &Value, wanted: u64) {
         self.runs(level);
-        let (callee, ended) = (level + 1, self.0.borrow().returned[level + 1]);
+        let callee = level + 1;
+        let (ran, ended) =
+            (self.0.borrow().ran.contains(&callee), self.0.borrow().returned[callee]);
         match value {
+            _ if !ran => fail(format!(
+                "level {level} called level {callee}, which never ran, and level {level} went on: what `prime()` returns is the first \
+                 step of a routine, here this call, and is looked at like what `send` returns"
+            )),
             _ if !ended => fail(format!(
                 "`Pause` came from level 3; level {level} was resumed, whose call has not returned"
             )),
@@ -211,6 +235,9 @@ impl fmt::Display for Stack {
     }
 }
 
+/// What a second `prime` comes to.
+const PRIMED: &str = "a routine was primed that has begun already";
+
 /// A turn of a task. An error of the crate about a `prime` or a `send` that does not fit is put in the words of this exercise.
 #[track_caller]
 fn turn(task: &mut Task) -> Option<Value> {
@@ -219,11 +246,11 @@ fn turn(task: &mut Task) -> Option<Value> {
         let text = text_of(&*payload);
         match () {
             () if text.contains("`prime` it first") => panic!(
-                "a routine was sent a value that has not begun, as its first resume: the routine that was just CALLED has \
+                "a routine that has not begun was sent a value, as its first resume: the routine that was just CALLED has \
                  nothing to be sent, so `prime` it first"
             ),
             () if text.contains("has not begun") => panic!(
-                "a routine was primed that has begun already: `prime` is for the first resume only. A caller goes on with what \
+                "{PRIMED}: `prime` is for the first resume only. A caller goes on with what \
                  its callee has returned, and one that has paused with any value: both are sent"
             ),
             () if text.contains("resumed after it had finished") => panic!(
