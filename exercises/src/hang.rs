@@ -30,10 +30,10 @@ pub(crate) fn this_thread() -> u64 {
 /// Prints what is known, and ends the process.
 pub(crate) fn end(situation: &Situation) -> ! {
     let place = place(situation);
-    let message = describe(situation, place.as_deref());
-    let at = place.as_deref().map_or_else(
+    let message = describe(situation, place.as_ref());
+    let at = place.map_or_else(
         || situation.site.to_string(),
-        |place| place.split(" (").next().unwrap_or(place).to_owned(),
+        |place| place.line.split(" (").next().unwrap_or(&place.line).to_owned(),
     );
     let ms = situation.limit.as_millis().to_string();
     report(&["hang", &situation.name, &ms, &at, &message, ""]);
@@ -45,17 +45,31 @@ pub(crate) fn end(situation: &Situation) -> ! {
     unsafe { libc::_exit(HUNG) }
 }
 
-fn describe(situation: &Situation, place: Option<&str>) -> String {
+/// Where a thread is.
+struct Place {
+    /// The line of the student's file, and its function.
+    line: String,
+    /// What it calls there is std's `thread::sleep`.
+    sleeps: bool,
+}
+
+fn describe(situation: &Situation, place: Option<&Place>) -> String {
     let mut text = format!("it has not ended after {} s. ", situation.limit.as_secs());
     let jobs = locked(&situation.jobs);
     let running = jobs.values().find(|(_, doing)| *doing == Doing::Running);
-    match (running, place) {
+    match (running, place.map(|place| &place.line)) {
         (Some((job, _)), Some(place)) => text += &format!("`{job}` has the thread, at {place}"),
         (Some((job, _)), None) => text += &format!("`{job}` has the thread"),
         (None, Some(place)) => text += &format!("Your own code has the thread, at {place}"),
         (None, None) => text += "Your own code has the thread, or waits outside of all jobs",
     }
-    text += ": a loop that does not end, or a call that blocks.";
+    text += match place {
+        Some(Place { sleeps: true, .. }) => {
+            ": std's `thread::sleep`, which stops the thread, and with it all that runs on it. In 07 and 08 it is `outside.sleep` that \
+             sleeps, and from 10 on `green::sleep`."
+        }
+        _ => ": a loop that does not end, or a call that blocks.",
+    };
     if let Some(step) = *locked(&situation.step) {
         text += &format!(" At that time: {step}");
     }
@@ -77,7 +91,7 @@ fn describe(situation: &Situation, place: Option<&str>) -> String {
 static TRACE: Mutex<Option<String>> = Mutex::new(None);
 
 /// The line of the student's file at which the thread of the check is.
-fn place(situation: &Situation) -> Option<String> {
+fn place(situation: &Situation) -> Option<Place> {
     extern "C" fn trace(_: libc::c_int) {
         // Not async-signal-safe. The process ends anyway: where this blocks, the line is not printed.
         *locked(&TRACE) = Some(Backtrace::force_capture().to_string());
@@ -111,8 +125,11 @@ fn place(situation: &Situation) -> Option<String> {
             }
             thread::sleep(Duration::from_millis(10));
         };
-        if let Some(line) = students_line(&trace) {
-            return Some(format!("{}{line}", folder(situation.site.file())));
+        if let Some((line, sleeps)) = students_line(&trace) {
+            return Some(Place {
+                line: format!("{}{line}", folder(situation.site.file())),
+                sleeps,
+            });
         }
     }
     None
@@ -123,10 +140,12 @@ fn folder(file: &str) -> &str {
     file.find("tests/").map_or("", |at| &file[..at])
 }
 
-/// The innermost frame that is in a file of an exercise but its tests: `tests/e05_round_robin/exercise.rs:12:9 (round_robin)`.
-fn students_line(trace: &str) -> Option<String> {
+/// The innermost frame that is in a file of an exercise but its tests: `tests/e05_round_robin/exercise.rs:12:9 (round_robin)`;
+/// and whether what it has called is std's `thread::sleep`.
+fn students_line(trace: &str) -> Option<(String, bool)> {
     let lines: Vec<&str> = trace.lines().map(str::trim).collect();
-    lines.windows(2).find_map(|pair| {
+    let is_sleep = |line: &&str| line.contains(": std::thread::") && line.ends_with("::sleep");
+    lines.windows(2).enumerate().find_map(|(n, pair)| {
         let place = pair[1].strip_prefix("at ")?;
         let at = place.rfind("/tests/")?;
         let file = place[at..].split(':').next()?;
@@ -136,6 +155,7 @@ fn students_line(trace: &str) -> Option<String> {
         let function = pair[0].split_once(": ").map_or(pair[0], |(_, name)| name);
         let function = function.split("::{{closure}}").next().unwrap_or(function);
         let function = function.split('<').next().unwrap_or(function).trim_end_matches("::");
-        Some(format!("{} ({})", &place[at + 1..], function.rsplit("::").next()?))
+        let line = format!("{} ({})", &place[at + 1..], function.rsplit("::").next()?);
+        Some((line, lines[..n].iter().any(|line| is_sleep(&line))))
     })
 }

@@ -166,6 +166,8 @@ pub(crate) struct Trace {
     ids: HashMap<Id, Task>,
     /// How often the clock was read since a job had a turn, or the thread slept.
     asked: usize,
+    /// Whether the scheduler has ever called `sleep`.
+    has_slept: bool,
 }
 
 /// A job's place among all that were made.
@@ -217,6 +219,7 @@ thread_local! {
         jobs: Vec::new(),
         ids: HashMap::new(),
         asked: 0,
+        has_slept: false,
     });
 }
 
@@ -361,6 +364,11 @@ impl Trace {
         let now = self.clock?;
         let Known { name, state, .. } = self.jobs[task];
         match state {
+            Does::Sleeps(until) if until > now && !self.has_slept => Some(format!(
+                "`{name}` sleeps until {until} ms, and was resumed at {now} ms; `outside.sleep` was never called, and time passes \
+                 only there. std's `thread::sleep` would stop this thread, and this clock does not notice it: call \
+                 `outside.sleep` with the earliest time"
+            )),
             Does::Sleeps(until) if until > now => Some(format!(
                 "`{name}` sleeps until {until} ms, and was resumed at {now} ms, too early: `sleep` returns earlier than it was asked \
                  to when a socket is ready, so compare with the time"
@@ -443,6 +451,10 @@ impl Trace {
     /// The clock is virtual, and stands at 0.
     pub(crate) fn clock_begins(&mut self) {
         (self.base, self.clock) = (Instant::now(), Some(0));
+    }
+
+    pub(crate) fn sleep_is_called(&mut self) {
+        self.has_slept = true;
     }
 
     /// Counts how often the time was asked since a job had a turn, or the thread slept.

@@ -1,6 +1,6 @@
 //! Virtual time for a student's scheduler: it says what is wrong with the way in which it sleeps.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
@@ -19,6 +19,7 @@ pub type Event = Option<(&'static str, UnixStream)>;
 pub struct VirtualTime {
     sleeps: Rc<RefCell<Vec<u64>>>,
     sockets: Rc<RefCell<VecDeque<Event>>>,
+    late: Rc<Cell<u64>>,
 }
 
 impl VirtualTime {
@@ -32,6 +33,11 @@ impl VirtualTime {
     /// its other end, and no time passes. With `None`, and after that, time passes.
     pub fn sockets_are_ready(&self, jobs: impl IntoIterator<Item = Event>) {
         self.sockets.borrow_mut().extend(jobs);
+    }
+
+    /// From now on, each `sleep` in which time passes returns so many milliseconds late, as that of a busy machine does.
+    pub fn sleeps_late(&self, ms: u64) {
+        self.late.set(ms);
     }
 
     /// Until when the scheduler has slept, each time that it did, and time passed.
@@ -58,6 +64,7 @@ impl Outside for VirtualTime {
     #[track_caller]
     fn sleep(&mut self, until: Option<u64>, waits: &[(Id, Wait)]) -> io::Result<Vec<Id>> {
         stop_if_failed();
+        trace(|t| t.sleep_is_called());
         if let Some((name, why)) = trace(|t| t.ready()) {
             fail(format!("`sleep` was called while `{name}` was ready: {why}"));
         }
@@ -105,7 +112,7 @@ impl Outside for VirtualTime {
                 grouped(MOST)
             ));
         }
-        trace(|t| t.time_is(t.clock().max(until)));
+        trace(|t| t.time_is(t.clock().max(until) + self.late.get()));
         Ok(Vec::new())
     }
 }

@@ -1,6 +1,6 @@
 //! says: remember HOW each job has ended
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use kit::{Answer, Id, Job, Op, Outside, text_of};
@@ -13,7 +13,8 @@ pub struct Scheduler {
     jobs: Vec<(&'static str, State)>,
     /// Whose turn is next, and what it is sent; nothing, if it has not begun.
     ready: VecDeque<(Id, Option<Answer>)>,
-    sleeping: BTreeSet<(u64, Id)>,
+    /// Who is due when: the earliest first, and of one time, who went to sleep earlier.
+    sleeping: Vec<(u64, Id)>,
     waiting: Vec<(Id, Wait)>,
     /// Who waits for the end of whom.
     joining: Vec<(Id, Id)>,
@@ -35,7 +36,7 @@ impl Scheduler {
     /// A scheduler without jobs.
     pub fn new() -> Scheduler {
         let (jobs, waiting, joining) = (Vec::new(), Vec::new(), Vec::new());
-        Scheduler { jobs, ready: VecDeque::new(), sleeping: BTreeSet::new(), waiting, joining }
+        Scheduler { jobs, ready: VecDeque::new(), sleeping: Vec::new(), waiting, joining }
     }
 
     /// Puts a job at the back of the queue. The first has the number 0, the next 1, and so on.
@@ -61,9 +62,8 @@ impl Scheduler {
             }
             let sockets = outside.sleep(until, &self.waiting).expect("the system can poll");
             self.waiting.retain(|(id, _)| !sockets.contains(id));
-            let later = self.sleeping.split_off(&(outside.now() + 1, Id(0)));
-            let due = std::mem::replace(&mut self.sleeping, later);
-            let woken = due.into_iter().map(|(_, id)| id).chain(sockets);
+            let due = self.sleeping.partition_point(|(until, _)| *until <= outside.now());
+            let woken = self.sleeping.drain(..due).map(|(_, id)| id).chain(sockets);
             self.ready.extend(woken.map(|id| (id, Some(Answer::Nothing))));
         }
     }
@@ -94,8 +94,8 @@ impl Scheduler {
                 State::Lives(_) => return self.joining.push((id, other)),
             },
             Op::Sleep(ms) => {
-                self.sleeping.insert((now + ms, id));
-                return;
+                let place = self.sleeping.partition_point(|(until, _)| *until <= now + ms);
+                return self.sleeping.insert(place, (now + ms, id));
             }
             Op::Wait(wait) => return self.waiting.push((id, wait)),
         };

@@ -126,11 +126,58 @@ fn t04_all_wake_that_are_due() {
             sleeps == 1,
             "`sleep` was called {sleeps} times: when 10 ms have come, ALL are ready that are due"
         );
+        let woken = world.record.ran.borrow()[3..].join(" ");
+        assert!(
+            woken == "a b c",
+            "a, b and c went to sleep in this order, all until 10 ms, and came in the order \"{woken}\": those that are due join \
+             the queue at the BACK, and of one time, who went to sleep earlier is earlier"
+        );
     });
 }
 
 #[test]
-fn t05_a_sleep_begins_when_it_is_asked() {
+fn t05_those_that_are_due_come_in_the_order_of_their_times() {
+    check(
+        "a and b sleep until 20 ms, b earlier; c until 10 ms, d until 40 ms; each `sleep` returns 15 ms late",
+        || {
+            let world = World::new();
+            let log = world.record.clone();
+            world.spawn(
+                "a",
+                job("a", 3, move |y: &Y| {
+                    turn(y, "a");
+                    sleep(y, "a", 20);
+                    log.ran("a");
+                }),
+            );
+            for (name, ms) in [("b", 20), ("c", 10), ("d", 40)] {
+                world.spawn(name, world.sleeper(name, ms));
+            }
+            world.record.time.sleeps_late(15);
+            let time = world.run_to_the_end();
+            let woken = world.record.ran.borrow()[3..].join(" ");
+            let sleeps = time.sleeps();
+            assert!(
+                woken.starts_with('c'),
+                "`sleep` returned at 25 ms, c was due at 10 ms, a and b at 20 ms, and they came in the order \"{woken}\": those \
+                 that are due join the queue in the order of the times at which they were"
+            );
+            assert!(
+                woken == "c b a d",
+                "a and b sleep until 20 ms, b went to sleep first, and they came in the order \"{woken}\": of one time, who \
+                 went to sleep earlier is earlier, whatever its number"
+            );
+            assert_eq!(
+                sleeps,
+                [10, 40],
+                "`sleep` was to be called for the earliest time each time"
+            );
+        },
+    );
+}
+
+#[test]
+fn t06_a_sleep_begins_when_it_is_asked() {
     check("a sleeps for 10 ms, and then for 20 ms: that is until 30 ms", || {
         let world = World::new();
         let log = world.record.clone();
@@ -152,7 +199,7 @@ fn t05_a_sleep_begins_when_it_is_asked() {
 }
 
 #[test]
-fn t06_no_sleep_while_a_job_is_ready() {
+fn t07_no_sleep_while_a_job_is_ready() {
     check("a sleeps; the thread does so only when b has nothing more to do", || {
         let world = World::new();
         world.spawn("a", world.sleeper("a", 10));
@@ -164,7 +211,7 @@ fn t06_no_sleep_while_a_job_is_ready() {
 }
 
 #[test]
-fn t07_two_jobs_join_one() {
+fn t08_two_jobs_join_one() {
     check("b and c wait for the end of a: both go on when it has ended", || {
         let world = World::new();
         world.spawn("a", world.turns("a", 2));
@@ -185,7 +232,44 @@ fn t07_two_jobs_join_one() {
 }
 
 #[test]
-fn t08_a_job_joins_one_that_has_ended() {
+fn t09_joiners_join_the_queue_at_the_back() {
+    check(
+        "b and c wait for the end of a, and c did so first; d is in the queue: then come d, c and b",
+        || {
+            let world = World::new();
+            world.spawn("a", world.turns("a", 2));
+            let log = world.record.clone();
+            world.spawn(
+                "b",
+                job("b", 3, move |y: &Y| {
+                    log.ran("b");
+                    turn(y, "b");
+                    log.ran("b");
+                    joins(y, "a", Id(0), Ok(()));
+                    log.ran("b");
+                }),
+            );
+            world.spawn("c", world.joiner("c", 0, Ok(())));
+            world.spawn("d", world.turns("d", 3));
+            world.run_to_the_end();
+            let ran = world.record.ran.borrow().join(" ");
+            let end = ran.strip_prefix("a b c d a b d a ").unwrap_or("d c b d");
+            assert!(
+                end.starts_with('d'),
+                "a had ended, d was in the queue, b and c waited for a; the turns were \"{ran}\": those that wait for an end join \
+                 the queue at the BACK, and d was there before them"
+            );
+            assert!(
+                end.starts_with("d c"),
+                "c waited for the end of a before b did, and the turns were \"{ran}\": who waited first joins the queue first"
+            );
+            world.expect(&["a", "b", "c", "d", "a", "b", "d", "a", "d", "c", "b", "d"]);
+        },
+    );
+}
+
+#[test]
+fn t10_a_job_joins_one_that_has_ended() {
     check("b joins a when that has ended already: the answer comes at once", || {
         let world = World::new();
         world.spawn("a", world.turns("a", 0));
@@ -199,17 +283,25 @@ fn t08_a_job_joins_one_that_has_ended() {
                 log.ran("b");
             }),
         );
+        world.spawn("c", world.turns("c", 3));
         let result = world.run().1;
         assert!(
             world.record.ran.borrow().contains(&"b"),
             "b joined a, and was never resumed (`run` returned {result:?}): a had ended already: answer at once"
         );
         assert_end(result);
+        let ran = world.record.ran.borrow().join(" ");
+        assert!(
+            ran != "a c c b c c",
+            "a had ended already when b joined it, and b went on before c, which was in the queue: \"at once\" is without \
+             waiting; with its answer, b joins the queue at the BACK"
+        );
+        world.expect(&["a", "c", "c", "c", "b", "c"]);
     });
 }
 
 #[test]
-fn t09_a_panic_is_an_answer() {
+fn t11_a_panic_is_an_answer() {
     check("a panics: b, which joins it, is sent the panic's text, and c goes on", || {
         let world = World::new();
         let log = world.record.clone();
@@ -239,7 +331,7 @@ fn t09_a_panic_is_an_answer() {
 }
 
 #[test]
-fn t10_a_panic_in_the_first_turn() {
+fn t12_a_panic_in_the_first_turn() {
     check(
         "a panics in its first turn, with a text that is a `String`: b is sent this text",
         || {
@@ -261,7 +353,7 @@ fn t10_a_panic_in_the_first_turn() {
 }
 
 #[test]
-fn t11_waits_are_handed_to_sleep() {
+fn t13_waits_are_handed_to_sleep() {
     check(
         "a and b wait for sockets, c sleeps: `sleep` is given all, and says whose socket is ready",
         || {
@@ -296,7 +388,7 @@ fn t11_waits_are_handed_to_sleep() {
 }
 
 #[test]
-fn t12_a_cycle_is_reported() {
+fn t14_a_cycle_is_reported() {
     check("a joins b, b joins a, and d joins a: `run` returns the three as stuck", || {
         let world = World::new();
         world.spawn("a", world.joiner("a", 1, Ok(())));
@@ -308,7 +400,7 @@ fn t12_a_cycle_is_reported() {
 }
 
 #[test]
-fn t13_one_that_joins_itself_is_stuck() {
+fn t15_one_that_joins_itself_is_stuck() {
     check("a joins itself: `run` returns it as stuck", || {
         let world = World::new();
         world.spawn("a", world.joiner("a", 0, Ok(())));
@@ -321,6 +413,7 @@ struct World {
     scheduler: RefCell<Scheduler>,
     record: Record,
     ids: RefCell<Vec<Id>>,
+    names: RefCell<Vec<&'static str>>,
 }
 
 /// Who ran, and the time. Jobs have it, and not the scheduler that has them.
@@ -340,17 +433,29 @@ impl World {
     fn new() -> World {
         let record = Record { ran: Rc::default(), time: VirtualTime::new() };
         draw_jobs("your scheduler");
-        World { scheduler: RefCell::new(Scheduler::new()), record, ids: RefCell::default() }
+        let scheduler = RefCell::new(Scheduler::new());
+        World { scheduler, record, ids: RefCell::default(), names: RefCell::default() }
     }
 
     fn spawn(&self, name: &'static str, job: Job) {
         let id = self.scheduler.borrow_mut().spawn(name, job);
         spawned_as(name, id);
         self.ids.borrow_mut().push(id);
+        self.names.borrow_mut().push(name);
     }
 
     fn run(&self) -> (VirtualTime, Result<(), Stuck>) {
         let result = self.scheduler.borrow_mut().run(&mut self.record.time.clone());
+        let begun = |name: &&&str| !matches!(does(name), Some((Does::Ready, None)));
+        let names = self.names.borrow();
+        if let (Some(_), Some(name)) = (names.iter().find(begun), names.iter().find(|n| !begun(n)))
+        {
+            panic!(
+                "`run` returned {result:?}, and `{name}`, which is in the queue, has had no turn yet: `run` gives turns in a loop, \
+                 and returns when no job is ready, none sleeps, and none waits for a socket"
+            );
+        }
+        drop(names);
         (self.record.time.clone(), result)
     }
 
@@ -412,8 +517,8 @@ fn mistake(got: &str, wanted: &str) -> String {
     let count = |turns: &[&str], name: &str| turns.iter().filter(|turn| **turn == name).count();
     if let Some(name) = wanted.iter().find(|name| count(&got, name) < count(&wanted, name)) {
         return format!(
-            ": `{name}` had {} of its {} turns. Each job that yields is somewhere, until it has ended: in the queue, or \
-             where it waits",
+            ": `{name}` had {} of its {} turns, and `run` returned. Each job that yields is somewhere, until it has ended: in the \
+             queue, or where it waits; and `run` goes on until the queue is empty",
             count(&got, name),
             count(&wanted, name)
         );
