@@ -10,7 +10,7 @@
 //! | `tests/eNN_name/exercise.rs` | the student's file, the same as the skeleton until the student edits it |
 //! | `tests/eNN_name/README.md`, `README.zh-CN.md` | the text, in both languages |
 //! | `tests/eNN_name/HINTS.md`, `HINTS.zh-CN.md` | three hints, which `cargo course hint NN` shows one at a time |
-//! | `tests/eNN_name/messages.zh-CN.txt` | the messages of its tests in Chinese, if they are; `src/messages.zh-CN.txt` has the kit's |
+//! | `tests/eNN_name/messages.zh-CN.txt` | the messages of its tests in Chinese; `src/messages.zh-CN.txt` has the kit's |
 //! | `skeletons/eNN_name.rs` | compiles without a warning; each function is a `todo!` that uses its arguments; or code to be mended, without any `todo!`, that fails every test |
 //! | `solutions/eNN_name.rs` | passes all tests; formatted, without a warning of clippy |
 //! | `wrong/eNN_why.rs` | a wrong answer, at least two an exercise; line 1 is `//! says: TEXT` |
@@ -49,7 +49,7 @@
 //!
 //! **Wrong answers.** `TEXT` after `says:` must stand in the message of the first test that fails, in the order of the
 //! file, and the message must not contain the text of another wrong answer of the exercise. The message of a hang counts.
-//! Where the exercise has messages in Chinese, that message is among them. `cargo course verify NN --messages` prints all.
+//! That message is among those in Chinese. `cargo course verify NN --messages` prints all.
 //!
 //! An exercise that builds on another one's answer has `#[path = "../e07_scheduler/exercise.rs"] mod scheduler;` in its
 //! `main.rs`.
@@ -73,7 +73,7 @@ pub use job::{
 pub use lesson::{TURNS, lesson, lesson_on_real_clock, spawned_in, warnings};
 pub use log::{Log, letter_rows};
 pub use poll::{Interest, Polled, before_poll, last_poll, poll, polls};
-pub use small::{small_client, small_listener};
+pub use small::{readable_from, small_client, small_listener, until_it_ends};
 pub use time::{Event, VirtualTime};
 
 use wouldblock::generator::Generator;

@@ -49,18 +49,53 @@ pub fn small_client(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
+/// Waits until bytes have come, and has the system call the stream readable from so many bytes on. A read takes fewer.
+///
+/// # Panics
+///
+/// If no byte has come after 5 s.
+pub fn readable_from(stream: &impl AsRawFd, bytes: libc::c_int) {
+    expect_event(stream, libc::POLLIN);
+    set(stream, libc::SOL_SOCKET, libc::SO_RCVLOWAT, bytes).expect("the system knows this option");
+}
+
+/// Waits until the other side has ended what it sends, or has reset the connection: what it has sent is all here.
+///
+/// # Panics
+///
+/// If that takes more than 5 s.
+pub fn until_it_ends(stream: &impl AsRawFd) {
+    expect_event(stream, libc::POLLRDHUP);
+}
+
+fn expect_event(stream: &impl AsRawFd, events: libc::c_short) {
+    let mut poll = libc::pollfd { fd: stream.as_raw_fd(), events, revents: 0 };
+    // SAFETY: the pointer is to one initialised `pollfd`, which the call reads and writes.
+    let n = checked(unsafe { libc::poll(&raw mut poll, 1, 5000) });
+    assert!(matches!(n, Ok(1)), "what was to come has not: {n:?}");
+}
+
 fn make_small(socket: &impl AsRawFd) -> io::Result<()> {
     for (level, option, value) in [
         (libc::SOL_SOCKET, libc::SO_SNDBUF, BUFFER),
         (libc::SOL_SOCKET, libc::SO_RCVBUF, BUFFER),
         (libc::IPPROTO_TCP, libc::TCP_MAXSEG, SEGMENT),
     ] {
-        let length = size_of_val(&value) as libc::socklen_t;
-        let value = (&raw const value).cast();
-        // SAFETY: the pointer is to an integer of this length, which the call reads.
-        checked(unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, value, length) })?;
+        set(socket, level, option, value)?;
     }
     Ok(())
+}
+
+fn set(
+    socket: &impl AsRawFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<libc::c_int> {
+    let length = size_of_val(&value) as libc::socklen_t;
+    let value = (&raw const value).cast();
+    // SAFETY: the pointer is to an integer of this length, which the call reads.
+    checked(unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, value, length) })
 }
 
 fn checked(result: libc::c_int) -> io::Result<libc::c_int> {

@@ -5,7 +5,7 @@ mod exercise;
 #[allow(dead_code)]
 mod scheduler;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsRawFd;
@@ -35,6 +35,9 @@ const SOON: Duration = Duration::from_secs(4);
 /// What is wrong with a scheduler that never took a socket.
 const NOT_RESUMED: &str = "waits for its socket, and `run` returned before it was resumed: does your 07 hand each job that \
     yielded `Op::Wait` to `outside.sleep`, and resume those that `sleep` returns?";
+
+/// The last step of a client.
+const HAS_ENDED: &str = "the client has sent all, and ended what it sends, or will soon: from then on `try_read` returns 0, which is the end";
 
 /// As long as a client waits for its server, that sends so many bytes. (`poll` sleeps for 5 s at most, and a check runs for
 /// 8 s at most.)
@@ -138,7 +141,31 @@ fn t04_a_sleeper_wakes_beside_sockets() {
 }
 
 #[test]
-fn t05_one_client_step_by_step() {
+fn t05_a_client_that_has_come_is_accepted() {
+    check_within(
+        SOON,
+        "a client is connected before `echo_server` begins, and is accepted",
+        || {
+            let (listener, address) = kit::small_listener().expect("a port");
+            let mut client = std::net::TcpStream::connect(address).expect("it listens");
+            let _ = client.write(b"abc").expect("there is room");
+            client.shutdown(Shutdown::Write).expect("it is connected");
+            has_come(&listener);
+            step(HAS_ENDED);
+            Server::on(listener, address, "a client that has come already", 1).run();
+            let is_made = jobs_made().contains(&"echo");
+            let is_served = client.read(&mut [0; 3]).is_ok_and(|n| n > 0);
+            assert!(
+                is_made || is_served,
+                "a client was connected before `echo_server(y, listener, 1)` began, and it returned, and has accepted none: it \
+                 accepts as many as `clients` says, `for _ in 0..clients`"
+            );
+        },
+    );
+}
+
+#[test]
+fn t06_one_client_step_by_step() {
     check_within(
         SOON,
         "one client connects, sends three letters, then more than its socket takes, and ends",
@@ -230,7 +257,7 @@ fn step_by_step(y: &Y, address: SocketAddr) {
     let situation = "the client sent \"abc\", got it back, and is connected still";
     expect_wait("echo", Interest::Readable, situation, "`try_read` said `WouldBlock`");
     // Now it sends and does not read, until no more is taken.
-    let sent: Vec<u8> = (0..24_000_usize).map(|at| (at / 3 % 251) as u8).collect();
+    let sent: Vec<u8> = numbered(7, 24_000);
     step(
         "the client sends more than it reads: when no more is taken, `try_write` says `WouldBlock`, until the stream is \
          writable. (It is readable)",
@@ -261,13 +288,11 @@ fn step_by_step(y: &Y, address: SocketAddr) {
         "the client has sent more than it reads, until nothing more was taken",
         "`try_write` said `WouldBlock`",
     );
-    step(
-        "the client has sent all, and ended what it sends, or will soon: from then on `try_read` returns 0, which is the end",
-    );
+    step(HAS_ENDED);
     let mut back = Vec::new();
     let mut rounds = 0;
     let mut ended = false;
-    while rounds < 1000 && !ended {
+    while rounds < 1000 && !ended && sent.starts_with(&back) {
         let before = (taken, back.len());
         while taken < sent.len() {
             let Ok(n) = client.write(&sent[taken..]) else { break };
@@ -282,15 +307,11 @@ fn step_by_step(y: &Y, address: SocketAddr) {
             y.yield_(Op::Sleep(1));
         }
     }
-    let same = back.iter().zip(&sent).take_while(|(back, sent)| back == sent).count();
     let what =
         format!("the client sent {} bytes, came back {}", grouped(taken), grouped(back.len()));
     let state = told("echo");
     match () {
-        () if same < back.len() => fail(format!(
-            "{what}, with a gap after {}: `try_write` returns how many it has taken, often fewer than there were",
-            grouped(same)
-        )),
+        () if !sent.starts_with(&back) => fail(format!("{what}{}", difference(&back, &sent))),
         () if ended && back.len() < taken => fail(format!(
             "{what}, and then the connection ended ({state}): `echo` goes on until the client ends what it sends, and all is written. (A read into a buffer without room returns 0 too)"
         )),
@@ -463,7 +484,148 @@ fn expect_sockets(waits: &[(Id, Wait)], poll: &Polled) {
 }
 
 #[test]
-fn t06_one_client() {
+fn t07_try_before_you_wait() {
+    check_within(
+        SOON,
+        "three letters have come, and the system calls the stream readable from 100 bytes on: they are read all the same",
+        || {
+            let (mut client, stream) = connected();
+            let _ = client.write(b"abc").expect("there is room");
+            kit::readable_from(&stream, 100);
+            client.set_nonblocking(true).expect("a socket can be so");
+            let asks = job("client", 30, move |y: &Y| {
+                let mut back = Vec::new();
+                for _ in 0..20 {
+                    if back.len() < 3 {
+                        y.yield_(Op::Sleep(1));
+                        read_all(&mut client, &mut back);
+                    }
+                }
+                if back != b"abc" {
+                    fail(format!(
+                        "the client has sent \"abc\", which has come, and nothing came back ({}): TRY first, and wait when the try says \
+                         `WouldBlock`, and only then. (Here, the system calls the stream readable from 100 bytes on)",
+                        told("echo")
+                    ));
+                }
+                client.shutdown(Shutdown::Write).expect("it is connected");
+            });
+            let result = ends("echo", |y| echo(y, stream), Some(asks));
+            assert!(matches!(result, Some(Ok(()))), "`echo` came to {result:?}");
+        },
+    );
+}
+
+#[test]
+fn t08_a_read_that_fails() {
+    check_within(SOON, "the client has reset the connection: `echo` returns the error", || {
+        let stream = reset(&[]);
+        step(
+            "the client has reset the connection: `try_read` returns an error that is not `WouldBlock`, and is to be returned",
+        );
+        let result = ends("echo", |y| echo(y, stream), None);
+        expect_error("`try_read`", "echo", result);
+    });
+}
+
+#[test]
+fn t09_a_write_that_fails() {
+    check_within(
+        SOON,
+        "the client has sent three letters, and has reset the connection: `echo` returns the error",
+        || {
+            let stream = reset(b"abc");
+            step(
+                "the client has sent \"abc\", and has reset the connection: `try_write` returns an error that is not `WouldBlock`, and \
+                 is to be returned",
+            );
+            let result = ends("echo", |y| echo(y, stream), None);
+            expect_error("`try_write`", "echo", result);
+        },
+    );
+}
+
+#[test]
+fn t10_an_accept_that_fails() {
+    check_within(SOON, "the listener is shut down: `echo_server` returns the error", || {
+        let (listener, _) = kit::small_listener().expect("a port");
+        // SAFETY: it takes numbers, and the listener has the descriptor.
+        unsafe { libc::shutdown(listener.as_raw_fd(), libc::SHUT_RD) };
+        step(
+            "the listener is shut down: `try_accept` returns an error that is not `WouldBlock`, and is to be returned",
+        );
+        let result = ends("echo_server", |y| echo_server(y, listener, 1), None);
+        expect_error("`try_accept`", "echo_server", result);
+    });
+}
+
+/// A client, and the server's stream to it.
+fn connected() -> (std::net::TcpStream, TcpStream) {
+    let (listener, address) = kit::small_listener().expect("a port");
+    let client = std::net::TcpStream::connect(address).expect("it listens");
+    has_come(&listener);
+    (client, listener.try_accept().expect("the client has come").0)
+}
+
+/// Waits until a client has connected.
+fn has_come(listener: &TcpListener) {
+    let come = kit::poll(&[(listener.as_raw_fd(), Interest::Readable)], Some(SOON));
+    assert_eq!(come.expect("the system can poll"), [0], "the client has come");
+}
+
+/// A stream whose client has sent this, and then has reset the connection: there were bytes that it had not read.
+fn reset(sent: &[u8]) -> TcpStream {
+    let (mut client, stream) = connected();
+    stream.try_write(b"hello").expect("there is room");
+    client.peek(&mut [0]).expect("it is connected");
+    let _ = client.write(sent).expect("there is room");
+    drop(client);
+    kit::until_it_ends(&stream);
+    stream
+}
+
+type Ended = Option<io::Result<()>>;
+
+/// Runs a function of the student's as a job, and another job beside it. Returns what the function returned; nothing, if it
+/// panicked.
+fn ends(
+    name: &'static str,
+    body: impl FnOnce(&Y) -> io::Result<()> + 'static,
+    beside: Option<Job>,
+) -> Ended {
+    draw_jobs(name);
+    let mut scheduler = Scheduler::new();
+    let result: Rc<RefCell<Ended>> = Rc::default();
+    let returned = result.clone();
+    let tested = job(name, 10, move |y: &Y| {
+        let result = body(y);
+        *returned.borrow_mut() = Some(result);
+    });
+    spawned_as(name, scheduler.spawn(name, tested));
+    if let Some(job) = beside {
+        spawned_as("client", scheduler.spawn("client", job));
+    }
+    scheduler.run(&mut Watched(Sockets::new())).expect("no job joins another");
+    result.take()
+}
+
+/// `call` has failed within the function of this name.
+#[track_caller]
+fn expect_error(call: &str, name: &str, result: Ended) {
+    match result {
+        Some(Err(_)) => {}
+        Some(Ok(())) => panic!(
+            "{call} failed, not with `WouldBlock`, and `{name}` returned `Ok(())`, as if all had gone well: only `WouldBlock` is a reason \
+             to wait, and to try again; any other error is returned (`?`)"
+        ),
+        None => panic!(
+            "{call} failed, not with `WouldBlock`, and `{name}` panicked: it returns the error (`?`), and its caller unwraps it"
+        ),
+    }
+}
+
+#[test]
+fn t11_one_client() {
     check("one client sends three letters, and gets them back", || {
         let server = Server::start("one client", 1, None);
         // The client comes when the server has had a turn, and has found none.
@@ -480,7 +642,7 @@ fn t06_one_client() {
 }
 
 #[test]
-fn t07_a_silent_client() {
+fn t12_a_silent_client() {
     check("a client that sends nothing holds up no other", || {
         let server = Server::start("client 1 is silent", 3, None);
         let mut silent = std::net::TcpStream::connect(server.address).expect("it listens");
@@ -520,14 +682,14 @@ fn t07_a_silent_client() {
 }
 
 #[test]
-fn t08_five_clients() {
+fn t13_five_clients() {
     check("five clients send 64 KiB each through small buffers", || {
         clients("five clients", 5, 64 << 10)
     });
 }
 
 #[test]
-fn t09_twenty_clients() {
+fn t14_twenty_clients() {
     check("twenty clients send 1 MiB each through small buffers", || {
         clients("twenty clients", 20, 1 << 20);
     });
@@ -535,8 +697,7 @@ fn t09_twenty_clients() {
 
 fn clients(title: &'static str, clients: usize, bytes: usize) {
     let server = Server::start(title, clients, Some(8 << 10));
-    let data = |n: usize| (0..bytes).map(move |at| (at / 3 * n % 251) as u8).collect();
-    let clients: Vec<_> = (1..=clients).map(|n| server.client(n, data(n))).collect();
+    let clients: Vec<_> = (1..=clients).map(|n| server.client(n, numbered(n, bytes))).collect();
     server.run();
     let outcomes: Vec<_> =
         clients.into_iter().map(|client| client.join().expect("it ends")).collect();
@@ -663,7 +824,6 @@ fn done(outcomes: &[Outcome]) {
         if back == sent {
             continue;
         }
-        let same = back.iter().zip(sent).take_while(|(back, sent)| back == sent).count();
         let what = format!(
             "client {number} sent {}, came back {}",
             grouped(sent.len()),
@@ -674,15 +834,35 @@ fn done(outcomes: &[Outcome]) {
                 "{what}, and then nothing for {} s: is each job resumed that waits for a socket?",
                 patience(sent.len()).as_secs()
             ),
-            () if same == back.len() => panic!(
+            () if sent.starts_with(back) => panic!(
                 "{what}, and then the connection ended{}: its `echo` has returned, or has failed",
                 error.as_ref().map_or(String::new(), |e| format!(" ({e})"))
             ),
-            () => panic!(
-                "{what}, with a gap after {}: `try_write` returns how many it took",
-                grouped(same)
-            ),
+            () => panic!("{what}{}", difference(back, sent)),
         }
+    }
+}
+
+/// Bytes that say where they stand: each four are a number, the next one for the next four.
+fn numbered(client: usize, bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|at| ((client << 24 | at / 4) as u32).to_be_bytes()[at % 4]).collect()
+}
+
+/// What is wrong with bytes that came back, where they are not as they were sent.
+fn difference(back: &[u8], sent: &[u8]) -> String {
+    let same = back.iter().zip(sent).take_while(|(back, sent)| back == sent).count();
+    let next = &back[same..back.len().min(same + 16)];
+    let n = grouped(same);
+    match sent.windows(next.len().max(1)).position(|window| window == next) {
+        Some(at) if at < same => format!(
+            ", and after {n} came {} AGAIN: when `try_write` has taken a part, go on behind it, also after a wait",
+            grouped(same - at)
+        ),
+        Some(at) => format!(
+            ", with a gap of {} after {n}: `try_write` returns how many it has taken, often fewer than there were",
+            grouped(at - same)
+        ),
+        None => format!(", and after {n} came others than were sent"),
     }
 }
 
