@@ -28,6 +28,10 @@ fn t01_an_answer_may_be_cut_anywhere() {
     check("the bytes of one answer, in one part, in two, and byte by byte", || {
         let folder = Folder::new();
         let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\nhello world";
+        // So many bytes of the file come with the end of the head.
+        let head = answer.len() - 11;
+        let with_head = |size: usize| (head.div_ceil(size) * size).min(answer.len()) - head;
+        let with_head = |size| with_head(size) as u64;
         for size in [answer.len(), 30, 45, 1] {
             let target = folder.target("a.txt", "127.0.0.1:1");
             let mut incoming = Incoming::new(&target);
@@ -41,13 +45,25 @@ fn t01_an_answer_may_be_cut_anywhere() {
             }
             match incoming.end() {
                 Ok(11) => {}
+                Err(Error::BrokenOff { got, .. }) if got == with_head(size) => panic!(
+                    "in parts of {size} bytes, {got} of 11 bytes were there in the end, which are those that came with the head: what \
+                     comes after it is written, too, each time"
+                ),
+                Err(Error::Io(std::io::ErrorKind::NotFound)) => panic!(
+                    "in parts of {size} bytes, the `Part` was not there in the end: it is created ONCE, when the head is whole; a second \
+                     one is the same file, and a `Part` that is dropped removes it"
+                ),
                 Err(Error::BrokenOff { got, .. }) => panic!(
                     "in parts of {size} bytes, {got} of 11 bytes were there in the end: the first bytes of the file came \
                      together with the end of the head"
                 ),
                 other => panic!("the file has 11 bytes, and `end` returned {other:?}"),
             }
-            let text = fs::read(&target.file).expect("the file is there");
+            let text = fs::read(&target.file).unwrap_or_else(|e| {
+                panic!(
+                    "`end` returned `Ok(11)`, and the file is not there ({e}): `keep` gives a `Part` the name `target.file`"
+                )
+            });
             assert_eq!(
                 String::from_utf8_lossy(&text),
                 "hello world",
@@ -75,7 +91,7 @@ fn t02_an_answer_may_be_none() {
                 missing.is_err(),
                 "the server answered 404, and its text was saved as if it were the file: look at the status"
             );
-            assert_eq!(missing, Err(Error::Status(404)));
+            assert_eq!(missing, Err(Error::Status(404)), "the server answered 404");
             let mut bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n".to_vec();
             bytes.extend([7; 300]);
             let broken = after(&bytes);
@@ -83,7 +99,8 @@ fn t02_an_answer_may_be_none() {
                 broken != Ok(300),
                 "the connection ended after 300 of 900 bytes, and that was called success: compare with the announced length"
             );
-            assert_eq!(broken, Err(Error::BrokenOff { got: 300, of: 900 }));
+            let wanted = Err(Error::BrokenOff { got: 300, of: 900 });
+            assert_eq!(broken, wanted, "the connection ended after 300 of 900 bytes");
             assert_eq!(
                 after(b"HTTP/1.1 200 OK\r\n"),
                 Err(Error::NoAnswer),
@@ -270,6 +287,7 @@ fn one(era: Era) {
         let result = joined(task);
         expect_asked(era, &server);
         expect(era, &page, &result, Ok(4_000));
+        folder.expect_file(era, &page);
         folder.expect_no_part();
     });
 }
@@ -280,9 +298,8 @@ fn five(era: Era) {
     let pages: Vec<Page> = pages.map(|(path, length)| Page::whole(path, length)).collect();
     lesson_on_real_clock(move || {
         let (results, most) = run(era, &pages, 5, &[]);
-        for (page, result) in pages.iter().zip(&results) {
-            expect(era, page, result, Ok(page.sent as u64));
-        }
+        let wanted: Results = pages.iter().map(|page| Ok(page.sent as u64)).collect();
+        expect_all(era, &pages, &results, &wanted);
         expect_connections(era, most, 5);
     });
 }
@@ -291,9 +308,7 @@ fn two_at_a_time(era: Era) {
     let pages = ["/a", "/b", "/c", "/d", "/e", "/f"].map(|path| Page::whole(path, 3_000));
     lesson_on_real_clock(move || {
         let (results, most) = run(era, &pages, 2, &[]);
-        for (page, result) in pages.iter().zip(&results) {
-            expect(era, page, result, Ok(3_000));
-        }
+        expect_all(era, &pages, &results, &[const { Ok(3_000) }; 6]);
         expect_connections(era, most, 2);
     });
 }
@@ -315,12 +330,10 @@ fn failures(era: Era) {
             Ok(5_000),
             Ok(600),
         ];
-        for ((page, result), wanted) in pages.iter().zip(&results).zip(wanted) {
-            expect(era, page, result, wanted);
-        }
+        expect_all(era, &pages, &results[..5], &wanted);
         assert!(
             matches!(results[5], Err(Error::Io(_))),
-            "{}: there is no server for /nowhere, and its result is {:?}",
+            "{}: there is no server for /nowhere, and its result is {:?}: `download` returns the error of the connection (`?`)",
             era.name,
             results[5]
         );
@@ -363,21 +376,35 @@ fn run(era: Era, pages: &[Page], at_once: usize, nowhere: &[&str]) -> (Results, 
     for (page, result) in pages.iter().zip(&results) {
         let name = page.path.trim_start_matches('/');
         match result {
-            Ok(_) => {
-                let bytes = fs::read(folder.0.join(name));
-                let bytes = bytes
-                    .unwrap_or_else(|e| panic!("{}: the file {name} is not there: {e}", era.name));
-                assert!(
-                    bytes == page.bytes(),
-                    "{}: the file {name} holds other bytes than were sent",
-                    era.name
-                );
-            }
+            Ok(_) => folder.expect_file(era, page),
             Err(_) => folder.expect_no_file(name),
         }
     }
     folder.expect_no_part();
     (results, server.most.get())
+}
+
+/// The results stand in the order of the targets.
+#[track_caller]
+fn expect_all(
+    era: Era,
+    pages: &[Page],
+    results: &[Result<u64, Error>],
+    wanted: &[Result<u64, Error>],
+) {
+    let sorted = |results: &[Result<u64, Error>]| {
+        let mut results: Vec<_> = results.iter().map(|result| format!("{result:?}")).collect();
+        results.sort_unstable();
+        results
+    };
+    assert!(
+        results == wanted || sorted(results) != sorted(wanted),
+        "{}: the results are {results:?}, and should be {wanted:?}: the same, in the order of the targets, whichever ends first",
+        era.name
+    );
+    for ((page, result), wanted) in pages.iter().zip(results).zip(wanted) {
+        expect(era, page, result, wanted.clone());
+    }
 }
 
 #[track_caller]
@@ -387,14 +414,32 @@ fn expect(era: Era, page: &Page, result: &Result<u64, Error>, wanted: Result<u64
         *result != Err(Error::Io(std::io::ErrorKind::WouldBlock)),
         "{era}: {path} came to {result:?}: `WouldBlock` is no error; wait until the socket is ready, and try again"
     );
-    assert!(*result == wanted, "{era}: {path} came to {result:?}, and should come to {wanted:?}");
+    let came = format!("{era}: {path} came to {result:?}, and should come to {wanted:?}");
+    match (result, &wanted) {
+        _ if *result == wanted => {}
+        (Err(Error::Task(_)), _) => {
+            panic!("{came}: `download` returns its errors (`?`), and panics at none")
+        }
+        (Ok(got), Ok(of)) | (Err(Error::BrokenOff { got, of }), Ok(_)) if got > of => panic!(
+            "{came}, which is fewer: `read` returns how many bytes it has read, and only these, at the beginning of the buffer, are \
+             the answer's"
+        ),
+        (Err(Error::BrokenOff { .. }), Ok(_)) => panic!(
+            "{came}: it is all sent, in parts. A read may bring fewer bytes than there is room for; the end is a read of 0 bytes"
+        ),
+        (Err(Error::NoAnswer), Ok(0)) => {
+            panic!("{came}: a file may be empty. It is there as soon as the head is whole")
+        }
+        _ => panic!("{came}"),
+    }
 }
 
 #[track_caller]
 fn expect_asked(era: Era, server: &Server) {
     assert!(
         !server.unasked.get(),
-        "{}: the server has waited for a request in vain: `download` sends `target.request()`, all of it, before it reads",
+        "{}: the server has waited for a request in vain: `download` sends `target.request()`, all of it, before it reads. (A `BufWriter` \
+         sends when it is flushed)",
         era.name
     );
 }
@@ -404,12 +449,13 @@ fn expect_connections(era: Era, most: usize, wanted: usize) {
     let era = era.name;
     assert!(
         most != 1,
-        "{era}: there was never more than 1 connection: start all downloads, and then wait for all"
+        "{era}: there was never more than 1 connection: start all downloads, and then wait for all. (An iterator is \
+         lazy: `collect` the handles before you wait for the first)"
     );
     assert!(
         most <= wanted,
-        "{era}: {most} connections at once, and {wanted} were allowed: each download takes a permit before it connects, and has \
-         it until it is over. A permit is given back when it is dropped (`let _ = ..` drops at once)"
+        "{era}: {most} connections at once, and {wanted} were allowed: each download takes a permit before it connects, of one \
+         semaphore that all share, and has it until it is over. A permit is given back when it is dropped (`let _ = ..` drops at once)"
     );
     assert!(most == wanted, "{era}: {most} connections at once, and {wanted} were wanted");
 }
@@ -439,6 +485,15 @@ impl Folder {
         let names = names.map(|entry| entry.expect("a name").file_name().into_string().unwrap());
         let left: Vec<String> = names.filter(|name| name.ends_with(".part")).collect();
         assert!(left.is_empty(), "{left:?} is left: a `Part` that is dropped is removed");
+    }
+
+    #[track_caller]
+    fn expect_file(&self, era: Era, page: &Page) {
+        let (era, name) = (era.name, page.path.trim_start_matches('/'));
+        let bytes = fs::read(self.0.join(name)).unwrap_or_else(|e| {
+            panic!("{era}: the file {name} is not there ({e}): `download` calls `end`, which gives it its name")
+        });
+        assert!(bytes == page.bytes(), "{era}: the file {name} holds other bytes than were sent");
     }
 
     #[track_caller]

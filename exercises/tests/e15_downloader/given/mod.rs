@@ -119,7 +119,8 @@ impl Part {
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         if bytes.len() > 512 {
             kit::fail(format!(
-                "a piece of {} bytes came to the file: an answer is read in pieces of at most 512 bytes, and each is passed on",
+                "a piece of {} bytes came to the file: an answer is read in pieces of at most 512 bytes, and each is passed on, and \
+                 written, when it comes",
                 bytes.len()
             ));
         }
