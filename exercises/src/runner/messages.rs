@@ -9,18 +9,16 @@ use crate::runner::catalog::{Course, Exercise, read};
 /// lines stand between.
 pub struct Messages {
     pairs: Vec<(String, String)>,
-    are_there: bool,
 }
 
 impl Messages {
-    /// Those of an exercise, if Chinese is wanted.
+    /// Those of an exercise, if Chinese is wanted; else none.
     pub fn of(course: &Course, exercise: &Exercise, chinese: bool) -> Result<Messages, String> {
-        let (own, kit) = (exercise.messages(), course.root.join("src/messages.zh-CN.txt"));
-        if !chinese || !own.exists() {
-            return Ok(Messages { pairs: Vec::new(), are_there: false });
-        }
         let mut pairs = Vec::new();
-        for path in [own, kit] {
+        if !chinese {
+            return Ok(Messages { pairs });
+        }
+        for path in [exercise.messages(), course.root.join("src/messages.zh-CN.txt")] {
             let text = read(&path)?;
             for block in text.split("\n\n").map(str::trim).filter(|block| !block.is_empty()) {
                 let pair = block.split_once('\n').filter(|(_, chinese)| !chinese.contains('\n'));
@@ -33,12 +31,7 @@ impl Messages {
                 pairs.push((english.to_owned(), chinese.to_owned()));
             }
         }
-        Ok(Messages { pairs, are_there: true })
-    }
-
-    /// Whether this exercise has messages in Chinese.
-    pub fn are_there(&self) -> bool {
-        self.are_there
+        Ok(Messages { pairs })
     }
 
     /// A message in Chinese, line by line; lines that are not known stay as they are.

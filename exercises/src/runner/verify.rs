@@ -275,7 +275,7 @@ fn is_told(answer: &Answer<'_>, first: &Tested, all: &[Answer<'_>]) -> Vec<Strin
             told(first)
         ));
     }
-    if answer.messages.are_there() && answer.messages.translated(&first.message).is_none() {
+    if answer.messages.translated(&first.message).is_none() {
         faults.push(format!(
             "{}: messages.zh-CN.txt has no Chinese for: {}",
             answer.target,
