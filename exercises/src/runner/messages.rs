@@ -20,7 +20,9 @@ impl Messages {
         }
         for path in [exercise.messages(), course.root.join("src/messages.zh-CN.txt")] {
             let text = read(&path)?;
-            for block in text.split("\n\n").map(str::trim).filter(|block| !block.is_empty()) {
+            // A line may begin with spaces.
+            let blocks = text.split("\n\n").map(|block| block.trim_matches('\n'));
+            for block in blocks.filter(|block| !block.is_empty()) {
                 let pair = block.split_once('\n').filter(|(_, chinese)| !chinese.contains('\n'));
                 let (english, chinese) = pair.ok_or_else(|| {
                     format!(
