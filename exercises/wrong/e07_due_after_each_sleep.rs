@@ -62,7 +62,7 @@ impl Scheduler {
             }
             let sockets = outside.sleep(until, &self.waiting).expect("the system can poll");
             self.waiting.retain(|(id, _)| !sockets.contains(id));
-            let now = until.unwrap_or_default();
+            let now = outside.now().max(until.unwrap_or_default());
             let due = self.sleeping.partition_point(|(until, _)| *until <= now);
             let woken = self.sleeping.drain(..due).map(|(_, id)| id).chain(sockets);
             self.ready.extend(woken.map(|id| (id, Some(Answer::Nothing))));

@@ -180,7 +180,7 @@ impl Stack {
             let deepest = self.0.borrow().ran.iter().copied().max().unwrap_or_default();
             if matches!(deepest, 1 | 2) && text_of(&*payload).contains(PRIMED) {
                 panic!(
-                    "level {deepest} called level {}, which has not begun, and level {deepest} was resumed again: the routine that \
+                    "level {deepest} called level {}, which has not begun, and level {deepest} itself was resumed again: the routine that \
                      was called LAST goes on, and it is at the end of the stack (`last_mut`)",
                     deepest + 1
                 );

@@ -152,7 +152,20 @@ fn t05_a_client_that_has_come_is_accepted() {
             client.shutdown(Shutdown::Write).expect("it is connected");
             has_come(&listener);
             step(HAS_ENDED);
-            Server::on(listener, address, "a client that has come already", 1).run();
+            let watch = job("client", 21, move |y: &Y| {
+                for _ in 0..20 {
+                    if matches!(does("server"), Some((Does::Ended, _))) {
+                        return;
+                    }
+                    y.yield_(Op::Sleep(1));
+                }
+                fail(format!(
+                    "`echo_server` was to accept 1 client, which has come, and has not returned ({})",
+                    told("server")
+                ));
+            });
+            Server::on(listener, address, "a client that has come already", 1)
+                .run_beside(Some(watch));
             let is_made = jobs_made().contains(&"echo");
             let is_served = client.read(&mut [0; 3]).is_ok_and(|n| n > 0);
             assert!(
