@@ -156,6 +156,6 @@ fn students_line(trace: &str) -> Option<(String, bool)> {
         let function = function.split("::{{closure}}").next().unwrap_or(function);
         let function = function.split('<').next().unwrap_or(function).trim_end_matches("::");
         let line = format!("{} ({})", &place[at + 1..], function.rsplit("::").next()?);
-        Some((line, lines[..n].iter().any(|line| is_sleep(&line))))
+        Some((line, lines[..n].iter().any(is_sleep)))
     })
 }
