@@ -858,7 +858,7 @@ fn done(outcomes: &[Outcome]) {
 
 /// Bytes that say where they stand: each four are a number, the next one for the next four.
 fn numbered(client: usize, bytes: usize) -> Vec<u8> {
-    (0..bytes).map(|at| ((client << 24 | at / 4) as u32).to_be_bytes()[at % 4]).collect()
+    (0..bytes).map(|at| (((client << 24) | (at / 4)) as u32).to_be_bytes()[at % 4]).collect()
 }
 
 /// What is wrong with bytes that came back, where they are not as they were sent.
