@@ -30,18 +30,14 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
 use super::edge::line::{Line, Ticket, Wakes};
-use super::edge::source::{BELL, EVENTS, News, ReactorHandle, Registered, Source, poll_one};
-use super::wait::SourceId;
+use super::edge::source::{
+    BELL, EVENTS, News, ReactorHandle, Registered, Source, SourceId, poll_one,
+};
+
+pub(crate) use super::edge::source::Direction;
 
 fn token(id: SourceId) -> Token {
     Token((id.generation as usize) << 32 | id.index as usize)
-}
-
-/// Which way bytes go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Direction {
-    Read,
-    Write,
 }
 
 #[derive(Debug)]

@@ -36,6 +36,7 @@ use super::edge::end::End;
 use super::edge::foreign::{aside, running};
 use super::edge::fork::{COPIED, Original};
 use super::edge::inbox::Inbox;
+use super::edge::line::Ticket;
 use super::edge::observe::{Actor, EventKind, Observer, Outcome};
 use super::edge::observers::{Observers, spawned, waits};
 use super::edge::patience::{self, PATIENCE};
@@ -43,10 +44,10 @@ use super::edge::table::Table;
 use super::here::{here, with_task};
 use super::pace::Pace;
 use super::queue::Queue;
-use super::reactor::{Direction, Reactor};
+use super::reactor::Reactor;
 use super::task::{Code, Home, Setup, State, Task, TaskRef, Waiter};
 use super::timers::Timers;
-use super::wait::{BUDGET, SourceId, Wait, WaitFor, this_turn};
+use super::wait::{BUDGET, Wait, WaitFor, this_turn};
 
 pub(crate) struct Scheduler {
     pub(crate) home: Arc<Home>,
@@ -256,22 +257,28 @@ impl Scheduler {
             let key = self.timers.borrow_mut().insert(tick, Waiter::Task(task.clone()));
             local.timer.set(Some(key));
         }
-        match wait.what {
-            WaitFor::Readable(id) => self.stand(task, id, Direction::Read),
-            WaitFor::Writable(id) => self.stand(task, id, Direction::Write),
-            _ => {}
+        let place = &raw const local.ticket;
+        if let Some(ticket) = self.stand(wait.what, || Waiter::Task(task)) {
+            // SAFETY: the waiter, and with it the task, is kept where it stands.
+            unsafe { (*place).set(Some(ticket)) };
         }
     }
 
-    fn stand(&self, task: TaskRef, id: SourceId, direction: Direction) {
-        // SAFETY: as in `file`.
-        let ticket = unsafe { &raw const task.local().ticket };
-        let stood = self.reactor.borrow_mut().stand(id, direction, Waiter::Task(task));
-        match stood {
-            // SAFETY: the reactor holds the waiter, and with it the task.
-            Ok(stood) => unsafe { (*ticket).set(Some(stood)) },
-            Err(waiter) => self.wake_waiter(waiter),
-        }
+    /// Registers a waiter with the reactor if `what` names a socket. Returns its place in the line there; `None` if it
+    /// was woken instead, since there is nothing to wait for.
+    #[inline]
+    pub(crate) fn stand(&self, what: WaitFor, waiter: impl FnOnce() -> Waiter) -> Option<Ticket> {
+        let (id, direction) = what.socket()?;
+        let waiter = waiter(); // May run user code.
+        let stood = self.reactor.borrow_mut().stand(id, direction, waiter);
+        stood.map_err(|waiter| self.wake_waiter(waiter)).ok()
+    }
+
+    /// Removes and returns a waiter that [`stand`](Scheduler::stand) has registered, unless it has been woken already.
+    #[inline]
+    pub(crate) fn leave(&self, what: WaitFor, at: Ticket) -> Option<Waiter> {
+        let (id, direction) = what.socket()?;
+        self.reactor.borrow_mut().leave(id, direction, at)
     }
 
     /// Emits an event if the run has observers. Without them, this costs one comparison.
@@ -301,13 +308,9 @@ impl Scheduler {
                 if let Some(key) = local.timer.take() {
                     drop(self.timers.borrow_mut().remove(key));
                 }
-                let stood = match local.waiting.replace(WaitFor::Turn) {
-                    WaitFor::Readable(id) => Some((id, Direction::Read)),
-                    WaitFor::Writable(id) => Some((id, Direction::Write)),
-                    _ => None,
-                };
-                if let (Some(ticket), Some((id, direction))) = (local.ticket.take(), stood) {
-                    drop(self.reactor.borrow_mut().leave(id, direction, ticket));
+                let what = local.waiting.replace(WaitFor::Turn);
+                if let Some(ticket) = local.ticket.take() {
+                    drop(self.leave(what, ticket));
                 }
                 let woken = self.observers.is_on().then(|| task.clone());
                 self.enqueue(task);

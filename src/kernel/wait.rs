@@ -34,9 +34,8 @@
 //!
 //! To add a kind of wait: if other code of this crate ends the wait, as unlocking ends the wait for a mutex, nothing
 //! changes here. The operation records [`Wait::named`] and keeps `door::waiter(cx)`, which that code wakes. If the
-//! scheduler ends the wait, it is a variant of [`WaitFor`], with arms in `Display`, `ends_by_wake_only` and `rank` here,
-//! in `Scheduler::{file, wake}`, `edge/registration.rs`, `inspect/deadlock.rs` and `inspect/timeline/{chart,words}.rs`
-//! (in `unwinding::block_thread` too, if a thread can wait for it), and a count for `Scheduler::stalled`.
+//! scheduler ends the wait, it is a variant of [`WaitFor`], with arms in `Display` and `rank` here, and in the three
+//! methods of `Scheduler` that distinguish what it ends: `stand`, `leave` and `stalled`. Reports and pictures print it.
 
 use std::cell::Cell;
 use std::fmt;
@@ -50,7 +49,7 @@ use std::time::Instant;
 use super::coroutine::with_open;
 use super::edge::forever::forever;
 use super::edge::running::running;
-use super::edge::{notes, open::Open, trail::Thing};
+use super::edge::{notes, open::Open, source::Direction, trail::Thing};
 
 pub use super::edge::source::SourceId;
 
@@ -106,6 +105,16 @@ impl fmt::Display for WaitFor {
 }
 
 impl WaitFor {
+    /// The socket that it is for, and in which direction.
+    #[inline]
+    pub(crate) fn socket(self) -> Option<(SourceId, Direction)> {
+        match self {
+            WaitFor::Readable(id) => Some((id, Direction::Read)),
+            WaitFor::Writable(id) => Some((id, Direction::Write)),
+            _ => None,
+        }
+    }
+
     /// Whether only a wake ends this wait: if that came before the wait began, no other will come.
     pub(crate) fn ends_by_wake_only(self) -> bool {
         matches!(self, WaitFor::Waker | WaitFor::Task(_) | WaitFor::Thing(_))

@@ -54,13 +54,18 @@ impl Phase {
         match state {
             State::Running => Phase::Running,
             State::Ready => Phase::Ready,
-            State::Waiting { what, .. } => match what {
-                WaitFor::Readable(_) | WaitFor::Writable(_) => Phase::Io,
-                WaitFor::Time => Phase::Time,
-                WaitFor::Task(_) => Phase::Task,
-                WaitFor::Thing(_) => Phase::Named,
-                _ => Phase::Waker,
-            },
+            State::Waiting { what, .. } => Phase::of_wait(*what),
+        }
+    }
+
+    /// A kind of wait that has no look of its own looks as [`WaitFor::Waker`] does.
+    pub(super) fn of_wait(what: WaitFor) -> Phase {
+        match what {
+            WaitFor::Readable(_) | WaitFor::Writable(_) => Phase::Io,
+            WaitFor::Time => Phase::Time,
+            WaitFor::Task(_) => Phase::Task,
+            WaitFor::Thing(_) => Phase::Named,
+            _ => Phase::Waker,
         }
     }
 

@@ -230,7 +230,7 @@ impl Names<'_> {
                 format!("等待{chinese_name}")
             }
             WaitFor::Thing(thing) => format!("等待{}", thing_in_chinese(thing.name())),
-            WaitFor::Waker => "等待被唤醒".to_owned(),
+            other => meaning(Phase::of_wait(other))[1].clone(),
         };
         if let Some(hand) = &waiting.hand {
             let [english_name, chinese_name] = self.of(hand.task);

@@ -4,11 +4,10 @@
 use std::task::Context;
 
 use super::line::Ticket;
-use crate::kernel::reactor::Direction;
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::Waiter;
 use crate::kernel::timers::TimerKey;
-use crate::kernel::wait::{SourceId, Wait, WaitFor};
+use crate::kernel::wait::{Wait, WaitFor};
 
 const ELSEWHERE: &str = "an operation that waits for a socket or a time is polled on a thread without a scheduler, which \
     would wake it: wait for it in a task, inside `wouldblock::run(|| ..)`";
@@ -20,7 +19,8 @@ pub(crate) struct Registration {
     /// The number of the run where it is left.
     run: u32,
     timer: Option<TimerKey>,
-    place: Option<(SourceId, Direction, Ticket)>,
+    /// What it is left with for what, and its place there.
+    place: Option<(WaitFor, Ticket)>,
 }
 
 impl Registration {
@@ -40,18 +40,10 @@ impl Registration {
                 let waiter = waiter();
                 scheduler.timers.borrow_mut().insert(tick, waiter)
             });
-            let (id, direction) = match wait.what {
-                WaitFor::Readable(id) => (id, Direction::Read),
-                WaitFor::Writable(id) => (id, Direction::Write),
-                WaitFor::Turn => return cx.waker().wake_by_ref(),
-                _ => return,
-            };
-            let waiter = waiter();
-            let stood = scheduler.reactor.borrow_mut().stand(id, direction, waiter);
-            match stood {
-                Ok(ticket) => self.place = Some((id, direction, ticket)),
-                Err(waiter) => scheduler.wake_waiter(waiter),
+            if wait.what == WaitFor::Turn {
+                return cx.waker().wake_by_ref();
             }
+            self.place = scheduler.stand(wait.what, waiter).map(|ticket| (wait.what, ticket));
         });
     }
 
@@ -62,8 +54,7 @@ impl Registration {
         }
         // From a thread that has not entered the run, it cannot be removed: it stays, and causes one spurious wake.
         let removed = Scheduler::of_run(self.run, |s| {
-            let leave =
-                |(id, direction, ticket)| s.reactor.borrow_mut().leave(id, direction, ticket);
+            let leave = |(what, ticket)| s.leave(what, ticket);
             (timer.map(|key| s.timers.borrow_mut().remove(key)), place.map(leave))
         });
         drop(removed); // Only now, when nothing is borrowed any more: its destructor may be user code.

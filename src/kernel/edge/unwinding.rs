@@ -27,10 +27,9 @@ use super::source::{EVENTS, poll_one};
 use super::warn;
 use crate::kernel::coroutine::{suspend_base, with_open};
 use crate::kernel::here::{current, running_task, with_local};
-use crate::kernel::reactor::Direction;
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::{Local, State};
-use crate::kernel::wait::{Wait, WaitCell, WaitFor, this_turn};
+use crate::kernel::wait::{Wait, WaitCell, this_turn};
 
 /// How often code may catch the unwinding to one boundary and wait again.
 pub(crate) const MOST_RAISED: u16 = 1000;
@@ -132,11 +131,7 @@ fn refuse() {
 /// Returns `false` for all other waits.
 #[cold]
 pub(crate) fn block_thread(wait: &WaitCell) -> bool {
-    let (id, direction) = match wait.what.get() {
-        WaitFor::Readable(id) => (id, Direction::Read),
-        WaitFor::Writable(id) => (id, Direction::Write),
-        _ => return false,
-    };
+    let Some((id, direction)) = wait.what.get().socket() else { return false };
     let left = wait.deadline.get().map(|end| end.saturating_duration_since(Instant::now()));
     let ms = left.map_or(100, |left| left.as_millis().min(100) as i32);
     let _ = poll_one(id.fd(), EVENTS[direction as usize], ms); // An error of the socket shows in the next try too.
