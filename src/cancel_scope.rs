@@ -12,7 +12,7 @@ use crate::kernel::cancel::Limit;
 use crate::kernel::edge::entered::now;
 use crate::kernel::edge::waker;
 use crate::kernel::here;
-use crate::kernel::task::{Task, TaskRef};
+use crate::kernel::task::{Task, TaskRef, Waiter};
 use crate::run::may_wait::within_budget;
 use crate::sync::Event;
 use crate::time::sleeping_until;
@@ -197,7 +197,7 @@ impl State {
         self.deadline.set(deadline);
         // Each waits again, until the new one.
         let inside = self.inside.borrow().clone();
-        inside.into_iter().for_each(waker::wake);
+        inside.into_iter().for_each(|task| waker::wake_waiter(Waiter::Task(task)));
         self.moved.pulse();
     }
 }

@@ -246,7 +246,7 @@ impl<E: From<JoinError> + Display + 'static> Group<E> {
         let group = shared.clone();
         handle.at_end(move |done| match done.result().take() {
             Some(Err(error)) if !error.is_cancelled() => {
-                done.result().set(Some(Err(JoinError::cancelled(task))));
+                done.result().set(Some(Err(JoinError::cancelled(task.into_shared()))));
                 match panic::catch_unwind(AssertUnwindSafe(|| error.into())) {
                     Ok(error) => group.fail(None, error),
                     Err(payload) => {

@@ -29,7 +29,7 @@ use std::time::Duration;
 use crate::kernel::edge::observe::Era;
 use crate::kernel::edge::trail::{self, Kind, LastUse, Name, Part, Thing, TrailKey};
 use crate::kernel::scheduler::Scheduler;
-use crate::kernel::task::{State, Task, TaskRef};
+use crate::kernel::task::{State, TaskRef};
 use crate::kernel::wait::WaitFor;
 
 /// How many tasks a report lists, and how many it draws of a cycle. The tasks of the cycle come before others,
@@ -147,9 +147,9 @@ pub enum TaskState {
     },
     /// Its code has ended, and its result is being handed over.
     Ending,
-    /// It was left at the end of the run, since it has swallowed its cancellation, or had to wait while the thread
-    /// unwound; it gets no further turn.
-    Left,
+    /// It was abandoned at the end of the run: it has caught its cancellation again and again, or had to wait while the
+    /// thread was panicking. It gets no further turn.
+    Abandoned,
 }
 
 impl fmt::Display for TaskState {
@@ -160,7 +160,7 @@ impl fmt::Display for TaskState {
             TaskState::Waiting { what, last_used: None } => write!(f, "{what}"),
             TaskState::Waiting { what, last_used: Some(last) } => write!(f, "{what} ({last})"),
             TaskState::Ending => f.write_str("ends"),
-            TaskState::Left => f.write_str("has swallowed its cancellation, and is left"),
+            TaskState::Abandoned => f.write_str("is abandoned"),
         }
     }
 }
@@ -176,9 +176,8 @@ pub(crate) struct Does<'a> {
 }
 
 impl Does<'_> {
-    pub(crate) fn of<'a>(task: &Task, run: u32, names: Option<&'a TaskNames>) -> Does<'a> {
-        // SAFETY: the caller's scheduler is this thread's, and so are its tasks.
-        let local = unsafe { task.local() };
+    pub(crate) fn of<'a>(task: &TaskRef, run: u32, names: Option<&'a TaskNames>) -> Does<'a> {
+        let local = task.local();
         let state = local.state.get();
         let waits = matches!(state, State::Waiting | State::Abandoned);
         let waiting = if waits { local.waiting.get() } else { WaitFor::Turn };
@@ -207,7 +206,7 @@ impl Does<'_> {
         match (self.state, self.waiting) {
             (State::Running | State::Woken, _) => TaskState::Running,
             (State::Done, _) => TaskState::Ending,
-            (State::Abandoned, WaitFor::Turn) => TaskState::Left,
+            (State::Abandoned, WaitFor::Turn) => TaskState::Abandoned,
             (_, WaitFor::Turn) => TaskState::Ready,
             (_, WaitFor::Thing(thing)) => TaskState::Waiting {
                 what: WaitFor::Thing(thing.kept()),
@@ -230,12 +229,11 @@ impl Does<'_> {
 
 /// Where in the source a waiting task of this thread gave up its turn: `, at src/main.rs:14:9`. Prints nothing where
 /// that is not known: a future that is not in the middle of a poll keeps no stack, and no such place.
-pub(crate) struct WaitsAt<'a>(pub(crate) &'a Task);
+pub(crate) struct WaitsAt<'a>(pub(crate) &'a TaskRef);
 
 impl fmt::Display for WaitsAt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // SAFETY: as in `Does::of`.
-        let local = unsafe { self.0.local() };
+        let local = self.0.local();
         let on_a_stack = self.0.era != Era::Future || local.stack.get() != 0;
         match local.last_site.get() {
             Some(site) if on_a_stack && local.state.get() == State::Waiting => {

@@ -77,7 +77,7 @@ impl Tasks {
         let info = |task: kernel::task::TaskRef| {
             let TableRow { state, waits, turns, stack_used, .. } =
                 TableRow::of(&task, scheduler, &names);
-            TaskInfo { state, waits, turns, stack_used, task: Task(task) }
+            TaskInfo { state, waits, turns, stack_used, task: Task(task.into_shared()) }
         };
         Tasks { tasks: scheduler.tasks.borrow().by_age().into_iter().map(info).collect() }
     }

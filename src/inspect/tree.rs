@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::inspect::deadlock::{Does, TaskNames, TaskState};
 use crate::kernel::scheduler::Scheduler;
-use crate::kernel::task::Task;
+use crate::kernel::task::{Task, TaskRef};
 use crate::run::stack_size;
 
 /// How deep rows are indented. Those of deeper tasks have their depth as a number: in a chain of ten thousand tasks,
@@ -28,9 +28,8 @@ pub(crate) struct TableRow<'a> {
 
 impl<'a> TableRow<'a> {
     /// The row of a task of that scheduler, which is this thread's.
-    pub(crate) fn of(task: &'a Task, scheduler: &Scheduler, names: &TaskNames) -> Self {
-        // SAFETY: the scheduler is this thread's, and so are its tasks.
-        let local = unsafe { task.local() };
+    pub(crate) fn of(task: &'a TaskRef, scheduler: &Scheduler, names: &TaskNames) -> Self {
+        let local = task.local();
         let state = Does::of(task, scheduler.home.run, Some(names)).state();
         let now = scheduler.clock.tick(scheduler.clock.now()) as u32;
         let waits = Duration::from_millis(now.wrapping_sub(local.since.get()).into());

@@ -242,13 +242,13 @@ fn is_blocked(thread: i32) -> Option<bool> {
 fn advice(blocked: Option<bool>) -> &'static str {
     match blocked {
         Some(true) => {
-            "It is blocked in the kernel, by a lock, channel, sleep or `JoinHandle::join` of std's, by the `block_on` of \
+            "It is blocked in the operating system, by a lock, channel, sleep or `JoinHandle::join` of std's, by the `block_on` of \
              an executor, or by a blocking call of a library: use `wouldblock::sync`, `green::sleep`, `green::wait` in \
              place of `block_on`, or `wouldblock::net`; or `offload` the call"
         }
         Some(false) => "Let it yield, or `offload` the work",
         None => {
-            "If it computes, let it yield, or `offload` the work; if it is blocked in the kernel, by a lock, channel, \
+            "If it computes, let it yield, or `offload` the work; if it is blocked in the operating system, by a lock, channel, \
              sleep or `JoinHandle::join` of std's, or by the `block_on` of an executor, use `wouldblock::sync`, \
              `green::sleep`, `green::wait` in place of `block_on`, or `wouldblock::net`; or `offload` the call"
         }

@@ -110,8 +110,8 @@ fn take_line() -> io::Result<Vec<u8>> {
     let mut buffer = buffer();
     loop {
         if let Some(line) = buffer.line() {
-            // One of them may find a further line in the buffer. The lock is given back first: a waker may be code of
-            // the user's.
+            // One of them may find a further line in the buffer. The lock is given back first: a waker may be user
+            // code.
             let waiting = mem::take(&mut buffer.waiting);
             drop(buffer);
             waiting.into_iter().for_each(|(_, waker)| waker.wake());
@@ -224,7 +224,7 @@ impl Future for ReadingLine<'_> {
                 buffer.waiting.push((this.number, waker));
                 buffer.bytes.contains(&b'\n')
             };
-            drop(before); // A waker is code of the user's, perhaps: the lock is not held.
+            drop(before); // The destructor of a waker may be user code: the lock is not held.
             if has_line {
                 continue; // A task of another thread has left it there meanwhile.
             }

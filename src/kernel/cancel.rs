@@ -29,8 +29,8 @@ use super::edge::entered::now;
 use super::edge::foreign::{Boundary, Unwind};
 use super::edge::open_guard::{LimitGuard, OpenGuard};
 use super::edge::unwinding::{abandon, catch, count, unwind_with};
-use super::here::{running_task, with_local, with_task};
-use super::task::Local;
+use super::here::{with_local, with_task};
+use super::task::{Local, TaskRef};
 use super::wait::earliest;
 
 /// Called before a task gives up its turn. Unwinds if the task is to stop, or a time limit in force has passed; else
@@ -86,14 +86,17 @@ pub(crate) fn check_cancelled() {
 
 /// Unwinds to the root of the running task.
 pub(crate) fn raise_cancelled() -> ! {
-    // SAFETY: the task lives while it is set, and has its turn on its home thread only.
-    let local = unsafe { running_task().as_ref().map(|task| task.local()) };
-    raise(&local.expect("a task runs").raised, root().expect("a task runs"))
+    with_task(|task| -> () { raise(&task.local().raised, root_of(task)) });
+    unreachable!("a task runs");
 }
 
 /// The root of the running task.
 pub(crate) fn root() -> Option<Boundary> {
-    with_task(|task| Boundary::Task(task.home.run, task.id))
+    with_task(root_of)
+}
+
+fn root_of(task: &TaskRef) -> Boundary {
+    Boundary::Task(task.home.run, task.id)
 }
 
 /// Whether `payload` unwinds to the root of the running task.

@@ -55,9 +55,7 @@ pub(crate) fn poll<F: Future>(record: &Record, op: Pin<&mut F>) -> Poll<F::Outpu
 
 /// The run, the running task, and how often that has been woken.
 pub(crate) fn creator() -> (u32, u64, u32) {
-    // SAFETY: a task has its turn on its home thread only.
-    with_task(|task| (task.home.run, task.id, unsafe { task.local() }.wakes.get()))
-        .unwrap_or_default()
+    with_task(|task| (task.home.run, task.id, task.local().wakes.get())).unwrap_or_default()
 }
 
 /// Waits for `op`: the verb of the green era. Panics outside of a task.
@@ -150,10 +148,11 @@ pub(crate) fn yield_now() {
     coroutine::suspend_base();
 }
 
-/// As [`yield_now`], because the budget of the turn is used up: see [`cancel::check_between_operations`].
+/// As [`yield_now`], because the budget of the turn is used up: see [`cancel::check_between_operations`]. Called only if
+/// [`is_spent`], which is `false` while a stack unwinds.
 #[cold]
 pub(crate) fn give_turn() {
-    unwinding::refuse_while_unwinding();
+    debug_assert!(is_spent(), "a turn is given up that has some budget left");
     cancel::check_between_operations();
     notes::records();
     this_turn().wait.what.set(WaitFor::Turn);

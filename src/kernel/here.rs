@@ -3,7 +3,6 @@
 
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
-use std::ops::Deref;
 use std::ptr;
 
 use super::edge::forever::forever;
@@ -42,17 +41,17 @@ pub(crate) fn running_task() -> *const Task {
 
 /// The task whose turn it is, if one has its turn on this thread.
 pub(crate) fn current() -> Option<TaskRef> {
-    let task = running_task();
-    // SAFETY: `Scheduler::turn` holds a `TaskRef` while the task is set; that one's count is neither taken nor given
-    // back here, and the clone has its own.
-    (!task.is_null()).then(|| ManuallyDrop::new(unsafe { TaskRef::from_raw(task) }).deref().clone())
+    with_task(TaskRef::clone)
 }
 
 /// Calls `f` with the task whose turn it is.
 #[inline]
-pub(crate) fn with_task<R>(f: impl FnOnce(&Task) -> R) -> Option<R> {
-    // SAFETY: `Scheduler::turn` holds a `TaskRef` while the task is set, and `f` is a part of that turn.
-    unsafe { running_task().as_ref() }.map(f)
+pub(crate) fn with_task<R>(f: impl FnOnce(&TaskRef) -> R) -> Option<R> {
+    let task = running_task();
+    // SAFETY: `Scheduler::turn` holds a `TaskRef` while the task is set, and `f` is a part of that turn; that one's
+    // count is neither taken nor given back here.
+    let borrowed = || ManuallyDrop::new(unsafe { TaskRef::from_raw(task) });
+    (!task.is_null()).then(|| f(&borrowed()))
 }
 
 /// Whether a task has its turn on this thread, so that there is something to suspend.
@@ -64,6 +63,5 @@ pub(crate) fn in_task() -> bool {
 /// Calls `f` with the home thread's part of the task whose turn it is.
 #[inline]
 pub(crate) fn with_local<R>(f: impl FnOnce(&Local) -> R) -> Option<R> {
-    // SAFETY: a task has its turn on its home thread only.
-    with_task(|task| f(unsafe { task.local() }))
+    with_task(|task| f(task.local()))
 }

@@ -70,7 +70,7 @@ pub(crate) struct Scheduler {
     pub(super) outcome: Cell<Outcome>,
     next_id: Cell<u64>,
     /// The thread was panicking when it entered this scheduler.
-    pub(crate) unwinding: Cell<bool>,
+    pub(crate) was_panicking: Cell<bool>,
     /// The scheduler that the thread had entered before this one; null: none.
     pub(super) outer: Cell<*const Scheduler>,
     /// How long a [`Quiet`](Stall::Quiet) run waits before a deadlock is suspected; `None`: for ever.
@@ -124,7 +124,7 @@ impl Scheduler {
             observers: Observers::new(observers),
             outcome: Cell::new(Outcome::Returned),
             next_id: Cell::new(0),
-            unwinding: Cell::new(false),
+            was_panicking: Cell::new(false),
             outer: Cell::new(ptr::null()),
             patience: Cell::new(Some(PATIENCE)),
             end: End::default(),
@@ -147,13 +147,11 @@ impl Scheduler {
         self.next_id.set(id);
         let parent = with_task(|task| task.id).unwrap_or(0);
         let placed = place(Task::new(id, setup, parent as u32, self.home.clone(), code));
-        // SAFETY: a new task counts these three references, and no others exist.
+        // SAFETY: a new task counts these three references, and no others exist. Its home is this thread.
         let [task, kept, ready] =
             [(); Task::FIRST_REFS].map(|()| unsafe { TaskRef::from_raw(placed) });
         self.observe(&task, || spawned(&task, parent));
-        let slot = self.tasks.borrow_mut().insert(kept);
-        // SAFETY: the task was just made here, for this thread.
-        unsafe { task.local() }.table_slot.set(slot);
+        task.local().table_slot.set(self.tasks.borrow_mut().insert(kept));
         self.queue.push(ready);
         self.counters.spawned.set(self.counters.spawned.get() + 1);
         task
@@ -204,8 +202,7 @@ impl Scheduler {
             }
         }
         self.observe(&task, || EventKind::Turn);
-        // SAFETY: tasks in this queue were spawned on this thread.
-        let local = unsafe { task.local() };
+        let local = task.local();
         local.state.set(State::Running);
         local.turns.set(local.turns.get().wrapping_add(1));
         let end = EndTurn;
@@ -235,15 +232,13 @@ impl Scheduler {
     /// Puts a task that is not ready at the end of the run queue.
     #[inline(always)]
     fn enqueue(&self, task: TaskRef) {
-        // SAFETY: the callers pass tasks of this scheduler, which were spawned on this thread.
-        unsafe { task.local() }.state.set(State::Ready);
+        task.local().state.set(State::Ready);
         self.queue.push(task);
     }
 
     /// Registers a suspended task with the reactor and the timers, as far as its `Wait` names a socket and a deadline.
     fn file(&self, task: TaskRef, wait: Wait) {
-        // SAFETY: the task has just had its turn on this thread.
-        let local = unsafe { task.local() };
+        let local = task.local();
         local.waiting.set(wait.what);
         local.since.set(self.polled_ms.get());
         local.state.set(State::Waiting);
@@ -292,8 +287,7 @@ impl Scheduler {
     /// Makes a waiting task ready. Only for tasks of this scheduler.
     #[inline]
     pub(crate) fn wake(&self, task: TaskRef) {
-        // SAFETY: the caller has made sure that the task is of this scheduler, so of this thread.
-        let local = unsafe { task.local() };
+        let local = task.local();
         debug_assert!(Arc::ptr_eq(&self.home, &task.home), "{task} is of another scheduler");
         local.wakes.set(local.wakes.get().wrapping_add(1));
         match local.state.get() {
@@ -357,8 +351,7 @@ impl Scheduler {
     pub(crate) fn wake_woken(&self) {
         while let Some(waiter) = { self.reactor.borrow_mut().next_woken() } {
             if let Waiter::Task(task) = &waiter {
-                // SAFETY: tasks in this reactor's lines were spawned on this thread.
-                unsafe { task.local() }.ticket.set(None); // The task has left the line.
+                task.local().ticket.set(None); // The task has left the line.
             }
             self.wake_waiter(waiter);
         }
@@ -368,7 +361,8 @@ impl Scheduler {
     fn take_in(&self) {
         for task in self.home.inbox.drain() {
             task.notified.clear();
-            self.wake(task);
+            // SAFETY: a task is put into the inbox of its home, which is that of this thread.
+            self.wake(unsafe { task.at_home() });
         }
         for order in self.home.orders.drain() {
             let open = !self.end.closing.get();
@@ -428,8 +422,7 @@ impl Scheduler {
 
     /// Ends a task that has had its last turn.
     fn finish(&self, task: &TaskRef) {
-        // SAFETY: the task has just had its turn on this thread.
-        let local = unsafe { task.local() };
+        let local = task.local();
         local.state.set(State::Done);
         local.stack.set(0);
         self.counters.finished.set(self.counters.finished.get() + 1);
@@ -443,8 +436,8 @@ impl Scheduler {
 
     /// Abandons `tasks`, which will not end: joiners are woken and callbacks called as if they had.
     pub(crate) fn abandon(&self, tasks: &[TaskRef]) {
-        // SAFETY: as in `wake`. (All are marked first, so that the end of one wakes none of the others.)
-        tasks.iter().for_each(|task| unsafe { task.local() }.state.set(State::Abandoned));
+        // All are marked first, so that the end of one wakes none of the others.
+        tasks.iter().for_each(|task| task.local().state.set(State::Abandoned));
         self.end.abandoned.set(self.end.abandoned.get() + tasks.len());
         running().has_abandoned.set(running().has_abandoned.get() || !tasks.is_empty());
         tasks.iter().for_each(|task| self.report_end(task));
@@ -452,8 +445,7 @@ impl Scheduler {
 
     /// Calls what is to be called at the end of `task`, and wakes the task that joins it.
     fn report_end(&self, task: &TaskRef) {
-        // SAFETY: as in `wake`.
-        let local = unsafe { task.local() };
+        let local = task.local();
         local.extras.call_callbacks(task); // First, since the waker of another executor may take the result.
         if let Some(joiner) = local.joiner.take() {
             self.wake_waiter(joiner);

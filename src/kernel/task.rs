@@ -15,13 +15,10 @@
 
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
-use std::mem;
-use std::ops::Deref;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::task::Waker;
 
 use super::coroutine::{Fiber, Switch};
@@ -31,19 +28,20 @@ use super::edge::inbox::{Flag, Inbox, Order};
 use super::edge::line::Ticket;
 use super::edge::observe::Era;
 use super::edge::source::ReactorHandle;
+use super::edge::thin::{Header, SharedThin, Thin};
 use super::timers::TimerKey;
 use super::wait::WaitFor;
 
 /// The code of a task, as functions that the kernel calls with the task. (`run/spawn.rs` makes them of a `Body`.)
 ///
-/// [`TaskRef::turn`] calls `begin` and `end`, on the home thread.
+/// `TaskRef::turn` calls `begin` and `end`, on the home thread.
 pub(crate) struct Code {
     /// Begins a job on a fiber: the whole task, or one poll of a future. If the job suspends, this [keeps](Local::keep)
     /// the fiber; if the job returns, this does as `end`. Without a stack, the task is over: returns `Finished`.
     pub(crate) begin: unsafe fn(NonNull<Task>) -> Switch,
     /// The job has returned, on this fiber. Returns `Finished` if the task is over: then its code is dropped.
     pub(crate) end: unsafe fn(NonNull<Task>, Fiber) -> Switch,
-    /// Frees the block of memory that begins with the task: when the last [`TaskRef`] is dropped, on any thread.
+    /// Frees the block of memory that begins with the task: when the last reference is dropped, on any thread.
     pub(crate) free: unsafe fn(NonNull<Task>),
 }
 
@@ -77,7 +75,7 @@ pub(crate) struct Home {
     /// The number of the run, which no other run of the process has.
     pub(crate) run: u32,
     /// Tasks that other threads have woken.
-    pub(crate) inbox: Inbox<TaskRef>,
+    pub(crate) inbox: Inbox<SharedTask>,
     /// Closures that other threads have sent, to be called on the thread of the run.
     pub(crate) orders: Inbox<Order>,
     /// Rings the bell.
@@ -97,94 +95,55 @@ pub(crate) struct Setup {
     pub(crate) stack_size: u32,
 }
 
-/// A counted reference to a task, like an `Arc`. It keeps all of the block of memory that begins with the task. Behind
-/// the task lie its result and its code, whose types only `Code` and the task's handle know: so the pointer is thin.
-pub(crate) struct TaskRef(NonNull<Task>);
+/// A task on its home thread: a counted reference, like an `Arc`. It keeps all of the block of memory that begins with
+/// the task. Behind the task lie its result and its code, whose types only `Code` and the task's handle know.
+pub(crate) type TaskRef = Thin<Task>;
 
-// SAFETY: this gives out references to a `Task`, which is `Send` and `Sync`, and its count is atomic.
-unsafe impl Send for TaskRef {}
-// SAFETY: as above.
-unsafe impl Sync for TaskRef {}
+/// A task on any thread.
+pub(crate) type SharedTask = SharedThin<Task>;
+
+impl Header for Task {
+    #[inline]
+    fn refs(&self) -> &AtomicUsize {
+        &self.refs
+    }
+
+    #[inline]
+    unsafe fn free(task: NonNull<Task>) {
+        // SAFETY: the code is the task's own; for the rest, the caller answers.
+        unsafe { (task.as_ref().code.free)(task) };
+    }
+}
 
 impl TaskRef {
-    /// # Safety
-    ///
-    /// `task` begins a block that its `Code::free` frees, and this takes over one of its `refs`.
-    pub(crate) unsafe fn from_raw(task: *const Task) -> TaskRef {
-        // SAFETY: the caller keeps the rule above; no task is at address zero.
-        TaskRef(unsafe { NonNull::new_unchecked(task.cast_mut()) })
-    }
-
-    /// The reverse of [`from_raw`](TaskRef::from_raw).
-    pub(crate) fn into_raw(self) -> *const Task {
-        mem::ManuallyDrop::new(self).as_ptr()
-    }
-
-    /// The whole block may be reached through this pointer, not only the task.
     #[inline]
-    pub(crate) fn as_ptr(&self) -> *const Task {
-        self.0.as_ptr()
+    pub(crate) fn local(&self) -> &Local {
+        &self.local
     }
 
     /// Gives the task its turn. Returns `Finished` if the task is over; else `Suspended`, even if a poll returned.
     ///
     /// # Safety
     ///
-    /// This is the task's home thread, and the task is neither running nor done.
+    /// The task is neither running nor done.
     #[inline(always)] // As `Fiber::resume`.
     pub(crate) unsafe fn turn(&self) -> Switch {
-        let fiber = self.local.fiber.get();
+        let (fiber, task) = (self.local.fiber.get(), self.block());
         // SAFETY: only this and `keep` access the fiber. This is not called in the task's turn; `keep` is called in
         // `begin`, where the fiber is not borrowed. `begin` and `end` are those of this task.
         unsafe {
-            let Some(running) = &mut *fiber else { return (self.code.begin)(self.0) };
+            let Some(running) = &mut *fiber else { return (self.code.begin)(task) };
             if running.resume() == Switch::Suspended {
                 return Switch::Suspended;
             }
-            (self.code.end)(self.0, (*fiber).take().expect("it has run"))
+            (self.code.end)(task, (*fiber).take().expect("it has run"))
         }
-    }
-}
-
-impl Deref for TaskRef {
-    type Target = Task;
-
-    #[inline]
-    fn deref(&self) -> &Task {
-        // SAFETY: this reference is counted, so that the block exists.
-        unsafe { self.0.as_ref() }
-    }
-}
-
-impl Clone for TaskRef {
-    #[inline]
-    fn clone(&self) -> TaskRef {
-        self.refs.fetch_add(1, Relaxed);
-        TaskRef(self.0)
-    }
-}
-
-impl Drop for TaskRef {
-    #[inline]
-    fn drop(&mut self) {
-        // If this is the only reference, no other thread has one to clone.
-        if self.refs.load(Acquire) == 1 || self.refs.fetch_sub(1, Release) == 1 {
-            self.refs.load(Acquire); // What other threads did with their references has happened before this.
-            // SAFETY: this was the last reference, and the code is the task's own.
-            unsafe { (self.code.free)(self.0) };
-        }
-    }
-}
-
-impl fmt::Display for TaskRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
     }
 }
 
 /// A task. Any thread may hold one; only its home thread may look into `local`.
 pub(crate) struct Task {
-    /// How many [`TaskRef`]s there are.
+    /// How many references there are.
     refs: AtomicUsize,
     code: &'static Code,
     pub(crate) id: u64,
@@ -243,7 +202,7 @@ pub(crate) struct Local {
 }
 
 // SAFETY: every field but `local` is `Send` and `Sync`. `local` is reached only through `Task::local`, whose caller is
-// on the home thread. The last `TaskRef` may be dropped on another thread, and `local` with it. The task is done by
+// on the home thread. The last reference may be dropped on another thread, and `local` with it. The task is done by
 // then: `Promise` (`run/join.rs`) has dropped the values in `extras`, `Scheduler::finish` the callbacks there and the
 // `joiner`, and `turn` has taken the fiber; the rest is plain data.
 unsafe impl Send for Task {}
@@ -251,7 +210,7 @@ unsafe impl Send for Task {}
 unsafe impl Sync for Task {}
 
 impl Task {
-    /// How many [`TaskRef`]s `Scheduler::spawn` makes for a new task.
+    /// How many references `Scheduler::spawn` makes for a new task.
     pub(super) const FIRST_REFS: usize = 3;
 
     pub(crate) fn new(

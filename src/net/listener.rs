@@ -73,7 +73,7 @@ pub(super) fn listen_at(address: &socket2::SockAddr) -> io::Result<socket2::Sock
     Ok(socket)
 }
 
-/// Calls `accept` again where a connection was reset before it was accepted: that is no error of the caller's.
+/// Calls `accept` again where a connection was reset before it was accepted: the caller need not know of that.
 pub(super) fn unless_aborted<R>(mut accept: impl FnMut() -> io::Result<R>) -> io::Result<R> {
     loop {
         match accept() {

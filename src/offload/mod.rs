@@ -3,7 +3,7 @@
 //! A call that blocks in the kernel (a file, a name look-up, a C library) or computes for long stops
 //! every task of the scheduler's thread. `offload` runs it on a thread of a [pool], and the task waits.
 //!
-//! There are three pools, so that none of the three kinds of work waits for another: the work of the user,
+//! There are three pools, so that none of the three kinds of work waits for another: the work of user code,
 //! [files](crate::fs) and look-ups of [names](crate::net::looking_up). Where a pool has no thread and the system
 //! starts none, each kind has its own way out: see [`begin`].
 
@@ -98,7 +98,7 @@ const ADVICE: &str = "Offloaded work that blocks (for a lock, a channel, a peer)
     has given it up: give it a time limit of its own, or let the task wait and not the work; if all of it is needed at \
     once, set WOULDBLOCK_MAX_THREADS to more";
 
-/// The pool of the user's work.
+/// The pool of the work of user code.
 #[track_caller]
 fn users() -> &'static Pool {
     static USERS: OnceLock<Pool> = OnceLock::new();
@@ -124,7 +124,7 @@ fn users() -> &'static Pool {
 /// # Errors
 ///
 /// There is no thread, and the system starts none: its error, and the work. A file's call is made on the spot
-/// then, since it is over soon; a look-up, which may take many seconds, fails; the user's work panics in the
+/// then, since it is over soon; a look-up, which may take many seconds, fails; the work of user code panics in the
 /// task that waits for it.
 #[track_caller]
 pub(crate) fn begin<T: Send + 'static, W: FnOnce() -> T + Send + 'static>(
@@ -165,7 +165,7 @@ struct Begun<T> {
     ticket: Ticket,
 }
 
-/// Where the work leaves its result. Nothing of the user's runs under its lock.
+/// Where the work leaves its result. No user code runs under its lock.
 pub(crate) struct Slot<T>(Mutex<State<T>>);
 
 pub(crate) enum State<T> {
@@ -224,7 +224,7 @@ impl<T> Slot<T> {
         }
     }
 
-    /// Gives the result up. Returns what was there: a result, or a waker, which may be code of the user's.
+    /// Gives the result up. Returns what was there: a result, or a waker, which may be user code.
     pub(crate) fn give_up(&self) -> State<T> {
         mem::replace(&mut *self.lock(), State::Over)
     }
@@ -235,7 +235,7 @@ impl<T> Slot<T> {
         if let State::UnderWay(before) = &mut *state {
             let before = before.replace(awaited);
             drop(state);
-            drop(before); // A waker is code of the user's, perhaps.
+            drop(before); // The destructor of a waker may be user code.
             return None;
         }
         let State::Done(result) = mem::replace(&mut *state, State::Over) else {

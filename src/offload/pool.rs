@@ -190,7 +190,7 @@ impl Pool {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing of the user's runs under this lock, so poison would only echo a panic elsewhere.
+        // No user code runs under this lock, so poison would only echo a panic elsewhere.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

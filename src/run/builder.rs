@@ -50,7 +50,8 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// The defaults: 256 KiB of stack for each task (1 MiB in a debug build), the machine's clock.
+    /// Returns a builder with the defaults: 256 KiB of stack for each task (1 MiB in a debug build), and the machine's
+    /// clock.
     pub fn new() -> Builder {
         let order = TurnOrder::Environment;
         Builder {
@@ -64,41 +65,41 @@ impl Builder {
         }
     }
 
-    /// The usable bytes of each task's stack, rounded up to whole pages. Memory is only reserved: a page
-    /// costs nothing before it is touched. (Up to a KiB of it stays free, so that not all stacks begin in the
-    /// same places of the processor's caches.)
+    /// Sets the size of each task's stack, in bytes, rounded up to whole pages. The memory is only reserved: a page
+    /// takes no memory before it is first used. (Up to 960 bytes of a stack stay unused, so that not all stacks begin
+    /// in the same places of the processor's caches.)
     ///
     /// # Panics
     ///
-    /// Below 32 KiB, which a panic with a backtrace needs, and from 4 GiB.
+    /// Panics if the size is below 32 KiB, which a panic with a backtrace needs, or 4 GiB or more.
     #[track_caller]
     pub fn stack_size(mut self, bytes: usize) -> Builder {
         self.stack_size = stack_size::checked(bytes);
         self
     }
 
-    /// Time stands still while there is anything to do, and then jumps to the next deadline: tests of
-    /// what happens in an hour take no time, and always take the same course.
+    /// Uses a virtual clock. It stands still while any task is ready, and then jumps to the next deadline: a test of
+    /// what happens in an hour takes no time, and runs in the same way each time.
     ///
-    /// The virtual clock is what [`sleeping`](crate::time::sleeping), [`timeout`](crate::op::timeout) and
-    /// [`now`](crate::time::now) go by. Code that asks `std::time` sees the machine's clock. While tasks
-    /// wait for sockets and sleep as well, the sockets are polled first, but not waited for: what the operating
-    /// system holds back for a while (small writes, without `set_nodelay`) is overtaken by the next deadline.
+    /// [`sleeping`](crate::time::sleeping), [`timeout`](crate::op::timeout) and [`now`](crate::time::now) use the virtual
+    /// clock. Code that calls `std::time` sees the machine's. If some tasks wait for sockets and others sleep, the
+    /// scheduler polls the sockets before the clock jumps, but does not wait for them. So data that the operating system
+    /// holds back for a while (small writes, without `set_nodelay`) may arrive after the next deadline.
     /// (The idea is trio's autojump clock.)
     pub fn virtual_clock(mut self) -> Builder {
         self.virtual_clock = true;
         self
     }
 
-    /// Ready tasks have their turns in an order drawn from `seed`, anew in each round: the same for the same
-    /// seed, as long as no real I/O decides which task is ready. For tests: see [`explore`](crate::testing::explore()).
+    /// Gives ready tasks their turns in a random order, another one in each round. The same `seed` gives the same order,
+    /// as long as no real I/O decides which task is ready. For tests: see [`explore`](crate::testing::explore()).
     pub fn seed(mut self, seed: u64) -> Builder {
         self.order = TurnOrder::Seeded(seed);
         self
     }
 
-    /// Ready tasks have their turns in strict order, first in, first out, even where the environment
-    /// variable `WOULDBLOCK_SEED` is set.
+    /// Gives ready tasks their turns in strict order, first in, first out, even if the environment variable
+    /// `WOULDBLOCK_SEED` is set.
     pub fn round_robin(mut self) -> Builder {
         self.order = TurnOrder::RoundRobin;
         self
@@ -110,36 +111,38 @@ impl Builder {
         self
     }
 
-    /// How long a task may keep the thread before there is a warning, by the machine's clock; `None`: as long
-    /// as it likes. At first, 100 ms.
+    /// Sets how long a task may keep the thread before a warning is logged, by the machine's clock. The default is
+    /// 100 ms. With `None`, no warning is logged.
     ///
-    /// The warning comes while the task still keeps the thread, with the task's name (up to 32 bytes of it), where
-    /// it was spawned, where it last gave up its turn, and whether it computes or is blocked in the kernel (on
-    /// Linux); it is repeated after 1 s, 10 s, and each full minute; and another comes when the task has given the
-    /// thread back. It goes to the program's logger, or, where there is none, to standard error. From one second on,
-    /// a logger that takes errors only gets it as an error. A runtime that is driven by hand is not watched.
+    /// The warning is logged while the task still keeps the thread. It has the task's name (up to 32 bytes of it), where
+    /// the task was spawned, where it last gave up its turn, and, on Linux, whether it computes or is blocked in the
+    /// operating system. It is repeated after 1 s, after 10 s, and after each full minute. When the task has given the
+    /// thread back, another line follows.
+    ///
+    /// Warnings go to the program's logger or, if there is none, to standard error. From one second on, a logger that
+    /// accepts only errors gets them as errors. A runtime that is driven by hand is not watched.
     pub fn watchdog(mut self, limit: Option<Duration>) -> Builder {
         self.watchdog = limit;
         self
     }
 
-    /// How long nothing may move in the run before a deadlock is suspected, and a warning is logged with the
-    /// report; `None`: no deadlock is suspected. At first, 10 s.
+    /// Sets how long nothing may move in the run before a deadlock is suspected, and a warning is logged with the
+    /// report. The default is 10 s. With `None`, no deadlock is suspected.
     ///
-    /// It concerns a run in which no task is ready, asleep, or waiting for a socket or for
-    /// [`offload`](crate::offload())ed work, and the waker of a task, or a [`Spawner`](crate::Spawner), is kept: by
-    /// a channel of another crate, by another thread. A service may be idle in this state for hours. A deadlock
-    /// that is certain, because no waker is kept, is found at once, whatever is set here.
+    /// This is for a run in which no task is ready, sleeps, or waits for a socket or for
+    /// [`offload`](crate::offload())ed work, while other code (a channel of another crate, another thread) keeps the
+    /// waker of a task, or a [`Spawner`](crate::Spawner). A service may be idle in this state for hours. If no waker is
+    /// kept, the deadlock is certain, and is found at once, whatever is set here.
     ///
-    /// The time is the machine's, also on a virtual clock. A process that is stopped and goes on (`SIGSTOP`,
-    /// `SIGCONT`) counts this as a tenth of the time, however long it was. The warning is given once, and once
-    /// more if the cleanup of cancelled tasks does not end. A runtime that is driven by [`turn`](Runtime::turn)
-    /// suspects none; [`run_until`](Runtime::run_until) does.
+    /// The time is measured by the machine's clock, even in a run with a virtual clock. A stop of the process
+    /// (`SIGSTOP` to `SIGCONT`) counts as a tenth of the time, however long it was. The warning is logged once, and once
+    /// more if the cleanup of cancelled tasks does not end. [`run_until`](Runtime::run_until) suspects deadlocks too; a
+    /// runtime that is driven by [`turn`](Runtime::turn) does not.
     ///
     /// ```
     /// # use wouldblock::{Builder, green};
     /// # use std::time::Duration;
-    /// // A service that other threads give work to, and that may have none for a night:
+    /// // A service that gets its work from other threads, and may get none for a night:
     /// Builder::new().deadlock_warning(None).run(|| green::sleep(Duration::from_millis(1)));
     /// ```
     pub fn deadlock_warning(mut self, limit: Option<Duration>) -> Builder {
@@ -147,9 +150,9 @@ impl Builder {
         self
     }
 
-    /// On this signal (the number: `SIGUSR1` is 10 on Linux), prints the [table of tasks](crate::tasks()) on
-    /// standard error, to see from outside what the program does. Of several runs that answer one signal, each
-    /// prints its own.
+    /// Prints the [table of tasks](crate::tasks()) on standard error when the process receives `signal`, a number
+    /// (`SIGUSR1` is 10 on Linux). It shows from outside what the program does. If several runs print on one signal,
+    /// each prints its own table.
     ///
     /// ```no_run
     /// # use wouldblock::{Builder, green};
@@ -158,35 +161,35 @@ impl Builder {
     /// Builder::new().tasks_on_signal(10).run(|| green::sleep(Duration::from_secs(3600)));
     /// ```
     ///
-    /// The table is printed between two turns. While a task keeps the thread, one line at once names the task, and
-    /// the table follows when it gives the thread back. (Without a [`watchdog`](Builder::watchdog), which measures for
-    /// how long the task has kept it, the line comes also for a task whose turn is short.) Several signals that come
-    /// within one turn have one answer.
+    /// The table is printed between two turns. While a task keeps the thread, one line that names the task is printed at
+    /// once, and the table when the task gives the thread back. (Without a [`watchdog`](Builder::watchdog), which measures
+    /// how long the task has kept the thread, the line is printed for a short turn, too.) Several signals within one turn
+    /// print one table.
     ///
-    /// A handler of the signal, with `SA_RESTART`, is installed when the first such run begins, and stays; one that was
-    /// there before is called as well. What the signal does by default (mostly, it ends the program) it does no more,
-    /// also when the run is over. Where the operating system refuses the handler, that is logged as an error, and the
-    /// run goes on without. A runtime that is driven by hand does not answer.
+    /// The first such run installs a handler of the signal, with `SA_RESTART`. The handler stays installed after the run,
+    /// so that the signal no longer does what it does by default (mostly, end the program). A handler that was installed
+    /// before is called as well. If the operating system refuses the handler, an error is logged, and the run goes on
+    /// without it. A runtime that is driven by hand prints no table.
     ///
     /// # Panics
     ///
-    /// For a number that is no signal, and for those that cannot be handled (`SIGKILL`, `SIGSTOP`), stand for a
-    /// fault (`SIGSEGV`, `SIGBUS`, `SIGILL`, `SIGFPE`), or may be what printing leads to (`SIGPIPE`, `SIGXFSZ`).
+    /// Panics if `signal` is no signal, cannot be handled (`SIGKILL`, `SIGSTOP`), stands for a fault (`SIGSEGV`, `SIGBUS`,
+    /// `SIGILL`, `SIGFPE`), or may be caused by printing (`SIGPIPE`, `SIGXFSZ`).
     #[track_caller]
     pub fn tasks_on_signal(mut self, signal: i32) -> Builder {
         self.signal = Some(on_signal::checked(signal));
         self
     }
 
-    /// A runtime to be driven by hand, turn by turn: for students, tests, and other event loops.
+    /// Makes a runtime that is driven by hand, turn by turn: for students, tests, and other event loops.
     ///
     /// # Errors
     ///
-    /// The operating system's, if it refuses an event queue.
+    /// Returns the operating system's error if it refuses an event queue.
     ///
     /// # Panics
     ///
-    /// If `WOULDBLOCK_SEED` is set to something that is not a number.
+    /// Panics if `WOULDBLOCK_SEED` is set to a text that is not a number.
     #[track_caller]
     pub fn build(self) -> io::Result<Runtime> {
         let clock = if self.virtual_clock { Clock::virtual_from_now() } else { Clock::real() };

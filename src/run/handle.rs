@@ -1,4 +1,4 @@
-//! A run, as other threads see it: they can spawn tasks there, wait for them, and cancel them.
+//! How other threads spawn tasks in a run, wait for them, and cancel them.
 
 use std::error::Error;
 use std::fmt;
@@ -18,15 +18,15 @@ use crate::kernel::edge::inbox::Order;
 use crate::kernel::edge::waker;
 use crate::kernel::here::in_task;
 use crate::kernel::scheduler::Scheduler;
-use crate::kernel::task::{Home, TaskRef};
+use crate::kernel::task::{Home, SharedTask};
 use crate::kernel::wait;
 use crate::kernel::wait::Wait;
 use crate::run::join::{Canceller, JoinError, JoinHandle};
 use crate::run::runtime::Runtime;
 use crate::task;
 
-/// A run, for other threads: they spawn tasks in it, and wait for these as a thread does, or as a task of
-/// another run or executor, or cancel them.
+/// Spawns tasks in a run from other threads. The thread, or a task of another run or executor, can wait for such a task,
+/// and cancel it.
 ///
 /// ```
 /// use std::thread;
@@ -44,21 +44,20 @@ use crate::task;
 /// });
 /// ```
 ///
-/// While there is a spawner, it may yet spawn a task that wakes another: a deadlock is only
-/// suspected then, and logged after ten seconds in which nothing moved
-/// ([`Builder::deadlock_warning`](crate::Builder::deadlock_warning)). So drop spawners that are not needed.
-/// A spawner does not keep the run going: that ends when its root has returned.
+/// While a run has a spawner, a deadlock is only suspected, since a new task may wake another. It is logged after ten
+/// seconds in which nothing moved ([`Builder::deadlock_warning`](crate::Builder::deadlock_warning)). So drop a spawner
+/// that is no longer needed. A spawner does not keep the run from ending, which it does when its root returns.
 ///
-/// What is sent from thread to thread, while both go on, a channel carries: any that wakes a
-/// [`Waker`](std::task::Waker) does, such as that of the crate `async-channel`.
+/// To send values between a task and another thread while both go on, use a channel that wakes a
+/// [`Waker`](std::task::Waker), such as that of the crate `async-channel`.
 pub struct Spawner(Arc<Home>);
 
 impl Spawner {
-    /// Of the run that this is called in.
+    /// Returns a spawner of the run in which this is called.
     ///
     /// # Panics
     ///
-    /// Outside of a run.
+    /// Panics outside of a run.
     #[track_caller]
     pub fn current() -> Spawner {
         let home = Scheduler::with(|scheduler| Some(scheduler?.home.clone()));
@@ -74,13 +73,13 @@ impl Spawner {
         Spawner(home)
     }
 
-    /// Starts a greenlet in the run: see [`green::spawn`](crate::green::spawn). It begins there when the
-    /// turns before it have been given; this does not wait for it.
+    /// Spawns a greenlet in the run: see [`green::spawn`](crate::green::spawn). The task begins when its turn comes; this
+    /// does not wait for that.
     ///
     /// # Errors
     ///
-    /// [`RunEnded`], if the run is over; it gives `body` back. Should the run end after this and before the task
-    /// begins, `body` is dropped on the run's thread, and joining returns an error.
+    /// Returns [`RunEnded`], which has `body`, if the run is over. If the run ends after this call and before the task
+    /// begins, `body` is dropped on the run's thread, and joining the task returns an error.
     #[track_caller]
     pub fn spawn<T: Send + 'static, F>(&self, body: F) -> Result<RemoteJoinHandle<T>, RunEnded<F>>
     where
@@ -89,7 +88,7 @@ impl Spawner {
         self.order(body, task::Builder::spawn)
     }
 
-    /// Starts a generator in the run: see [`generator::spawn`](crate::generator::spawn).
+    /// Spawns a generator in the run: see [`generator::spawn`](crate::generator::spawn).
     ///
     /// # Errors
     ///
@@ -105,8 +104,8 @@ impl Spawner {
         self.order(body, task::Builder::spawn_generator)
     }
 
-    /// Starts the future that `make` returns, which need not be `Send`: see
-    /// [`future::spawn`](crate::future::spawn). `make` is called in the task.
+    /// Spawns the future that `make` returns: see [`future::spawn`](crate::future::spawn). The task calls `make`, on the
+    /// run's thread, so the future need not be `Send`.
     ///
     /// # Errors
     ///
@@ -138,11 +137,11 @@ impl Spawner {
             Box::new(move |open| {
                 if !open {
                     there.settle(Err(JoinError::never_began()));
-                    // A panic in its destructor has been reported by the hook.
+                    // The panic hook reports a panic of its destructor.
                     return drop(panic::catch_unwind(AssertUnwindSafe(|| drop(code))));
                 }
                 let handle = spawn(builder, code);
-                let _ = started.set(handle.task.clone());
+                let _ = started.set(handle.task.clone().into_shared());
                 handle.at_end(move |done| there.settle(done.take()));
             })
         });
@@ -162,8 +161,8 @@ fn put(home: &Home, make: impl FnOnce() -> Order) {
 }
 
 impl Runtime {
-    /// For other threads, to spawn tasks in this runtime. They make its
-    /// [descriptor](Runtime::as_fd) readable.
+    /// Returns a spawner, with which other threads spawn tasks in this runtime. A spawn makes the
+    /// [descriptor](Runtime::as_fd) of the runtime readable.
     pub fn spawner(&self) -> Spawner {
         Spawner::of(self.scheduler.home.clone())
     }
@@ -187,18 +186,18 @@ impl fmt::Debug for Spawner {
     }
 }
 
-/// A task that was spawned from another thread through a [`Spawner`]. It can be sent anywhere.
+/// A handle to a task that was spawned from another thread, through a [`Spawner`]. It can be sent to any thread.
 ///
-/// It is an operation, and a future for any executor. Dropping it detaches the task, which runs on.
+/// The handle is an operation, and a future for any executor. Dropping it detaches the task, which goes on.
 ///
 /// # Cancellation
 ///
-/// If you are cancelled while you wait for it, the task runs on, its result is lost. Keep the handle, and
-/// wait for `&mut handle`, where that matters.
+/// If you are cancelled while you wait for a handle, the handle is dropped. The task goes on, and its result is lost. To
+/// keep the result, wait for `&mut handle`.
 pub struct RemoteJoinHandle<T> {
     remote: Arc<Remote<T>>,
-    /// Once the order to spawn it has been carried out.
-    task: Arc<OnceLock<TaskRef>>,
+    /// Set when the run has spawned the task.
+    task: Arc<OnceLock<SharedTask>>,
     home: Arc<Home>,
 }
 
@@ -207,15 +206,15 @@ impl<T> RemoteJoinHandle<T> {
     ///
     /// # Errors
     ///
-    /// The task panicked, was cancelled, or never began because the run has ended.
+    /// Returns an error if the task panicked, was cancelled, or never began because the run has ended.
     ///
     /// # Blocking
     ///
-    /// In a task, of whichever run, this suspends it; elsewhere it blocks the thread.
+    /// In a task of any run, this suspends that task. Outside of a task, it blocks the thread.
     ///
     /// # Panics
     ///
-    /// On the thread of the task's own run, outside of its tasks: it would block what it waits for.
+    /// Panics on the thread of the task's own run, outside of a task: it would block the thread on which the task runs.
     #[track_caller]
     pub fn join(self) -> Result<T, JoinError> {
         if in_task() {
@@ -229,12 +228,12 @@ impl<T> RemoteJoinHandle<T> {
         block_on(self)
     }
 
-    /// Asks the task to stop where it waits, now or next, as [`JoinHandle::cancel`] does. If it has not begun, it
-    /// never does. A task that is done stays done.
+    /// Cancels the task, as [`JoinHandle::cancel`] does: it stops where it waits now, or at its next wait. A task that has
+    /// not begun never begins. This does nothing if the task is done.
     ///
-    /// This may be called on any thread, and does not wait for the task to have stopped; join it for that. Keep
-    /// a [`Spawner`] as long as you may yet call it: without one, the run takes a task that waits for nothing else
-    /// for a deadlock.
+    /// This may be called on any thread. It does not wait until the task has stopped: join it for that. Keep a
+    /// [`Spawner`] as long as you may still cancel the task: without one, a task that waits for nothing else is a
+    /// deadlock.
     ///
     /// ```
     /// use std::future::pending;
@@ -256,7 +255,7 @@ impl<T> RemoteJoinHandle<T> {
             Box::new(move |open| {
                 if let (true, Some(task)) = (open, task.get()) {
                     // SAFETY: an order is carried out by the run to which the task belongs, on its thread.
-                    unsafe { Canceller::of(task.clone()) }.cancel();
+                    Canceller(unsafe { task.clone().at_home() }).cancel();
                 }
             })
         });
@@ -273,10 +272,10 @@ impl<T> Future for RemoteJoinHandle<T> {
 
     /// # Panics
     ///
-    /// When it is polled again after it was ready.
+    /// Panics if it is polled again after it was ready.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         wait::poll_within_budget(cx, |cx| {
-            // A waker's clone and destructor may be code of the user's: not under the lock.
+            // The clone and the destructor of a waker may be user code: neither is called under the lock.
             let waker = KeptWaker::of(cx);
             let mut slot = self.remote.lock();
             let before = std::mem::replace(&mut *slot, Slot::Taken);
@@ -299,7 +298,7 @@ impl<T> fmt::Debug for RemoteJoinHandle<T> {
     }
 }
 
-/// Where a task's result crosses from its thread to another.
+/// The result of a task, on its way from its thread to another.
 struct Remote<T>(Mutex<Slot<T>>);
 
 enum Slot<T> {
@@ -330,12 +329,12 @@ impl<T> Drop for Remote<T> {
     }
 }
 
-/// The run is over, so that nothing can be spawned there any more. It holds what was to be spawned.
+/// The error of a spawn in a run that is over. It has the code that was to be spawned.
 pub struct RunEnded<F>(pub F);
 
 impl<F> fmt::Display for RunEnded<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the run of this handle has ended: no task can be spawned there any more")
+        f.write_str("the run of this spawner has ended: no task can be spawned there any more")
     }
 }
 

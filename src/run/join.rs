@@ -1,5 +1,5 @@
-//! How a task's result gets out: a [`Promise`] inside, a [`JoinHandle`] outside, a [`JoinError`] where there
-//! is none. The result itself lies behind the task, in the same block of memory.
+//! The result of a task: the task's code writes it through a [`Promise`], and other code takes it through a
+//! [`JoinHandle`], as a value or as a [`JoinError`]. It lies behind the task, in the same block of memory.
 
 use std::cell::Cell;
 use std::fmt;
@@ -23,16 +23,16 @@ use crate::kernel::edge::waker;
 use crate::kernel::edge::warn;
 use crate::kernel::here::{current, running_task};
 use crate::kernel::scheduler::Scheduler;
-use crate::kernel::task::{Local, State, Task, TaskRef};
+use crate::kernel::task::{Local, State, Task, TaskRef, Waiter};
 use crate::kernel::wait::{self, Wait, WaitFor};
 use crate::run::join_error::Reason;
 
 pub use crate::run::join_error::JoinError;
 
-/// A task that was spawned: wait for it, in any era, to get what its code returned.
+/// A handle to a spawned task. Waiting for it, in any era, returns what the task's code has returned.
 ///
-/// It is an operation. `join` waits for it in the green era, `y.wait(handle)` in a generator,
-/// `handle.await` in a future. Dropping it detaches the task, which runs on.
+/// The handle is an operation: `handle.join()` waits for it in the green era, `y.wait(handle)` in a generator, and
+/// `handle.await` in a future. Dropping the handle detaches the task, which goes on.
 ///
 /// ```
 /// use wouldblock::{future, generator, green};
@@ -47,66 +47,65 @@ pub use crate::run::join_error::JoinError;
 ///
 /// # Cancellation
 ///
-/// If you are cancelled while you wait for it, the handle is dropped: the task runs on, its result is
-/// lost. Keep the handle, and wait for `&mut handle`, where that matters.
+/// If you are cancelled while you wait for a handle, the handle is dropped. The task goes on, and its result is lost. To
+/// keep the result, wait for `&mut handle`.
 pub struct JoinHandle<T> {
-    /// It begins a [`Packet`] with a `T`.
+    /// The task begins a [`Packet`] with a `T`.
     pub(crate) task: TaskRef,
-    stays: PhantomData<Rc<Cell<T>>>,
+    result: PhantomData<Rc<Cell<T>>>,
 }
 
 impl<T> JoinHandle<T> {
     /// # Safety
     ///
-    /// The task begins a `Packet<T>`, this is its home thread, and this is counted by its `takers`.
+    /// The task begins a `Packet<T>`, and its `takers` counts the new handle.
     pub(crate) unsafe fn of(task: TaskRef) -> JoinHandle<T> {
-        JoinHandle { task, stays: PhantomData }
+        JoinHandle { task, result: PhantomData }
     }
 
-    /// The result, if there is one and no other code has taken it.
+    /// The result, if the task has one and no code has taken it.
     pub(crate) fn result(&self) -> &Cell<Option<Result<T, JoinError>>> {
-        // SAFETY: by `of`, this is its type; the task, and so the whole block, is kept.
+        // SAFETY: by `of`, the task begins such a packet; this handle keeps the task, and so the whole block.
         unsafe { &(*self.task.as_ptr().cast::<Packet<T>>()).result }
     }
 
     fn local(&self) -> &Local {
-        // SAFETY: a handle is not `Send`.
-        unsafe { self.task.local() }
+        self.task.local()
     }
 
     /// Waits until the task is done: the green era's verb, under its name in std.
     ///
     /// # Errors
     ///
-    /// The task panicked (the error has the payload), was cancelled, or is the one that calls.
+    /// Returns an error if the task panicked (the error has the payload), was cancelled, or joins itself.
     ///
     /// # Panics
     ///
-    /// Outside of a task.
+    /// Panics outside of a task.
     #[track_caller]
     pub fn join(self) -> Result<T, JoinError> {
         door::wait(self)
     }
 
-    /// Asks the task to stop where it waits, now or next: a future is dropped, a generator closed, a stack unwound.
-    /// Its destructors run, and the task that joins it gets a [`JoinError`] that
-    /// [`is_cancelled`](JoinError::is_cancelled). A task that is done stays done.
+    /// Cancels the task: it stops where it waits now, or at its next wait. A future is dropped, a generator is closed, and
+    /// the stack of a greenlet is unwound. Destructors run, and joining the task returns a [`JoinError`] for which
+    /// [`is_cancelled`](JoinError::is_cancelled) returns `true`. This does nothing if the task is done.
     ///
-    /// This does not wait for the task to have stopped; join it for that.
+    /// This does not wait until the task has stopped: join it for that.
     pub fn cancel(&self) {
         self.canceller().cancel();
     }
 
-    /// Has `callback` called with the result when the task is done: once, by the scheduler, between two turns; after
-    /// the callbacks that were added before it, and before the task that joins this one goes on. If the task is done
-    /// already, it is called at once.
+    /// Registers a callback for the end of the task. The scheduler calls it once, between two turns, after the callbacks
+    /// that were registered before it, and before the task that joins this one goes on. If the task is done already,
+    /// `callback` is called at once.
     ///
-    /// It is given a reference to the result, which the task that joins then gets. A callback may spawn, cancel and
-    /// wake; it belongs to no task, so it must not wait: spawn a task that does. (gevent's `link`, asyncio's
+    /// The callback gets a reference to the result, which a join then still returns. A callback may spawn, cancel and
+    /// wake. It is code of no task, so it must not wait; it may spawn a task that does. (gevent's `link`, asyncio's
     /// `add_done_callback`.)
     ///
-    /// A callback that panics stops no other: the panic is logged as an error, and the next one is called. A result
-    /// that no task joins is dropped after the last of them, where its destructor must not wait either.
+    /// If a callback panics, the panic is logged as an error, and the next callback is called. A result that no code will
+    /// take is dropped after the last callback, where its destructor must not wait either.
     ///
     /// ```
     /// use std::{cell::RefCell, rc::Rc};
@@ -128,8 +127,8 @@ impl<T> JoinHandle<T> {
     ///
     /// # Cancellation
     ///
-    /// A task that is cancelled is done when it has unwound: its callbacks get the [`JoinError`]. Dropping
-    /// the handle takes back no callback.
+    /// A cancelled task is done when it has unwound; then its callbacks get the [`JoinError`]. Dropping the handle removes
+    /// no callback.
     pub fn on_done(&self, callback: impl FnOnce(&Result<T, JoinError>) + 'static)
     where
         T: 'static,
@@ -142,88 +141,79 @@ impl<T> JoinHandle<T> {
         });
     }
 
-    /// Has `call` called with the result when the task is done: see [`Canceller::at_end`]. If no other code wants the
-    /// result, it is dropped there, and not on the task's stack.
+    /// Registers a callback for the end of the task: see [`Canceller::at_end`]. It gets a handle of its own. So a result
+    /// that no other code will take is dropped there, and not on the task's stack.
     pub(crate) fn at_end(&self, call: impl FnOnce(&JoinHandle<T>) + 'static)
     where
         T: 'static,
     {
         self.local().takers.set(self.local().takers.get() + 1);
-        // SAFETY: of the same type, on the same thread, and just counted.
+        // SAFETY: of the same type, and just counted.
         let done = unsafe { JoinHandle::<T>::of(self.task.clone()) };
         self.canceller().at_end(move || call(&done));
     }
 
-    /// The result of the task, which has ended or is left.
+    /// Takes the result of a task that is done or abandoned.
     pub(crate) fn take(&self) -> Result<T, JoinError> {
         self.result().take().unwrap_or_else(|| match self.local().state.get() {
-            State::Abandoned => Err(JoinError::new(self.task.clone(), Reason::Abandoned)),
-            _ => Err(JoinError::new(self.task.clone(), Reason::Taken)),
+            State::Abandoned => Err(self.error(Reason::Abandoned)),
+            _ => Err(self.error(Reason::Taken)),
         })
     }
 
-    /// Whether the task is done, so that waiting for it would return at once. A task that was left unfinished when its run
-    /// ended is not done; waiting for it returns an error at once.
+    /// Whether the task is done, so that waiting for it would return at once. A task that was abandoned at the end of its
+    /// run is not done, although waiting for it returns an error at once.
     pub fn is_finished(&self) -> bool {
         self.canceller().is_finished()
     }
 
-    /// The part of the handle that knows nothing of the result.
+    /// A handle to the same task, without its result.
     pub(crate) fn canceller(&self) -> Canceller {
-        // SAFETY: a handle is not `Send`.
-        unsafe { Canceller::of(self.task.clone()) }
+        Canceller(self.task.clone())
     }
 
-    /// Whether the task belongs to another runtime of this thread.
+    fn error(&self, reason: Reason) -> JoinError {
+        JoinError::new(self.task.clone().into_shared(), reason)
+    }
+
+    /// Whether this thread has entered another runtime than the task's.
     pub(crate) fn is_elsewhere(&self) -> bool {
         Scheduler::with(|s| s.is_some_and(|s| !Arc::ptr_eq(&s.home, &self.task.home)))
     }
 }
 
-/// A task that can be cancelled: it does not leave its thread.
-pub(crate) struct Canceller {
-    task: TaskRef,
-    stays: PhantomData<Rc<()>>,
-}
+/// A task that can be cancelled.
+pub(crate) struct Canceller(pub(crate) TaskRef);
 
 impl Canceller {
-    /// # Safety
-    ///
-    /// This is called on the task's home thread.
-    pub(crate) unsafe fn of(task: TaskRef) -> Canceller {
-        Canceller { task, stays: PhantomData }
-    }
-
     /// See [`JoinHandle::cancel`].
     pub(crate) fn cancel(&self) {
-        Scheduler::at(Arc::as_ptr(&self.task.home), |here| match here {
-            Some(here) if here.mark_cancelled(&self.task) => here.observe_cancelled(&self.task),
+        let Canceller(task) = self;
+        Scheduler::at(Arc::as_ptr(&task.home), |here| match here {
+            Some(here) if here.mark_cancelled(task) => here.observe_cancelled(task),
             Some(_) => {}
-            // SAFETY: this was made on the task's home thread, and is not `Send`.
-            None => unsafe { self.task.local() }.cancelled.set(true),
+            None => task.local().cancelled.set(true),
         });
-        waker::wake(self.task.clone());
+        waker::wake_waiter(Waiter::Task(task.clone()));
     }
 
-    /// Has `call` called [`aside`] when the task is done, at once if it is.
+    /// Registers a callback for the end of the task, which is called [`aside`]; at once if the task is done.
     pub(crate) fn at_end(&self, call: impl FnOnce() + 'static) {
-        // SAFETY: as in `cancel`.
-        let local = unsafe { self.task.local() };
+        let local = self.0.local();
         local.extras.with(|extras| extras.callbacks.push_back(Box::new(call)));
         if matches!(local.state.get(), State::Done | State::Abandoned) {
-            local.extras.call_callbacks(&self.task);
+            local.extras.call_callbacks(&self.0);
         }
     }
 
-    /// Whether it is the running task.
+    /// Whether the task is the running one.
     pub(crate) fn is_current(&self) -> bool {
-        ptr::eq(running_task(), self.task.as_ptr())
+        ptr::eq(running_task(), self.0.as_ptr())
     }
 
     /// See [`JoinHandle::is_finished`].
     pub(crate) fn is_finished(&self) -> bool {
-        // SAFETY: as in `cancel`.
-        unsafe { self.task.local() }.state.get() == State::Done
+        self.0.local().state.get() == State::Done
     }
 }
 
@@ -251,14 +241,12 @@ impl<T> JoinHandle<T> {
         }
         let local = self.local();
         if self.is_elsewhere() {
-            return Poll::Ready(Err(JoinError::new(self.task.clone(), Reason::Elsewhere)));
+            return Poll::Ready(Err(self.error(Reason::Elsewhere)));
         }
-        let waiter = door::waiter(cx); // Before the state is read: the clone of a waker may be user code, too.
+        let waiter = door::waiter(cx); // Before the state is read: cloning a waker may run user code.
         match local.state.get() {
-            State::Running | State::Woken => {
-                Poll::Ready(Err(JoinError::new(self.task.clone(), Reason::Itself)))
-            }
-            // While a callback has the result on loan, this waits for that to be given back.
+            State::Running | State::Woken => Poll::Ready(Err(self.error(Reason::Itself))),
+            // While a callback has the result on loan, this waits until the result is given back.
             State::Done | State::Abandoned if !local.extras.if_any(|extras| extras.calls_back) => {
                 Poll::Ready(self.take())
             }
@@ -287,12 +275,12 @@ impl<T> fmt::Debug for JoinHandle<T> {
     }
 }
 
-/// A task, and its result: the beginning of the block that a task lies in.
+/// A task and its result: the beginning of the block of memory in which a task lies.
 #[repr(C)]
 pub(crate) struct Packet<T> {
     task: Task,
-    /// Stays on the task's home thread. When the last handle is gone, it is empty, or will be when the task is over: what
-    /// remains may be freed anywhere.
+    /// Only the home thread uses it. It is empty when the last handle is gone and the task is over. So the block may be
+    /// freed on any thread.
     result: Cell<Option<Result<T, JoinError>>>,
 }
 
@@ -323,13 +311,13 @@ impl<T> Copy for Promise<T> {}
 impl<T> Promise<T> {
     /// # Safety
     ///
-    /// `task` begins a `Packet<T>`, this is its home thread, and none of the methods is called when the task is over.
+    /// `task` begins a `Packet<T>`, and the caller is on its home thread. No method is called after the task is over.
     pub(crate) unsafe fn of(task: NonNull<Task>) -> Promise<T> {
         Promise(task.cast())
     }
 
     fn packet(&self) -> &Packet<T> {
-        // SAFETY: by `of`, this is its type; and a task that is not over is kept by the table of its scheduler.
+        // SAFETY: by `of`, the task begins such a packet and is not over; so the table of its scheduler keeps it.
         unsafe { self.0.as_ref() }
     }
 
@@ -342,17 +330,18 @@ impl<T> Promise<T> {
         unsafe { self.task().local() }
     }
 
-    /// Keeps the fiber that the task is suspended on. Called in the job's `Body::begin`, last.
+    /// Keeps the fiber that the task is suspended on. `Body::begin` calls this last.
     pub(crate) fn keep(&self, fiber: Fiber) {
-        // SAFETY: that is where it is called.
+        // SAFETY: `Code::begin` calls `Body::begin`, which calls this.
         unsafe { self.local().keep(fiber) };
     }
 
-    /// There is no stack for the task: that is its result. `drop_code` drops its code.
+    /// Ends a task for which there is no stack: `error` is its result, and `drop_code` drops its code.
     pub(crate) fn no_stack(&self, error: io::Error, drop_code: impl FnOnce()) {
         let task = current().expect("a body is called in its task's turn");
-        aside(format_args!("a destructor of {task}"), || drop_values(&task));
-        self.packet().result.set(Some(Err(JoinError::new(task.clone(), Reason::NoStack(error)))));
+        aside(format_args!("a destructor of {task}"), || drop_values(task.local()));
+        let error = JoinError::new(task.clone().into_shared(), Reason::NoStack(error));
+        self.packet().result.set(Some(Err(error)));
         aside(format_args!("a destructor of {task}"), drop_code);
         if self.local().takers.get() == 0 {
             discard(&self.packet().result);
@@ -360,20 +349,20 @@ impl<T> Promise<T> {
         note(Outcome::Panicked);
     }
 
-    /// Runs the task's code from its beginning, as [`fulfil`](Promise::fulfil), unless the task is to stop already.
+    /// As [`fulfil`](Promise::fulfil), for code that has not begun: if the task was cancelled, drops the code.
     pub(crate) fn begin(self, code: impl FnOnce() -> T) {
         if cancel::is_cancelled() {
             self.never_begins();
             return self.fulfil(|| {
-                let _dropped = code; // While its stack unwinds, as what a body has captured is.
+                let _dropped = code; // It is dropped while the stack unwinds, as the captures of a body are.
                 cancel::raise_cancelled()
             });
         }
         self.fulfil(code);
     }
 
-    /// The running task is to stop, and has not begun. If its handle was dropped, no result reports that, and a debug
-    /// line does.
+    /// Called if the running task was cancelled before it began. If its handle was dropped, no result reports that, and
+    /// this logs a debug line.
     #[cold]
     pub(crate) fn never_begins(&self) {
         if self.local().takers.get() == 0 {
@@ -389,9 +378,9 @@ impl<T> Promise<T> {
         }
     }
 
-    /// Runs the task's code and keeps what becomes of it: a value, a panic, a cancellation.
+    /// Runs the task's code, and sets the result: a value, a panic, or a cancellation.
     ///
-    /// This runs on the task's own stack, and so does the destructor of a result that no task joins.
+    /// This runs on the task's own stack, and so does the destructor of a result that no code will take.
     pub(crate) fn fulfil(self, code: impl FnOnce() -> T) {
         let mut failure = None;
         let result = unwinding::catch(code).map_err(|payload| {
@@ -400,18 +389,19 @@ impl<T> Promise<T> {
                 false => (Reason::Panicked(Mutex::new(payload)), Outcome::Panicked),
             };
             failure = Some(outcome);
-            JoinError::new(current().expect("a body is called in its task's turn"), reason)
+            let task = current().expect("a body is called in its task's turn");
+            JoinError::new(task.into_shared(), reason)
         });
         self.packet().result.set(Some(result));
         let (has_taker, local) = (self.local().takers.get() > 0, self.local());
         if !has_taker || local.extras.if_any(|extras| !extras.values.is_empty()) {
-            // A panic in these destructors has been reported by the hook, and no task can join to get it. They may
-            // wait, as cleanup does: the cancelled code has ended.
+            // The panic hook reports a panic of these destructors; no join can return it. The destructors may wait, as
+            // cleanup may: the cancelled code has ended.
             cancel::shield(|| {
                 if !has_taker {
                     contain(|| discard(&self.packet().result));
                 }
-                drop_values(self.task());
+                drop_values(local);
             });
         }
         if let Some(failure) = failure {
@@ -420,17 +410,15 @@ impl<T> Promise<T> {
     }
 }
 
-/// Drops the values that the running task has for itself.
-fn drop_values(task: &Task) {
-    // SAFETY: the task runs, so this is its home thread.
-    let local = unsafe { task.local() };
-    // A destructor may read another value, and so make it.
+/// Drops the task-local values of the running task.
+fn drop_values(local: &Local) {
+    // A destructor may read another task-local value, which makes that one.
     while let Some(value) = local.extras.if_any(|extras| extras.values.pop()) {
         contain(|| drop(value));
     }
 }
 
-/// Sets how the running task ends, for the scheduler.
+/// Notes in the scheduler how the running task ends.
 fn note(failure: Outcome) {
     Scheduler::with(|scheduler| scheduler.into_iter().for_each(|s| s.set_outcome(failure)));
 }

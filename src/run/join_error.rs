@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::kernel::edge::foreign::message;
 use crate::kernel::edge::warn;
-use crate::kernel::task::TaskRef;
+use crate::kernel::task::SharedTask;
 
 /// Why a task has no result.
 pub struct JoinError(Box<Failure>);
@@ -15,7 +15,7 @@ pub struct JoinError(Box<Failure>);
 /// Boxed, so that a result is no larger for a failure, which is rare.
 struct Failure {
     /// `None`: there never was one.
-    task: Option<TaskRef>,
+    task: Option<SharedTask>,
     reason: Reason,
 }
 
@@ -35,7 +35,7 @@ pub(crate) enum Reason {
 }
 
 impl JoinError {
-    pub(crate) fn new(task: TaskRef, reason: Reason) -> JoinError {
+    pub(crate) fn new(task: SharedTask, reason: Reason) -> JoinError {
         JoinError(Box::new(Failure { task: Some(task), reason }))
     }
 
@@ -45,7 +45,7 @@ impl JoinError {
     }
 
     /// The task was cancelled.
-    pub(crate) fn cancelled(task: TaskRef) -> JoinError {
+    pub(crate) fn cancelled(task: SharedTask) -> JoinError {
         JoinError::new(task, Reason::Cancelled)
     }
 

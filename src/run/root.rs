@@ -144,8 +144,7 @@ struct Root(TaskRef);
 
 impl Root {
     fn is_done(&self) -> bool {
-        // SAFETY: the task was spawned on this thread.
-        unsafe { self.0.local() }.state.get() == State::Done
+        self.0.local().state.get() == State::Done
     }
 }
 

@@ -1,4 +1,4 @@
-//! A scheduler that is driven by hand, and how a run is driven to its end.
+//! A runtime, which is a scheduler that is driven by hand; and the loop and the end of every run.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -26,9 +26,9 @@ use crate::run::stack_size;
 /// assert_eq!((turns, task.is_finished()), (2, true));
 /// ```
 ///
-/// Dropping it cancels its tasks, the newest first, and gives them the turns in which they clean up; this blocks the
-/// thread, also inside of another run. Where the thread unwinds already, cleanup that waits is left instead, with
-/// an error in the log. It stays on its thread, as its tasks do:
+/// Dropping a runtime cancels its tasks, the newest first, and gives them the turns in which they clean up. This blocks
+/// the thread, even inside of another run. If the thread is panicking, a task whose cleanup waits is abandoned, and an
+/// error is logged. A runtime stays on its thread, as its tasks do:
 ///
 /// ```compile_fail,E0277
 /// fn send<T: Send>() {}
@@ -47,19 +47,19 @@ impl Runtime {
         Runtime { scheduler, patience, stays: PhantomData }
     }
 
-    /// Runs `f` as code of this runtime, outside of any task: it can spawn tasks, not wait.
+    /// Calls `f` as code of this runtime, outside of any task: `f` can spawn tasks, but cannot wait.
     ///
     /// # Panics
     ///
-    /// Where the thread has a runtime entered already; and with whatever `f` panics with.
+    /// Panics if the thread has entered a runtime already, or if `f` panics.
     #[track_caller]
     pub fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
         refuse_nesting("a runtime is entered inside of a run, or of another runtime");
         self.scheduler.enter(f)
     }
 
-    /// Gives one turn to the task that is first in the queue. If none is ready, polls the operating system and the
-    /// clock first, without waiting. Returns `false` if no task was ready then.
+    /// Gives one turn to the first task in the queue. If no task is ready, this first polls the operating system and the
+    /// clock, without waiting. Returns `false` if no task is ready after that.
     ///
     /// # Panics
     ///
@@ -74,8 +74,8 @@ impl Runtime {
         })
     }
 
-    /// Gives turns until `done`, and sleeps when no task is ready. `done` is called before each turn. (asyncio's
-    /// `run_until_complete`, with `|| task.is_finished()`.)
+    /// Gives turns until `done` returns `true`, and sleeps while no task is ready. `done` is called before each turn.
+    /// (With `|| task.is_finished()`, this is asyncio's `run_until_complete`.)
     ///
     /// ```
     /// use std::time::Duration;
@@ -88,8 +88,8 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// Tasks wait, nothing can ever wake any of them, and it is not `done`: the [`Deadlock`] has the tasks and what
-    /// each waits for. They go on waiting.
+    /// Returns a [`Deadlock`], with all tasks and what each waits for, if they wait, nothing can ever wake any of them,
+    /// and `done` returns `false`. The tasks are not cancelled.
     ///
     /// # Panics
     ///
@@ -99,15 +99,15 @@ impl Runtime {
         self.enter(|| drive(self, "", done).map_or(Ok(()), Err))
     }
 
-    /// The descriptor to watch from another event loop: when it is readable, [`turn`](Runtime::turn) has
-    /// something to do.
+    /// Returns the descriptor that another event loop has to watch: when it is readable, call [`turn`](Runtime::turn).
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         let fd = self.scheduler.reactor.borrow().as_raw_fd();
         // SAFETY: the reactor's descriptor is open as long as the scheduler is.
         unsafe { BorrowedFd::borrow_raw(fd) }
     }
 
-    /// When [`turn`](Runtime::turn) should be called at the latest, though nothing happens.
+    /// Returns the time at which to call [`turn`](Runtime::turn) even if the [descriptor](Runtime::as_fd) does not become
+    /// readable; `None` if no task waits for a time.
     pub fn next_deadline(&self) -> Option<Instant> {
         let Scheduler { timers, clock, .. } = &self.scheduler;
         let (tick, now) = (timers.borrow().next_tick()?, clock.now());
@@ -118,7 +118,7 @@ impl Runtime {
 impl Drop for Runtime {
     fn drop(&mut self) {
         if !self.scheduler.end.closing.get() {
-            let budget = this_turn().budget.get(); // Of the task that drops this, if one does.
+            let budget = this_turn().budget.get(); // If a task drops this, the turn is that task's.
             self.scheduler.enter(|| close(self));
             this_turn().budget.set(budget);
         }
@@ -131,7 +131,8 @@ impl fmt::Debug for Runtime {
     }
 }
 
-/// Runs until `done`; `Some` if it never will be. A warning that it may not begins with `when`.
+/// Gives turns until `done` returns `true`. Returns the deadlock if there is one before that. A warning of a suspected
+/// deadlock begins with `when`.
 pub(crate) fn drive(runtime: &Runtime, when: &str, done: impl Fn() -> bool) -> Option<Deadlock> {
     let scheduler = &runtime.scheduler;
     loop {
@@ -149,21 +150,20 @@ pub(crate) fn drive(runtime: &Runtime, when: &str, done: impl Fn() -> bool) -> O
     }
 }
 
-/// Cancels what is left; what does not end is left where it is, with an error in the log. Nothing runs here
-/// afterwards.
+/// Ends a run: cancels all tasks that are not done, and gives turns until they have ended. Tasks in a deadlock are
+/// abandoned, and an error is logged. No task of the run has a turn after this.
 pub(crate) fn close(runtime: &Runtime) {
     let scheduler = &runtime.scheduler;
     scheduler.patience.set(runtime.patience);
     scheduler.cancel_all();
     let when = "the run is over, but not the cleanup of its tasks: ";
     if let Some(report) = drive(runtime, when, || scheduler.is_cleaned_up()) {
-        // It is left where it is, and its stacks are leaked.
         warn::error(format_args!(
-            "the run is over, but not the cleanup of its tasks, which is left: {report}"
+            "the run is over, but not the cleanup of its tasks, which are abandoned: {report}"
         ));
         scheduler.clear_queue();
-        let left = scheduler.tasks.borrow().by_age();
-        scheduler.abandon(&left);
+        let tasks = scheduler.tasks.borrow().by_age();
+        scheduler.abandon(&tasks); // Their stacks are leaked.
     }
     scheduler.close();
     stack_size::trim();

@@ -53,9 +53,9 @@ struct Block<B: Body> {
 
 impl<B: Body> Block<B> {
     // SAFETY (of all three): the task is one of `place`, which has made such a block for it. The scheduler keeps the block
-    // until the task is over, and calls `begin` and `end` on the home thread. When the last `TaskRef` is dropped, perhaps
+    // until the task is over, and calls `begin` and `end` on the home thread. When the last reference is dropped, perhaps
     // on another, the task is over and no handle is left: neither result nor body has anything to drop. (Or `spawn` has
-    // unwound before the task was in the table: then all of its `TaskRef`s are dropped there, on the home thread.)
+    // unwound before the task was in the table: then all references are dropped there, on the home thread.)
     const CODE: Code = Code {
         // SAFETY: as above.
         begin: |task| unsafe { task.cast::<Block<B>>().as_ref().body.begin(Promise::of(task)) },
@@ -100,8 +100,7 @@ pub(crate) fn launch<B: Body>(mut setup: Setup, body: B) -> JoinHandle<B::Output
         handle
     });
     if !values.is_empty() {
-        // SAFETY: the task was just spawned on this thread.
-        unsafe { handle.task.local() }.extras.with(|extras| extras.values = values);
+        handle.task.local().extras.with(|extras| extras.values = values);
     }
     handle
 }

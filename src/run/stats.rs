@@ -4,40 +4,40 @@ use crate::kernel::coroutine;
 use crate::kernel::here::in_task;
 use crate::kernel::scheduler::Scheduler;
 
-/// What has happened so far in a run, and what there is in it at the moment: see [`stats()`].
+/// Counts of what has happened in a run so far, and of what it has at the moment: see [`stats()`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
     /// Turns given: how often a task was resumed.
     pub turns: u64,
-    /// How often a socket answered `WouldBlock`.
+    /// How often a system call on a socket returned `WouldBlock`.
     pub would_block: u64,
     /// Tasks spawned, the root among them.
     pub spawned: u64,
     /// Tasks that are done.
     pub finished: u64,
-    /// Those of them that panicked, or had no stack.
+    /// Tasks that are done and have panicked, or for which there was no stack.
     pub panicked: u64,
-    /// Those of them that were cancelled.
+    /// Tasks that are done and were cancelled.
     pub cancelled: u64,
     /// Tasks that are not done.
     pub alive: u64,
     /// How often a waiting task was made ready.
     pub wakes: u64,
-    /// How often the operating system was polled for what is ready.
+    /// How often the scheduler polled the operating system for sockets that are ready.
     pub polls: u64,
-    /// Deadlines that are waited for.
+    /// Deadlines of tasks that wait.
     pub timers: usize,
-    /// Stacks of this thread that tasks and generators are on.
+    /// Stacks of this thread that tasks and generators use.
     pub stacks_used: usize,
-    /// Stacks of this thread that are kept for the next task, with the memory they have touched: as many as
-    /// were in use at once at the recent peak; after a run, at most 16 MiB of memory.
+    /// Idle stacks of this thread that are kept for the next tasks, with their memory: as many as were in use at once at
+    /// the recent peak; after a run, those of at most 16 MiB of memory.
     pub stacks_kept: usize,
-    /// Stacks of this thread that are kept as addresses: their memory was given back.
+    /// Idle stacks of this thread that are kept for the next tasks, and whose memory was given back.
     pub stacks_cold: usize,
 }
 
-/// Counts of the present run; all zero outside of one.
+/// Returns the counts of this thread's run; all are zero outside of a run.
 ///
 /// ```
 /// let stats = wouldblock::run(|| {
@@ -56,7 +56,7 @@ pub fn stats() -> Stats {
         let idle = usize::from(spare.is_some()); // It is kept for the next poll of a future.
         scheduler.poll_fiber.set(spare);
         Stats {
-            // The turn that this is called in, if it is, has been given too.
+            // A turn is counted when it is over: the present one counts too.
             turns: scheduler.pace.turns() + u64::from(in_task()),
             would_block: counters.would_block.get(),
             spawned: counters.spawned.get(),

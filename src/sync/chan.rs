@@ -51,7 +51,7 @@ pub(crate) struct Chan<T> {
     got: Trail,
 }
 
-/// Unwinding through a task that has it leaves it whole: no code of the caller runs while its items are borrowed.
+/// Unwinding through a task that has it leaves it whole: no user code runs while its items are borrowed.
 impl<T> UnwindSafe for Chan<T> {}
 impl<T> RefUnwindSafe for Chan<T> {}
 

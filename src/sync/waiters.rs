@@ -1,7 +1,7 @@
 //! A [`WaitQueue`] of tasks: how an operation enters it, is woken, and leaves.
 //!
 //! The queue is not borrowed while a waiter is woken, nor while a waker or the thing that a waiter has brought is
-//! dropped: each of these may run code of the user's, which may call this again.
+//! dropped: each of these may run user code, which may call this again.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -24,7 +24,7 @@ pub(crate) struct Waiters<X> {
     stays: PhantomData<*const ()>,
 }
 
-/// A panic or a cancellation that unwinds through a waiting operation leaves the line whole: no code of the caller runs
+/// A panic or a cancellation that unwinds through a waiting operation leaves the line whole: no user code runs
 /// while it is borrowed.
 impl<X> UnwindSafe for Waiters<X> {}
 impl<X> RefUnwindSafe for Waiters<X> {}
@@ -49,37 +49,34 @@ impl<X> Waiters<X> {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0 || {
-            self.skip_left();
+            self.skip_abandoned();
             self.len() == 0
         }
     }
 
-    /// Removes tasks from the head of the line that were left at the end of their run ([`State::Abandoned`]): what is
-    /// granted to one of them would be lost to all others.
-    ///
-    /// [`State::Abandoned`]: crate::kernel::task::State::Abandoned
+    /// Removes tasks from the head of the line that were abandoned at the end of their run: what is granted to one of
+    /// them would be lost to all others.
     #[inline]
-    fn skip_left(&self) {
+    fn skip_abandoned(&self) {
         if running().has_abandoned.get() {
-            self.take_left_out();
+            self.remove_abandoned();
         }
     }
 
     #[cold]
-    fn take_left_out(&self) {
+    fn remove_abandoned(&self) {
         loop {
             let mut queue = self.queue.borrow_mut();
-            let is_left = |waiter: &Waiter| match waiter {
-                // SAFETY: a line stays on its thread, and so do the tasks in it.
-                Waiter::Task(task) => unsafe { task.local() }.state.get() == State::Abandoned,
+            let is_abandoned = |waiter: &Waiter| match waiter {
+                Waiter::Task(task) => task.local().state.get() == State::Abandoned,
                 Waiter::Waker(_) => false,
             };
-            if !queue.first().is_some_and(|first| first.waiter.as_ref().is_some_and(is_left)) {
+            if !queue.first().is_some_and(|first| first.waiter.as_ref().is_some_and(is_abandoned)) {
                 return;
             }
-            let left = queue.grant();
+            let abandoned = queue.grant();
             drop(queue);
-            drop(left);
+            drop(abandoned);
         }
     }
 
@@ -114,7 +111,7 @@ impl<X> Waiters<X> {
     /// Grants the first waiter what it waits for: calls `take` with what it has brought, and wakes it. Returns `false`
     /// if no task waits.
     pub(crate) fn grant(&self, take: impl FnOnce(X)) -> bool {
-        self.skip_left();
+        self.skip_abandoned();
         let granted = self.queue.borrow_mut().grant();
         let Some(Standing { waiter, brought }) = granted else { return false };
         take(brought);
@@ -141,7 +138,7 @@ impl<X> Waiters<X> {
 impl<X: Copy> Waiters<X> {
     /// What the first waiter has brought.
     pub(crate) fn first(&self) -> Option<X> {
-        self.skip_left();
+        self.skip_abandoned();
         self.queue.borrow().first().map(|standing| standing.brought)
     }
 }

@@ -89,7 +89,7 @@ impl Builder {
 
 /// The task that calls; `None` outside of any.
 pub fn current() -> Option<Task> {
-    here::current().map(Task)
+    here::current().map(|task| Task(task.into_shared()))
 }
 
 /// Whether `payload`, which `std::panic::catch_unwind` has caught around a wait, is that of a cancellation, of a time
@@ -122,7 +122,7 @@ pub fn is_cancellation(payload: &(dyn Any + Send)) -> bool {
 
 /// Identifies a task. Prints as `task 3 "fetch" (green, spawned at src/main.rs:12:5)`.
 #[derive(Clone)]
-pub struct Task(pub(crate) task::TaskRef);
+pub struct Task(pub(crate) task::SharedTask);
 
 impl Task {
     /// Its number in its run: 1 for the root, and up.

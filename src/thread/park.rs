@@ -14,7 +14,7 @@ use crate::kernel::door;
 use crate::kernel::edge::foreign::KeptWaker;
 use crate::kernel::here::current as current_task;
 use crate::kernel::scheduler::Scheduler;
-use crate::kernel::task::TaskRef;
+use crate::kernel::task::{SharedTask, TaskRef};
 use crate::kernel::wait::{self, Wait};
 use crate::op::timeout;
 use crate::task::TaskLocal;
@@ -40,7 +40,7 @@ impl fmt::Debug for ThreadId {
 pub struct Thread(Arc<Inner>);
 
 struct Inner {
-    task: TaskRef,
+    task: SharedTask,
     id: ThreadId,
     parker: Arc<Parker>,
 }
@@ -68,7 +68,7 @@ impl Thread {
     pub(super) fn of(task: &TaskRef, parker: Arc<Parker>) -> Thread {
         let run = Scheduler::with(|scheduler| scheduler.map_or(u32::MAX, |here| here.home.run));
         let id = ThreadId { run, task: task.id };
-        let inner = Arc::new(Inner { task: task.clone(), id, parker });
+        let inner = Arc::new(Inner { task: task.clone().into_shared(), id, parker });
         inner.parker.lock().handles += 1;
         Thread(inner)
     }

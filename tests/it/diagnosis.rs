@@ -45,7 +45,7 @@ fn keep_the_thread_until_it_is_told_of() {
             let line = await_line(&mut said, "has kept the thread for 0.");
             let start = "wouldblock: task 2 \"greedy\" (green, spawned at tests/it/diagnosis.rs:";
             assert!(line.starts_with(start), "{line}");
-            assert!(line.contains("It is blocked in the kernel"), "{line}");
+            assert!(line.contains("It is blocked in the operating system"), "{line}");
             await_line_of_back(said)
         });
         let said = greedy.join().unwrap();

@@ -249,7 +249,7 @@ fn after_the_run_it_is_refused_and_the_code_given_back() {
     let (sender, receiver) = mpsc::channel();
     let held = Where(sender);
     let refused = handle.spawn(move || held.0.send(here()).unwrap()).unwrap_err();
-    assert_contains(&refused.to_string(), &["the run of this handle has ended"]);
+    assert_contains(&refused.to_string(), &["the run of this spawner has ended"]);
     assert!(receiver.try_recv().is_err(), "neither run nor dropped");
     (refused.0)();
     assert_eq!(receiver.recv().unwrap(), here());

@@ -67,7 +67,7 @@ fn keeping(keep: impl FnOnce() + 'static) -> Vec<String> {
 }
 
 const COMPUTES: &str = ". Let it yield, or `offload` the work";
-const IS_BLOCKED: &str = ". It is blocked in the kernel, by a lock, channel, sleep or `JoinHandle::join` of std's, by \
+const IS_BLOCKED: &str = ". It is blocked in the operating system, by a lock, channel, sleep or `JoinHandle::join` of std's, by \
     the `block_on` of an executor, or by a blocking call of a library: use `wouldblock::sync`, `green::sleep`, \
     `green::wait` in place of `block_on`, or `wouldblock::net`; or `offload` the call";
 

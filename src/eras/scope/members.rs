@@ -114,7 +114,7 @@ impl Members {
         self.cancel();
         if self.stopped.replace(Some(now())).is_none() {
             self.wake();
-            self.owner.iter().for_each(|owner| waker::wake(owner.clone()));
+            self.owner.iter().for_each(|owner| waker::wake_waiter(Waiter::Task(owner.clone())));
         }
     }
 

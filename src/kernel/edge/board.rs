@@ -28,9 +28,8 @@ use std::sync::atomic::{
 };
 use std::time::Duration;
 
+use super::notes::Site;
 use super::observe::Era;
-
-type Site = &'static Location<'static>;
 
 /// How many bytes of a task's name a board holds.
 const NAME: usize = 32;

@@ -4,14 +4,13 @@ use super::foreign::aside;
 use super::observe::{Actor, EventKind, Outcome};
 use super::warn;
 use crate::kernel::scheduler::Scheduler;
-use crate::kernel::task::{State, Task};
+use crate::kernel::task::{State, Task, TaskRef};
 
 impl Scheduler {
     /// Marks a task of this scheduler cancelled: when it is next woken, it stops where it waits. Returns `false` if it was
     /// marked already, or is done.
-    pub(crate) fn mark_cancelled(&self, task: &Task) -> bool {
-        // SAFETY: a task of this scheduler was spawned on this thread, which the scheduler does not leave (it is not `Send`).
-        let local = unsafe { task.local() };
+    pub(crate) fn mark_cancelled(&self, task: &TaskRef) -> bool {
+        let local = task.local();
         local.state.get() != State::Done && !local.cancelled.replace(true)
     }
 
@@ -74,8 +73,7 @@ impl Scheduler {
         });
         // Then each task is woken when the one before it is done, or waits in its cleanup.
         for task in left.iter().rev() {
-            // SAFETY: tasks in the table were spawned on this thread.
-            let state = unsafe { &task.local().state };
+            let state = &task.local().state;
             self.observers.on_behalf_of(Actor::End, || self.wake(task.clone()));
             self.run_until(|| {
                 matches!(state.get(), State::Done | State::Waiting | State::Abandoned)
@@ -86,8 +84,7 @@ impl Scheduler {
     /// Takes all tasks out of the run queue, and makes them waiting.
     pub(crate) fn clear_queue(&self) {
         while let Some(task) = self.queue.pop() {
-            // SAFETY: tasks in this queue were spawned on this thread.
-            unsafe { task.local() }.state.set(State::Waiting);
+            task.local().state.set(State::Waiting);
         }
     }
 

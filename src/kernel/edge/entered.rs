@@ -58,7 +58,7 @@ impl Scheduler {
         let outer = here().scheduler.replace(ptr::from_ref(self).cast());
         let _restore = Restore(outer);
         self.outer.set(outer.cast());
-        self.unwinding.set(thread::panicking());
+        self.was_panicking.set(thread::panicking());
         while_no_task_runs(|| as_root(f))
     }
 }

@@ -32,7 +32,7 @@ pub(crate) struct Extras {
 #[derive(Clone, Copy)]
 pub(crate) struct Deadline {
     pub(crate) at: Instant,
-    /// The duration that the user has set, for error messages.
+    /// The duration that user code has set, for error messages.
     pub(crate) limit: Duration,
     /// How many calls have begun after `at`.
     pub(crate) late: u32,

@@ -18,6 +18,7 @@
 //! | `fork.rs` | whether this process is a forked copy |
 //! | `source.rs` | the registrations of a socket, with one reactor or several |
 //! | `patience.rs` | how long a run waits before it suspects a deadlock |
+//! | `thin.rs` | counted references to a block of memory, on its home thread or on any |
 //! | `foreign.rs` | user code that runs outside of tasks, and what happens when it panics |
 //! | `observe.rs` | the events of a run |
 //! | `board.rs` | what other threads and signal handlers see of a turn |
@@ -68,6 +69,7 @@ pub(crate) mod signal;
 pub(crate) mod source;
 pub(crate) mod swallowed;
 pub(crate) mod table;
+pub(crate) mod thin;
 pub(crate) mod trail;
 pub(crate) mod unwinding;
 pub(crate) mod waker;

@@ -40,13 +40,14 @@ pub(crate) struct Note {
     pub(crate) handed: Vec<Handed>,
 }
 
-/// The line that calls a verb, if the verb is `#[track_caller]` and passes it on.
-pub(crate) type Site = Option<&'static Location<'static>>;
+/// A place in the source.
+pub(crate) type Site = &'static Location<'static>;
 
 /// Where in the source a turn is given up.
 #[derive(Debug)]
 pub(crate) struct Place {
-    pub(crate) site: Site,
+    /// The line that calls a verb, if the verb is `#[track_caller]` and passes it on.
+    pub(crate) site: Option<Site>,
     /// The stack, the innermost frame first, not resolved yet.
     pub(crate) stack: Backtrace,
 }
@@ -55,7 +56,7 @@ pub(crate) struct Place {
 struct Notes {
     note: Note,
     /// The places known so far, by the line that calls the verb and the return addresses on the stack.
-    places: HashMap<(Site, Vec<usize>), Rc<Place>>,
+    places: HashMap<(Option<Site>, Vec<usize>), Rc<Place>>,
 }
 
 /// More places than a program has. When the table has so many, it is emptied.
@@ -81,7 +82,7 @@ pub(crate) fn end() -> Note {
 
 /// Notes that the task gives up its turn here, called from the line `site`. A later place in the same turn replaces this one.
 #[inline]
-pub(crate) fn gives_up_at(site: &Cell<Site>) {
+pub(crate) fn gives_up_at(site: &Cell<Option<Site>>) {
     if IS_ON.get() {
         note_site(site);
     }
@@ -90,7 +91,7 @@ pub(crate) fn gives_up_at(site: &Cell<Site>) {
 /// Takes a reference to the cell that has the site already: a copy would cost each yield some instructions.
 #[cold]
 #[inline(never)]
-fn note_site(site: &Cell<Site>) {
+fn note_site(site: &Cell<Option<Site>>) {
     note_place(site.get());
 }
 
@@ -156,7 +157,7 @@ fn with_notes<R>(f: impl FnOnce(&mut Notes) -> R) -> Option<R> {
 }
 
 #[cold]
-fn note_place(site: Site) {
+fn note_place(site: Option<Site>) {
     let stack = return_addresses();
     with_notes(|notes| {
         if notes.places.len() >= MOST_PLACES {

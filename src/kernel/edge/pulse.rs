@@ -8,7 +8,7 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use super::board::Board;
-use crate::kernel::task::Task;
+use crate::kernel::task::TaskRef;
 
 pub(crate) struct Pulse {
     board: Cell<Option<&'static Board>>,
@@ -34,10 +34,9 @@ impl Pulse {
 
     /// The task's turn begins.
     #[inline]
-    pub(crate) fn begins(&self, task: &Task) {
+    pub(crate) fn begins(&self, task: &TaskRef) {
         if let Some(board) = self.board.get() {
-            // SAFETY: a task has its turn on its home thread only.
-            let left = unsafe { task.local() }.last_site.get();
+            let left = task.local().last_site.get();
             let name = task.name.as_ref().map(|name| &***name);
             board.begins((task.id, task.era), task.site, left, name);
         }

@@ -14,7 +14,7 @@ pub(crate) struct Running {
     pub(crate) task: Cell<*const ()>,
     /// The `Task` on whose stack foreign code runs; null if there is none.
     pub(crate) host: Cell<*const ()>,
-    /// A task of this thread was left (`State::Abandoned`): only then may a line of waiters contain one.
+    /// A task of this thread was abandoned (`State::Abandoned`): only then may a line of waiters contain one.
     pub(crate) has_abandoned: Cell<bool>,
 }
 

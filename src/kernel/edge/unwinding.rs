@@ -72,7 +72,7 @@ pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> thread::Result<T> {
 /// Whether the running stack is unwinding, so that it must not be suspended.
 #[inline]
 pub(crate) fn unwinds() -> bool {
-    let before = || Scheduler::with(|s| s.is_some_and(|s| s.unwinding.get()));
+    let before = || Scheduler::with(|s| s.is_some_and(|s| s.was_panicking.get()));
     thread::panicking() && stack_unwinds(before())
 }
 

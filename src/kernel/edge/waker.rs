@@ -7,34 +7,34 @@ use std::task::{RawWaker, RawWakerVTable};
 
 use super::notes;
 use crate::kernel::scheduler::Scheduler;
-use crate::kernel::task::{Home, TaskRef, Waiter};
+use crate::kernel::task::{Home, SharedTask, Waiter};
 
-/// The vtable of a task's wakers. Their data is the pointer of a `TaskRef`. A cloned waker owns one reference of the task, and
+/// The vtable of a task's wakers. Their data is the pointer of a `SharedTask`. A cloned waker owns one reference of the task, and
 /// is counted in `Home::wakers`. The waker that `door::own_waker` lends owns neither: it is only ever borrowed, so `wake`
 /// and `drop`, which give both up, are called on clones alone.
 pub(crate) static VTABLE: RawWakerVTable = RawWakerVTable::new(
     |data| {
         // SAFETY: the data is the pointer of a task that lives: this waker owns a reference, or is lent by one.
-        let task = ManuallyDrop::new(unsafe { TaskRef::from_raw(data.cast()) });
+        let task = ManuallyDrop::new(unsafe { SharedTask::from_raw(data.cast()) });
         task.home.wakers.fetch_add(1, Ordering::Relaxed);
         notes::lends_waker();
-        RawWaker::new(TaskRef::into_raw(TaskRef::clone(&task)).cast(), &VTABLE)
+        RawWaker::new(SharedTask::into_raw(SharedTask::clone(&task)).cast(), &VTABLE)
     },
     |data| {
         // SAFETY: `wake` consumes the waker, which is a clone (see above): the reference that it owns is taken over.
-        let task = unsafe { TaskRef::from_raw(data.cast()) };
+        let task = unsafe { SharedTask::from_raw(data.cast()) };
         let home = task.home.clone();
         wake(task);
         give_up(&home); // Only now: a scheduler that counts no wakers must find the task ready, or in the inbox.
     },
     |data| {
         // SAFETY: as in the first function; the waker keeps its reference.
-        let task = ManuallyDrop::new(unsafe { TaskRef::from_raw(data.cast()) });
-        wake(TaskRef::clone(&task));
+        let task = ManuallyDrop::new(unsafe { SharedTask::from_raw(data.cast()) });
+        wake(SharedTask::clone(&task));
     },
     |data| {
         // SAFETY: the dropped waker is a clone (see above): the reference that it owns is taken over.
-        give_up(&unsafe { TaskRef::from_raw(data.cast()) }.home);
+        give_up(&unsafe { SharedTask::from_raw(data.cast()) }.home);
     },
 );
 
@@ -55,15 +55,16 @@ pub(crate) fn give_up(home: &Home) {
 /// Wakes the waiter, which may be of any scheduler of this thread.
 pub(crate) fn wake_waiter(waiter: Waiter) {
     match waiter {
-        Waiter::Task(task) => wake(task),
+        Waiter::Task(task) => wake(task.into_shared()),
         Waiter::Waker(waker) => waker.wake(),
     }
 }
 
 /// Wakes a task from anywhere: at once on its own thread, through its inbox from another.
-pub(crate) fn wake(task: TaskRef) {
+pub(crate) fn wake(task: SharedTask) {
     Scheduler::at(Arc::as_ptr(&task.home), |here| match here {
-        Some(scheduler) => scheduler.wake(task),
+        // SAFETY: this thread has entered the scheduler of the task's home.
+        Some(scheduler) => scheduler.wake(unsafe { task.at_home() }),
         None => task.notify(),
     });
 }
@@ -88,7 +89,7 @@ impl Drop for Offloaded {
     }
 }
 
-impl TaskRef {
+impl SharedTask {
     /// From another thread: puts the task into the inbox of its home thread, which then wakes it.
     pub(crate) fn notify(self) {
         if self.notified.set() {
