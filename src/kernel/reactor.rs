@@ -118,7 +118,7 @@ impl<W> Reactor<W> {
             return Ok(id);
         }
         self.handle.refuse_copy();
-        let generation = self.wakes.stamp().get();
+        let generation = SourceId::next_generation();
         let lines = [Line::NEW, Line::NEW];
         let slot = Slot { fd: source.fd(), generation, tricky: false, lines };
         let index = u32::try_from(self.slots.insert(slot)).expect("fewer than 2^32 sockets");

@@ -1,9 +1,8 @@
 //! A test waits until all other tasks wait.
 
 use crate::eras::future::yield_now;
-use crate::inspect::deadlock::TaskState;
-use crate::inspect::tasks::tasks;
 use crate::kernel::door;
+use crate::kernel::scheduler::Scheduler;
 
 /// Waits until each other task of the run waits for something, or has ended: the green era's way. A test then looks at
 /// what they have done, with no guess at how many turns that takes. (trio's `wait_all_tasks_blocked`.)
@@ -47,10 +46,10 @@ pub fn settle() {
 ///
 /// Nothing is lost.
 pub async fn settling() {
-    let is_busy = |state: &TaskState| matches!(state, TaskState::Ready | TaskState::Ending);
     loop {
         yield_now().await;
-        if !tasks().tasks.iter().any(|task| is_busy(&task.state)) {
+        // The task that calls this runs, and each other task that does not wait is in the queue.
+        if Scheduler::with(|scheduler| scheduler.is_none_or(|here| here.queue.is_empty())) {
             return;
         }
     }

@@ -15,6 +15,7 @@ use crate::util::{
 use futures::future::select;
 use log::Level;
 use wouldblock::generator::{Generator, GeneratorState, Yielder};
+use wouldblock::net::unix::UnixStream;
 use wouldblock::{Builder, Runtime, Wait, future, green, offload};
 
 /// The operation was lent the waker of the task that polls; resumed elsewhere, it would still have it.
@@ -191,6 +192,27 @@ fn two_runtimes_on_one_thread_keep_to_their_own_tasks() {
     assert_eq!((turns.get(), a.is_finished(), b.is_finished()), ([10, 0], true, false));
     while two.turn() {}
     assert_eq!((turns.get(), b.is_finished()), ([10, 10], true));
+}
+
+#[test]
+fn a_wait_for_a_socket_of_another_runtime_waits_for_no_socket_of_this_one() {
+    let (one, two) = (Builder::new().build().unwrap(), Builder::new().build().unwrap());
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let mut generator = Generator::new(move |y: &Yielder<Wait>| y.wait(ours.readable()).unwrap());
+    let GeneratorState::Yielded(wait) = one.enter(|| generator.resume()) else {
+        panic!("there is nothing to read")
+    };
+    let (idle, _peer) = UnixStream::pair().unwrap();
+    let [reads, waits] = two.enter(|| {
+        // Each socket is the first that its runtime registers.
+        [
+            green::spawn(move || green::wait(idle.readable()).unwrap()),
+            green::spawn(move || green::wait(wait)),
+        ]
+    });
+    while two.turn() {}
+    assert!(waits.is_finished(), "it was woken: the wait names no socket of its runtime");
+    assert!(!reads.is_finished());
 }
 
 // What cancellation does to what is borrowed from std, as the front page says.

@@ -17,9 +17,10 @@ use crate::util::{
 };
 use log::Level;
 use wouldblock::generator::{self, Generator, GeneratorState, Yielder};
+use wouldblock::net::unix::UnixStream;
 use wouldblock::observe::{EventKind, Observer, TaskEvent};
 use wouldblock::{
-    Builder, JoinHandle, Spawner, Wait, future, green, offload, stats, sync, task, time,
+    Builder, JoinHandle, Spawner, Wait, future, green, offload, op, stats, sync, task, time,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -767,6 +768,27 @@ fn a_generator_cannot_yield_inside_of_a_limit_also_after_green_code_has_waited_i
 }
 
 // A runtime that is dropped ends its tasks, wherever that is.
+
+#[test]
+fn a_limit_on_a_wait_for_a_socket_in_a_destructor_passes_on_a_virtual_clock_too() {
+    struct WaitsInDrop(UnixStream, Rc<Cell<bool>>);
+    impl Drop for WaitsInDrop {
+        fn drop(&mut self) {
+            self.1.set(green::wait(op::timeout(5 * MS, self.0.readable())).is_err());
+        }
+    }
+    Builder::new().virtual_clock().run(|| {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let is_late = Rc::new(Cell::new(false));
+        let waits = WaitsInDrop(ours, is_late.clone());
+        let task = green::spawn(move || {
+            let _waits = waits;
+            panic_any("the stack unwinds");
+        });
+        assert!(task.join().unwrap_err().is_panic());
+        assert!(is_late.get());
+    });
+}
 
 #[test]
 fn a_runtime_dropped_while_its_thread_unwinds_ends_its_tasks() {

@@ -57,6 +57,11 @@ impl Clock {
         (self.start + Duration::from_millis(tick)).saturating_duration_since(now)
     }
 
+    /// Moves a virtual clock forward by `time`, for which the thread was blocked.
+    pub(crate) fn pass(&self, time: Duration) {
+        self.ahead.iter().for_each(|ahead| ahead.set(ahead.get() + time));
+    }
+
     /// Moves a virtual clock forward to `tick`; does nothing if the clock is past it.
     pub(crate) fn jump(&self, tick: Tick) {
         let ahead = self.ahead.as_ref().expect("only a virtual clock is moved");

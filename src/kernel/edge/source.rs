@@ -4,6 +4,8 @@
 use std::io;
 use std::mem;
 use std::os::fd::RawFd;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use mio::unix::SourceFd;
@@ -11,7 +13,8 @@ use mio::{Interest, Registry, Token, Waker};
 
 use super::fork::{COPIED, Original};
 
-/// Identifies a registered socket: its descriptor, its slot in the reactor, and the generation of the slot.
+/// Identifies a registered socket: its descriptor, its slot in the reactor, and the generation of the slot, which no slot
+/// of another reactor has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SourceId {
     fd: RawFd,
@@ -28,6 +31,12 @@ impl SourceId {
     /// by hand.
     pub const fn unregistered(fd: RawFd) -> SourceId {
         SourceId::new(fd, u32::MAX, 0)
+    }
+
+    /// Returns a number that differs from the last 2^32 - 1 ones of the process.
+    pub(crate) fn next_generation() -> u32 {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        NEXT.fetch_add(1, Relaxed)
     }
 
     /// The socket's file descriptor.

@@ -7,6 +7,8 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::panic::Location;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 
 use slab::Slab;
 
@@ -59,7 +61,8 @@ impl fmt::Debug for Thing {
     }
 }
 
-/// Names a trail. When the trail is forgotten, the key names nothing (until 2^32 other trails have been made).
+/// Names a trail of this thread. When the trail is forgotten, and on other threads, the key names nothing (until 2^32
+/// other trails have been made in the process).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct TrailKey {
     index: u32,
@@ -100,7 +103,6 @@ pub(crate) enum Part {
 #[derive(Default)]
 struct Trails {
     entries: Slab<Entry>,
-    serial: u32,
     /// Each use since [`note_hands`]; `None` if uses are not noted.
     handed: Option<Vec<Handed>>,
 }
@@ -121,11 +123,11 @@ thread_local! {
 /// Makes a trail for a thing, when the first task waits for it. Returns `None` at the end of the thread, when the trails
 /// are gone.
 pub(crate) fn register(kind: &'static Kind, last: Option<LastUse>) -> Option<TrailKey> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
     with_trails(|all| {
-        all.serial = all.serial.wrapping_add(1);
-        let entry = Entry { serial: all.serial, kind, last };
-        let index = u32::try_from(all.entries.insert(entry)).expect("fewer than 2^32 trails");
-        TrailKey { index, serial: all.serial }
+        let serial = NEXT.fetch_add(1, Relaxed);
+        let entry = all.entries.insert(Entry { serial, kind, last });
+        TrailKey { index: u32::try_from(entry).expect("fewer than 2^32 trails"), serial }
     })
 }
 
@@ -157,11 +159,29 @@ fn with_trails<R>(f: impl FnOnce(&mut Trails) -> R) -> Option<R> {
     TRAILS.try_with(|all| f(&mut all.borrow_mut())).ok()
 }
 
-/// Returns the kind of the thing, and its last use; `None` if the thing is gone.
+/// Returns the kind of the thing, and its last use; `None` if the thing is gone, or another thread's.
 pub(crate) fn find(key: TrailKey) -> Option<(&'static Kind, Option<LastUse>)> {
     with_trails(|all| {
         let entry =
             all.entries.get(key.index as usize).filter(|entry| entry.serial == key.serial)?;
         Some((entry.kind, entry.last))
     })?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    #[test]
+    fn a_thing_of_another_thread_has_the_name_of_none_of_this_one() {
+        static THERE: Kind = Kind { what: "a thing of there", how: "held by" };
+        static HERE: Kind = Kind { what: "a thing of here", how: "held by" };
+        let there = thread::spawn(|| register(&THERE, None)).join().unwrap().unwrap();
+        let seen = thread::spawn(move || {
+            let here = register(&HERE, None).unwrap();
+            [here, there].map(|key| Thing(Name::Trail(key)).name())
+        });
+        assert_eq!(seen.join().unwrap(), [HERE.what, GONE]);
+    }
 }

@@ -20,8 +20,9 @@ use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 use std::process;
 use std::thread;
-use std::time::Instant;
+use std::time::Duration;
 
+use super::entered::now;
 use super::foreign::{Boundary, Unwind};
 use super::source::{EVENTS, poll_one};
 use super::warn;
@@ -127,14 +128,19 @@ fn refuse() {
 }
 
 /// For a wait while the stack unwinds, or in a panic hook. If it is a wait for a socket, blocks the thread until the socket is
-/// ready or the deadline has passed, for 100 ms at most, and returns `true`: the caller tries its system call again.
+/// ready or the deadline has passed, for 100 ms at most, and returns `true`: the caller tries its system call again. A
+/// virtual clock, which stands still meanwhile, is moved by the time that has passed in vain, so that the deadline comes.
 /// Returns `false` for all other waits.
 #[cold]
 pub(crate) fn block_thread(wait: &WaitCell) -> bool {
     let Some((id, direction)) = wait.what.get().socket() else { return false };
-    let left = wait.deadline.get().map(|end| end.saturating_duration_since(Instant::now()));
-    let ms = left.map_or(100, |left| left.as_millis().min(100) as i32);
-    let _ = poll_one(id.fd(), EVENTS[direction as usize], ms); // An error of the socket shows in the next try too.
+    let left = wait.deadline.get().map(|end| end.saturating_duration_since(now()));
+    let ms = left.map_or(100, |left| left.as_micros().div_ceil(1000).min(100) as u16);
+    // An error of the socket shows in the next try too.
+    if let Ok(false) = poll_one(id.fd(), EVENTS[direction as usize], ms.into()) {
+        let passed = Duration::from_millis(ms.into());
+        Scheduler::with(|scheduler| scheduler.iter().for_each(|s| s.clock.pass(passed)));
+    }
     true
 }
 
