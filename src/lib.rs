@@ -424,12 +424,12 @@
 //!
 //! * **A root that cannot end** keeps [`run()`] from returning, since it may borrow from the caller: where its cleanup
 //!   waits for ever at the end of a run, or swallows each cancellation, the process aborts, after the report of what
-//!   still waits. Other tasks whose cleanup never ends are left behind with an error in the log, and their stacks are
+//!   still waits. Other tasks whose cleanup never ends are abandoned with an error in the log, and their stacks are
 //!   leaked.
 //!
 //! * **A task that never obeys**: one that has caught its cancellation, or one time limit, a thousand times and
 //!   waited again is in a loop that would never end; the process aborts and names it. At the end of a run, the task
-//!   is left behind instead.
+//!   is abandoned instead.
 //!
 //! These aborts are all there are.
 //!

@@ -86,8 +86,7 @@ pub(crate) fn check_cancelled() {
 
 /// Unwinds to the root of the running task.
 pub(crate) fn raise_cancelled() -> ! {
-    with_task(|task| -> () { raise(&task.local().raised, root_of(task)) });
-    unreachable!("a task runs");
+    with_task(|task| raise(&task.local().raised, root_of(task))).expect("a task runs")
 }
 
 /// The root of the running task.

@@ -5,7 +5,7 @@
 //! `edge/` has what a second reading is for: user code outside of tasks, wakes from other threads, observers, what a
 //! watchdog or a signal handler sees, forked processes, reports, the end of a run. At a first reading, read only the
 //! first lines of its files; but read `open.rs` in full before `coroutine.rs`, `line.rs` and `source.rs` before
-//! `reactor.rs`, `foreign.rs` before `task.rs`, and `unwinding.rs` before `cancel.rs`.
+//! `reactor.rs`, `foreign.rs` and `thin.rs` before `task.rs`, and `unwinding.rs` before `cancel.rs`.
 //!
 //! | file | what it is |
 //! |---|---|

@@ -259,8 +259,8 @@ impl Scheduler {
         }
     }
 
-    /// Registers a waiter with the reactor if `what` names a socket. Returns its place in the line there; `None` if it
-    /// was woken instead, since there is nothing to wait for.
+    /// Registers a waiter with the reactor if `what` names a socket, and returns its place in the line there. Returns
+    /// `None` for any other wait; and if there is nothing to wait for, when the waiter has been woken.
     #[inline]
     pub(crate) fn stand(&self, what: WaitFor, waiter: impl FnOnce() -> Waiter) -> Option<Ticket> {
         let (id, direction) = what.socket()?;

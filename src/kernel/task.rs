@@ -108,6 +108,9 @@ impl Header for Task {
         &self.refs
     }
 
+    /// # Safety
+    ///
+    /// As [`Header::free`].
     #[inline]
     unsafe fn free(task: NonNull<Task>) {
         // SAFETY: the code is the task's own; for the rest, the caller answers.

@@ -19,7 +19,7 @@ pub(crate) struct Registration {
     /// The number of the run where it is left.
     run: u32,
     timer: Option<TimerKey>,
-    /// What it is left with for what, and its place there.
+    /// What it waits for, and its place in the line for that.
     place: Option<(WaitFor, Ticket)>,
 }
 
