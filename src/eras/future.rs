@@ -165,6 +165,7 @@ pub struct YieldNow {
 impl Future for YieldNow {
     type Output = ();
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         // If this is polled again after it was ready, it gives another turn, and never completes without one.
         self.yielded = !self.yielded;

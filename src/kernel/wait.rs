@@ -182,9 +182,9 @@ impl WaitCell {
     /// Copies `other`, but not the deadline of a wait for a turn: nothing reads that.
     #[inline]
     pub(crate) fn copy(&self, other: &WaitCell) {
-        self.what.set(other.what.get());
-        if !other.is_turn() {
-            self.deadline.set(other.deadline.get());
+        match other.is_turn() {
+            true => self.what.set(WaitFor::Turn),
+            false => self.set(other.get()),
         }
     }
 
@@ -327,6 +327,7 @@ pub(crate) fn record(cx: &Context<'_>, wait: Wait) -> bool {
 }
 
 /// Returns `Pending`, and makes the task ready again: for an operation that only lets the other tasks have a turn.
+#[inline]
 pub(crate) fn another_turn<T>(cx: &Context<'_>) -> Poll<T> {
     if !record(cx, Wait::TURN) {
         cx.waker().wake_by_ref();

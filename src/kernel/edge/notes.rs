@@ -16,10 +16,10 @@ use std::panic::Location;
 use std::ptr;
 use std::rc::Rc;
 
+use super::running::running;
 use super::trail::{self, Handed, TrailKey};
 
 thread_local! {
-    static IS_ON: Cell<bool> = const { Cell::new(false) };
     static NOTES: RefCell<Notes> = RefCell::default();
 }
 
@@ -66,13 +66,13 @@ const MOST_PLACES: usize = 10_000;
 pub(crate) fn begin() {
     with_notes(|notes| notes.note = Note::default());
     trail::note_hands();
-    IS_ON.set(true);
+    running().is_noted.set(true);
 }
 
 /// Stops noting, at the end of the turn that has [begun](begin), and returns the note. A further call, by a second observer,
 /// returns the same note.
 pub(crate) fn end() -> Note {
-    IS_ON.set(false);
+    running().is_noted.set(false);
     with_notes(|notes| {
         notes.note.handed.append(&mut trail::take_hands());
         notes.note.clone()
@@ -83,7 +83,7 @@ pub(crate) fn end() -> Note {
 /// Notes that the task gives up its turn here, called from the line `site`. A later place in the same turn replaces this one.
 #[inline]
 pub(crate) fn gives_up_at(site: &Cell<Option<Site>>) {
-    if IS_ON.get() {
+    if running().is_noted.get() {
         note_site(site);
     }
 }
@@ -99,7 +99,7 @@ fn note_site(site: &Cell<Option<Site>>) {
 /// `Pending`), this is the place.
 #[inline]
 pub(crate) fn records() {
-    if IS_ON.get() {
+    if running().is_noted.get() {
         note_no_site();
     }
 }
@@ -115,7 +115,7 @@ fn note_no_site() {
 /// place, unless the turn has one already.
 #[inline]
 pub(crate) fn lends_waker() {
-    if IS_ON.get() && with_notes(|notes| notes.note.place.is_none()) == Some(true) {
+    if running().is_noted.get() && with_notes(|notes| notes.note.place.is_none()) == Some(true) {
         note_place(None);
     }
 }
@@ -123,7 +123,7 @@ pub(crate) fn lends_waker() {
 /// Notes that the task has read `n` bytes.
 #[inline]
 pub(crate) fn reads(n: usize) {
-    if IS_ON.get() {
+    if running().is_noted.get() {
         with_notes(|notes| notes.note.read += n as u64);
     }
 }
@@ -131,7 +131,7 @@ pub(crate) fn reads(n: usize) {
 /// Notes that the task has written `n` bytes.
 #[inline]
 pub(crate) fn writes(n: usize) {
-    if IS_ON.get() {
+    if running().is_noted.get() {
         with_notes(|notes| notes.note.written += n as u64);
     }
 }
@@ -139,14 +139,14 @@ pub(crate) fn writes(n: usize) {
 /// Notes that a socket returned `WouldBlock`.
 #[inline]
 pub(crate) fn would_block() {
-    if IS_ON.get() {
+    if running().is_noted.get() {
         with_notes(|notes| notes.note.would_block += 1);
     }
 }
 
 /// Notes the trail of what the task waits for.
 pub(super) fn waits_for(key: TrailKey) {
-    if IS_ON.get() {
+    if running().is_noted.get() {
         with_notes(|notes| notes.note.thing = Some(key));
     }
 }

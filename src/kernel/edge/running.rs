@@ -16,6 +16,8 @@ pub(crate) struct Running {
     pub(crate) host: Cell<*const ()>,
     /// A task of this thread was abandoned (`State::Abandoned`): only then may a line of waiters contain one.
     pub(crate) has_abandoned: Cell<bool>,
+    /// An observer has what the task does noted (`notes.rs`).
+    pub(crate) is_noted: Cell<bool>,
 }
 
 thread_local! {
@@ -24,6 +26,7 @@ thread_local! {
             task: Cell::new(ptr::null()),
             host: Cell::new(ptr::null()),
             has_abandoned: Cell::new(false),
+            is_noted: Cell::new(false),
         }
     };
 }
