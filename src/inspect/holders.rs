@@ -71,7 +71,7 @@ impl Trail {
     pub(crate) fn set_last(&self, last: Option<LastUse>) {
         self.last.set(last);
         if let Some(key) = self.key.get() {
-            trail::update(key, last);
+            trail::update(key, self.last.get()); // Not `last`, which would be written to the stack first, and copied.
         }
     }
 

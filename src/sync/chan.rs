@@ -340,6 +340,15 @@ pub struct Receiving<'a, T> {
 }
 
 impl<T> Receiving<'_, T> {
+    #[inline(never)] // So that one which has not waited is dropped without a frame.
+    fn give_up(&mut self) {
+        let Chan { promised, .. } = self.chan;
+        if self.leave() && promised.get() > 0 {
+            promised.set(promised.get() - 1);
+            self.chan.promise();
+        }
+    }
+
     /// Leaves the line. Returns `true` if an item was promised to it.
     fn leave(&mut self) -> bool {
         self.place.take().is_some_and(|key| self.chan.getters.leave(key).is_none())
@@ -373,11 +382,10 @@ impl<T> Future for Receiving<'_, T> {
 }
 
 impl<T> Drop for Receiving<'_, T> {
+    #[inline]
     fn drop(&mut self) {
-        let Chan { promised, .. } = self.chan;
-        if self.leave() && promised.get() > 0 {
-            promised.set(promised.get() - 1);
-            self.chan.promise();
+        if self.place.is_some() {
+            self.give_up();
         }
     }
 }

@@ -190,6 +190,14 @@ impl Lock {
             self.locked.set(false);
         }
     }
+
+    /// An operation that stands in the line is dropped.
+    #[inline(never)] // As `hand_over`.
+    fn leave(&self, key: Key) {
+        if self.line.leave(key).is_none() {
+            self.unlock(); // It was handed over to an operation that no longer wants it.
+        }
+    }
 }
 
 /// As std's has: a guard that is dropped while its stack unwinds unlocks, and the mutex is as good as before.
@@ -233,32 +241,37 @@ pub struct Locking<'a, T: ?Sized> {
 impl<'a, T: ?Sized> Future for Locking<'a, T> {
     type Output = MutexGuard<'a, T>;
 
-    #[inline]
+    #[inline(always)] // Into the verb: else what a free lock costs is mostly the call.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<MutexGuard<'a, T>> {
         wait::poll_within_budget(cx, |cx| {
             let (mutex, site) = (self.mutex, self.site);
-            let Lock { line, trail, .. } = &mutex.lock;
-            if self.place.is_some() {
-                return line
-                    .poll(&mut self.place, cx, || trail.wait())
-                    .map(|()| mutex.locked(site));
-            }
-            if let Some(guard) = mutex.lock_now(site) {
+            if self.place.is_none()
+                && let Some(guard) = mutex.lock_now(site)
+            {
                 return Poll::Ready(guard);
             }
-            self.place = Some(line.stand(cx, trail.wait(), LastUse::here(Some(site))));
-            Poll::Pending
+            self.poll_in_line(cx).map(|()| mutex.locked(site))
         })
     }
 }
 
+impl<T: ?Sized> Locking<'_, T> {
+    #[inline(never)] // As `Lock::hand_over`.
+    fn poll_in_line(&mut self, cx: &Context<'_>) -> Poll<()> {
+        let Lock { line, trail, .. } = &self.mutex.lock;
+        if self.place.is_some() {
+            return line.poll(&mut self.place, cx, || trail.wait());
+        }
+        self.place = Some(line.stand(cx, trail.wait(), LastUse::here(Some(self.site))));
+        Poll::Pending
+    }
+}
+
 impl<T: ?Sized> Drop for Locking<'_, T> {
+    #[inline]
     fn drop(&mut self) {
-        let lock = &self.mutex.lock;
-        if let Some(key) = self.place.take()
-            && lock.line.leave(key).is_none()
-        {
-            lock.unlock(); // It was handed over to an operation that no longer wants it.
+        if let Some(key) = self.place.take() {
+            self.mutex.lock.leave(key);
         }
     }
 }

@@ -253,6 +253,7 @@ pub struct Acquiring<'a> {
 impl<'a> Future for Acquiring<'a> {
     type Output = Permit<'a>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Permit<'a>> {
         wait::poll_within_budget(cx, |cx| {
             let Acquiring { semaphore, permits, site, .. } = *self;
