@@ -30,12 +30,12 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::mem::{self, ManuallyDrop};
 use std::num::NonZeroUsize;
-use std::ops::Range;
 use std::ptr::NonNull;
 
 use corosensei::{Coroutine, Yielder};
 
 use super::edge::forever::forever;
+use super::edge::mapping::Bounds;
 use super::edge::open::Open;
 use super::edge::pool::{Idle, Pools};
 use super::edge::warn::AbortOnDrop;
@@ -69,18 +69,10 @@ struct Control {
     bounds: Bounds,
     /// The number of the fiber's pool.
     pool: usize,
-    yielder: *const Yielder<(), ()>,
+    yielder: NonNull<Yielder<(), Switch>>,
     job: Cell<Option<Job>>,
     busy: Cell<bool>,
     open: Open,
-}
-
-/// Where a stack lies.
-#[derive(Clone, Debug)]
-pub(crate) struct Bounds {
-    pub(crate) guard: Range<usize>,
-    /// Usable bytes above the guard.
-    pub(crate) usable: usize,
 }
 
 /// A closure to be moved to the fiber: where it is, and how to move and call it.
@@ -93,14 +85,16 @@ type Job = (*mut (), unsafe fn(*mut ()));
 pub(crate) struct Fiber(ManuallyDrop<RawFiber>);
 
 /// A [`Fiber`] without its destructor: a coroutine that has entered its outermost frame, and the control block there.
+/// (A greenlet's turn reads nothing of that block: with a thousand tasks, it is not in the cache any more.)
 pub(crate) struct RawFiber {
-    coroutine: Coroutine<(), (), (), Stack>,
+    coroutine: Coroutine<(), Switch, (), Stack>,
+    yielder: NonNull<Yielder<(), Switch>>,
     control: NonNull<Control>,
 }
 
 /// The fibers of this thread that run: the outermost one, and the one whose code runs now. `None`: no fiber runs.
 struct Active {
-    base: Cell<Option<NonNull<Control>>>,
+    base: Cell<Option<NonNull<Yielder<(), Switch>>>>,
     inner: Cell<Option<NonNull<Control>>>,
 }
 
@@ -150,15 +144,16 @@ impl Fiber {
     pub(crate) fn resume(&mut self) -> Switch {
         let active = active();
         let inner = active.inner.replace(Some(self.0.control));
-        if active.base.get().is_some() {
-            self.0.coroutine.resume(());
+        let switched = if active.base.get().is_some() {
+            self.0.coroutine.resume(())
         } else {
-            active.base.set(Some(self.0.control));
-            self.0.coroutine.resume(());
+            active.base.set(Some(self.0.yielder));
+            let switched = self.0.coroutine.resume(());
             active.base.set(None);
-        }
+            switched
+        };
         active.inner.set(inner);
-        if self.control().busy.get() { Switch::Suspended } else { Switch::Finished }
+        switched.as_yield().expect("a fiber's outermost frame does not end")
     }
 
     pub(crate) fn bounds(&self) -> &Bounds {
@@ -216,7 +211,7 @@ impl Suspender {
         }
         // SAFETY: the fiber is running, so its outermost frame, which holds the control, exists, and with
         // it the yielder; and it is this very fiber that is being suspended.
-        unsafe { (*self.0.as_ref().yielder).suspend(()) };
+        unsafe { self.0.as_ref().yielder.as_ref().suspend(Switch::Suspended) };
     }
 }
 
@@ -225,9 +220,9 @@ impl Suspender {
 pub(crate) fn suspend_base() {
     let (base, inner) = (active().base.get(), active().inner.get());
     let base = base.expect("a wait outside of any coroutine");
-    // SAFETY: the base fiber is running (`resume` sets and clears `base` around the switch), so its control and yielder
-    // exist. When the base is resumed, it goes on here, even if this is an inner fiber.
-    unsafe { (*base.as_ref().yielder).suspend(()) };
+    // SAFETY: the base fiber is running (`resume` sets and clears `base` around the switch), so its yielder exists.
+    // When the base is resumed, it goes on here, even if this is an inner fiber.
+    unsafe { base.as_ref().suspend(Switch::Suspended) };
     active().inner.set(inner);
 }
 
@@ -244,7 +239,8 @@ pub(crate) fn with_open<R>(f: impl FnOnce(&Open) -> R) -> Option<R> {
 pub(crate) fn running_stack() -> Option<(Bounds, bool)> {
     let inner = active().inner.get()?;
     // SAFETY: the fiber is running, so its outermost frame, which holds the control, exists.
-    Some((unsafe { inner.as_ref() }.bounds.clone(), active().base.get() != Some(inner)))
+    let Control { bounds, yielder, .. } = unsafe { inner.as_ref() };
+    Some((bounds.clone(), active().base.get() != Some(*yielder)))
 }
 
 /// Runs `f` as if this thread were in no coroutine: a fiber that `f` resumes is outermost again.
@@ -252,7 +248,7 @@ pub(crate) fn running_stack() -> Option<(Bounds, bool)> {
 /// A scheduler calls this around its loop: its tasks then suspend to the loop, even if the loop runs inside a
 /// generator.
 pub(crate) fn as_root<T>(f: impl FnOnce() -> T) -> T {
-    struct Restore(Option<NonNull<Control>>, Option<NonNull<Control>>);
+    struct Restore(Option<NonNull<Yielder<(), Switch>>>, Option<NonNull<Control>>);
     impl Drop for Restore {
         fn drop(&mut self) {
             active().base.set(self.0);
@@ -275,10 +271,11 @@ impl Idle for RawFiber {
         let bounds = Bounds { guard: stack.guard(), usable: stack.usable() };
         let mut coroutine = Coroutine::with_stack(stack, move |yielder, ()| {
             let (job, busy, open) = (Cell::new(None), Cell::new(false), Open::default());
-            let control = Control { bounds, pool, yielder, job, busy, open };
+            let control =
+                Control { bounds, pool, yielder: NonNull::from(yielder), job, busy, open };
             CONTROL.set(Some(NonNull::from(&control)));
             loop {
-                yielder.suspend(());
+                yielder.suspend(Switch::Finished);
                 let (job, run) = control.job.take().expect("a fiber is started with a job");
                 // SAFETY: `start` has just set both, and they belong together.
                 unsafe { run(job) };
@@ -286,7 +283,9 @@ impl Idle for RawFiber {
             }
         });
         coroutine.resume(());
-        RawFiber { coroutine, control: CONTROL.take().expect("the frame was entered") }
+        let control = CONTROL.take().expect("the frame was entered");
+        // SAFETY: the outermost frame, which holds the control, has just been entered.
+        RawFiber { coroutine, yielder: unsafe { control.as_ref() }.yielder, control }
     }
 
     fn into_stack(mut self) -> Stack {

@@ -21,6 +21,14 @@ const HEADROOM: usize = 8 << 20;
 /// `MADV_GUARD_INSTALL`, Linux 6.13; not in every version of the headers.
 const GUARD_INSTALL: libc::c_int = 102;
 
+/// Where a stack lies.
+#[derive(Clone, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) guard: Range<usize>,
+    /// Usable bytes above the guard.
+    pub(crate) usable: usize,
+}
+
 /// A range of reserved memory, filled with zeros, which uses no page before it is touched. Dropping this leaves the memory
 /// mapped; [`unmap`](Mapping::unmap) unmaps it.
 #[derive(Debug)]
