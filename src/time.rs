@@ -41,7 +41,8 @@ pub fn now() -> Instant {
 /// Nothing is lost.
 #[track_caller]
 pub fn sleeping(duration: Duration) -> Sleeping {
-    Sleeping { gives_turn: duration.is_zero(), ..until(duration) }
+    let first = if duration.is_zero() { First::Turn } else { First::Wait };
+    Sleeping { first, ..until(duration) }
 }
 
 /// `duration` from now.
@@ -66,31 +67,47 @@ pub fn sleeping_until(deadline: Instant) -> Sleeping {
 pub struct Sleeping {
     /// `None`: so far in the future that the clock cannot represent it.
     deadline: Option<Instant>,
-    /// It gives a turn first.
-    gives_turn: bool,
+    first: First,
     registration: Registration,
     /// Where it was made.
     site: &'static Location<'static>,
 }
 
+/// What the next poll of a [`Sleeping`] begins with.
+#[derive(Debug)]
+enum First {
+    /// It gives a turn, whatever the time is.
+    Turn,
+    /// It waits, which saves a reading of the clock: its time has begun a moment ago. (If the first poll comes so late that
+    /// the time has passed, the scheduler wakes the task when it next looks at the clock.)
+    Wait,
+    /// It looks whether the time has passed.
+    Look,
+}
+
 impl Sleeping {
+    #[inline]
     #[track_caller]
     fn until(deadline: Option<Instant>) -> Sleeping {
         let registration = Registration::default();
-        Sleeping { deadline, gives_turn: false, registration, site: Location::caller() }
+        Sleeping { deadline, first: First::Look, registration, site: Location::caller() }
     }
 }
 
 impl Future for Sleeping {
     type Output = ();
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if std::mem::take(&mut self.gives_turn) {
+        if let First::Turn = self.first {
+            self.first = First::Look;
             return wait::another_turn(cx);
         }
         let Some(deadline) = self.deadline else { return Poll::Pending };
         wait::poll_within_budget(cx, |cx| {
-            if now() >= deadline {
+            if let First::Look = std::mem::replace(&mut self.first, First::Look)
+                && entered::has_passed(deadline)
+            {
                 return Poll::Ready(());
             }
             let wait = Wait::until(deadline);

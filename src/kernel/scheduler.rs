@@ -248,13 +248,20 @@ impl Scheduler {
                 return; // The observer has woken the task.
             }
         }
-        if let Some(tick) = wait.deadline.and_then(|end| self.clock.tick_after(end)) {
-            let key = self.timers.borrow_mut().insert(tick, Waiter::Task(task.clone()));
-            local.timer.set(Some(key));
-        }
-        let place = &raw const local.ticket;
-        if let Some(ticket) = self.stand(wait.what, || Waiter::Task(task)) {
+        let (timer, place) = (&raw const local.timer, &raw const local.ticket);
+        let set_timer = |task, tick| {
+            let key = self.timers.borrow_mut().insert(tick, Waiter::Task(task));
             // SAFETY: the waiter, and with it the task, is kept where it stands.
+            unsafe { (*timer).set(Some(key)) };
+        };
+        if let Some(tick) = wait.deadline.and_then(|end| self.clock.tick_after(end)) {
+            if wait.what.socket().is_none() {
+                return set_timer(task, tick);
+            }
+            set_timer(task.clone(), tick);
+        }
+        if let Some(ticket) = self.stand(wait.what, || Waiter::Task(task)) {
+            // SAFETY: as above.
             unsafe { (*place).set(Some(ticket)) };
         }
     }
@@ -386,6 +393,9 @@ impl Scheduler {
             loop {
                 let due = self.timers.borrow_mut().pop_due(now);
                 let Some(waiter) = due else { break };
+                if let Waiter::Task(task) = &waiter {
+                    task.local().timer.set(None); // It has fired.
+                }
                 self.wake_waiter(waiter);
             }
         });

@@ -60,21 +60,35 @@ impl<W> Timers<W> {
     pub(crate) fn insert(&mut self, tick: Tick, what: W) -> TimerKey {
         self.generation = self.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
         let generation = self.generation;
-        let entry = Entry { tick, generation, previous: NONE, next: NONE, what };
-        let index = u32::try_from(self.entries.insert(entry)).expect("fewer than 2^32 timers");
-        let bucket = self.buckets.entry(tick).or_insert(Bucket { first: index, last: NONE });
-        let previous = std::mem::replace(&mut bucket.last, index);
-        if previous != NONE {
-            self.entries[previous as usize].next = index;
-            self.entries[index as usize].previous = previous;
+        let vacant = self.entries.vacant_entry();
+        let index = u32::try_from(vacant.key()).expect("fewer than 2^32 timers");
+        let bucket = self.buckets.get_mut(&tick);
+        let previous = bucket.map_or(NONE, |bucket| std::mem::replace(&mut bucket.last, index));
+        vacant.insert(Entry { tick, generation, previous, next: NONE, what });
+        match previous {
+            NONE => _ = self.buckets.insert(tick, Bucket { first: index, last: index }),
+            previous => self.entries[previous as usize].next = index,
         }
         TimerKey { index, generation }
     }
 
     /// Takes an entry out before its time; `None` if it has fired or been removed already.
     pub(crate) fn remove(&mut self, key: TimerKey) -> Option<W> {
-        let entry = self.entries.get(key.index as usize)?;
-        (entry.generation == key.generation).then(|| self.unlink(key.index))
+        self.entries.get(key.index as usize).filter(|entry| entry.generation == key.generation)?;
+        let Entry { tick, previous, next, what, .. } = self.entries.remove(key.index as usize);
+        let bucket = self.buckets.get_mut(&tick).expect("an entry is in its tick's bucket");
+        match previous {
+            NONE => bucket.first = next,
+            previous => self.entries[previous as usize].next = next,
+        }
+        match next {
+            NONE => bucket.last = previous,
+            next => self.entries[next as usize].previous = previous,
+        }
+        if bucket.first == NONE {
+            self.buckets.remove(&tick);
+        }
+        Some(what)
     }
 
     /// The tick of the earliest entry.
@@ -84,8 +98,14 @@ impl<W> Timers<W> {
 
     /// Takes one entry whose tick is `now` or before: the earliest tick first, within a tick in order of arrival.
     pub(crate) fn pop_due(&mut self, now: Tick) -> Option<W> {
-        let (&tick, bucket) = self.buckets.first_key_value()?;
-        (tick <= now).then_some(bucket.first).map(|first| self.unlink(first))
+        let mut bucket = self.buckets.first_entry().filter(|bucket| *bucket.key() <= now)?;
+        let Entry { next, what, .. } = self.entries.remove(bucket.get().first as usize);
+        bucket.get_mut().first = next;
+        match next {
+            NONE => _ = bucket.remove(),
+            next => self.entries[next as usize].previous = NONE,
+        }
+        Some(what)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -94,23 +114,6 @@ impl<W> Timers<W> {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
-    }
-
-    fn unlink(&mut self, index: u32) -> W {
-        let entry = self.entries.remove(index as usize);
-        let bucket = self.buckets.get_mut(&entry.tick).expect("an entry is in its tick's bucket");
-        match entry.previous {
-            NONE => bucket.first = entry.next,
-            previous => self.entries[previous as usize].next = entry.next,
-        }
-        match entry.next {
-            NONE => bucket.last = entry.previous,
-            next => self.entries[next as usize].previous = entry.previous,
-        }
-        if bucket.first == NONE {
-            self.buckets.remove(&entry.tick);
-        }
-        entry.what
     }
 }
 

@@ -14,15 +14,22 @@ pub(crate) struct Clock {
     start: Instant,
     /// How far a virtual clock is ahead of `start`; `None` for the machine's clock.
     ahead: Option<Cell<Duration>>,
+    /// The latest time that this clock has returned.
+    seen: Cell<Instant>,
 }
 
 impl Clock {
     pub(crate) fn real() -> Clock {
-        Clock { start: Instant::now(), ahead: None }
+        Clock::new(None)
     }
 
     pub(crate) fn virtual_from_now() -> Clock {
-        Clock { start: Instant::now(), ahead: Some(Cell::new(Duration::ZERO)) }
+        Clock::new(Some(Cell::new(Duration::ZERO)))
+    }
+
+    fn new(ahead: Option<Cell<Duration>>) -> Clock {
+        let start = Instant::now();
+        Clock { start, ahead, seen: Cell::new(start) }
     }
 
     pub(crate) fn is_virtual(&self) -> bool {
@@ -35,21 +42,29 @@ impl Clock {
 
     /// The time by this clock. `machine` reads the machine's clock; a virtual clock does not call it.
     pub(crate) fn at(&self, machine: impl FnOnce() -> Instant) -> Instant {
-        self.ahead.as_ref().map_or_else(machine, |ahead| self.start + ahead.get())
+        let now = self.ahead.as_ref().map_or_else(machine, |ahead| self.start + ahead.get());
+        self.seen.set(now);
+        now
+    }
+
+    /// Whether `deadline` has come. A deadline that had come at the latest reading needs no other: so a timer that has
+    /// fired costs none.
+    pub(crate) fn has_passed(&self, deadline: Instant) -> bool {
+        self.seen.get() >= deadline || self.now() >= deadline
     }
 
     /// The last tick that has begun at `instant`.
     pub(crate) fn tick(&self, instant: Instant) -> Tick {
         let since = instant.saturating_duration_since(self.start);
-        since.as_millis().try_into().unwrap_or(Tick::MAX)
+        since.as_secs().saturating_mul(1000).saturating_add(since.subsec_millis().into())
     }
 
     /// The first tick at or after `deadline`; `None` if that is 2^50 milliseconds (some 35 000 years) off
     /// or more, and so never comes.
     pub(crate) fn tick_after(&self, deadline: Instant) -> Option<Tick> {
         let since = deadline.saturating_duration_since(self.start);
-        let tick = since.as_nanos().div_ceil(1_000_000);
-        Tick::try_from(tick).ok().filter(|&tick| tick < 1 << 50)
+        let ms = since.subsec_nanos().div_ceil(1_000_000).into();
+        since.as_secs().checked_mul(1000)?.checked_add(ms).filter(|&tick| tick < 1 << 50)
     }
 
     /// How long from `now` until `tick` begins.
@@ -81,8 +96,13 @@ mod tests {
         assert_eq!(clock.tick_after(start + Duration::from_nanos(1)), Some(1));
         assert_eq!(clock.tick_after(start + Duration::from_secs(1 << 62)), None);
         assert_eq!(clock.tick(start + Duration::from_micros(1_999)), 1);
+        assert_eq!(clock.tick_after(start + Duration::from_micros(1_999_001)), Some(2000));
+        assert_eq!(clock.tick_after(start + Duration::from_secs(u64::MAX / 1000)), None);
+        let end = start + Duration::from_millis(5);
+        assert!(clock.has_passed(start) && !clock.has_passed(end));
         clock.jump(5);
-        assert_eq!(clock.now(), start + Duration::from_millis(5));
+        assert_eq!(clock.now(), end);
+        assert!(clock.has_passed(end) && !clock.has_passed(end + Duration::from_nanos(1)));
         clock.jump(3);
         assert_eq!(clock.now(), start + Duration::from_millis(5), "never back");
     }

@@ -17,6 +17,14 @@ pub(crate) fn now() -> Instant {
     Scheduler::with(|s| s.map_or_else(Instant::now, |s| s.clock.now()))
 }
 
+/// Whether `deadline` has come, by the same clock.
+pub(crate) fn has_passed(deadline: Instant) -> bool {
+    Scheduler::with(|s| match s {
+        Some(s) => s.clock.has_passed(deadline),
+        None => Instant::now() >= deadline,
+    })
+}
+
 impl Scheduler {
     /// Calls `f` with the scheduler of this thread, if one is running.
     #[inline]

@@ -36,20 +36,24 @@ impl<W> Wakes<W> {
 }
 
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Line<W> {
     /// The flag: a try may succeed.
     pub(crate) ready: bool,
     /// The line is in the reactor's list `unfinished`: its next poll wakes the first waiter.
     pub(crate) listed: bool,
-    waiters: VecDeque<(Ticket, W)>,
+    /// The first waiter, mostly the only one: here, so that a wake finds it without a further look at memory.
+    first: Option<(Ticket, W)>,
     /// The waker of the last `AsyncRead` or `AsyncWrite` poll that was not by a task's own waker, as inside of a
     /// combinator. It has no place in the line, since nothing shows whether its future still exists. Each event wakes it.
     poller: Option<W>,
+    /// The waiters behind the first.
+    others: VecDeque<(Ticket, W)>,
 }
 
 impl<W> Line<W> {
     pub(crate) const NEW: Line<W> =
-        Line { ready: false, listed: false, waiters: VecDeque::new(), poller: None };
+        Line { ready: false, listed: false, first: None, poller: None, others: VecDeque::new() };
 
     /// Puts `waiter` at the end.
     ///
@@ -62,16 +66,29 @@ impl<W> Line<W> {
             return Err(waiter);
         }
         let ticket = Ticket(wakes.stamp());
-        self.waiters.push_back((ticket, waiter));
+        match self.first {
+            None => self.first = Some((ticket, waiter)),
+            Some(_) => self.others.push_back((ticket, waiter)),
+        }
         wakes.waiting += 1;
         Ok(ticket)
     }
 
     /// Takes a waiter out; `None` if it has been woken already.
     pub(crate) fn leave(&mut self, ticket: Ticket, wakes: &mut Wakes<W>) -> Option<W> {
-        let at = self.waiters.iter().position(|&(at, _)| at == ticket)?;
+        let left = match self.first.take_if(|(at, _)| *at == ticket) {
+            Some(first) => {
+                self.first = self.others.pop_front();
+                Some(first)
+            }
+            None => {
+                let at = self.others.iter().position(|&(at, _)| at == ticket)?;
+                self.others.remove(at)
+            }
+        };
+        let (_, waiter) = left?;
         wakes.waiting -= 1;
-        self.waiters.remove(at).map(|(_, waiter)| waiter)
+        Some(waiter)
     }
 
     /// Keeps the waker of the last poll, and returns the one before.
@@ -83,10 +100,11 @@ impl<W> Line<W> {
 
     /// Wakes the first waiter. Returns `true` if others still wait, and the caller must list the line.
     pub(crate) fn wake_first(&mut self, wakes: &mut Wakes<W>) -> bool {
-        let Some((_, waiter)) = self.waiters.pop_front() else { return false };
+        let Some((_, waiter)) = self.first.take() else { return false };
+        self.first = self.others.pop_front();
         wakes.waiting -= 1;
         wakes.woken.push_back(waiter);
-        let list = !self.waiters.is_empty() && !self.listed;
+        let list = self.first.is_some() && !self.listed;
         self.listed |= list;
         list
     }
@@ -100,8 +118,35 @@ impl<W> Line<W> {
     /// Sets the flag and wakes all waiters: each of them tries again.
     pub(crate) fn wake_all(&mut self, wakes: &mut Wakes<W>) {
         self.ready = true;
-        wakes.waiting -= self.waiters.len();
-        wakes.woken.extend(self.waiters.drain(..).map(|(_, waiter)| waiter));
+        let waiters = self.first.take().into_iter().chain(self.others.drain(..));
+        for (_, waiter) in waiters {
+            wakes.waiting -= 1;
+            wakes.woken.push_back(waiter);
+        }
         self.wake_poller(wakes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiters_are_woken_in_the_order_of_their_arrival_whichever_of_them_have_left() {
+        for gone in 0..1 << 4 {
+            let (mut line, mut wakes) = (Line::NEW, Wakes::new());
+            let tickets: Vec<_> = (0..4).map(|n| line.stand(n, &mut wakes).unwrap()).collect();
+            let leaves = |n: &usize| gone >> n & 1 == 1;
+            for n in (0..4).filter(leaves) {
+                assert_eq!(line.leave(tickets[n], &mut wakes), Some(n));
+                assert_eq!(line.leave(tickets[n], &mut wakes), None);
+            }
+            let left: Vec<_> = (0..4).filter(|n| !leaves(n)).collect();
+            assert_eq!(wakes.waiting, left.len());
+            let others_wait = line.wake_first(&mut wakes);
+            assert_eq!(others_wait, left.len() > 1);
+            line.wake_all(&mut wakes);
+            assert_eq!((wakes.waiting, &wakes.woken), (0, &left.into()));
+        }
     }
 }

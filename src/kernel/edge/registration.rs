@@ -47,11 +47,16 @@ impl Registration {
         });
     }
 
+    #[inline]
     fn cancel(&mut self) {
-        let (timer, place) = (self.timer.take(), self.place.take());
-        if timer.is_none() && place.is_none() {
-            return;
+        if self.timer.is_some() || self.place.is_some() {
+            self.take_back();
         }
+    }
+
+    #[cold]
+    fn take_back(&mut self) {
+        let (timer, place) = (self.timer.take(), self.place.take());
         // From a thread that has not entered the run, it cannot be removed: it stays, and causes one spurious wake.
         let removed = Scheduler::of_run(self.run, |s| {
             let leave = |(what, ticket)| s.leave(what, ticket);
@@ -62,6 +67,7 @@ impl Registration {
 }
 
 impl Drop for Registration {
+    #[inline]
     fn drop(&mut self) {
         self.cancel();
     }
