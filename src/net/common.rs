@@ -242,7 +242,7 @@ macro_rules! limits {
         ///
         /// `InvalidInput` for a limit of zero.
         pub fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
-            self.socket.limit(Direction::Read).set(limit)
+            self.socket.set_limit(Direction::Read, limit)
         }
 
         /// How long a green call may wait for room to write before it fails as `TimedOut`; `None`, the
@@ -252,7 +252,7 @@ macro_rules! limits {
         ///
         /// `InvalidInput` for a limit of zero.
         pub fn set_write_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
-            self.socket.limit(Direction::Write).set(limit)
+            self.socket.set_limit(Direction::Write, limit)
         }
 
         /// The limit on green reads.
@@ -261,7 +261,7 @@ macro_rules! limits {
         ///
         /// None; a `Result` because std's is.
         pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
-            Ok(self.socket.limit(Direction::Read).get())
+            Ok(self.socket.limit(Direction::Read))
         }
 
         /// The limit on green writes.
@@ -270,7 +270,7 @@ macro_rules! limits {
         ///
         /// None; a `Result` because std's is.
         pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
-            Ok(self.socket.limit(Direction::Write).get())
+            Ok(self.socket.limit(Direction::Write))
         }
 
         stds! {

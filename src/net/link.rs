@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -24,7 +24,9 @@ use crate::kernel::wait::{self, SourceId, Wait, WaitFor};
 #[derive(Debug)]
 pub(super) struct Link {
     source: Source,
-    pub(super) shared: Arc<SharedByClones>,
+    /// Not made before it is needed: most sockets have no clones, no limits, and always room. So a read or write looks at
+    /// one piece of memory less.
+    shared: OnceLock<Arc<SharedByClones>>,
 }
 
 /// What all clones of a socket share.
@@ -66,9 +68,36 @@ impl SharedByClones {
 }
 
 impl Link {
-    /// Of the descriptor `fd`. What its clones share is `shared`.
-    pub(super) fn new(fd: RawFd, shared: Arc<SharedByClones>) -> Link {
-        Link { source: Source::new(fd), shared }
+    /// Of the descriptor `fd`.
+    pub(super) fn new(fd: RawFd) -> Link {
+        Link { source: Source::new(fd), shared: OnceLock::new() }
+    }
+
+    /// Of the descriptor `fd`, a duplicate of this one.
+    pub(super) fn clone_of(&self, fd: RawFd) -> Link {
+        Link { source: Source::new(fd), shared: OnceLock::from(self.shared().clone()) }
+    }
+
+    /// What it shares with its clones, to be changed.
+    pub(super) fn shared(&self) -> &Arc<SharedByClones> {
+        self.shared.get_or_init(Arc::default)
+    }
+
+    /// The mode of the green calls.
+    #[inline]
+    pub(super) fn is_nonblocking(&self) -> bool {
+        self.shared.get().is_some_and(|shared| shared.nonblocking.load(Ordering::Relaxed))
+    }
+
+    /// The time limit of the green calls.
+    #[inline]
+    pub(super) fn limit(&self, direction: Direction) -> Option<Duration> {
+        self.shared.get()?.limits[direction as usize].get()
+    }
+
+    /// Whether nothing can be written any more.
+    fn has_ended(&self) -> bool {
+        self.shared.get().is_some_and(|shared| shared.writers().ended)
     }
 
     pub(super) fn fd(&self) -> RawFd {
@@ -93,10 +122,14 @@ impl Link {
     pub(super) fn look(&self, direction: Direction) -> Option<io::Result<(SourceId, bool)>> {
         Scheduler::with(|scheduler| {
             let mut reactor = scheduler?.reactor.borrow_mut();
-            Some(reactor.register(&self.source).map(|id| {
+            let id = match reactor.find(&self.source) {
+                Some(id) => Ok(id),
+                None => reactor.register(&self.source),
+            };
+            Some(id.map(|id| {
                 let ready = reactor.is_ready(id, direction)
                     || direction == Direction::Write
-                        && !self.shared.expects_room(reactor.registered(id));
+                        && !self.shared().expects_room(reactor.registered(id));
                 (id, ready)
             }))
         })
@@ -123,7 +156,7 @@ impl Link {
 
     /// Wakes the tasks that wait to write, on this socket or a clone of it, since writing has ended.
     pub(super) fn end_writing(&self) {
-        let mut writers = self.shared.writers();
+        let mut writers = self.shared().writers();
         writers.ended = true;
         let registrations = std::mem::take(&mut writers.waited_at);
         drop(writers);
@@ -134,7 +167,9 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         let fd = self.fd();
-        self.shared.writers().waited_at.retain(|at| at.id.fd() != fd);
+        if let Some(shared) = self.shared.get() {
+            shared.writers().waited_at.retain(|at| at.id.fd() != fd);
+        }
         announce(News::Closed, self.source.take());
     }
 }
@@ -220,7 +255,7 @@ impl Future for Readiness<'_> {
         if ready && !link.is_ready_now(direction) {
             // The flag is up, since other code than this crate's has used up what there was.
             link.if_registered(|reactor, id| reactor.clear(id, direction));
-            ready = direction == Direction::Write && link.shared.writers().ended;
+            ready = direction == Direction::Write && link.has_ended();
         }
         if ready {
             wait::spend();

@@ -20,12 +20,11 @@ use std::future::Future;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use super::link::{Link, Readiness, SharedByClones, TimeLimit, wait_for};
+use super::link::{Link, Readiness, wait_for};
 use super::pauses::{Pauses, pause};
 use super::turn::{can_suspend, would_block};
 use crate::deadline::{self, too_late};
@@ -62,16 +61,12 @@ enum Tried<R> {
 impl<S: AsRawFd> Socket<S> {
     /// `std` must be in non-blocking mode.
     pub(crate) fn new(std: S) -> Socket<S> {
-        Socket::sharing(std, Arc::default())
+        Socket { link: Link::new(std.as_raw_fd()), drained: AtomicBool::new(false), std }
     }
 
     /// `std` is a duplicate of this socket.
     pub(super) fn clone_of(&self, std: S) -> Socket<S> {
-        Socket::sharing(std, self.link.shared.clone())
-    }
-
-    fn sharing(std: S, shared: Arc<SharedByClones>) -> Socket<S> {
-        let link = Link::new(std.as_raw_fd(), shared);
+        let link = self.link.clone_of(std.as_raw_fd());
         Socket { link, drained: AtomicBool::new(false), std }
     }
 
@@ -85,15 +80,23 @@ impl<S: AsRawFd> Socket<S> {
     }
 
     pub(super) fn is_nonblocking(&self) -> bool {
-        self.link.shared.nonblocking.load(Ordering::Relaxed)
+        self.link.is_nonblocking()
     }
 
     pub(super) fn set_nonblocking(&self, nonblocking: bool) {
-        self.link.shared.nonblocking.store(nonblocking, Ordering::Relaxed);
+        self.link.shared().nonblocking.store(nonblocking, Ordering::Relaxed);
     }
 
-    pub(super) fn limit(&self, direction: Direction) -> &TimeLimit {
-        &self.link.shared.limits[direction as usize]
+    pub(super) fn limit(&self, direction: Direction) -> Option<Duration> {
+        self.link.limit(direction)
+    }
+
+    pub(super) fn set_limit(
+        &self,
+        direction: Direction,
+        limit: Option<Duration>,
+    ) -> io::Result<()> {
+        self.link.shared().limits[direction as usize].set(limit)
     }
 
     /// To be called after std's `shutdown` of writing: wakes the tasks that wait to write. (To readers, and to writers
@@ -167,16 +170,25 @@ impl<S: AsRawFd> Socket<S> {
     pub(crate) fn green<R>(
         &self,
         direction: Direction,
-        mut call: impl FnMut(&S) -> io::Result<R>,
+        call: impl FnMut(&S) -> io::Result<R>,
     ) -> io::Result<R> {
         begin()?;
-        if !self.is_nonblocking() {
-            let mut end = None;
-            return self.blocking_io(direction, call, || {
-                let limit = self.limit(direction);
-                wait(&self.link, direction, *end.get_or_insert_with(|| nearest(limit.get())))
-            });
+        if self.is_nonblocking() {
+            return self.green_nonblocking(direction, call);
         }
+        let mut end = None;
+        self.blocking_io(direction, call, || {
+            let limit = || nearest(self.limit(direction));
+            wait(&self.link, direction, *end.get_or_insert_with(limit))
+        })
+    }
+
+    #[cold]
+    fn green_nonblocking<R>(
+        &self,
+        direction: Direction,
+        mut call: impl FnMut(&S) -> io::Result<R>,
+    ) -> io::Result<R> {
         match self.attempt(direction, &mut call) {
             Err(e) if would_block(&e) && can_suspend() => {
                 door::yield_now(); // A loop of such calls is to starve no other task.
@@ -196,7 +208,7 @@ impl<S: AsRawFd> Socket<S> {
             return self.green(direction, call);
         }
         begin()?;
-        let limit = self.limit(direction).get().unwrap_or(Duration::MAX);
+        let limit = self.limit(direction).unwrap_or(Duration::MAX);
         let (mut left, mut pauses) = (limit, Pauses::new());
         self.blocking_io(direction, call, || {
             if left.is_zero() {
@@ -358,10 +370,20 @@ impl Expiry {
 
 /// When a call fails that begins to wait now: after the socket's own `limit`, or at the deadline in force. By the run's
 /// clock; where the thread is blocked, by the machine's.
+#[inline]
 fn nearest(limit: Option<Duration>) -> Option<Expiry> {
+    let deadline = deadline::left();
+    if limit.is_none() && deadline.is_none() {
+        return None; // Mostly: no clock is read.
+    }
+    nearest_of(limit, deadline)
+}
+
+#[cold]
+fn nearest_of(limit: Option<Duration>, deadline: Option<(Duration, Duration)>) -> Option<Expiry> {
     let own = limit.map(|limit| (limit, limit, false));
-    let deadline = deadline::left().map(|(left, limit)| (left, limit, true));
-    let (left, limit, is_deadline) = own.into_iter().chain(deadline).min()?; // Mostly none: no clock is read.
+    let deadline = deadline.map(|(left, limit)| (left, limit, true));
+    let (left, limit, is_deadline) = own.into_iter().chain(deadline).min()?;
     let now = if can_suspend() { now() } else { Instant::now() };
     Some(Expiry { at: now.checked_add(left)?, limit, is_deadline })
 }
