@@ -13,7 +13,7 @@ use crate::kernel::door;
 use crate::kernel::edge::entered;
 use crate::kernel::edge::registration::Registration;
 use crate::kernel::scheduler::Scheduler;
-use crate::kernel::wait::{self, Wait};
+use crate::kernel::wait::{self, Wait, this_turn};
 
 /// The time by the clock of this run, which may be [virtual](crate::Builder::virtual_clock); outside of a
 /// run, the machine's.
@@ -41,7 +41,10 @@ pub fn now() -> Instant {
 /// Nothing is lost.
 #[track_caller]
 pub fn sleeping(duration: Duration) -> Sleeping {
-    let first = if duration.is_zero() { First::Turn } else { First::Wait };
+    let first = match duration.is_zero() {
+        true => First::Turn,
+        false => First::WaitIn(this_turn().number.get()),
+    };
     Sleeping { first, ..until(duration) }
 }
 
@@ -78,9 +81,9 @@ pub struct Sleeping {
 enum First {
     /// It gives a turn, whatever the time is.
     Turn,
-    /// It waits, which saves a reading of the clock: its time has begun a moment ago. (If the first poll comes so late that
-    /// the time has passed, the scheduler wakes the task when it next looks at the clock.)
-    Wait,
+    /// In the turn with this number, in which it was made, it waits, which saves a reading of the clock: its time has begun a
+    /// moment ago. (If the turn takes longer than the sleep, the scheduler wakes the task when it next looks at the clock.)
+    WaitIn(u32),
     /// It looks whether the time has passed.
     Look,
 }
@@ -105,9 +108,10 @@ impl Future for Sleeping {
         }
         let Some(deadline) = self.deadline else { return Poll::Pending };
         wait::poll_within_budget(cx, |cx| {
-            if let First::Look = std::mem::replace(&mut self.first, First::Look)
-                && entered::has_passed(deadline)
-            {
+            let first = std::mem::replace(&mut self.first, First::Look);
+            let just_made =
+                matches!(first, First::WaitIn(turn) if turn == this_turn().number.get());
+            if !just_made && entered::has_passed(deadline) {
                 return Poll::Ready(());
             }
             let wait = Wait::until(deadline);

@@ -125,7 +125,8 @@ impl<F: Future<Output: 'static> + 'static> Polled<F> {
                 let now = future.as_mut().as_pin_mut().expect("polled until it is ready");
                 let record = Record::new();
                 match unwinding::catch(|| door::poll(&record, now)) {
-                    Ok(Poll::Pending) if promise.local().is_to_stop() => None, // (Polled first: a ready one wins.)
+                    // (Polled first: a ready one wins.)
+                    Ok(Poll::Pending) if cancel::is_to_stop_in(&record.wait) => None,
                     Ok(Poll::Pending) => return door::store_record(&record),
                     Ok(Poll::Ready(value)) => Some(Ok(value)),
                     Err(payload) => Some(Err(payload)),

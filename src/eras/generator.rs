@@ -95,7 +95,8 @@ impl<Y: From<Wait> + 'static, S: 'static> Yielder<Y, S> {
     #[track_caller]
     pub fn wait<O: IntoFuture>(&self, operation: O) -> O::Output {
         if wait::is_spent() {
-            self.yield_now();
+            door::note_site();
+            self.give_turn(Wait::TURN.into());
         }
         let (record, mut operation) = (Record::new(), pin!(operation.into_future()));
         loop {

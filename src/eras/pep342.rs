@@ -448,6 +448,17 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
         }
     }
 
+    /// Yields because the budget of the turn is used up: see [`cancel::check_between_operations`].
+    #[cold]
+    #[track_caller]
+    pub(crate) fn give_turn(&self, turn: Y) {
+        if self.wire.is_some() {
+            return self.yield_wait(turn);
+        }
+        cancel::check_between_operations();
+        self.suspend_task(same(turn));
+    }
+
     /// As [`yield_`](Yielder::yield_), for an operation that is not ready.
     #[inline(always)] // See `Fiber::resume`.
     #[track_caller]
@@ -481,12 +492,18 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
             }
             return Sent::Close;
         }
+        self.suspend_task(wait);
+        if !in_wait && cancel::is_cancelled() { Sent::Close } else { Sent::Value(same(())) }
+    }
+
+    #[inline(always)] // See `Fiber::resume`.
+    #[track_caller]
+    fn suspend_task(&self, wait: Wait) {
         self.suspender.suspend(|open| {
             may_suspend(open, true)?;
             door::store_wait(wait);
             Ok(())
         });
-        if !in_wait && cancel::is_cancelled() { Sent::Close } else { Sent::Value(same(())) }
     }
 
     /// Unwinds to the root of the generator, or, if it is a task, of the task.

@@ -31,7 +31,7 @@ use super::edge::open_guard::{LimitGuard, OpenGuard};
 use super::edge::unwinding::{abandon, catch, count, unwind_with};
 use super::here::{with_local, with_task};
 use super::task::{Local, TaskRef};
-use super::wait::earliest;
+use super::wait::{WaitCell, earliest, is_spent};
 
 /// Called before a task gives up its turn. Unwinds if the task is to stop, or a time limit in force has passed; else
 /// returns the earliest limit in force.
@@ -61,14 +61,23 @@ fn passed<'a>() -> Option<&'a Limit<'a>> {
 /// As [`check`], for a turn that is given up only because its budget is used up. The first call only notes that the
 /// task is to stop, so that the next operation wins if it is ready; the second unwinds, so that a loop of these ends.
 pub(crate) fn check_between_operations() {
-    let noticed =
-        || with_local(|local| local.extras.with(|extras| replace(&mut extras.noticed, true)));
-    if is_cancelled() && noticed() == Some(true) {
+    if is_cancelled() && was_noticed() {
         raise_cancelled();
     }
     if let Some(limit) = passed().filter(|limit| limit.noticed.replace(true)) {
         raise(&limit.raised, Boundary::Limit(limit.serial));
     }
+}
+
+/// Whether a future that has recorded this wait is to stop instead: as [`check`], or, if the budget is used up, as
+/// [`check_between_operations`].
+pub(crate) fn is_to_stop_in(wait: &WaitCell) -> bool {
+    is_cancelled() && !(wait.is_turn() && is_spent() && !was_noticed())
+}
+
+/// Notes that the running task is to stop. Returns whether that was noted before.
+fn was_noticed() -> bool {
+    with_local(|local| local.extras.with(|extras| replace(&mut extras.noticed, true))) == Some(true)
 }
 
 /// Whether the running task is to stop.

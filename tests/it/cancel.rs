@@ -1255,3 +1255,25 @@ fn the_payload_of_a_cancellation_is_not_text() {
         assert_eq!(seen.get(), Some(true));
     });
 }
+
+/// The older task's destructor ends the newer one's cleanup.
+#[test]
+fn a_cleanup_that_yields_does_not_keep_the_others_from_their_end() {
+    run(|| {
+        let is_over = Rc::new(Cell::new(false));
+        let over = is_over.clone();
+        drop(green::spawn(move || {
+            let _end = Defer(|| over.set(true));
+            green::sleep(HOUR);
+        }));
+        drop(green::spawn(move || {
+            let cleanup = || {
+                while !is_over.get() {
+                    green::yield_now();
+                }
+            };
+            green::finally(|| green::sleep(HOUR), cleanup);
+        }));
+        let_others_run();
+    });
+}

@@ -20,7 +20,7 @@ use wouldblock::sync::{
 };
 use wouldblock::testing::{assert_turns, assert_turns_async};
 use wouldblock::{
-    Builder, JoinError, JoinHandle, Spawner, future, generator, green,
+    Builder, Era, JoinError, JoinHandle, Spawner, future, generator, green,
     group::{Group, as_completed, gather, try_gather},
     op, task, time,
 };
@@ -423,24 +423,42 @@ fn green_code_that_only_does_what_is_ready_can_be_cancelled() {
 
 #[test]
 fn what_is_there_comes_before_a_cancellation_however_much_of_the_turn_is_used_up() {
-    for used in 0..70 {
+    for (era, used) in ERAS.into_iter().flat_map(|era| (0..140).map(move |used| (era, used))) {
         run_in_order(|| {
             let own = Rc::new(Cell::new(None::<JoinHandle<()>>));
             let (handle, received) = (own.clone(), Rc::new(Cell::new(false)));
             let receives = received.clone();
-            let task = green::spawn(move || {
-                let (sender, receiver) = oneshot::channel();
-                sender.send(()).unwrap();
-                let mutex = Mutex::new(());
-                (0..used).for_each(|_| drop(mutex.lock()));
-                handle.take().unwrap().cancel();
-                receiver.recv().unwrap();
-                receives.set(true);
-                green::sleep(HOUR);
-            });
-            own.set(Some(task));
+            let (sender, receiver) = oneshot::channel();
+            sender.send(()).unwrap();
+            let mutex = Mutex::new(());
+            let cancel = move || handle.take().unwrap().cancel();
+            own.set(Some(match era {
+                Era::Green => green::spawn(move || {
+                    (0..used).for_each(|_| drop(mutex.lock()));
+                    cancel();
+                    receiver.recv().unwrap();
+                    receives.set(true);
+                    green::sleep(HOUR);
+                }),
+                Era::Generator => generator::spawn(move |y| {
+                    (0..used).for_each(|_| drop(y.wait(mutex.locking())));
+                    cancel();
+                    y.wait(receiver).unwrap();
+                    receives.set(true);
+                    y.wait(time::sleeping(HOUR));
+                }),
+                Era::Future => future::spawn(async move {
+                    for _ in 0..used {
+                        drop(mutex.locking().await);
+                    }
+                    cancel();
+                    receiver.await.unwrap();
+                    receives.set(true);
+                    time::sleeping(HOUR).await;
+                }),
+            }));
             green::sleep(HOUR / 2);
-            assert!(received.get(), "with {used} used up");
+            assert!(received.get(), "{era}, with {used} used up");
         });
     }
 }

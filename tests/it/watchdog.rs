@@ -96,6 +96,17 @@ fn a_task_that_sleeps_the_threads_sleep_is_told_of_once_and_when_it_is_over() {
 }
 
 #[test]
+fn a_task_that_has_dropped_a_runtime_is_told_of() {
+    let inner = Builder::new().build().unwrap();
+    inner.enter(|| drop(green::spawn(|| ())));
+    let said = keeping(|| {
+        drop(inner); // Its task has its one turn here, inside of the turn of this task.
+        await_said("greedy", 1);
+    });
+    assert_told_of_greedy(&said, "");
+}
+
+#[test]
 fn a_task_that_waits_for_a_lock_of_stds_is_told_of() {
     let said = keeping(|| {
         let lock = Arc::new(Mutex::new(()));

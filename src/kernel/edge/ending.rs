@@ -61,7 +61,7 @@ impl Scheduler {
     }
 
     /// Refuses new tasks, and cancels all that are not done, the newest first. Returns when each is done, or its cleanup
-    /// waits.
+    /// waits or yields.
     pub(crate) fn cancel_all(&self) {
         self.end.closing.set(true);
         let left = self.tasks.borrow().by_age();
@@ -71,13 +71,13 @@ impl Scheduler {
         self.observers.on_behalf_of(Actor::End, || {
             cancelled.iter().for_each(|task| self.observe_cancelled(task));
         });
-        // Then each task is woken when the one before it is done, or waits in its cleanup.
+        // Then each task is woken when the one before it has had its turn: is done, or waits in its cleanup, or yields there
+        // (it may yield until a task that is woken later has ended).
         for task in left.iter().rev() {
-            let state = &task.local().state;
+            let local = task.local();
+            let turns = local.turns.get();
             self.observers.on_behalf_of(Actor::End, || self.wake(task.clone()));
-            self.run_until(|| {
-                matches!(state.get(), State::Done | State::Waiting | State::Abandoned)
-            });
+            self.run_until(|| local.state.get() != State::Ready || local.turns.get() != turns);
         }
     }
 

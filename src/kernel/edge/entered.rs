@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::foreign::while_no_task_runs;
 use crate::kernel::coroutine::as_root;
-use crate::kernel::here::here;
+use crate::kernel::here::{here, with_task};
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::Home;
 
@@ -61,6 +61,7 @@ impl Scheduler {
         impl Drop for Restore {
             fn drop(&mut self) {
                 here().scheduler.set(self.0);
+                with_task(|task| here().pulse.begins(task)); // If a task drops a runtime, the rest of the turn is the task's.
             }
         }
         let outer = here().scheduler.replace(ptr::from_ref(self).cast());
