@@ -71,8 +71,8 @@ impl Child {
         self.process.std().id()
     }
 
-    /// Ends the process at once, by the signal `SIGKILL`; one that has ended already is no error. Never waits:
-    /// [`wait`](Child::wait) afterwards.
+    /// Ends the process at once, by the signal `SIGKILL`. Never waits: [`wait`](Child::wait) afterwards. For a process that
+    /// has ended, this does nothing, and is no error: as std's.
     ///
     /// # Errors
     ///
@@ -82,15 +82,31 @@ impl Child {
     }
 
     /// Sends a signal to the process, such as [`signal::SIGTERM`](crate::signal::SIGTERM), by which it is to end in good
-    /// order. Only this process gets it, and not the processes that it has started.
+    /// order. Only this process gets it, and not the processes that it has started. For a process that has ended, this
+    /// does nothing, and is no error: as [`kill`](Child::kill), and as std's `ChildExt::send_signal`. (No other process
+    /// gets the signal, although its number may be another's by now. [`try_wait`](Child::try_wait) tells whether it has
+    /// ended.)
+    ///
+    /// ```
+    /// use std::os::unix::process::ExitStatusExt;
+    /// use wouldblock::{process::Command, signal::SIGTERM};
+    ///
+    /// # fn main() -> std::io::Result<()> { wouldblock::run(|| {
+    /// let mut child = Command::new("sleep").arg("60").spawn()?;
+    /// child.send_signal(SIGTERM)?;
+    /// assert_eq!(child.wait()?.signal(), Some(SIGTERM));
+    /// child.send_signal(SIGTERM)?; // it has ended: no error
+    /// child.kill()?; // no more is this
+    /// # Ok(()) }) }
+    /// ```
     ///
     /// # Errors
     ///
-    /// `InvalidInput`, if the process has ended; the operating system's: no such signal.
+    /// `InvalidInput`: there is no such signal. Else the operating system's: the process is another user's by now, or
+    /// other code of the program has reaped it.
     pub fn send_signal(&mut self, signal: i32) -> io::Result<()> {
         if self.try_wait()?.is_some() {
-            let text = format!("process {} has ended: it takes no signal", self.id());
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+            return Ok(());
         }
         let pid = self.id() as libc::pid_t;
         // SAFETY: the number is that of this process, which has not been reaped.

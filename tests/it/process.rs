@@ -90,8 +90,26 @@ fn a_wait_that_times_out_leaves_the_child_to_be_killed() {
         child.kill().unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL));
         assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL), "it is kept");
-        child.kill().unwrap(); // No error, as std's is none.
-        assert_eq!(child.send_signal(libc::SIGTERM).unwrap_err().kind(), ErrorKind::InvalidInput);
+    });
+}
+
+/// As std's `kill`, and its `ChildExt::send_signal`.
+#[test]
+fn a_signal_to_a_child_that_has_ended_is_no_error() {
+    bounded(|| {
+        let mut command = Command::new("sh");
+        let mut child = command.args(["-c", "exit 3"]).stdout(Stdio::piped()).spawn().unwrap();
+        assert_eq!(child.stdout.take().unwrap().read(&mut [0]).unwrap(), 0); // It is ending, or has ended.
+        child.send_signal(libc::SIGTERM).unwrap();
+        child.kill().unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(3));
+        child.send_signal(libc::SIGTERM).unwrap();
+        child.kill().unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(3), "it is kept");
+        let mut running = patient();
+        assert_eq!(running.send_signal(1000).unwrap_err().kind(), ErrorKind::InvalidInput);
+        running.send_signal(libc::SIGTERM).unwrap();
+        assert_eq!(running.wait().unwrap().signal(), Some(libc::SIGTERM));
     });
 }
 
