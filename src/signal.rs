@@ -48,6 +48,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use libc::{c_int, c_void, siginfo_t};
 
+use crate::inspect::purpose::Purpose;
 use crate::io::Descriptor;
 use crate::kernel::edge::signal::{current, errno, hand_on, install, set_errno};
 
@@ -67,6 +68,8 @@ pub use libc::{
 /// Nothing is lost: a signal stays until it is received.
 pub struct Signals {
     mailbox: &'static Mailbox,
+    /// For the table of tasks. Dropped before the mailbox is free.
+    purpose: Option<Purpose>,
 }
 
 /// Where the handler leaves signals. There are as many as there were `Signals` at one time: they are never freed, so
@@ -217,7 +220,7 @@ impl Signals {
         let mut sets = sets();
         let mailbox = Mailbox::free()?;
         mailbox.arrived.store(0, SeqCst);
-        let taken = Signals { mailbox };
+        let mut taken = Signals { mailbox, purpose: None };
         for signal in signals {
             let result = match signal {
                 libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE => {
@@ -235,6 +238,7 @@ impl Signals {
                 sets[signal as usize] += 1;
             }
         }
+        taken.purpose = Some(Purpose::new(&mailbox.reader, names(&taken.signals())));
         Ok(taken)
     }
 
@@ -280,25 +284,61 @@ impl Signals {
     }
 }
 
+impl Signals {
+    /// Its signals, the lowest number first.
+    fn signals(&self) -> Vec<c_int> {
+        let wanted = self.mailbox.wanted.load(SeqCst);
+        (1..=64).filter(|&signal| wanted & bit(signal) != 0).collect()
+    }
+}
+
+/// The names of signals: `SIGINT or SIGTERM`.
+fn names(signals: &[c_int]) -> String {
+    let names: Vec<_> = signals.iter().map(|&signal| name(signal)).collect();
+    match &names[..] {
+        [] => "no signal".to_owned(),
+        [one] => one.clone(),
+        [all @ .., last] => format!("{} or {last}", all.join(", ")),
+    }
+}
+
+fn name(signal: c_int) -> String {
+    let name = match signal {
+        SIGALRM => "SIGALRM",
+        SIGCHLD => "SIGCHLD",
+        SIGCONT => "SIGCONT",
+        SIGHUP => "SIGHUP",
+        SIGINT => "SIGINT",
+        SIGPIPE => "SIGPIPE",
+        SIGQUIT => "SIGQUIT",
+        SIGTERM => "SIGTERM",
+        SIGUSR1 => "SIGUSR1",
+        SIGUSR2 => "SIGUSR2",
+        SIGWINCH => "SIGWINCH",
+        _ => return format!("signal {signal}"),
+    };
+    name.to_owned()
+}
+
 impl Drop for Signals {
     fn drop(&mut self) {
         let mut sets = sets();
-        let wanted = self.mailbox.wanted.swap(0, SeqCst);
-        for signal in (1..=64).filter(|&signal| wanted & bit(signal) != 0) {
+        let signals = self.signals();
+        self.mailbox.wanted.store(0, SeqCst);
+        for signal in signals {
             sets[signal as usize] -= 1;
             if sets[signal as usize] == 0 {
                 give_back(signal);
             }
         }
+        self.purpose = None;
         self.mailbox.taken.store(false, SeqCst);
     }
 }
 
 impl fmt::Debug for Signals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let wanted = self.mailbox.wanted.load(SeqCst);
-        let signals = (1..=64).filter(|&signal| wanted & bit(signal) != 0);
-        f.debug_tuple("Signals").field(&signals.collect::<Vec<_>>()).finish()
+        f.debug_tuple("Signals").field(&self.signals()).finish()
     }
 }
 

@@ -39,7 +39,7 @@ const READING_ORDER: &str = "
     src/inspect/: overflow
     src/run/: join_error join
     src/eras/: pep342
-    src/inspect/: holders deadlock tree on_signal watchdog
+    src/inspect/: holders purpose deadlock tree on_signal watchdog
     src/run/: spawn runtime builder stats
     src/task/: mod
     src/inspect/: tasks

@@ -26,6 +26,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::inspect::purpose;
 use crate::kernel::edge::observe::Era;
 use crate::kernel::edge::trail::{self, Kind, LastUse, Name, Part, Thing, TrailKey};
 use crate::kernel::scheduler::Scheduler;
@@ -144,6 +145,9 @@ pub enum TaskState {
         /// Of a lock, a queue and the like: the task that has last used it, as `held by task 3 "fetch",
         /// src/main.rs:10:9`.
         last_used: Option<String>,
+        /// Of the descriptor by which the task waits for a child process or for signals: what it is for, as
+        /// `child 1234 to end` or `SIGINT or SIGTERM`.
+        purpose: Option<String>,
     },
     /// Its code has ended, and its result is being handed over.
     Ending,
@@ -157,8 +161,9 @@ impl fmt::Display for TaskState {
         match self {
             TaskState::Running => f.write_str("runs"),
             TaskState::Ready => write!(f, "{}", WaitFor::Turn),
-            TaskState::Waiting { what, last_used: None } => write!(f, "{what}"),
-            TaskState::Waiting { what, last_used: Some(last) } => write!(f, "{what} ({last})"),
+            TaskState::Waiting { purpose: Some(purpose), .. } => write!(f, "waits for {purpose}"),
+            TaskState::Waiting { what, last_used: None, .. } => write!(f, "{what}"),
+            TaskState::Waiting { what, last_used: Some(last), .. } => write!(f, "{what} ({last})"),
             TaskState::Ending => f.write_str("ends"),
             TaskState::Abandoned => f.write_str("is abandoned"),
         }
@@ -211,8 +216,15 @@ impl Does<'_> {
             (_, WaitFor::Thing(thing)) => TaskState::Waiting {
                 what: WaitFor::Thing(thing.kept()),
                 last_used: self.through().and_then(|through| through.last_used()),
+                purpose: None,
             },
-            (_, what) => TaskState::Waiting { what, last_used: None },
+            (_, what) => {
+                let purpose = match what {
+                    WaitFor::Readable(id) => purpose::of(id.fd()),
+                    _ => None,
+                };
+                TaskState::Waiting { what, last_used: None, purpose }
+            }
         }
     }
 

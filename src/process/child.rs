@@ -11,6 +11,7 @@ use futures_io::AsyncRead;
 use futures_lite::AsyncReadExt;
 use futures_lite::future::zip;
 
+use crate::inspect::purpose::Purpose;
 use crate::io::{Descriptor, PipeReader, PipeWriter};
 use crate::kernel::door;
 use crate::kernel::edge::source::poll_one;
@@ -44,15 +45,21 @@ struct Process {
     /// `None`: it was dropped, or is std's to wait for.
     std: Option<process::Child>,
     /// `None`: the operating system has none.
-    pidfd: Option<Descriptor<OwnedFd>>,
+    pidfd: Option<Pidfd>,
     kill_on_drop: bool,
+}
+
+/// A descriptor that is readable when the process has ended.
+struct Pidfd {
+    _purpose: Purpose, // Dropped before the descriptor is closed.
+    fd: Descriptor<OwnedFd>,
 }
 
 impl Child {
     pub(super) fn new(mut std: process::Child, kill_on_drop: bool) -> io::Result<Child> {
         reap();
         let (stdin, stdout, stderr) = (std.stdin.take(), std.stdout.take(), std.stderr.take());
-        let pidfd = pidfd(std.id()).map(Descriptor::keeping_mode);
+        let pidfd = Pidfd::of(std.id());
         let process = Process { std: Some(std), pidfd, kill_on_drop };
         Ok(Child {
             stdin: stdin.map(|pipe| Descriptor::new(OwnedFd::from(pipe).into())).transpose()?,
@@ -235,7 +242,7 @@ impl Process {
         let std = self.std.as_mut().expect("it is taken when this is dropped");
         let mut ended = || std.try_wait()?.ok_or_else(|| io::ErrorKind::WouldBlock.into());
         if let Some(pidfd) = &self.pidfd {
-            return pidfd.reading_with(|_| ended()).await;
+            return pidfd.fd.reading_with(|_| ended()).await;
         }
         let mut pauses = Pauses::new();
         loop {
@@ -268,7 +275,7 @@ impl Drop for Process {
         if self.kill_on_drop && matches!(std.try_wait(), Ok(None)) {
             let _ = std.kill(); // It fails for a process that is another user's by now, and goes on.
             if let Some(pidfd) = &self.pidfd {
-                let _ = poll_one(pidfd.as_raw_fd(), libc::POLLIN, KILLED);
+                let _ = poll_one(pidfd.fd.as_raw_fd(), libc::POLLIN, KILLED);
             }
         }
         if let Ok(None) = std.try_wait() {
@@ -278,20 +285,24 @@ impl Drop for Process {
     }
 }
 
-/// A descriptor that is readable when the process has ended, where the operating system has such.
-fn pidfd(pid: u32) -> Option<OwnedFd> {
-    #[cfg(target_os = "linux")]
-    {
-        // SAFETY: two numbers; the operating system refuses what it does not know.
-        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) };
-        let fd = i32::try_from(fd).ok().filter(|&fd| fd >= 0)?;
-        // SAFETY: a new descriptor, which has no other owner.
-        Some(unsafe { OwnedFd::from_raw_fd(fd) })
-    }
-    #[cfg(not(target_os = "linux"))]
-    {
-        let _ = pid;
-        None
+impl Pidfd {
+    /// That of the process, where the operating system has such.
+    fn of(pid: u32) -> Option<Pidfd> {
+        #[cfg(target_os = "linux")]
+        {
+            // SAFETY: two numbers; the operating system refuses what it does not know.
+            let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) };
+            let fd = i32::try_from(fd).ok().filter(|&fd| fd >= 0)?;
+            // SAFETY: a new descriptor, which has no other owner.
+            let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+            let _purpose = Purpose::new(&fd, format!("child {pid} to end"));
+            Some(Pidfd { _purpose, fd: Descriptor::keeping_mode(fd) })
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = pid;
+            None
+        }
     }
 }
 

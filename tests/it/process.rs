@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 
 use crate::util::*;
 use wouldblock::process::{Child, Command, Stdio};
-use wouldblock::{future, generator, green, group::gather, io::pipe};
+use wouldblock::{future, generator, green, group::gather, io::pipe, tasks};
 
 /// A child that ends when its standard input does.
 fn patient() -> Child {
@@ -110,6 +110,27 @@ fn a_signal_to_a_child_that_has_ended_is_no_error() {
         assert_eq!(running.send_signal(1000).unwrap_err().kind(), ErrorKind::InvalidInput);
         running.send_signal(libc::SIGTERM).unwrap();
         assert_eq!(running.wait().unwrap().signal(), Some(libc::SIGTERM));
+    });
+}
+
+#[test]
+fn the_table_of_tasks_names_the_child_that_is_waited_for() {
+    strictly(|| {
+        let mut child = patient();
+        let (id, stdin) = (child.id(), child.stdin.take());
+        let waiter = green::spawn(move || child.wait().unwrap());
+        green::yield_now();
+        let state = || tasks().tasks[1].state.to_string();
+        assert_eq!(state(), format!("waits for child {id} to end"));
+        drop(stdin);
+        assert!(waiter.join().unwrap().success());
+        // The number of its descriptor may be that of this one now.
+        let (mut reader, writer) = pipe().unwrap();
+        let waiter = green::spawn(move || reader.read(&mut [0]).unwrap());
+        green::yield_now();
+        assert!(state().starts_with("waits to read from descriptor "), "{}", state());
+        drop(writer);
+        assert_eq!(waiter.join().unwrap(), 0);
     });
 }
 

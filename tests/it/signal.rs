@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::util::*;
 use wouldblock::process::Command;
 use wouldblock::signal::{SIGALRM, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, Signals, ctrl_c};
-use wouldblock::{future, generator, green};
+use wouldblock::{future, generator, green, tasks};
 
 /// Signals are the process's: one of these tests at a time.
 fn alone() -> MutexGuard<'static, ()> {
@@ -51,6 +51,27 @@ fn signals_are_received_in_all_eras() {
         let (signal, mut signals) = future.join().unwrap();
         assert_eq!(signal, SIGUSR1);
         assert_eq!(signals.try_recv().unwrap_err().kind(), ErrorKind::WouldBlock);
+    });
+}
+
+#[test]
+fn the_table_of_tasks_names_the_signals_that_are_waited_for() {
+    let _alone = alone();
+    strictly(|| {
+        for (set, named) in [
+            (vec![SIGUSR1], "waits for SIGUSR1"),
+            (vec![SIGTERM, SIGINT], "waits for SIGINT or SIGTERM"),
+            (vec![SIGUSR1, SIGUSR2, SIGALRM], "waits for SIGUSR1, SIGUSR2 or SIGALRM"),
+            (vec![40, SIGUSR1], "waits for SIGUSR1 or signal 40"),
+            (vec![], "waits for no signal"),
+        ] {
+            let mut signals = Signals::new(set).unwrap();
+            let waiter = green::spawn(move || signals.recv().unwrap());
+            green::yield_now();
+            assert_eq!(tasks().tasks[1].state.to_string(), named);
+            waiter.cancel();
+            assert!(waiter.join().unwrap_err().is_cancelled());
+        }
     });
 }
 
@@ -141,6 +162,9 @@ fn what_no_program_can_handle_is_refused_and_leaves_nothing() {
 #[test]
 fn a_second_ctrl_c_ends_a_program_that_does_not() {
     let ended = in_child(|| {
+        // A shell may have started the tests in the background, where Ctrl-C is ignored.
+        // SAFETY: sets no handler.
+        unsafe { libc::signal(SIGINT, libc::SIG_DFL) };
         bounded(|| {
             let mut ctrl_c = ctrl_c().unwrap();
             raise(SIGINT);
