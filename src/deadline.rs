@@ -141,8 +141,10 @@ pub(crate) fn without<T>(f: impl FnOnce() -> T) -> T {
 ///
 /// [`green::timeout`](crate::green::timeout) unwinds the stack, with the buffers on it, and bytes that a reader keeps
 /// in a local variable are lost. This gives the reader an error instead, after which most readers can go on:
-/// [`BufReader`](io::BufReader) keeps what it has read, and so does the line that `read_line` appends to. (Go's
-/// `SetDeadline`, for all sockets that a piece of code uses.)
+/// [`BufReader`](io::BufReader) keeps what it has read, and so does the vector that `read_until` appends to. (`read_line`
+/// drops its half line if that ends in the middle of a character of several bytes: see
+/// [silent peers and half lines](crate::net#silent-peers-and-half-lines). Go's `SetDeadline`, for all sockets that a piece
+/// of code uses.)
 ///
 /// ```
 /// use std::io::{BufRead, BufReader, ErrorKind, Write};
@@ -151,13 +153,13 @@ pub(crate) fn without<T>(f: impl FnOnce() -> T) -> T {
 ///
 /// # fn main() -> std::io::Result<()> { wouldblock::run(|| {
 /// let (ours, mut theirs) = UnixStream::pair()?;
-/// let (mut reader, mut line) = (BufReader::new(ours), String::new());
+/// let (mut reader, mut line) = (BufReader::new(ours), Vec::new());
 /// theirs.write_all(b"hel")?;
-/// let late = green::deadline(Duration::from_millis(5), || reader.read_line(&mut line));
+/// let late = green::deadline(Duration::from_millis(5), || reader.read_until(b'\n', &mut line));
 /// assert_eq!(late.unwrap_err().kind(), ErrorKind::TimedOut);
 /// theirs.write_all(b"lo\n")?;
-/// reader.read_line(&mut line)?; // it goes on where it was
-/// assert_eq!(line, "hello\n");
+/// reader.read_until(b'\n', &mut line)?; // it goes on where it was
+/// assert_eq!(line, b"hello\n");
 /// # Ok(()) }) }
 /// ```
 ///

@@ -62,6 +62,7 @@
 //! | connect | `y.wait(TcpStream::connecting(a))` | `TcpStream::connect(a)` | `TcpStream::connecting(a).await` |
 //! | read a socket | `try_read`; `y.wait(s.readable())` on `WouldBlock` | `s.read(buf)` ([`std::io::Read`]) | `s.read(buf).await` ([`futures_io::AsyncRead`]) |
 //! | tick | `y.wait(ticks.ticking())` | `ticks.tick()` ([`time::interval`]) | `ticks.ticking().await` |
+//! | drop a silent peer | `y.wait(timeout(d, s.readable()))` | `s.set_read_timeout(Some(d))` ([half lines](net#silent-peers-and-half-lines)) | `timeout(d, s.readable()).await` |
 //! | time limit | `y.wait(timeout(d, op))` | `green::timeout(d, \|\| ..)` | `timeout(d, op).await` |
 //! | cancel a part of a task | `y.wait(scope.running(op))` | `scope.run(\|\| ..)` ([`CancelScope`]) | `scope.running(op).await` |
 //! | read a file | `y.wait(offload(\|\| std::fs::read(p)))` | `fs::read(p)` | `offload(\|\| std::fs::read(p)).await` |
@@ -88,6 +89,7 @@
 //! # use wouldblock::{CancelScope, JoinError, Wait, group::{Group, Pool, race, share}, offload, process::Command, signal::{self, Signals}};
 //! # use wouldblock::{op::{Either, join, select, select_all, timeout}, sync::{Mutex, broadcast, channel, watch}, time::sleeping};
 //! # const MS: Duration = Duration::from_millis(1);
+//! # const MINUTE: Duration = Duration::from_secs(60);
 //! # fn greeter() -> io::Result<SocketAddr> {
 //! #     let listener = TcpListener::bind("127.0.0.1:0")?;
 //! #     let address = listener.local_addr()?;
@@ -103,7 +105,7 @@
 //!         let mut buf = [0; 64];
 //!         loop {
 //!             match stream.try_read(&mut buf) {
-//!                 Err(e) if e.kind() == WouldBlock => y.wait(stream.readable())?,
+//!                 Err(e) if e.kind() == WouldBlock => y.wait(timeout(MINUTE, stream.readable()))??,
 //!                 result => return result,
 //!             }
 //!         }
@@ -160,6 +162,7 @@
 //! # use wouldblock::{CancelScope, JoinError, Wait, group::{Group, Pool, race, share}, offload, process::Command, signal::{self, Signals}};
 //! # use wouldblock::{op::{Either, join, select, select_all, timeout}, sync::{Mutex, broadcast, channel, watch}, time::sleeping};
 //! # const MS: Duration = Duration::from_millis(1);
+//! # const MINUTE: Duration = Duration::from_secs(60);
 //! # fn greeter() -> io::Result<SocketAddr> {
 //! #     let listener = TcpListener::bind("127.0.0.1:0")?;
 //! #     let address = listener.local_addr()?;
@@ -172,6 +175,7 @@
 //! use green::prelude::*;
 //! fn greeting(address: SocketAddr) -> io::Result<usize> {
 //!     let mut stream = TcpStream::connect(address)?;
+//!     stream.set_read_timeout(Some(MINUTE))?;
 //!     let mut buf = [0; 64];
 //!     stream.read(&mut buf)
 //! }
@@ -229,6 +233,7 @@
 //! # use wouldblock::{CancelScope, JoinError, Wait, group::{Group, Pool, race, share}, offload, process::Command, signal::{self, Signals}};
 //! # use wouldblock::{op::{Either, join, select, select_all, timeout}, sync::{Mutex, broadcast, channel, watch}, time::sleeping};
 //! # const MS: Duration = Duration::from_millis(1);
+//! # const MINUTE: Duration = Duration::from_secs(60);
 //! # fn greeter() -> io::Result<SocketAddr> {
 //! #     let listener = TcpListener::bind("127.0.0.1:0")?;
 //! #     let address = listener.local_addr()?;
@@ -241,6 +246,7 @@
 //! use future::prelude::*;
 //! async fn greeting(address: SocketAddr) -> io::Result<usize> {
 //!     let mut stream = TcpStream::connecting(address).await?;
+//!     timeout(MINUTE, stream.readable()).await??;
 //!     let mut buf = [0; 64];
 //!     stream.read(&mut buf).await
 //! }

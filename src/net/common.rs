@@ -236,7 +236,7 @@ macro_rules! limits {
         }
 
         /// How long a green call may wait for something to read before it fails as `TimedOut`; `None`,
-        /// the default: for ever.
+        /// the default: for ever. See [silent peers and half lines](crate::net#silent-peers-and-half-lines).
         ///
         /// # Errors
         ///

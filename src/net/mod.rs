@@ -23,6 +23,59 @@
 //! the panic to a server) blocks the thread, as std's does: no other task has a turn meanwhile, and no `green::timeout`
 //! ends it; the socket's own time limits hold, and so does a [`green::deadline`](crate::green::deadline).
 //!
+//! # Silent peers and half lines
+//!
+//! A server of a protocol of lines that drops a client which sends nothing for too long, or takes nothing:
+//!
+//! ```
+//! use std::io::{self, BufRead, BufReader, ErrorKind, Write};
+//! use std::time::Duration;
+//! use wouldblock::net::{TcpListener, TcpStream};
+//! use wouldblock::{Builder, green};
+//!
+//! /// Sends each line back, until the client has gone.
+//! fn serve(stream: &TcpStream, limit: Duration) -> io::Result<()> {
+//!     stream.set_read_timeout(Some(limit))?; // for each read and write: whatever comes or goes begins it anew
+//!     stream.set_write_timeout(Some(limit))?;
+//!     let (mut reader, mut line) = (BufReader::new(stream), Vec::new());
+//!     loop {
+//!         match reader.read_until(b'\n', &mut line) {
+//!             Ok(0) => return Ok(()),
+//!             Ok(_) => (&*stream).write_all(&line)?,
+//!             Err(e) if e.kind() == ErrorKind::TimedOut => return writeln!(&*stream, "goodbye"),
+//!             Err(e) => return Err(e),
+//!         }
+//!         line.clear();
+//!     }
+//! }
+//!
+//! # fn main() -> io::Result<()> { Builder::new().virtual_clock().run(|| {
+//! let listener = TcpListener::bind("127.0.0.1:0")?;
+//! let mut client = BufReader::new(TcpStream::connect(listener.local_addr()?)?);
+//! green::spawn(move || for stream in listener.incoming().flatten() {
+//!     green::spawn(move || serve(&stream, Duration::from_secs(60)));
+//! });
+//! client.get_mut().write_all(b"hello\nhalf a l")?;
+//! let mut text = String::new();
+//! std::io::Read::read_to_string(&mut client, &mut text)?; // after a minute, the server hangs up
+//! assert_eq!(text, "hello\ngoodbye\n");
+//! # Ok(()) }) }
+//! ```
+//!
+//! There are several such limits, and they differ in what they bound, and in what becomes of a line of which one half has
+//! been read:
+//!
+//! | limit | bounds | the half line |
+//! |---|---|---|
+//! | [`set_read_timeout`](TcpStream::set_read_timeout), as above | each silence; a client that sends a byte now and then may take for ever | stays in `line`, and another call goes on where this one was |
+//! | [`green::deadline`](crate::green::deadline)`(limit, \|\| reader.read_until(b'\n', &mut line))` | the whole line | the same |
+//! | `wait(`[`timeout`](crate::op::timeout)`(limit, stream.readable()))` while `reader.buffer()` is empty | the silence between two lines; with `y.wait` and `.await`, in the other eras | nothing of a line is read |
+//! | [`green::timeout`](crate::green::timeout)`(limit, \|\| ..)` | all that is in it | is lost, as far as the unwound stack has it: close the connection |
+//! | `timeout(limit, reader.read_line(&mut line)).await`, by futures' or futures-lite's `AsyncBufReadExt` | the whole line | is lost; by their `read_until`, it stays in the vector |
+//!
+//! `read_until`, since std's `read_line` drops what it has read if that ends in the middle of a character of several
+//! bytes, and `lines()` drops all of it. A line without an end fills the memory: `reader.by_ref().take(most)` has one.
+//!
 //! # Threads
 //!
 //! A socket is plain data and may be sent to and shared with other threads, whether or not they have a

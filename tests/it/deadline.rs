@@ -40,6 +40,66 @@ fn a_line_that_comes_in_two_parts_is_read_whole_after_a_deadline() {
     });
 }
 
+/// What the documentation of `net` has about half lines.
+#[test]
+fn a_half_line_is_kept_by_read_until_and_lost_by_what_reads_text() {
+    fn half(part: &[u8]) -> (BufReader<UnixStream>, UnixStream) {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(part).unwrap();
+        (BufReader::new(ours), theirs)
+    }
+    let (within_a_character, rest) = (b"gr\xc3", b"\xbc\xc3\x9fe\n");
+    virtually(|| {
+        for by_socket in [false, true] {
+            let ((mut reader, mut theirs), mut line) = (half(within_a_character), Vec::new());
+            if by_socket {
+                reader.get_ref().set_read_timeout(Some(5 * MS)).unwrap();
+                assert_timed_out(reader.read_until(b'\n', &mut line));
+            } else {
+                assert_timed_out(green::deadline(5 * MS, || reader.read_until(b'\n', &mut line)));
+            }
+            theirs.write_all(rest).unwrap();
+            reader.read_until(b'\n', &mut line).unwrap();
+            assert_eq!(line, "grüße\n".as_bytes());
+        }
+
+        let ((mut reader, mut theirs), mut line) = (half(within_a_character), String::new());
+        assert_timed_out(green::deadline(5 * MS, || reader.read_line(&mut line)));
+        assert_eq!(line, "", "std's drops it");
+        theirs.write_all(rest).unwrap();
+        assert_eq!(reader.read_line(&mut line).unwrap_err().kind(), ErrorKind::InvalidData);
+
+        let (mut reader, mut theirs) = half(b"hel");
+        assert_timed_out(green::deadline(5 * MS, || reader.by_ref().lines().next().unwrap()));
+        theirs.write_all(b"lo\n").unwrap();
+        assert_eq!(reader.lines().next().unwrap().unwrap(), "lo");
+    });
+}
+
+#[test]
+fn a_half_line_of_futures_is_kept_by_read_until_and_lost_by_read_line() {
+    use futures::io::{AsyncBufReadExt, BufReader};
+    virtually(|| {
+        let task = future::spawn(async {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            let (mut reader, mut line) = (BufReader::new(ours), Vec::new());
+            theirs.write_all(b"hel").unwrap();
+            assert!(timeout(5 * MS, reader.read_until(b'\n', &mut line)).await.is_err());
+            theirs.write_all(b"lo\n").unwrap();
+            reader.read_until(b'\n', &mut line).await.unwrap();
+            assert_eq!(line, b"hello\n");
+
+            let mut line = String::new();
+            theirs.write_all(b"hel").unwrap();
+            assert!(timeout(5 * MS, reader.read_line(&mut line)).await.is_err());
+            theirs.write_all(b"lo\n").unwrap();
+            reader.read_line(&mut line).await.unwrap();
+            assert_eq!(line, "lo\n");
+        });
+        task.join().unwrap();
+    });
+}
+
 /// What the documentation of `green::timeout` warns of.
 #[test]
 fn a_line_that_comes_in_two_parts_loses_the_first_after_a_timeout() {
