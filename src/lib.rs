@@ -75,6 +75,7 @@
 //! | the latest value | `y.wait(watch.receiving())` | `watch.recv()` ([`sync::watch`]) | `watch.receiving().await` |
 //! | each item, for many | `y.wait(feed.receiving())` | `feed.recv()` ([`sync::broadcast`]) | `feed.receiving().await` |
 //! | the first of two | `y.wait(select(a, b))` | `wait(select(a, b))` | `select(a, b).await` |
+//! | of three | `y.wait(select(a, select(b, c)))` | `wait(select(a, select(b, c)))` | `select(a, select(b, c)).await` |
 //! | the first of many | `y.wait(select_all(ops))` | `wait(select_all(ops))` | `select_all(ops).await` |
 //! | both of two | `y.wait(join(a, b))` | `wait(join(a, b))` | `join(a, b).await` |
 //! | tasks that borrow | | `green::scope(\|s\| ..)` | `future::scope(async \|s\| ..)` |
@@ -136,6 +137,8 @@
 //!         let scope = CancelScope::after(MS);
 //!         assert!(y.wait(scope.running(sleeping(60_000 * MS))).is_none());
 //!         assert_eq!(y.wait(select(receiver.receiving(), sleeping(MS))), Either::Second(()));
+//!         let three = y.wait(select(receiver.receiving(), select(sleeping(MS), sleeping(MINUTE))));
+//!         assert_eq!(three, Either::Second(Either::First(())));
 //!         assert_eq!(y.wait(select_all([sleeping(MS), sleeping(2 * MS)])).0, 0);
 //!         assert_eq!(y.wait(join(sleeping(MS), async { 7 })), ((), 7));
 //!         let tasks = (0..3).map(|n| generator::spawn(move |_| n));
@@ -204,6 +207,8 @@
 //!         let scope = CancelScope::after(MS);
 //!         assert!(scope.run(|| green::sleep(60_000 * MS)).is_none());
 //!         assert_eq!(wait(select(receiver.receiving(), sleeping(MS))), Either::Second(()));
+//!         let three = wait(select(receiver.receiving(), select(sleeping(MS), sleeping(MINUTE))));
+//!         assert_eq!(three, Either::Second(Either::First(())));
 //!         assert_eq!(wait(select_all([sleeping(MS), sleeping(2 * MS)])).0, 0);
 //!         assert_eq!(wait(join(sleeping(MS), async { 7 })), ((), 7));
 //!         let tasks = (0..3).map(|n| green::spawn(move || n));
@@ -275,6 +280,8 @@
 //!         let scope = CancelScope::after(MS);
 //!         assert!(scope.running(sleeping(60_000 * MS)).await.is_none());
 //!         assert_eq!(select(receiver.receiving(), sleeping(MS)).await, Either::Second(()));
+//!         let three = select(receiver.receiving(), select(sleeping(MS), sleeping(MINUTE))).await;
+//!         assert_eq!(three, Either::Second(Either::First(())));
 //!         assert_eq!(select_all([sleeping(MS), sleeping(2 * MS)]).await.0, 0);
 //!         assert_eq!(join(sleeping(MS), async { 7 }).await, ((), 7));
 //!         let tasks = (0..3).map(|n| future::spawn(async move { n }));

@@ -56,8 +56,8 @@ pub enum Either<A, B> {
 /// An operation that is ready with whichever of the two is ready first; the other is dropped.
 ///
 /// If both are ready, one is chosen at random, so that neither starves; the choices are the same in each run, and
-/// others with another [`Builder::seed`](crate::Builder::seed). For three operations, `select` a `select`; for any
-/// number of one type, [`select_all`].
+/// others with another [`Builder::seed`](crate::Builder::seed). For any number of operations of one type, there is
+/// [`select_all`].
 ///
 /// ```
 /// use wouldblock::op::{Either, select};
@@ -73,6 +73,42 @@ pub enum Either<A, B> {
 ///         done.push(job);
 ///         stop.set();
 ///     }
+///     assert_eq!(done, ["job"]);
+/// });
+/// ```
+///
+/// The first of three is a `select` in a `select`, and so on. (Where all three are ready, the one outside is chosen half of
+/// the time.)
+///
+/// ```
+/// use std::time::Duration;
+/// use Either::{First, Second};
+/// use wouldblock::op::{Either, select};
+/// use wouldblock::sync::{Event, channel::{self, Receiver}};
+/// use wouldblock::{Builder, green, time::sleeping};
+///
+/// /// Why it has ended.
+/// fn work(jobs: &Receiver<&str>, stop: &Event, done: &mut Vec<String>) -> &'static str {
+///     loop {
+///         let idle = sleeping(Duration::from_secs(60));
+///         match green::wait(select(jobs.receiving(), select(stop.waiting(), idle))) {
+///             First(Ok(job)) => done.push(job.to_owned()),
+///             First(Err(_)) => return "no more jobs will come",
+///             Second(First(())) => return "stopped",
+///             Second(Second(())) => return "none came for a minute",
+///         }
+///     }
+/// }
+///
+/// Builder::new().virtual_clock().run(|| {
+///     let ((sender, jobs), stop, mut done) = (channel::unbounded(), Event::new(), Vec::new());
+///     sender.send("job").unwrap();
+///     assert_eq!(work(&jobs, &stop, &mut done), "none came for a minute");
+///     stop.set();
+///     assert_eq!(work(&jobs, &stop, &mut done), "stopped");
+///     stop.clear();
+///     drop(sender);
+///     assert_eq!(work(&jobs, &stop, &mut done), "no more jobs will come");
 ///     assert_eq!(done, ["job"]);
 /// });
 /// ```
