@@ -14,19 +14,24 @@ use wouldblock::op::{Either, select};
 use wouldblock::process::Command;
 use wouldblock::signal::{SIGINT, SIGTERM, Signals};
 use wouldblock::sync::Event;
-use wouldblock::{JoinHandle, green, op, time};
+use wouldblock::{JoinHandle, green, group::Pool};
+
+/// More connections than this wait until one ends.
+const MOST: usize = 10_000;
 
 /// Serves until a signal comes. Returns whether all clients had gone within `limit` after it.
 fn serve(listener: TcpListener, limit: Duration) -> io::Result<bool> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    let (stop, mut connections) = (Rc::new(Event::new()), Vec::new());
+    let (stop, connections) = (Rc::new(Event::new()), Pool::new(MOST));
     loop {
-        match green::wait(select(listener.accepting(), signals.receiving())) {
+        let accepting = async {
+            let place = connections.reserving().await; // First: what is accepted is also served.
+            listener.accepting().await.map(|(stream, _)| (place, stream))
+        };
+        match green::wait(select(accepting, signals.receiving())) {
             Either::First(accepted) => {
-                let (stream, _) = accepted?;
-                let stop = stop.clone();
-                connections.push(green::spawn(move || connection(&stream, &stop)));
-                connections.retain(|task| !task.is_finished());
+                let ((place, stream), stop) = (accepted?, stop.clone());
+                drop(place.spawn(move || connection(&stream, &stop)));
             }
             Either::Second(signal) => {
                 signal?;
@@ -36,14 +41,9 @@ fn serve(listener: TcpListener, limit: Duration) -> io::Result<bool> {
     }
     drop((listener, signals));
     stop.set();
-    let (end, mut all) = (time::now() + limit, true);
-    for mut task in connections {
-        let left = end.saturating_duration_since(time::now());
-        if green::wait(op::timeout(left, &mut task)).is_err() {
-            task.cancel(); // It unwinds from where it waits.
-            all = false;
-        }
-    }
+    let all = connections.join_timeout(limit).is_ok();
+    connections.cancel(); // They unwind from where they wait.
+    connections.join();
     Ok(all)
 }
 
