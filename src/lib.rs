@@ -139,7 +139,7 @@
 //!         assert_eq!(y.wait(select(receiver.receiving(), sleeping(MS))), Either::Second(()));
 //!         let three = y.wait(select(receiver.receiving(), select(sleeping(MS), sleeping(MINUTE))));
 //!         assert_eq!(three, Either::Second(Either::First(())));
-//!         assert_eq!(y.wait(select_all([sleeping(MS), sleeping(2 * MS)])).0, 0);
+//!         assert_eq!(y.wait(select_all([sleeping(MS), sleeping(MINUTE)])).0, 0);
 //!         assert_eq!(y.wait(join(sleeping(MS), async { 7 })), ((), 7));
 //!         let tasks = (0..3).map(|n| generator::spawn(move |_| n));
 //!         assert!(y.wait(race(tasks)).unwrap() < 3);
@@ -209,7 +209,7 @@
 //!         assert_eq!(wait(select(receiver.receiving(), sleeping(MS))), Either::Second(()));
 //!         let three = wait(select(receiver.receiving(), select(sleeping(MS), sleeping(MINUTE))));
 //!         assert_eq!(three, Either::Second(Either::First(())));
-//!         assert_eq!(wait(select_all([sleeping(MS), sleeping(2 * MS)])).0, 0);
+//!         assert_eq!(wait(select_all([sleeping(MS), sleeping(MINUTE)])).0, 0);
 //!         assert_eq!(wait(join(sleeping(MS), async { 7 })), ((), 7));
 //!         let tasks = (0..3).map(|n| green::spawn(move || n));
 //!         assert!(wait(race(tasks)).unwrap() < 3);
@@ -282,7 +282,7 @@
 //!         assert_eq!(select(receiver.receiving(), sleeping(MS)).await, Either::Second(()));
 //!         let three = select(receiver.receiving(), select(sleeping(MS), sleeping(MINUTE))).await;
 //!         assert_eq!(three, Either::Second(Either::First(())));
-//!         assert_eq!(select_all([sleeping(MS), sleeping(2 * MS)]).await.0, 0);
+//!         assert_eq!(select_all([sleeping(MS), sleeping(MINUTE)]).await.0, 0);
 //!         assert_eq!(join(sleeping(MS), async { 7 }).await, ((), 7));
 //!         let tasks = (0..3).map(|n| future::spawn(async move { n }));
 //!         assert!(race(tasks).await.unwrap() < 3);
