@@ -24,7 +24,7 @@ use tokio_postgres::{Client, Config, Error, NoTls};
 use wouldblock::green::wait;
 use wouldblock::net::TcpStream;
 use wouldblock::op::timeout;
-use wouldblock::{future, green, time};
+use wouldblock::{JoinHandle, future, green, time};
 
 /// The pool, as in `postgres_pool.rs`.
 struct Manager {
@@ -182,7 +182,7 @@ fn attempt(
 /// The jobs of the test, by their payloads.
 fn run(job: &Job) -> Result<(), String> {
     match (&*job.payload, job.attempts) {
-        ("fails twice", ..=2) => Err(format!("attempt {}", job.attempts)),
+        ("fails twice", ..=2) => return Err(format!("attempt {}", job.attempts)),
         ("panics once", 1) => panic!("the first time"),
         ("hangs once", 1) => green::sleep(Duration::from_secs(3600)),
         ("always fails", _) => return Err("as always".into()),
@@ -212,7 +212,7 @@ fn a_killed_server_loses_no_job_and_none_is_done_again_after_it_was_acknowledged
                     }
                     run(job)
                 };
-                work(&pool, run, |job| drop(acknowledged.borrow_mut().insert(job.id)))
+                work(&pool, run, |job| assert!(acknowledged.borrow_mut().insert(job.id), "once"))
             })
         });
         let [twice, panics, hangs, always] = special;
@@ -227,7 +227,7 @@ fn a_killed_server_loses_no_job_and_none_is_done_again_after_it_was_acknowledged
             move || {
                 loop {
                     match put(&pool, "plain") {
-                        Ok(id) => drop(queued.borrow_mut().insert(id)),
+                        Ok(id) => assert!(queued.borrow_mut().insert(id)),
                         Err(error) => return error,
                     }
                 }
@@ -249,8 +249,10 @@ fn a_killed_server_loses_no_job_and_none_is_done_again_after_it_was_acknowledged
         while open() > 0 {
             green::sleep(Duration::from_millis(5));
         }
-        workers.each_ref().map(wouldblock::JoinHandle::cancel);
-        workers.map(|worker| assert!(worker.join().unwrap_err().is_cancelled()));
+        workers.iter().for_each(JoinHandle::cancel);
+        for worker in workers {
+            assert!(worker.join().unwrap_err().is_cancelled());
+        }
 
         let ids = |query: &str| -> BTreeSet<i64> {
             let rows = answer(get(&pool).unwrap().query(query, &[])).unwrap();

@@ -137,7 +137,9 @@ fn a_killed_server_loses_no_row_and_the_listener_listens_again() {
         let listener = {
             let handled = handled.clone();
             green::spawn(move || {
-                listen(address, |text| drop(handled.borrow_mut().insert(text.parse().unwrap())))
+                listen(address, |text| {
+                    handled.borrow_mut().insert(text.parse().unwrap());
+                })
             })
         };
         let handled_all = |rows: &BTreeSet<usize>| {
