@@ -52,7 +52,7 @@ pub fn check_within<F: FnOnce() + Send + 'static>(limit: Duration, what: &'stati
     let theirs = situation.clone();
     let begun = Instant::now();
     let thread = thread::Builder::new().name(name.clone()).stack_size(8 << 20).spawn(move || {
-        theirs.thread.set(hang::this_thread());
+        theirs.thread.set();
         enter(&theirs);
         let result = panic::catch_unwind(AssertUnwindSafe(test));
         // Pictures hold `Rc`s, and are drawn where they were made.
@@ -108,6 +108,16 @@ pub fn fail(message: impl Display) -> ! {
 /// Says what the test has come to, for the message of a hang, and of a job that is resumed too often.
 pub fn step(what: &'static str) {
     situation(|s| *locked(&s.step) = Some(what));
+}
+
+/// What calls [`step()`] for the check that runs on this thread, on any thread.
+pub fn steps() -> impl Fn(&'static str) + Clone + Send + Sync + 'static {
+    let situation = SITUATION.with_borrow(Clone::clone);
+    move |what| {
+        if let Some(situation) = &situation {
+            *locked(&situation.step) = Some(what);
+        }
+    }
 }
 
 /// What the test has come to, to stand after a message.

@@ -12,25 +12,42 @@ use crate::check::{Doing, Situation, grouped, is_reported, locked, report};
 /// The exit status of a process whose test did not end.
 pub const HUNG: i32 = 4;
 
-/// The thread of a check. 0: not known yet.
+/// The thread of a check: its number as `pthread_self` has it, and as the system has it. 0: not known yet.
 #[derive(Default)]
-pub(crate) struct Thread(AtomicU64);
-
-impl Thread {
-    pub(crate) fn set(&self, thread: u64) {
-        self.0.store(thread, Ordering::SeqCst);
-    }
+pub(crate) struct Thread {
+    pthread: AtomicU64,
+    id: AtomicU64,
 }
 
-pub(crate) fn this_thread() -> u64 {
-    // SAFETY: it only returns a number.
-    unsafe { libc::pthread_self() as u64 }
+impl Thread {
+    /// It is the calling thread.
+    pub(crate) fn set(&self) {
+        // SAFETY: they only return a number.
+        let (pthread, id) = unsafe { (libc::pthread_self(), libc::syscall(libc::SYS_gettid)) };
+        self.id.store(id as u64, Ordering::SeqCst);
+        self.pthread.store(pthread as u64, Ordering::SeqCst);
+    }
+
+    /// Whether it sleeps, each time that one looks. `None`: the system does not say.
+    fn sleeps(&self) -> Option<bool> {
+        let stat = format!("/proc/self/task/{}/stat", self.id.load(Ordering::SeqCst));
+        for _ in 0..20 {
+            // `12 (a name) S ..`, where a name may have brackets in it.
+            let stat = std::fs::read_to_string(&stat).ok()?;
+            if stat.rsplit_once(") ")?.1.starts_with('R') {
+                return Some(false);
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Some(true)
+    }
 }
 
 /// Prints what is known, and ends the process.
 pub(crate) fn end(situation: &Situation) -> ! {
+    let sleeps = situation.thread.sleeps(); // Before a signal wakes it.
     let place = place(situation);
-    let message = describe(situation, place.as_ref());
+    let message = describe(situation, place.as_ref(), sleeps);
     let at = place.map_or_else(
         || situation.site.to_string(),
         |place| place.line.split(" (").next().unwrap_or(&place.line).to_owned(),
@@ -50,25 +67,33 @@ struct Place {
     /// The line of the student's file, and its function.
     line: String,
     /// What it calls there is std's `thread::sleep`.
-    sleeps: bool,
+    is_sleep: bool,
 }
 
-fn describe(situation: &Situation, place: Option<&Place>) -> String {
+fn describe(situation: &Situation, place: Option<&Place>, sleeps: Option<bool>) -> String {
     let mut text = format!("it has not ended after {} s. ", situation.limit.as_secs());
     let jobs = locked(&situation.jobs);
     let running = jobs.values().find(|(_, doing)| *doing == Doing::Running);
-    match (running, place.map(|place| &place.line)) {
-        (Some((job, _)), Some(place)) => text += &format!("`{job}` has the thread, at {place}"),
-        (Some((job, _)), None) => text += &format!("`{job}` has the thread"),
-        (None, Some(place)) => text += &format!("Your own code has the thread, at {place}"),
-        (None, None) => text += "Your own code has the thread, or waits outside of all jobs",
-    }
-    text += match place {
-        Some(Place { sleeps: true, .. }) => {
-            ": std's `thread::sleep`, which stops the thread, and with it all that runs on it. In 07 and 08 it is `outside.sleep` that \
+    let is_ready = jobs.values().any(|(_, doing)| *doing == Doing::Ready);
+    let all_wait = !is_ready && jobs.values().any(|(_, doing)| matches!(doing, Doing::Waits(_)));
+    text += &match (running, place.map(|place| &place.line)) {
+        (Some((job, _)), Some(place)) => format!("`{job}` has the thread, at {place}: "),
+        (Some((job, _)), None) => format!("`{job}` has the thread: "),
+        (None, Some(place)) => format!("Your own code has the thread, at {place}: "),
+        (None, None) if all_wait => "No task has the thread: ".to_owned(),
+        (None, None) => "Your own code has the thread, or waits outside of all jobs: ".to_owned(),
+    };
+    text += match (place, sleeps) {
+        (Some(Place { is_sleep: true, .. }), _) => {
+            "std's `thread::sleep`, which stops the thread, and with it all that runs on it. In 07 and 08 it is `outside.sleep` that \
              sleeps, and from 10 on `green::sleep`."
         }
-        _ => ": a loop that does not end, or a call that blocks.",
+        (None, _) if running.is_none() && all_wait => {
+            "all of them wait, each for what none of them does, or for what has been done already. What each waits for stands below."
+        }
+        (_, Some(true)) => "a call that blocks, in which the thread sleeps.",
+        (_, Some(false)) => "a loop that does not end; the thread does not sleep.",
+        (_, None) => "a loop that does not end, or a call that blocks.",
     };
     if let Some(step) = *locked(&situation.step) {
         text += &format!(" At that time: {step}");
@@ -96,7 +121,7 @@ fn place(situation: &Situation) -> Option<Place> {
         // Not async-signal-safe. The process ends anyway: where this blocks, the line is not printed.
         *locked(&TRACE) = Some(Backtrace::force_capture().to_string());
     }
-    let thread = situation.thread.0.load(Ordering::SeqCst);
+    let thread = situation.thread.pthread.load(Ordering::SeqCst);
     if thread == 0 {
         return None;
     }
@@ -125,10 +150,10 @@ fn place(situation: &Situation) -> Option<Place> {
             }
             thread::sleep(Duration::from_millis(10));
         };
-        if let Some((line, sleeps)) = students_line(&trace) {
+        if let Some((line, is_sleep)) = students_line(&trace) {
             return Some(Place {
                 line: format!("{}{line}", folder(situation.site.file())),
-                sleeps,
+                is_sleep,
             });
         }
     }

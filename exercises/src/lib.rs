@@ -66,7 +66,7 @@ mod poll;
 mod small;
 mod time;
 
-pub use check::{check, check_within, fail, grouped, picture, step, text_of};
+pub use check::{check, check_within, fail, grouped, picture, step, steps, text_of};
 pub use job::{
     Answer, Does, Id, Job, Op, Outside, does, draw_jobs, interest, job, jobs_made, spawned_as,
 };

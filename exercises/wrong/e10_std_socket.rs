@@ -1,4 +1,4 @@
-//! says: or a call that blocks. At that time: the server
+//! says: in which the thread sleeps. At that time: the server
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};

@@ -1,4 +1,4 @@
-//! says: or a call that blocks
+//! says: the waker was called, and there was no further poll
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};

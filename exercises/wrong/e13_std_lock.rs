@@ -1,4 +1,4 @@
-//! says: or a call that blocks
+//! says: a call that blocks, in which
 
 use std::thread;
 

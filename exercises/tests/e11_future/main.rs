@@ -6,13 +6,13 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::mpsc;
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
 use exercise::{Countdown, block_on, join2};
-use kit::{check, fail, lesson, letter_rows, picture};
+use kit::{check, fail, lesson, letter_rows, picture, step, steps};
 use wouldblock::{future, green, task};
 
 #[test]
@@ -54,6 +54,16 @@ fn t03_block_on_sleeps_until_a_wake() {
             were == 4,
             "{were} polls, 4 were needed: poll again only when the waker was called"
         );
+        // A call of `unpark` that was meant for something else.
+        let probe = Woken::new(1);
+        thread::current().unpark();
+        let (early, (_, _)) = (probe.polls.clone(), block_on(probe));
+        let early = early.get();
+        assert!(
+            early == 2,
+            "{early} polls, 2 were needed: a call of `park` may return though nothing has called the waker. `wake` sets a flag, and \
+             only the flag counts"
+        );
         assert!(
             polls == were,
             "the future was polled {were} times, and `block_on` returned {polls}"
@@ -64,7 +74,7 @@ fn t03_block_on_sleeps_until_a_wake() {
 #[test]
 fn t04_block_on_runs_a_countdown() {
     check("your `Countdown` on your `block_on`: it is woken in the middle of `poll`", || {
-        let (text, polls) = block_on(Countdown(3));
+        let (text, polls) = block_on(Watched(Countdown(3)));
         assert_eq!(text, "lift-off");
         expect_polls("Countdown(3)", polls, 4);
         assert_eq!(
@@ -203,6 +213,35 @@ impl Future for Probe {
     }
 }
 
+/// What has come of the waker, for the report of a hang.
+const WOKEN: &str = "the waker was called, and there was no further poll";
+const NOT_WOKEN: &str = "the waker was not called";
+
+/// A future, of which it is noted when its waker is called.
+struct Watched<F>(F);
+
+impl<F: Future + Unpin> Future for Watched<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        step(NOT_WOKEN);
+        let waker = Waker::from(Arc::new(Notes { waker: cx.waker().clone(), note: steps() }));
+        Pin::new(&mut self.0).poll(&mut Context::from_waker(&waker))
+    }
+}
+
+struct Notes<S> {
+    waker: Waker,
+    note: S,
+}
+
+impl<S: Fn(&'static str) + Send + Sync + 'static> Wake for Notes<S> {
+    fn wake(self: Arc<Self>) {
+        (self.note)(WOKEN);
+        self.waker.wake_by_ref();
+    }
+}
+
 /// A future that another thread wakes, so many times. Each wake comes after a while, in which nothing need poll it.
 struct Woken {
     polls: Rc<Cell<usize>>,
@@ -219,6 +258,7 @@ impl Woken {
         let (wakers, from) = mpsc::channel::<Waker>();
         let (to, woken) = mpsc::channel();
         let (early, polled) = mpsc::sync_channel(1);
+        let note = steps();
         thread::spawn(move || {
             for waker in from {
                 // A poll in this time is one that no wake has caused: leave time for many more.
@@ -226,6 +266,7 @@ impl Woken {
                     polled.recv_timeout(Duration::from_secs(2)).ok();
                 }
                 to.send(()).ok();
+                note(WOKEN);
                 waker.wake();
             }
         });
@@ -238,6 +279,7 @@ impl Future for Woken {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         self.polls.set(self.polls.get() + 1);
+        step(NOT_WOKEN);
         match self.polls.get() {
             10_000 => fail(
                 "10,000 polls, 4 were needed: between two polls, the thread sleeps (`thread::park`) until the waker is called",
