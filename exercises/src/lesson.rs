@@ -11,7 +11,7 @@ use std::sync::{Mutex, Once};
 use log::{LevelFilter, Log, Metadata, Record};
 use wouldblock::observe::{EventKind, Observer, TaskEvent};
 use wouldblock::timeline::Timeline;
-use wouldblock::{Builder, Era, green, task};
+use wouldblock::{Builder, Era, Wait, WaitFor, green, task};
 
 use crate::check::{Doing, draw, fail, grouped, locked, pages, situation};
 
@@ -47,7 +47,10 @@ fn run<T: 'static>(builder: Builder, code: impl FnOnce() -> T + 'static) -> T {
         let handle = Rc::new(RefCell::new(handle));
         let lesson = handle.clone();
         *watching.cancel.borrow_mut() = Some(Box::new(move || lesson.borrow().cancel()));
-        green::wait(poll_fn(|cx| Pin::new(&mut *handle.borrow_mut()).poll(cx)))
+        OVER.set(false);
+        let result = green::wait(poll_fn(|cx| Pin::new(&mut *handle.borrow_mut()).poll(cx)));
+        OVER.set(true);
+        result
     });
     watch.cancel.take();
     match ended {
@@ -89,7 +92,8 @@ impl Observer for Watched {
         let watch = &self.0;
         let mut of = watch.of.borrow_mut();
         if let EventKind::Spawned { name, site, era, .. } = &event.kind {
-            SPAWNED.with_borrow_mut(|all| all.push((*era, *site)));
+            let spawned = Spawned { task: event.task, era: *era, site, turns: 0, sleeps: 0 };
+            SPAWNED.with_borrow_mut(|all| all.push(spawned));
             let name = match name {
                 Some(name) => format!("{} {name}", event.task),
                 None => format!("{} {}:{}", event.task, site.file(), site.line()),
@@ -105,6 +109,13 @@ impl Observer for Watched {
             _ if matches!(event.kind, EventKind::Woken(_)) => return,
             _ => Doing::Ready,
         };
+        let sleeps = matches!(&event.kind, EventKind::Waits(Wait { what: WaitFor::Time, .. }));
+        SPAWNED.with_borrow_mut(|all| {
+            let spawned = all.iter_mut().rev().find(|spawned| spawned.task == event.task);
+            let spawned = spawned.expect("it was spawned in this lesson, the last on this thread");
+            spawned.turns += usize::from(doing == Doing::Running);
+            spawned.sleeps += usize::from(sleeps);
+        });
         if doing == Doing::Running {
             *turns += 1;
             watch.turns.set(watch.turns.get() + 1);
@@ -118,17 +129,40 @@ impl Observer for Watched {
     }
 }
 
+/// A task of a lesson.
+struct Spawned {
+    task: u64,
+    era: Era,
+    site: &'static Location<'static>,
+    turns: usize,
+    sleeps: usize,
+}
+
 thread_local! {
-    static SPAWNED: RefCell<Vec<(Era, &'static Location<'static>)>> = const { RefCell::new(Vec::new()) };
+    static SPAWNED: RefCell<Vec<Spawned>> = const { RefCell::new(Vec::new()) };
+    /// The lesson on this thread is over: what is left in it is being cancelled.
+    static OVER: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The eras of the tasks that code in the file of this name has spawned in lessons of this check, and the lines.
 pub fn spawned_in(file: &str) -> Vec<(Era, u32)> {
     SPAWNED.with_borrow(|all| {
-        let there = all.iter().filter(|(_, site)| site.file().ends_with(&format!("/{file}")));
-        there.map(|(era, site)| (*era, site.line())).collect()
+        let there = all.iter().filter(|it| it.site.file().ends_with(&format!("/{file}")));
+        there.map(|it| (it.era, it.site.line())).collect()
     })
 }
+
+/// How many turns the tasks of lessons of this check have had so far, and how often they have slept, but for the tasks that code
+/// in the file of this name has spawned.
+pub fn turns_and_sleeps_but_of(file: &str) -> (usize, usize) {
+    SPAWNED.with_borrow(|all| {
+        let others = all.iter().filter(|it| !it.site.file().ends_with(&format!("/{file}")));
+        others.fold((0, 0), |(turns, sleeps), it| (turns + it.turns, sleeps + it.sleeps))
+    })
+}
+
+/// How a warning names the task that the test's own code runs in.
+const LESSON: &str = "\"lesson\" (";
 
 static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
@@ -137,7 +171,8 @@ pub fn warnings() -> Vec<String> {
     locked(&WARNINGS).clone()
 }
 
-/// Keeps what the crate logs, and prints it, so that it stands with the test's output.
+/// Keeps what the crate logs, and prints it, so that it stands with the test's output; but for what is no fault of the
+/// student's: the test's own task kept the thread, or a task of a lesson that is over was cancelled in the middle of something.
 fn logger() {
     struct Kept;
     impl Log for Kept {
@@ -145,8 +180,11 @@ fn logger() {
             true
         }
         fn log(&self, record: &Record<'_>) {
-            println!("{}: {}", record.target(), record.args());
-            locked(&WARNINGS).push(record.args().to_string());
+            let text = record.args().to_string();
+            if !OVER.try_with(Cell::get).unwrap_or(false) && !text.contains(LESSON) {
+                println!("{}: {text}", record.target());
+            }
+            locked(&WARNINGS).push(text);
         }
         fn flush(&self) {}
     }

@@ -70,10 +70,12 @@ pub use check::{check, check_within, fail, grouped, picture, step, steps, text_o
 pub use job::{
     Answer, Does, Id, Job, Op, Outside, does, draw_jobs, interest, job, jobs_made, spawned_as,
 };
-pub use lesson::{TURNS, lesson, lesson_on_real_clock, spawned_in, warnings};
+pub use lesson::{
+    TURNS, lesson, lesson_on_real_clock, spawned_in, turns_and_sleeps_but_of, warnings,
+};
 pub use log::{Log, letter_rows};
 pub use poll::{Interest, Polled, before_poll, last_poll, poll, polls};
-pub use small::{readable_from, small_client, small_listener, until_it_ends};
+pub use small::{readable_from, reset_when_dropped, small_client, small_listener, until_it_ends};
 pub use time::{Event, VirtualTime};
 
 use wouldblock::generator::Generator;

@@ -68,6 +68,21 @@ pub fn until_it_ends(stream: &impl AsRawFd) {
     expect_event(stream, libc::POLLRDHUP);
 }
 
+/// Makes a stream one that resets its connection when it is dropped, where others end it.
+///
+/// # Errors
+///
+/// The operating system's.
+pub fn reset_when_dropped(stream: &impl AsRawFd) -> io::Result<()> {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    let length = size_of_val(&linger) as libc::socklen_t;
+    let (level, option) = (libc::SOL_SOCKET, libc::SO_LINGER);
+    let value = (&raw const linger).cast();
+    // SAFETY: the pointer is to a `linger` of this length, which the call reads.
+    checked(unsafe { libc::setsockopt(stream.as_raw_fd(), level, option, value, length) })?;
+    Ok(())
+}
+
 fn expect_event(stream: &impl AsRawFd, events: libc::c_short) {
     let mut poll = libc::pollfd { fd: stream.as_raw_fd(), events, revents: 0 };
     // SAFETY: the pointer is to one initialised `pollfd`, which the call reads and writes.

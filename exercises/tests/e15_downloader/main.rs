@@ -8,16 +8,18 @@ mod green;
 
 use std::fs;
 use std::future::{Future, poll_fn};
+use std::io::ErrorKind;
 use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use exercise::Incoming;
 use given::server::{Page, Server};
-use given::{Error, Target};
-use kit::{check, fail, lesson_on_real_clock, spawned_in};
+use given::{Error, Target, kept};
+use kit::{check, fail, lesson_on_real_clock, spawned_in, turns_and_sleeps_but_of};
 use wouldblock::generator::{Generator, GeneratorState, Yielder};
 use wouldblock::{JoinHandle, Wait, stats, task};
 
@@ -35,6 +37,7 @@ fn t01_an_answer_may_be_cut_anywhere() {
         for size in [answer.len(), 30, 45, 1] {
             let target = folder.target("a.txt", "127.0.0.1:1");
             let mut incoming = Incoming::new(&target);
+            let mut left = answer.len();
             for part in answer.chunks(size) {
                 match incoming.take(part) {
                     Err(Error::NoAnswer) => panic!(
@@ -42,6 +45,12 @@ fn t01_an_answer_may_be_cut_anywhere() {
                     ),
                     other => other.expect("this answer has no error"),
                 }
+                left -= part.len();
+                assert!(
+                    left == 0 || !target.file.exists(),
+                    "in parts of {size} bytes, {left} bytes were still to come, and the file had its name: until it is whole, it is a \
+                     `Part`, for others may look at it meanwhile"
+                );
             }
             match incoming.end() {
                 Ok(11) => {}
@@ -49,7 +58,7 @@ fn t01_an_answer_may_be_cut_anywhere() {
                     "in parts of {size} bytes, {got} of 11 bytes were there in the end, which are those that came with the head: what \
                      comes after it is written, too, each time"
                 ),
-                Err(Error::Io(std::io::ErrorKind::NotFound)) => panic!(
+                Err(Error::Io(ErrorKind::NotFound)) => panic!(
                     "in parts of {size} bytes, the `Part` was not there in the end: it is created ONCE, when the head is whole; a second \
                      one is the same file, and a `Part` that is dropped removes it"
                 ),
@@ -92,9 +101,22 @@ fn t02_an_answer_may_be_none() {
                 "the server answered 404, and its text was saved as if it were the file: look at the status"
             );
             assert_eq!(missing, Err(Error::Status(404)), "the server answered 404");
+            for status in [500, 301, 206, 204] {
+                let head = format!("HTTP/1.1 {status} _\r\nContent-Length: 0\r\n\r\n");
+                let other = after(head.as_bytes());
+                assert!(
+                    other == Err(Error::Status(status)),
+                    "the server answered {status}, and that came to {other:?}: only 200 brings the file, and any other status is an error"
+                );
+            }
             let mut bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n".to_vec();
             bytes.extend([7; 300]);
             let broken = after(&bytes);
+            assert!(
+                broken.is_ok() || kept() == 0,
+                "the connection ended after 300 of 900 bytes, and `keep` was called before they were counted: for a moment, what is not \
+                 whole had its name"
+            );
             assert!(
                 broken != Ok(300),
                 "the connection ended after 300 of 900 bytes, and that was called success: compare with the announced length"
@@ -108,6 +130,15 @@ fn t02_an_answer_may_be_none() {
             );
             folder.expect_no_part();
             folder.expect_no_file("a.txt");
+            // The system does not give a file the name of a folder.
+            fs::create_dir(folder.0.join("a.txt")).expect("the name is free");
+            let unnamed = after(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+            assert!(
+                matches!(unnamed, Err(Error::Io(_))),
+                "there is a folder with the name of the file, so that `keep` fails, and `end` returned {unnamed:?}: an error of `keep` \
+                 is the error of the download"
+            );
+            folder.expect_no_part();
         },
     );
 }
@@ -159,7 +190,9 @@ fn t11_future_two_at_a_time() {
 
 #[test]
 fn t12_green_failures_stay_in_their_places() {
-    check("green: a 404, one broken off, one slow, and no server at all", || failures(GREEN));
+    check("green: a 404, one broken off, one reset, one slow, and no server at all", || {
+        failures(GREEN)
+    });
 }
 
 #[test]
@@ -170,6 +203,21 @@ fn t13_generator_failures_stay_in_their_places() {
 #[test]
 fn t14_future_failures_stay_in_their_places() {
     check("future: the same, with the same results", || failures(FUTURE));
+}
+
+#[test]
+fn t15_green_waits_for_the_socket() {
+    check("green: no byte comes for a thousand turns of the server's", || waits(GREEN));
+}
+
+#[test]
+fn t16_generator_waits_for_the_socket() {
+    check("generator: no byte comes for a thousand turns of the server's", || waits(GENERATOR));
+}
+
+#[test]
+fn t17_future_waits_for_the_socket() {
+    check("future: no byte comes for a thousand turns of the server's", || waits(FUTURE));
 }
 
 /// One of the three files.
@@ -281,12 +329,13 @@ fn one(era: Era) {
     lesson_on_real_clock(move || {
         let folder = Folder::new();
         let page = Page::whole("/a", 4_000);
-        let server = Server::start(&[page], 0).expect("a server on the loopback");
+        let server = Server::start(&[page], 0, &folder.0).expect("a server on the loopback");
         let target = folder.target(page.path, server.address);
         let task = task::Builder::new().name(era.name).spawn(move || (era.one)(target));
         let result = joined(task);
         expect_asked(era, &server);
-        expect(era, &page, &result, Ok(4_000));
+        expect(era, &page, &result, page.result());
+        expect_none_early(era, &server);
         folder.expect_file(era, &page);
         folder.expect_no_part();
     });
@@ -297,19 +346,25 @@ fn five(era: Era) {
     let pages = ["/a", "/b", "/c", "/d", "/e"].into_iter().zip(lengths);
     let pages: Vec<Page> = pages.map(|(path, length)| Page::whole(path, length)).collect();
     lesson_on_real_clock(move || {
-        let (results, most) = run(era, &pages, 5, &[]);
-        let wanted: Results = pages.iter().map(|page| Ok(page.sent as u64)).collect();
-        expect_all(era, &pages, &results, &wanted);
-        expect_connections(era, most, 5);
+        let server = run(era, &pages, 5, &[]);
+        expect_connections(era, server.most.get(), 5);
     });
 }
 
 fn two_at_a_time(era: Era) {
-    let pages = ["/a", "/b", "/c", "/d", "/e", "/f"].map(|path| Page::whole(path, 3_000));
+    let mut pages = ["/a", "/b", "/c", "/d", "/e", "/f"].map(|path| Page::whole(path, 3_000));
+    // One place is enough for the others.
+    pages[0].after = Some("/f");
     lesson_on_real_clock(move || {
-        let (results, most) = run(era, &pages, 2, &[]);
-        expect_all(era, &pages, &results, &[const { Ok(3_000) }; 6]);
-        expect_connections(era, most, 2);
+        let server = run(era, &pages, 2, &[]);
+        expect_connections(era, server.most.get(), 2);
+        if let Some(page) = server.held_up.take() {
+            panic!(
+                "{}: {} is slow, and /f was not asked for meanwhile: two at once means that the next begins as soon as ONE of the two \
+                 has ended; in batches, one slow file holds up all",
+                era.name, page.path
+            );
+        }
     });
 }
 
@@ -319,80 +374,85 @@ fn failures(era: Era) {
         Page { status: 404, ..Page::whole("/missing", 9) },
         Page { sent: 300, ..Page::whole("/broken", 900) },
         Page { pause: Duration::from_millis(50), ..Page::whole("/slow", 5_000) },
+        Page { reset: true, ..Page::whole("/reset", 2_000) },
         Page::whole("/e", 600),
     ];
+    lesson_on_real_clock(move || drop(run(era, &pages, 3, &["/nowhere"])));
+}
+
+fn waits(era: Era) {
+    const ENOUGH: usize = 200;
+    let pages = ["/a", "/b", "/c"].map(|path| Page { turns: 1_000, ..Page::whole(path, 2_000) });
     lesson_on_real_clock(move || {
-        let (results, _) = run(era, &pages, 3, &["/nowhere"]);
-        let wanted = [
-            Ok(4_000),
-            Err(Error::Status(404)),
-            Err(Error::BrokenOff { got: 300, of: 900 }),
-            Ok(5_000),
-            Ok(600),
-        ];
-        expect_all(era, &pages, &results[..5], &wanted);
+        run(era, &pages, 3, &[]);
+        let (turns, sleeps) = turns_and_sleeps_but_of("server.rs");
         assert!(
-            matches!(results[5], Err(Error::Io(_))),
-            "{}: there is no server for /nowhere, and its result is {:?}: `download` returns the error of the connection (`?`)",
+            turns <= ENOUGH && sleeps == 0,
+            "{}: while no byte came, the downloads asked again and again: they had {turns} turns and slept {sleeps} times, and \
+             {ENOUGH} turns without a sleep are more than enough. After `WouldBlock`, wait for the socket, and for nothing else: {}",
             era.name,
-            results[5]
+            match era.name {
+                "generator" => "`y.wait(stream.readable())`",
+                "future" => "`stream.read(..).await` does",
+                _ => "the blocking-style `stream.read(..)` does",
+            }
         );
     });
 }
 
-/// Downloads pages, and what has no server. Returns the results, and how many connections there were at once.
+/// Downloads pages, and what has no server. Each comes to what it should, in its place.
 #[track_caller]
-fn run(era: Era, pages: &[Page], at_once: usize, nowhere: &[&str]) -> (Results, usize) {
+fn run(era: Era, pages: &[Page], at_once: usize, nowhere: &[&str]) -> Rc<Server> {
     let folder = Folder::new();
-    let server = Server::start(pages, at_once).expect("a server on the loopback");
+    let server = Server::start(pages, at_once, &folder.0).expect("a server on the loopback");
     let mut targets: Vec<Target> =
         pages.iter().map(|page| folder.target(page.path, server.address)).collect();
     targets.extend(nowhere.iter().map(|path| folder.target(path, "127.0.0.1:1")));
-    let (n, all) = (targets.len(), era.all);
+    let mut wanted: Results = pages.iter().map(Page::result).collect();
+    wanted.extend(nowhere.iter().map(|_| Err(Error::Io(ErrorKind::ConnectionRefused))));
+    let all = era.all;
     let task = task::Builder::new().name(era.name).spawn(move || all(targets, at_once));
     let results = joined(task);
     expect_era(era);
     expect_asked(era, &server);
+    let n = wanted.len();
     assert!(results.len() == n, "{}: {} results for {n} targets", era.name, results.len());
+    expect_in_order(era, &results, &wanted);
     // Before the files: what was whole when a failure of another threw its result away is there.
-    let bad = pages.iter().filter(|page| page.status != 200 || page.sent < page.announced).count();
-    let lost = results[..pages.len()].iter().filter(|result| result.is_err()).count();
+    let errors =
+        |results: &[Result<u64, Error>]| results.iter().filter(|result| result.is_err()).count();
+    let (bad, lost) = (errors(&wanted), errors(&results));
     assert!(
         bad == 0 || lost <= bad,
-        "{}: {bad} of the first {} cannot be had, and {lost} results are errors: a failure cost other files; each result \
-         stands for itself",
-        era.name,
-        pages.len()
+        "{}: {bad} of {n} cannot be had, and {lost} results are errors: a failure cost other files, or a time limit did; each result stands \
+         for itself. The results are {results:?}",
+        era.name
     );
-    let is_bad = |page: &Page| page.status != 200 || page.sent < page.announced;
-    if let Some((page, result)) =
-        pages.iter().zip(&results).find(|(page, result)| is_bad(page) && result.is_ok())
-    {
-        panic!(
-            "{}: {} cannot be had, and the result at its place is {result:?}: results stand in the order of the targets",
-            era.name, page.path
+    for (page, result) in pages.iter().zip(&results) {
+        expect(era, page, result, page.result());
+    }
+    if let Some(result) = results.get(pages.len()) {
+        assert!(
+            matches!(result, Err(Error::Io(_))),
+            "{}: there is no server for /nowhere, and its result is {result:?}: `download` returns the error of the connection (`?`)",
+            era.name
         );
     }
+    expect_none_early(era, &server);
     for (page, result) in pages.iter().zip(&results) {
-        let name = page.path.trim_start_matches('/');
         match result {
             Ok(_) => folder.expect_file(era, page),
-            Err(_) => folder.expect_no_file(name),
+            Err(_) => folder.expect_no_file(page.path.trim_start_matches('/')),
         }
     }
     folder.expect_no_part();
-    (results, server.most.get())
+    server
 }
 
-/// The results stand in the order of the targets.
+/// The results are not those that are wanted in another order.
 #[track_caller]
-fn expect_all(
-    era: Era,
-    pages: &[Page],
-    results: &[Result<u64, Error>],
-    wanted: &[Result<u64, Error>],
-) {
-    let sorted = |results: &[Result<u64, Error>]| {
+fn expect_in_order(era: Era, results: &Results, wanted: &Results) {
+    let sorted = |results: &Results| {
         let mut results: Vec<_> = results.iter().map(|result| format!("{result:?}")).collect();
         results.sort_unstable();
         results
@@ -402,21 +462,24 @@ fn expect_all(
         "{}: the results are {results:?}, and should be {wanted:?}: the same, in the order of the targets, whichever ends first",
         era.name
     );
-    for ((page, result), wanted) in pages.iter().zip(results).zip(wanted) {
-        expect(era, page, result, wanted.clone());
-    }
 }
 
 #[track_caller]
 fn expect(era: Era, page: &Page, result: &Result<u64, Error>, wanted: Result<u64, Error>) {
     let (era, path) = (era.name, page.path);
     assert!(
-        *result != Err(Error::Io(std::io::ErrorKind::WouldBlock)),
+        *result != Err(Error::Io(ErrorKind::WouldBlock)),
         "{era}: {path} came to {result:?}: `WouldBlock` is no error; wait until the socket is ready, and try again"
     );
     let came = format!("{era}: {path} came to {result:?}, and should come to {wanted:?}");
     match (result, &wanted) {
         _ if *result == wanted => {}
+        (Err(Error::BrokenOff { .. } | Error::NoAnswer), Err(Error::Io(_))) => panic!(
+            "{came}: `read` has failed, which is not the end of the answer: return its error (`?`)"
+        ),
+        (Ok(_), Err(_)) => {
+            panic!("{came}: what cannot be had has an error for its result, and no length")
+        }
         (Err(Error::Task(_)), _) => {
             panic!("{came}: `download` returns its errors (`?`), and panics at none")
         }
@@ -445,6 +508,17 @@ fn expect_asked(era: Era, server: &Server) {
 }
 
 #[track_caller]
+fn expect_none_early(era: Era, server: &Server) {
+    if let Some(path) = server.early.borrow().first() {
+        panic!(
+            "{}: half of {path} was still to come, and the file had its name: until it is whole, it is a `Part`, for others may look at it \
+             meanwhile",
+            era.name
+        );
+    }
+}
+
+#[track_caller]
 fn expect_connections(era: Era, most: usize, wanted: usize) {
     let era = era.name;
     assert!(
@@ -454,8 +528,9 @@ fn expect_connections(era: Era, most: usize, wanted: usize) {
     );
     assert!(
         most <= wanted,
-        "{era}: {most} connections at once, and {wanted} were allowed: each download takes a permit before it connects, of one \
-         semaphore that all share, and has it until it is over. A permit is given back when it is dropped (`let _ = ..` drops at once)"
+        "{era}: {most} connections at once, and {wanted} were allowed: `at_once` is the number of permits of ONE semaphore that all downloads \
+         share, or the size of a pool. Each download takes a permit before it connects, and has it until it is over. A permit is given back \
+         when it is dropped (`let _ = ..` drops at once)"
     );
     assert!(most == wanted, "{era}: {most} connections at once, and {wanted} were wanted");
 }

@@ -1,4 +1,4 @@
-//! says: results stand in the order of the targets
+//! says: whichever ends first
 
 use std::io::{Read, Write};
 use std::rc::Rc;

@@ -1,4 +1,4 @@
-//! says: is there, and is not whole
+//! says: before they were counted
 
 use std::path::PathBuf;
 

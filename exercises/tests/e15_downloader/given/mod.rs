@@ -4,6 +4,7 @@
 
 pub mod server;
 
+use std::cell::Cell;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -93,6 +94,8 @@ impl Head {
 }
 
 /// A file that comes in, under another name until it is whole: `a.jpg.part`. Dropping it removes it.
+///
+/// It writes by `std::fs`, which blocks the thread, for as long as the system takes to copy some hundred bytes.
 #[derive(Debug)]
 pub struct Part {
     out: File,
@@ -140,6 +143,7 @@ impl Part {
     ///
     /// The system's.
     pub fn keep(self) -> Result<u64, Error> {
+        KEPT.set(KEPT.get() + 1);
         fs::rename(part_of(&self.file), &self.file)?;
         Ok(self.bytes)
     }
@@ -149,6 +153,15 @@ impl Drop for Part {
     fn drop(&mut self) {
         fs::remove_file(part_of(&self.file)).ok(); // It is not there if it was kept.
     }
+}
+
+thread_local! {
+    static KEPT: Cell<usize> = const { Cell::new(0) };
+}
+
+/// How many files `keep` was called for on this thread, for the tests.
+pub fn kept() -> usize {
+    KEPT.get()
 }
 
 fn part_of(file: &Path) -> PathBuf {

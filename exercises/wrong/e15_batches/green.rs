@@ -1,0 +1,34 @@
+//! says: in batches, one slow file
+
+use std::io::{Read, Write};
+
+use wouldblock::net::TcpStream;
+use wouldblock::{green, group::gather};
+
+use crate::exercise::Incoming;
+use crate::given::{Error, Target};
+
+/// Downloads one target. Returns its length.
+pub fn download(target: &Target) -> Result<u64, Error> {
+    let mut stream = TcpStream::connect(target.address)?;
+    stream.write_all(&target.request())?;
+    let mut incoming = Incoming::new(target);
+    let mut buf = [0; 512];
+    loop {
+        match stream.read(&mut buf)? {
+            0 => return incoming.end(),
+            n => incoming.take(&buf[..n])?,
+        }
+    }
+}
+
+/// Downloads all targets, no more than so many at once. Returns what each came to, in their order.
+pub fn all(targets: Vec<Target>, at_once: usize) -> Vec<Result<u64, Error>> {
+    let mut results = Vec::new();
+    for batch in targets.chunks(at_once) {
+        let tasks = batch.iter().cloned().map(|target| green::spawn(move || download(&target)));
+        let tasks: Vec<_> = tasks.collect();
+        results.extend(green::wait(gather(tasks)).into_iter().map(|result| result?));
+    }
+    results
+}
