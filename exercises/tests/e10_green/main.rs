@@ -54,6 +54,11 @@ fn t01_ask_gets_all_of_the_answer() {
             };
             let answer = answer.expect("`ask` gets an answer");
             assert!(
+                !answer.is_empty(),
+                "the server sent \"abcdef\" in three parts, and nothing came back: end what `ask` sends, and only that \
+                 (`Shutdown::Write`), and then read up to the end"
+            );
+            assert!(
                 answer == "abcdef",
                 "the server sent \"abcdef\" in three parts, and {answer:?} came back: read up to the end"
             );
