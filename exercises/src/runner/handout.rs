@@ -4,7 +4,25 @@ use std::path::Path;
 
 use crate::ALL;
 use crate::runner::build::cargo;
-use crate::runner::catalog::{Course, copy, read, write};
+use crate::runner::catalog::{Course, Exercise, copy, read, write};
+
+/// What a handout has of the crate. Its README is one of its own, and the guide, whose programs are the crate's examples, is left out.
+const OF_THE_CRATE: [&str; 5] =
+    ["src", "LICENSE-APACHE", "LICENSE-MIT", "rustfmt.toml", "Cargo.lock"];
+
+const README: [(&str, &str); 2] = [
+    ("README.md", include_str!("handout.md")),
+    ("README.zh-CN.md", include_str!("handout.zh-CN.md")),
+];
+
+/// Whether a handout has what a text of an exercise names: a path from the exercise's folder, or from the folder above the
+/// package.
+pub fn has(course: &Course, exercise: &Exercise, path: &str) -> bool {
+    let outer = course.root.parent().unwrap_or(&course.root);
+    let first = path.split('/').next().unwrap_or_default();
+    let is_handed = OF_THE_CRATE.contains(&first) || first == "exercises";
+    exercise.folder.join(path).exists() || is_handed && outer.join(path).exists()
+}
 
 /// Copies the crate and the exercises as they are before a student edits them; with what they depend on, if that is wanted.
 pub fn handout(course: &Course, folder: &Path, vendor: bool, borrow: bool) -> Result<u8, String> {
@@ -12,20 +30,16 @@ pub fn handout(course: &Course, folder: &Path, vendor: bool, borrow: bool) -> Re
         return Err(format!("{} is there already: name a folder that is not", folder.display()));
     }
     let outer = course.root.parent().ok_or("the package lies in the crate's folder")?;
-    for name in [
-        "src",
-        "guide",
-        "README.md",
-        "README.zh-CN.md",
-        "LICENSE-APACHE",
-        "LICENSE-MIT",
-        "rustfmt.toml",
-        "Cargo.lock",
-    ] {
+    for name in OF_THE_CRATE {
         if outer.join(name).exists() {
             copy(&outer.join(name), &folder.join(name))?;
         }
     }
+    for (name, text) in README {
+        write(&folder.join(name), text)?;
+    }
+    let guide = "//! The guide is in the crate's repository.\n";
+    write(&folder.join("src/guide.rs"), guide)?;
     write(&folder.join("Cargo.toml"), manifest(&read(&outer.join("Cargo.toml"))?))?;
     let exercises = folder.join("exercises");
     for name in ["src", "Cargo.toml", "skeletons"] {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::runner::build::{Built, Overlay};
 use crate::runner::catalog::{Course, Exercise, Files, minutes, read};
+use crate::runner::handout;
 use crate::runner::messages::Messages;
 use crate::runner::process::{self, Tested, Verdict};
 use crate::{ALL, SOME};
@@ -331,7 +332,19 @@ fn plans(course: &Course, faults: &mut Vec<String>) -> Result<(), String> {
     Ok(())
 }
 
-/// The texts: three hints in both languages, none with a line of the solution; the same minutes, and the same code.
+/// What stands in backticks in a line of a text, and the lines of its blocks that are no Rust.
+fn named(text: &str) -> Vec<&str> {
+    let blocks = text.split("```").enumerate();
+    let named = blocks.flat_map(|(n, part)| match (n % 2, part.strip_prefix("text\n")) {
+        (0, _) => part.split('`').skip(1).step_by(2).collect::<Vec<_>>(),
+        (_, Some(block)) => block.lines().collect(),
+        (_, None) => Vec::new(),
+    });
+    named.collect()
+}
+
+/// The texts: three hints in both languages, none with a line of the solution; the same minutes, and the same code;
+/// nothing that a handout does not have.
 fn texts(course: &Course, exercise: &Exercise, faults: &mut Vec<String>) -> Result<(), String> {
     let solution = course.variant("solutions", &exercise.name)?;
     let skeleton = course.variant("skeletons", &exercise.name)?;
@@ -358,6 +371,14 @@ fn texts(course: &Course, exercise: &Exercise, faults: &mut Vec<String>) -> Resu
         for line in &lines {
             if hints.iter().any(|hint| hint.contains(line)) {
                 faults.push(format!("{name}: a hint has a line of the solution: {line}"));
+            }
+        }
+        for named in [&text].into_iter().chain(&hints).flat_map(|text| named(text)) {
+            let is_path = named.contains('/') && !named.contains([' ', ':']);
+            if named.starts_with("cargo ") && !named.starts_with("cargo course")
+                || is_path && !handout::has(course, exercise, named)
+            {
+                faults.push(format!("{name}: a handout has no {named}"));
             }
         }
         let minutes =
