@@ -90,6 +90,8 @@ fn manifest(text: &str) -> String {
         let is_left_out = section.contains("dev-dependencies")
             || section.starts_with("[[")
             || section.starts_with("[profile")
+            // Its documentation may name what optional features have.
+            || section.contains("lints.rustdoc")
             || section == "[features]" && line.starts_with("##")
             || section == "[dependencies]" && line.contains("optional = true")
             || section == "[dependencies]" && line.starts_with('#');
