@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use wouldblock::timeline::Timeline;
 
-use crate::hang;
+use crate::{hang, lesson};
 
 /// After so long, by the machine's clock, a check is a hang.
 pub const LIMIT: Duration = Duration::from_secs(8);
@@ -339,7 +339,9 @@ fn hook() {
         panic::set_hook(Box::new(move |info| {
             let place = info.location().map_or_else(String::new, ToString::to_string);
             let kept = situation(|s| {
-                locked(&s.panics).push((text_of(info.payload()), place));
+                if !lesson::is_over() {
+                    locked(&s.panics).push((text_of(info.payload()), place));
+                }
             });
             let traces = std::env::var_os("RUST_BACKTRACE").is_some_and(|traces| traces != "0");
             if kept.is_none() || traces {

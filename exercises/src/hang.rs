@@ -23,9 +23,9 @@ impl Thread {
     /// It is the calling thread.
     pub(crate) fn set(&self) {
         // SAFETY: they only return a number.
-        let (pthread, id) = unsafe { (libc::pthread_self(), libc::syscall(libc::SYS_gettid)) };
-        self.id.store(id as u64, Ordering::SeqCst);
-        self.pthread.store(pthread as u64, Ordering::SeqCst);
+        let (pthread, id) = unsafe { (libc::pthread_self() as u64, libc::gettid()) };
+        self.id.store(id.unsigned_abs().into(), Ordering::SeqCst);
+        self.pthread.store(pthread, Ordering::SeqCst);
     }
 
     /// Whether it sleeps, each time that one looks. `None`: the system does not say.

@@ -47,11 +47,11 @@ fn run<T: 'static>(builder: Builder, code: impl FnOnce() -> T + 'static) -> T {
         let handle = Rc::new(RefCell::new(handle));
         let lesson = handle.clone();
         *watching.cancel.borrow_mut() = Some(Box::new(move || lesson.borrow().cancel()));
-        OVER.set(false);
         let result = green::wait(poll_fn(|cx| Pin::new(&mut *handle.borrow_mut()).poll(cx)));
         OVER.set(true);
         result
     });
+    OVER.set(false);
     watch.cancel.take();
     match ended {
         Ok(Ok(value)) => value,
@@ -144,6 +144,11 @@ thread_local! {
     static OVER: Cell<bool> = const { Cell::new(false) };
 }
 
+/// Whether tasks of this thread are being cancelled because their lesson is over. What they do then is no fault of the student's.
+pub(crate) fn is_over() -> bool {
+    OVER.try_with(Cell::get).unwrap_or(false)
+}
+
 /// The eras of the tasks that code in the file of this name has spawned in lessons of this check, and the lines.
 pub fn spawned_in(file: &str) -> Vec<(Era, u32)> {
     SPAWNED.with_borrow(|all| {
@@ -181,7 +186,7 @@ fn logger() {
         }
         fn log(&self, record: &Record<'_>) {
             let text = record.args().to_string();
-            if !OVER.try_with(Cell::get).unwrap_or(false) && !text.contains(LESSON) {
+            if !is_over() && !text.contains(LESSON) {
                 println!("{}: {text}", record.target());
             }
             locked(&WARNINGS).push(text);
