@@ -1,4 +1,4 @@
-//! says: that blocks. At that time: the listener is shut down
+//! says: does not sleep. At that time: the listener is shut down
 
 use std::io::{self, ErrorKind::WouldBlock};
 use std::time::{Duration, Instant};

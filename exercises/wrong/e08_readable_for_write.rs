@@ -1,4 +1,4 @@
-//! says: that blocks. At that time: the client sends more than it reads
+//! says: does not sleep. At that time: the client sends more than it reads
 
 use std::io::{self, ErrorKind::WouldBlock};
 use std::time::{Duration, Instant};

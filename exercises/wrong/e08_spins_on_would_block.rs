@@ -1,4 +1,4 @@
-//! says: that blocks. At that time: a client is connected, and has sent nothing
+//! says: does not sleep. At that time: a client is connected, and has sent nothing
 
 use std::io::{self, ErrorKind::WouldBlock};
 use std::time::{Duration, Instant};

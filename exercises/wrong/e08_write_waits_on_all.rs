@@ -1,4 +1,4 @@
-//! says: that blocks. At that time: the client has sent "abc", and has reset
+//! says: does not sleep. At that time: the client has sent "abc", and has reset
 
 use std::io::{self, ErrorKind::WouldBlock};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! says: that blocks. At that time: the client has sent all
+//! says: does not sleep. At that time: the client has sent all
 
 use std::io::{self, ErrorKind::WouldBlock};
 use std::time::{Duration, Instant};
