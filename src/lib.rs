@@ -363,8 +363,9 @@
 //! 5. Whatever ends the wait puts the task at the back of the queue; when its turn comes, it goes on at 2.
 //!
 //! That is the whole of it. [The guide](guide) tells it in eleven chapters, from `yield` on, with a program under
-//! each claim. The source is meant to be read, in this order: `src/kernel/` (its `mod.rs` lists the files), `run/`
-//! (so does its), then `generator`, `green` and `future` of `eras/` side by side.
+//! each claim. The source is meant to be read, in this order: `src/kernel/`, `run/` up to `may_wait`, the `eras/`
+//! (`generator`, `green` and `future` side by side), then `run/root.rs` and `run/handle.rs`. Each `mod.rs` lists its
+//! files.
 //!
 //! # With other crates
 //!
@@ -437,14 +438,14 @@
 //!
 //! * **A root that cannot end** keeps [`run()`] from returning, since it may borrow from the caller: where its cleanup
 //!   waits for ever at the end of a run, or swallows each cancellation, the process aborts, after the report of what
-//!   still waits. Other tasks whose cleanup never ends are abandoned with an error in the log, and their stacks are
-//!   leaked.
+//!   still waits. Other tasks whose cleanup waits for what never comes are abandoned with an error in the log, and
+//!   their stacks are leaked; one that sleeps or yields for ever keeps the run.
 //!
 //! * **A task that never obeys**: one that has caught its cancellation, or one time limit, a thousand times and
 //!   waited again is in a loop that would never end; the process aborts and names it. At the end of a run, the task
 //!   is abandoned instead.
 //!
-//! These aborts are all there are.
+//! These aborts are all there are, besides two that show a bug of this crate.
 //!
 //! # What no stackful coroutine can make safe
 //!

@@ -92,7 +92,7 @@ impl<F: Future<Output: 'static> + 'static> Body for Polled<F> {
         let this = ptr::from_ref(self);
         // SAFETY: a body stays in its place until its task is over, and so while the poll lasts.
         let poll = move || unsafe { (*this).poll(promise) };
-        // SAFETY: as in `Polled::poll`, which is not called if `drop_code` is: without a stack.
+        // SAFETY: as in `Polled::poll`. The two never overlap: if there is no stack, only `drop_code` is called.
         let future = || unsafe { Pin::new_unchecked(&mut *self.future.get()) };
         let drop_code = || {
             self.is_done.set(true);
@@ -104,8 +104,9 @@ impl<F: Future<Output: 'static> + 'static> Body for Polled<F> {
         }
     }
 
-    fn end(&self, promise: Promise<F::Output>, _: Fiber) -> Switch {
+    fn end(&self, promise: Promise<F::Output>, fiber: Fiber) -> Switch {
         promise.local().stack.set(0);
+        drop(fiber); // It goes back to its pool.
         if self.is_done.get() { Switch::Finished } else { Switch::Suspended }
     }
 }

@@ -76,7 +76,7 @@ struct Wire<Y, S> {
     /// Names the generator as the boundary of the unwinding that closes it; 0: it has not been closed.
     serial: Cell<u64>,
     /// The thread was panicking when the generator was last resumed.
-    unwinding: Cell<bool>,
+    was_panicking: Cell<bool>,
     /// What the generator has yielded last is the wait of an operation.
     in_wait: Cell<bool>,
 }
@@ -97,7 +97,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
             sent: Cell::default(),
             yielded: Cell::default(),
             serial: Cell::new(0),
-            unwinding: Cell::new(false),
+            was_panicking: Cell::new(false),
             in_wait: Cell::new(false),
         };
         let start = Some(Box::new(body) as Start<Y, S, R>);
@@ -231,7 +231,7 @@ impl<Y: 'static, S: 'static, R: 'static> Generator<Y, S, R> {
     #[track_caller]
     fn step(&mut self, sent: Option<Sent<S>>) -> GeneratorState<Y, std::thread::Result<R>> {
         self.wire.sent.set(sent);
-        self.wire.unwinding.set(std::thread::panicking());
+        self.wire.was_panicking.set(std::thread::panicking());
         let switch = match &mut self.fiber {
             Some(fiber) => fiber.resume(),
             None => self.begin(),
@@ -470,7 +470,7 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
     #[track_caller]
     fn exchange(&self, value: Y, in_wait: bool) -> Sent<S> {
         let Some(wire) = &self.wire else { return self.yield_to_scheduler(same(value), in_wait) };
-        unwinding::refuse_to_yield(wire.unwinding.get());
+        unwinding::refuse_to_yield(wire.was_panicking.get());
         self.suspender.suspend(|open| {
             may_suspend(open, false)?;
             wire.yielded.set(Some(value));
@@ -480,8 +480,9 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
         wire.sent.take().expect("a suspended generator is resumed with something sent")
     }
 
-    /// In a generator that is a task: yields to the scheduler. If the task is cancelled, the generator is to be closed;
-    /// but if it is in a wait (`in_wait`), it first polls its operation once more.
+    /// In a generator that is a task: yields to the scheduler. A cancelled task has to close before it yields: a wait
+    /// has polled its operation by then. If it is cancelled while it is suspended in a wait (`in_wait`), it first polls
+    /// once more.
     #[inline(always)] // See `Fiber::resume`.
     #[track_caller]
     fn yield_to_scheduler(&self, wait: Wait, in_wait: bool) -> Sent<S> {
@@ -535,7 +536,7 @@ fn refuse_inside(open: &Open, of_task: bool) -> Result<(), String> {
         "in the middle of an operation's poll: the operation was lent the waker of the task that runs now, and the \
          generator may be resumed in another"
     } else if open.limits.get() > 0 {
-        return Err(format!("a generator cannot yield inside of {}", open.limit.get()));
+        return Err(format!("a generator cannot yield inside of {}", open.limit_name.get()));
     } else if of_task {
         return Ok(());
     } else if open.shields.get() > 0 {
@@ -555,6 +556,8 @@ impl<Y, S> Wire<Y, S> {
 }
 
 /// Returns `value` as a `B`, if that is its type. Else panics: see `yield_from`.
+///
+/// In a generator task `Y` is `Wait` and `S` is `()`, and in `yield_from` `S` should be `()`; the types do not show it.
 #[inline(always)] // It moves the value.
 #[track_caller]
 fn same<A: 'static, B: 'static>(value: A) -> B {

@@ -10,7 +10,7 @@ use crate::kernel::edge::entered::now;
 use crate::kernel::edge::registration::Registration;
 use crate::kernel::wait::{self, Wait};
 
-/// A [`Wait`] is ready once, when what it describes may have happened.
+/// A [`Wait`] is ready when what it describes may have happened, and from then on.
 ///
 /// ```
 /// use wouldblock::{generator::{Generator, GeneratorState, Yielder}, Wait, green, time};

@@ -242,7 +242,7 @@ impl<E: From<JoinError> + Display + 'static> Group<E> {
     fn enter<T: 'static>(&self, handle: JoinHandle<T>) -> JoinHandle<T> {
         let (shared, task) = (self.0.clone(), handle.task.clone());
         shared.members.enter();
-        shared.members.keep(handle.canceller());
+        shared.members.keep(handle.bare());
         let group = shared.clone();
         handle.at_end(move |done| match done.result().take() {
             Some(Err(error)) if !error.is_cancelled() => {
@@ -258,7 +258,7 @@ impl<E: From<JoinError> + Display + 'static> Group<E> {
             result => done.result().set(result),
         });
         // By itself: that a destructor panics must not keep the group open.
-        handle.canceller().at_end(move || shared.members.leave());
+        handle.bare().at_end(move || shared.members.leave());
         handle
     }
 

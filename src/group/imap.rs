@@ -180,12 +180,12 @@ impl<T: 'static> Imap<T> {
                 let (f, slot) = (f.clone(), pool.reserve());
                 cancel::check_cancelled();
                 let handle = slot.start(site, |task| task.spawn(move || f(input)));
-                started.keep(handle.canceller());
+                started.keep(handle.bare());
                 if in_order {
                     drop(sender.try_send(handle));
                     continue;
                 }
-                let (sender, task) = (sender.clone(), handle.canceller());
+                let (sender, task) = (sender.clone(), handle.bare());
                 task.at_end(move || drop(sender.try_send(handle)));
             }
         });

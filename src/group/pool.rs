@@ -352,8 +352,8 @@ impl Slot {
         shared.room.is_held_by(Some(handle.task.id), site);
         shared.idle.clear();
         shared.members.enter();
-        shared.members.keep(handle.canceller());
-        handle.canceller().at_end(move || {
+        shared.members.keep(handle.bare());
+        handle.bare().at_end(move || {
             shared.members.leave();
             shared.room.release(1);
             if shared.members.is_empty() {

@@ -39,7 +39,7 @@ pub fn share<T: 'static>(handle: JoinHandle<T>) -> Shared<T> {
         ended: Event::of(&"the end of a task whose handle is shared"),
     });
     let weak = Rc::downgrade(&state);
-    state.handle.canceller().at_end(move || {
+    state.handle.bare().at_end(move || {
         if let Some(state) = weak.upgrade() {
             state.ended.set();
         }
@@ -109,7 +109,7 @@ impl<T: 'static> Shared<T> {
     ///
     /// Nothing is lost; the task runs on.
     pub async fn joining(&self) -> &Result<T, JoinError> {
-        let itself = self.0.handle.canceller().is_current();
+        let itself = self.0.handle.bare().is_current();
         assert!(!itself, "{:?} waits for itself, which would never end", self.0.handle);
         loop {
             let joined = |cx: &mut Context<'_>| {
@@ -128,7 +128,7 @@ impl<T: 'static> Shared<T> {
         if result.get().is_none() && ended.is_set() {
             // The task has ended: the handle is ready, and registers no waiter.
             let mut noop = Context::from_waker(Waker::noop());
-            if let Poll::Ready(joined) = handle.poll_shared(&mut noop) {
+            if let Poll::Ready(joined) = handle.poll_by_ref(&mut noop) {
                 let _ = result.set(joined);
             }
         }

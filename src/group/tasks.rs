@@ -49,7 +49,7 @@ impl<T: 'static> TaskSet<T> {
         let key = entry.key();
         match handle.is_elsewhere() {
             true => ended_tasks.announce(key), // Its result is an error that says so.
-            false => handle.canceller().at_end(move || ended_tasks.announce(key)),
+            false => handle.bare().at_end(move || ended_tasks.announce(key)),
         }
         entry.insert(handle);
     }
@@ -62,7 +62,7 @@ impl<T: 'static> TaskSet<T> {
         wait::poll_within_budget(cx, |cx| {
             let first = self.ended_tasks.keys.borrow().front().copied();
             if let Some(key) = first {
-                let result = ready!(self.handles[key].poll_shared(cx));
+                let result = ready!(self.handles[key].poll_by_ref(cx));
                 self.ended_tasks.keys.borrow_mut().pop_front();
                 drop(self.handles.remove(key));
                 return Poll::Ready(Some((key, result)));

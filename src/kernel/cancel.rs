@@ -129,7 +129,7 @@ pub(crate) fn unwind_to(boundary: Boundary) -> ! {
 pub(super) fn limits_in_force<'a>() -> impl Iterator<Item = &'a Limit<'a>> {
     // SAFETY: each limit lies in the frame of a `Limit::hold` further down this stack, which takes the limit out of the
     // list before it ends (frames of this crate end in order: see "What no stackful coroutine can make safe" in
-    // `lib.rs`); and the functions that use the iterator return before that.
+    // `lib.rs`); and `raise_or_limit`, `check_between_operations` and `forgive`, which use limits, end before that.
     let at = |limit: *const Limit<'a>| unsafe { limit.as_ref() };
     std::iter::successors(at(limits().cast()), move |limit| at(limit.outer))
 }
@@ -140,7 +140,7 @@ fn limits() -> *const () {
 
 /// A time limit on all that the running task does in a closure.
 pub(crate) struct Limit<'a> {
-    /// `None`: not set yet. A scope with a failed task sets it to now, and wakes its owner (`eras/scope/members.rs`).
+    /// `None`: no deadline now. `Members::stop` and a `CancelScope` set it while the code runs, and wake the task.
     deadline: &'a Cell<Option<Instant>>,
     outer: *const Limit<'a>,
     pub(super) serial: u64,
@@ -177,7 +177,7 @@ impl Limit<'_> {
 
 /// Runs `cleanup`, and holds off cancellation and the time limits around this until `cleanup` has returned.
 pub(crate) fn shield<T>(cleanup: impl FnOnce() -> T) -> T {
-    /// Restores these limits.
+    /// Lowers the count, and restores these limits.
     struct Unshield(*const ());
     impl Drop for Unshield {
         fn drop(&mut self) {

@@ -55,7 +55,7 @@ unsafe impl corosensei::stack::Stack for Stack {
     }
 }
 
-/// What a switch into a fiber came back with. (As a result of a task's turn: whether the task is over.)
+/// What a switch into a fiber came back with. (From `TaskRef::turn`, `Finished`: the task is over, not only a poll.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Switch {
     /// The job is suspended in the middle: resume it.

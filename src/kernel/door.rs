@@ -77,7 +77,7 @@ pub(crate) fn wait<O: IntoFuture>(op: O) -> O::Output {
     }
 }
 
-/// Gives up the turn until what `wait` describes has happened, or something wakes the task.
+/// Gives up the turn until what `wait` describes may have happened, or something wakes the task.
 ///
 /// This unwinds instead if the task was cancelled or a time limit has passed. If the stack unwinds already, it blocks
 /// the thread to wait for a socket; for another wait, it aborts the process, or abandons the task if the run is ending

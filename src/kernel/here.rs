@@ -32,7 +32,7 @@ pub(crate) fn here() -> &'static Here {
     unsafe { forever(&HERE) }
 }
 
-/// The address of the task whose turn it is; null if there is none, and while user code runs aside (`edge/foreign.rs`).
+/// The address of the task whose turn it is; null if there is none, and while foreign code runs (`edge/foreign.rs`).
 /// The task lives as long as its address is set here.
 #[inline]
 pub(crate) fn running_task() -> *const Task {

@@ -4,8 +4,9 @@
 //!
 //! `edge/` has what a second reading is for: user code outside of tasks, wakes from other threads, observers, what a
 //! watchdog or a signal handler sees, forked processes, reports, the end of a run. At a first reading, read only the
-//! first lines of its files; but read `open.rs` in full before `coroutine.rs`, `line.rs` and `source.rs` before
-//! `reactor.rs`, `foreign.rs` and `thin.rs` before `task.rs`, and `unwinding.rs` before `cancel.rs`.
+//! first lines of its files (those of `open.rs` before `coroutine.rs`), but these in full: `running.rs` before
+//! `wait.rs`; `line.rs` and `source.rs` before `reactor.rs`; `inbox.rs`, `foreign.rs` and `thin.rs` before `task.rs`;
+//! `entered.rs` and `unwinding.rs` before `cancel.rs`; `open.rs` and `waker.rs` before `door.rs`.
 //!
 //! | file | what it is |
 //! |---|---|
@@ -28,14 +29,17 @@
 //! |---|---|
 //! | run | the life of one scheduler, on one thread: a call of `wouldblock::run`, or a `Runtime` |
 //! | task | a coroutine that a scheduler owns: a greenlet, a generator or a future |
+//! | home | the run that owns a task; its home thread is that run's thread |
 //! | fiber | a stack with a coroutine on it, which does one job after the other |
 //! | turn | one resume of a task, up to its next suspension or its end |
 //! | ready | a task: in the run queue; a socket or an operation: it can be used without a wait |
 //! | operation | a future that describes what a coroutine waits for |
+//! | poll | of an operation: to call its `Future::poll`; of the operating system: to ask for events |
 //! | verb | how an era (green, generator, future) waits for an operation: `wait(op)`, `y.wait(op)`, `op.await` |
 //! | wake | to put a task that waits into the run queue |
 //! | budget | how many operations may complete in one turn |
 //! | user code | code that is not this crate's: bodies of tasks, wakers, callbacks, destructors |
+//! | foreign code, aside | user code that runs as code of no task (`edge/foreign.rs`) |
 
 pub(crate) mod cancel;
 pub(crate) mod coroutine;

@@ -23,7 +23,7 @@ pub(crate) struct Pace {
     stride: Cell<u32>,
     /// Turns until this stride ends.
     turns_left: Cell<u32>,
-    /// Turns since the last poll, in the strides before this one.
+    /// Turns since the last poll, without those of the present stride.
     since_poll: Cell<u32>,
     /// All turns before the last poll.
     before_poll: Cell<u64>,

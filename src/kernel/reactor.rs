@@ -2,8 +2,8 @@
 //!
 //! A socket is registered once, edge-triggered, for both directions, when a task first waits for it. The operating
 //! system then reports each *change* once, and the reactor keeps a flag for each direction: while it is up, a system
-//! call is worth a try. It goes down when a try meets `WouldBlock`, when a short read shows that nothing is left
-//! ([`Reactor::drain`]), or when `poll(2)`, called before a second waiter is woken, shows that nothing is ready:
+//! call is worth a try. It goes down when a try meets `WouldBlock`, when a read is short ([`Reactor::drain`]), or when
+//! `poll(2)`, called before a second waiter is woken or a `Readiness` is ready, shows that nothing is ready:
 //!
 //! ```text
 //!            an event                        wait: the flag is up
@@ -90,7 +90,7 @@ impl<W> Reactor<W> {
         self.poll.as_raw_fd()
     }
 
-    /// How many waiters stand in lines; and how many pollers there are, which may have lost interest.
+    /// How many waiters stand in lines; and how many lines have a poller (`edge/line.rs`), whose future may be gone.
     pub(crate) fn waiting(&self) -> (usize, usize) {
         (self.wakes.waiting, self.wakes.pollers)
     }
@@ -145,7 +145,7 @@ impl<W> Reactor<W> {
         self.line(id, direction).is_none_or(|(line, _)| line.ready)
     }
 
-    /// A try met `WouldBlock`: the flag goes down.
+    /// A try met `WouldBlock`, or `poll(2)` shows that nothing is ready: the flag goes down.
     pub(crate) fn clear(&mut self, id: SourceId, direction: Direction) {
         if let Some((line, _)) = self.line(id, direction) {
             line.ready = false;
@@ -162,7 +162,7 @@ impl<W> Reactor<W> {
     }
 
     /// Whether all that has come has been read, as far as the operating system has reported by now.
-    pub(crate) fn is_quiet(&mut self, id: SourceId) -> bool {
+    pub(crate) fn has_read_all(&mut self, id: SourceId) -> bool {
         self.slot(id)
             .is_some_and(|slot| !slot.tricky && !slot.lines[Direction::Read as usize].ready)
     }

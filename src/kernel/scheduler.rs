@@ -86,7 +86,7 @@ pub(crate) struct Scheduler {
 pub(crate) enum Stall {
     /// Tasks wait, and nothing can wake any of them.
     Deadlock,
-    /// Only code that keeps a waker can still wake a task. (`run_until` returns this when its patience has ended.)
+    /// Only a kept waker or `Spawner` can still wake a task. (`run_until` returns this when its patience has ended.)
     Quiet,
 }
 
@@ -131,7 +131,7 @@ impl Scheduler {
         })
     }
 
-    /// Whether an operation that will wake a task of this scheduler is under way on another thread.
+    /// Whether a piece of work is under way on another thread that will wake a task of this scheduler.
     pub(crate) fn awaits_offloaded(&self) -> bool {
         self.home.offloaded.load(Acquire) > 0
     }
@@ -180,7 +180,7 @@ impl Scheduler {
     #[inline(always)] // Into the loop: the call of a function costs a tenth of a turn.
     pub(crate) fn one_turn(&self) -> bool {
         assert!(!self.original.is_copied(), "{COPIED}");
-        here().pulse.serve_request(); // Prints the report that a signal has requested, if one has.
+        here().pulse.serve_request(); // Prints the table of tasks, if a signal has requested it.
         let Some(task) = self.queue.pop() else { return false };
         self.turn(task);
         if self.pace.count_turn() && self.pace.is_due(Instant::now()) {
@@ -211,8 +211,8 @@ impl Scheduler {
         let this = this_turn();
         this.number.set(this.number.get().wrapping_add(1));
         this.budget.set(BUDGET);
-        // SAFETY: the loop gives one turn at a time, and no task of this scheduler runs the loop; a task in the queue
-        // is not done.
+        // SAFETY: the loop gives one turn at a time, and no task of this scheduler runs it (`Runtime::{turn, run_until}`
+        // refuse an entered thread, and no task can own the runtime that drives it); a task in the queue is not done.
         let switch = unsafe { task.turn() };
         drop(end);
         if switch == Switch::Finished {
@@ -248,10 +248,11 @@ impl Scheduler {
                 return; // The observer has woken the task.
             }
         }
+        // Not references: the task moves into its waiter, which saves counting it twice.
         let (timer, place) = (&raw const local.timer, &raw const local.ticket);
         let set_timer = |task, tick| {
             let key = self.timers.borrow_mut().insert(tick, Waiter::Task(task));
-            // SAFETY: the waiter, and with it the task, is kept where it stands.
+            // SAFETY: the timers hold the waiter, and with it the task, until the next `poll` or `wake`.
             unsafe { (*timer).set(Some(key)) };
         };
         if let Some(tick) = wait.deadline.and_then(|end| self.clock.tick_after(end)) {
@@ -261,7 +262,7 @@ impl Scheduler {
             set_timer(task.clone(), tick);
         }
         if let Some(ticket) = self.stand(wait.what, || Waiter::Task(task)) {
-            // SAFETY: as above.
+            // SAFETY: the reactor's line holds the waiter until the next `poll`, `leave` or `apply`.
             unsafe { (*place).set(Some(ticket)) };
         }
     }
@@ -336,9 +337,9 @@ impl Scheduler {
         let begun = Instant::now();
         self.counters.polls.set(self.counters.polls.get() + 1);
         let polled = here().pulse.asleep(timeout, || self.reactor.borrow_mut().poll(timeout));
-        let mut any = polled.as_ref().is_ok_and(|rung| *rung) || self.reactor.borrow().has_woken();
-        // After an error, the inbox is drained as if the bell had been rung; but an error is no event (`any`), so that
-        // a virtual clock still advances.
+        let mut moved = matches!(polled, Ok(true)) || self.reactor.borrow().has_woken();
+        // After an error, the inbox is drained as if the bell had been rung; but an error moves nothing (`moved`), so
+        // that a virtual clock still advances.
         let rung = polled.unwrap_or_else(|refused| {
             let _ = self.end.refused.set(refused); // The first is kept.
             true
@@ -347,11 +348,11 @@ impl Scheduler {
         if rung {
             self.take_in();
         }
-        any |= self.wake_sleepers(idle && !any);
+        moved |= self.wake_sleepers(idle && !moved);
         let now = Instant::now();
         self.pace.polled(begun, now);
         self.polled_ms.set(self.clock.tick(self.clock.at(|| now)) as u32);
-        any || !self.queue.is_empty() || self.end.refused.get().is_some()
+        moved || !self.queue.is_empty() || self.end.refused.get().is_some()
     }
 
     /// Wakes the tasks, and calls the wakers, that the reactor has taken out of its lines.
@@ -413,7 +414,7 @@ impl Scheduler {
     }
 
     /// Called when no task is ready. Returns `None` if the operating system, the clock or another thread can still end
-    /// a wait, `Quiet` if only code that keeps a waker can, and `Deadlock` if nothing can.
+    /// a wait, `Quiet` if only code that keeps a waker or a `Spawner` can, and `Deadlock` if nothing can.
     fn stalled(&self) -> Option<Stall> {
         let (in_line, pollers) = self.reactor.borrow().waiting();
         // Read this count before the inbox and the orders: a waker pushes its task, and a `Spawner` its orders, before

@@ -30,7 +30,7 @@ const GUARD_PAGES: usize = 16;
 
 /// How many colours there are. A stack of colour `n` begins `n` cache lines below the end of its slot.
 const COLOURS: usize = 16;
-const CACHE_LINE: usize = 64;
+const CACHE_LINE: usize = 64; // So up to 15 × 64 = 960 bytes of a stack stay unused.
 
 /// Slots of the first mapping of an arena; each further mapping is twice as large, up to `MOST_SLOTS`. If a mapping
 /// does not fit into the address space, one of half as many slots is tried, down to one slot.
@@ -43,7 +43,7 @@ const MOST_SLOTS: usize = 16 * 1024;
 pub(crate) struct Stack {
     /// Where the first frame goes: the end of the slot, or up to 960 bytes below. A multiple of a cache line.
     pub(super) base: NonZeroUsize,
-    /// The start of the slot, and of its guard. A multiple of the page size.
+    /// The start of the slot and its guard (corosensei's word for the lowest address). A multiple of the page size.
     pub(super) limit: NonZeroUsize,
 }
 

@@ -34,10 +34,10 @@ use super::wait::WaitFor;
 
 /// The code of a task, as functions that the kernel calls with the task. (`run/spawn.rs` makes them of a `Body`.)
 ///
-/// `TaskRef::turn` calls `begin` and `end`, on the home thread.
+/// `TaskRef::turn` calls `begin` and `end`, on the thread of the task's run, its *home thread*.
 pub(crate) struct Code {
     /// Begins a job on a fiber: the whole task, or one poll of a future. If the job suspends, this [keeps](Local::keep)
-    /// the fiber; if the job returns, this does as `end`. Without a stack, the task is over: returns `Finished`.
+    /// the fiber; if it returns, this returns what `end` would. Without a stack, the task has failed: `Finished`.
     pub(crate) begin: unsafe fn(NonNull<Task>) -> Switch,
     /// The job has returned, on this fiber. Returns `Finished` if the task is over: then its code is dropped.
     pub(crate) end: unsafe fn(NonNull<Task>, Fiber) -> Switch,
@@ -82,7 +82,7 @@ pub(crate) struct Home {
     pub(crate) reactor: Arc<ReactorHandle>,
     /// How many wakers of tasks, and `Spawner`s, other code keeps: while there are any, a task may yet be woken.
     pub(crate) wakers: AtomicUsize,
-    /// How many operations are under way on other threads, each of which will wake a task.
+    /// How many pieces of work are under way on other threads, each of which will wake a task.
     pub(crate) offloaded: AtomicUsize,
 }
 
@@ -206,8 +206,8 @@ pub(crate) struct Local {
 
 // SAFETY: every field but `local` is `Send` and `Sync`. `local` is reached only through `Task::local`, whose caller is
 // on the home thread. The last reference may be dropped on another thread, and `local` with it. The task is done by
-// then: `Promise` (`run/join.rs`) has dropped the values in `extras`, `Scheduler::finish` the callbacks there and the
-// `joiner`, and `turn` has taken the fiber; the rest is plain data.
+// then (`Table` keeps, or leaks, the others; `run/spawn.rs` has the one exception): `Promise` has dropped the values in
+// `extras`, `Scheduler::finish` the callbacks there and the `joiner`, and `turn` the fiber; the rest is plain data.
 unsafe impl Send for Task {}
 // SAFETY: as above.
 unsafe impl Sync for Task {}

@@ -32,10 +32,14 @@
 //! Some combinators of other crates (`FuturesUnordered`) poll their operations with wakers of their own. Then
 //! [`record`] returns `false`, since the waker is not the running task's, and the operation keeps that waker.
 //!
-//! To add a kind of wait: if other code of this crate ends the wait, as unlocking ends the wait for a mutex, nothing
-//! changes here. The operation records [`Wait::named`] and keeps `door::waiter(cx)`, which that code wakes. If the
-//! scheduler ends the wait, it is a variant of [`WaitFor`], with arms in `Display` and `rank` here, and in the three
-//! methods of `Scheduler` that distinguish what it ends: `stand`, `leave` and `stalled`. Reports and pictures print it.
+//! To add a kind of wait. *Other code of this crate ends it* (unlocking a mutex): nothing changes here. The operation
+//! records [`Wait::named`] (or `Trail::wait`: then a report names the holder). It keeps `door::waiter(cx)`, which that
+//! code wakes by `edge/waker.rs` (for another thread: `KeptWaker::of(cx)` and an `Offloaded`), and takes it back in
+//! `Drop`. *The scheduler ends it*: a variant of [`WaitFor`], with an arm in `Display` and in `rank`: `SOCKET`, or a
+//! socket in the same poll replaces it, and its wake is lost. Where [`record`] returns `false`, the operation keeps a
+//! `Registration`. In `Scheduler`: where waiters stand (a `Line` gives each a `Ticket`), `stand`, `leave`, `stalled`,
+//! and `poll`, which takes and wakes them. Reports print its `Display`; pictures draw it as `Waker` until `chart.rs`
+//! and `words.rs` of `inspect/timeline` have an arm for it.
 
 use std::cell::Cell;
 use std::fmt;
@@ -65,8 +69,8 @@ pub struct Wait {
     pub what: WaitFor,
     /// When the wait ends in any case. `None`: never.
     pub deadline: Option<Instant>,
-    /// If a generator yields this to code that drives it, in a task: the run, the task, and its wake count before the
-    /// poll of the operation (if that has changed since, a wake has come already). In all other cases: zeros.
+    /// If a generator yields this to code that drives it in a task: the run, the task, and its wake count before the poll
+    /// (if one of them differs later, the wake has come, or goes elsewhere: `eras/waited.rs`). In all other cases: zeros.
     pub(crate) created_by: (u32, u64, u32),
 }
 
@@ -120,9 +124,9 @@ impl WaitFor {
         matches!(self, WaitFor::Waker | WaitFor::Task(_) | WaitFor::Thing(_))
     }
 
-    /// Of two waits in one poll, the one of the higher rank is recorded, of equal ranks the later (of sockets, the
-    /// first); the earlier deadline holds in any case. A turn ranks highest: it ends first. Then a socket, which wakes
-    /// the task only if recorded; then a task or thing, a time, a waker: the more a report can say, the higher.
+    /// Of two waits in one poll, that of the higher rank is recorded; of two of equal rank the later, but of two
+    /// sockets the first. The earlier deadline holds in any case. A turn ranks highest: it ends first. Then a socket,
+    /// which wakes the task only if recorded; then, by what a report shows, a task or thing, a time, a waker.
     const fn rank(self) -> u8 {
         match self {
             WaitFor::Waker => 0,
@@ -134,7 +138,7 @@ impl WaitFor {
     }
 }
 
-/// The rank of a wait for a socket.
+/// The rank of a wait for a socket, of which one poll records only one: the rank of all that ends only if recorded.
 const SOCKET: u8 = 3;
 
 impl Wait {

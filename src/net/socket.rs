@@ -115,10 +115,10 @@ impl<S: AsRawFd> Socket<S> {
     }
 
     /// Whether nothing has come, according to this thread's reactor, which was polled a moment ago.
-    pub(super) fn is_quiet(&self) -> bool {
+    pub(super) fn has_read_all(&self) -> bool {
         let is_fresh =
             Scheduler::with(|scheduler| scheduler.is_some_and(|s| s.pace.is_fresh(Instant::now())));
-        is_fresh && self.link.if_registered(Reactor::is_quiet).unwrap_or(false)
+        is_fresh && self.link.if_registered(Reactor::has_read_all).unwrap_or(false)
     }
 
     #[inline]

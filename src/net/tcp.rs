@@ -194,7 +194,8 @@ impl TcpStream {
     /// Whether the connection is still there and silent: the other side has neither closed it nor sent
     /// anything. Never waits. (In a run, what has come in the last millisecond may not be known yet.)
     pub fn is_idle(&self) -> bool {
-        self.socket.is_quiet() || self.socket.std().peek(&mut [0]).is_err_and(|e| would_block(&e))
+        self.socket.has_read_all()
+            || self.socket.std().peek(&mut [0]).is_err_and(|e| would_block(&e))
     }
 
     stds! {

@@ -21,7 +21,7 @@ use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::{Home, SharedTask};
 use crate::kernel::wait;
 use crate::kernel::wait::Wait;
-use crate::run::join::{Canceller, JoinError, JoinHandle};
+use crate::run::join::{BareHandle, JoinError, JoinHandle};
 use crate::run::runtime::Runtime;
 use crate::task;
 
@@ -255,7 +255,7 @@ impl<T> RemoteJoinHandle<T> {
             Box::new(move |open| {
                 if let (true, Some(task)) = (open, task.get()) {
                     // SAFETY: an order is carried out by the run to which the task belongs, on its thread.
-                    Canceller(unsafe { task.clone().at_home() }).cancel();
+                    BareHandle(unsafe { task.clone().at_home() }).cancel();
                 }
             })
         });

@@ -93,7 +93,7 @@ impl<T> JoinHandle<T> {
     ///
     /// This does not wait until the task has stopped: join it for that.
     pub fn cancel(&self) {
-        self.canceller().cancel();
+        self.bare().cancel();
     }
 
     /// Registers a callback for the end of the task. The scheduler calls it once, between two turns, after the callbacks
@@ -141,8 +141,8 @@ impl<T> JoinHandle<T> {
         });
     }
 
-    /// Registers a callback for the end of the task: see [`Canceller::at_end`]. It gets a handle of its own. So a result
-    /// that no other code will take is dropped there, and not on the task's stack.
+    /// Registers a callback for the end of the task: see [`BareHandle::at_end`]. It gets a handle of its own. So a
+    /// result that no other code will take is dropped there, and not on the task's stack.
     pub(crate) fn at_end(&self, call: impl FnOnce(&JoinHandle<T>) + 'static)
     where
         T: 'static,
@@ -150,7 +150,7 @@ impl<T> JoinHandle<T> {
         self.local().takers.set(self.local().takers.get() + 1);
         // SAFETY: of the same type, and just counted.
         let done = unsafe { JoinHandle::<T>::of(self.task.clone()) };
-        self.canceller().at_end(move || call(&done));
+        self.bare().at_end(move || call(&done));
     }
 
     /// Takes the result of a task that is done or abandoned.
@@ -164,12 +164,12 @@ impl<T> JoinHandle<T> {
     /// Whether the task is done, so that waiting for it would return at once. A task that was abandoned at the end of its
     /// run is not done, although waiting for it returns an error at once.
     pub fn is_finished(&self) -> bool {
-        self.canceller().is_finished()
+        self.bare().is_finished()
     }
 
-    /// A handle to the same task, without its result.
-    pub(crate) fn canceller(&self) -> Canceller {
-        Canceller(self.task.clone())
+    /// A handle to the same task, without the result.
+    pub(crate) fn bare(&self) -> BareHandle {
+        BareHandle(self.task.clone())
     }
 
     fn error(&self, reason: Reason) -> JoinError {
@@ -182,13 +182,13 @@ impl<T> JoinHandle<T> {
     }
 }
 
-/// A task that can be cancelled.
-pub(crate) struct Canceller(pub(crate) TaskRef);
+/// A handle without the result: it cancels the task, compares it with the running one, and calls back at its end.
+pub(crate) struct BareHandle(pub(crate) TaskRef);
 
-impl Canceller {
+impl BareHandle {
     /// See [`JoinHandle::cancel`].
     pub(crate) fn cancel(&self) {
-        let Canceller(task) = self;
+        let BareHandle(task) = self;
         Scheduler::at(Arc::as_ptr(&task.home), |here| match here {
             Some(here) if here.mark_cancelled(task) => here.observe_cancelled(task),
             Some(_) => {}
@@ -221,12 +221,13 @@ impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        wait::poll_within_budget(cx, |cx| self.poll_shared(cx))
+        wait::poll_within_budget(cx, |cx| self.poll_by_ref(cx))
     }
 }
 
 impl<T> JoinHandle<T> {
-    pub(crate) fn poll_shared(&self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
+    /// As `poll`, by a shared reference. Only one waiter is kept, the last.
+    pub(crate) fn poll_by_ref(&self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
         match self.result().take() {
             // Both tasks are cancelled. The result is put back and the poll is pending, so that the caller unwinds by its
             // own cancellation and not with this error.

@@ -7,9 +7,10 @@ use crate::kernel::edge::observe::Era;
 use crate::kernel::here::{current, in_task};
 use crate::kernel::wait::{is_spent, spend, this_turn};
 
-/// Whether there is a running task, and it may be suspended here: not while its thread is panicking (which is more than
-/// its own stack), nor while its cancelled future is dropped. A destructor that locks what is free, sends where there is room, or removes its
-/// temporary file is served all the same.
+/// Whether there is a running task, and it may be suspended here: not while its thread is panicking (std shows this per
+/// thread only, so that a task whose own stack does not unwind is refused too), nor while its cancelled future is
+/// dropped. A destructor that locks what is free, sends where there is room, or removes its temporary file is served
+/// all the same.
 #[inline]
 pub(crate) fn may_wait() -> bool {
     in_task() && !std::thread::panicking() && !is_future_dropped()

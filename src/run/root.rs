@@ -10,7 +10,7 @@ use crate::kernel::edge::{unwinding, warn};
 use crate::kernel::task::{State, TaskRef};
 use crate::run::builder::Builder;
 use crate::run::runtime::{close, drive};
-use crate::run::spawn::{Stackful, place};
+use crate::run::spawn::{Stackful, add_task};
 use crate::task;
 
 /// Runs `root` as the first task of a new scheduler on this thread, until it returns.
@@ -119,7 +119,7 @@ impl Builder {
             let setup = task::Builder::new().name("root").at(site);
             let setup = setup.stack_size(scheduler.stack_size as usize);
             let body = Stackful::new(move |_| code());
-            let handle = place(scheduler, setup.setup(Era::Green), body);
+            let handle = add_task(scheduler, setup.setup(Era::Green), body);
             let root = Root(handle.task.clone());
             let stalled = drive(&runtime, "", || root.is_done());
             close(&runtime);

@@ -34,9 +34,9 @@ pub(crate) trait Body: 'static {
     /// What the task returns.
     type Output: 'static;
 
-    /// Begins a job on a fiber: all of the task, or one poll of a future; the last one fulfils the promise. If the job is
-    /// suspended, the promise [keeps](Promise::keep) the fiber; if not, this returns as `end`. Where there is no stack
-    /// for it, that is the task's result now.
+    /// Begins a job on a fiber: all of the task, or one poll of a future; the last one fulfils the promise. If the job
+    /// suspends, the promise [keeps](Promise::keep) the fiber. If the job returns, so does this, with what `end` would
+    /// return. If there is no stack for it, that is the task's result, and this returns `Finished`.
     fn begin(&self, promise: Promise<Self::Output>) -> Switch;
 
     /// The job has returned, on that fiber. Returns `Finished` if the promise is fulfilled. There is nothing left in this
@@ -52,10 +52,10 @@ struct Block<B: Body> {
 }
 
 impl<B: Body> Block<B> {
-    // SAFETY (of all three): the task is one of `place`, which has made such a block for it. The scheduler keeps the block
-    // until the task is over, and calls `begin` and `end` on the home thread. When the last reference is dropped, perhaps
-    // on another, the task is over and no handle is left: neither result nor body has anything to drop. (Or `spawn` has
-    // unwound before the task was in the table: then all references are dropped there, on the home thread.)
+    // SAFETY (of all three): the task is one of `add_task`, which has made such a block for it. The scheduler keeps the
+    // block until the task is over, and calls `begin` and `end` on the home thread. When the last reference is dropped,
+    // perhaps on another, the task is over and no handle is left: neither result nor body has anything to drop. (Or
+    // `spawn` has unwound before the task was in the table: then all references are dropped there, on the home thread.)
     const CODE: Code = Code {
         // SAFETY: as above.
         begin: |task| unsafe { task.cast::<Block<B>>().as_ref().body.begin(Promise::of(task)) },
@@ -69,7 +69,7 @@ impl<B: Body> Block<B> {
 }
 
 /// Adds a task with that body to a scheduler of this thread.
-pub(crate) fn place<B: Body>(
+pub(crate) fn add_task<B: Body>(
     scheduler: &Scheduler,
     setup: Setup,
     body: B,
@@ -92,7 +92,7 @@ pub(crate) fn launch<B: Body>(mut setup: Setup, body: B) -> JoinHandle<B::Output
         if setup.stack_size == 0 {
             setup.stack_size = scheduler.stack_size;
         }
-        let handle = place(scheduler, setup, body);
+        let handle = add_task(scheduler, setup, body);
         if scheduler.end.closing.get() {
             scheduler.mark_cancelled(&handle.task);
             warn::warning(format_args!("{ENDING}: {} is cancelled before it begins", handle.task));
@@ -129,7 +129,8 @@ impl<T: 'static, F: FnOnce(Suspender) -> T + 'static> Body for Stackful<F> {
         switch
     }
 
-    fn end(&self, _: Promise<T>, _: Fiber) -> Switch {
+    fn end(&self, _: Promise<T>, fiber: Fiber) -> Switch {
+        drop(fiber); // It goes back to its pool.
         Switch::Finished
     }
 }
@@ -162,8 +163,8 @@ pub(crate) fn fiber<T>(promise: &Promise<T>, drop_code: impl FnOnce()) -> Option
     }
 }
 
-/// Runs one poll of a future: on the fiber that the last poll in this run has left, unless that has waited on it.
-/// `drop_code` is as for [`fiber`].
+/// Runs one poll of a future: on the fiber that the last poll in this run left behind; on a new one if that poll waited
+/// the green way, and its task has kept the fiber. `drop_code` is as for [`fiber`].
 #[inline(always)]
 pub(crate) fn on_poll_fiber<T>(
     promise: &Promise<T>,

@@ -69,8 +69,8 @@ const KEPT: usize = 16 << 20;
 
 /// To be called at the end of a run: the idle stacks of this thread give their memory back.
 ///
-/// Where the thread has been given less than [`KEPT`] since they last did so, they hold no more than that and stay as
-/// they are: small runs follow one another at no cost.
+/// If fewer than [`KEPT`] bytes of pages have been given to the thread since the last time, its idle stacks cannot hold
+/// more than that, and are left alone: small runs follow one another at no cost.
 pub(crate) fn trim() {
     thread_local!(static GIVEN: Cell<usize> = const { Cell::new(0) });
     let given = page_faults();

@@ -333,8 +333,10 @@ impl<'scope> Scope<'scope, '_> {
     ) -> ScopedJoinHandle<'scope, T> {
         self.enter(body, |child| {
             let code: Box<dyn FnOnce(&A) + 'scope> = Box::new(move |argument| child.call(argument));
-            // SAFETY: only the lifetime changes. `scope` does not return or unwind before every `Presence` is gone; and
-            // that is the last part of a child to be dropped, whether the child has run or not.
+            // SAFETY: only the lifetime changes. `scope` does not return or unwind before every `Presence` is gone
+            // (`Members::enclose` waits for that, shielded, or aborts by its `Bomb`; an abandoned child keeps its
+            // scope's owner waiting, so that frame is leaked or `Root` aborts); and a `Presence` is the last part of a
+            // child to be dropped, whether the child has run or not.
             spawn(unsafe {
                 mem::transmute::<Box<dyn FnOnce(&A) + 'scope>, Box<dyn FnOnce(&A)>>(code)
             })
@@ -370,7 +372,7 @@ impl<'scope> Scope<'scope, '_> {
         state.members.enter();
         let presence = Presence { state: state.clone(), ended: false, failure: failure.clone() };
         let handle = spawn(Child { body, value: value.clone(), presence });
-        state.members.keep(handle.canceller());
+        state.members.keep(handle.bare());
         ScopedJoinHandle { handle, value, failure, state, scope: PhantomData }
     }
 }

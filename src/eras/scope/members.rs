@@ -17,7 +17,7 @@ use crate::kernel::edge::warn;
 use crate::kernel::here::in_task;
 use crate::kernel::task::{TaskRef, Waiter};
 use crate::kernel::wait::{self, Wait};
-use crate::run::join::Canceller;
+use crate::run::join::BareHandle;
 
 pub(crate) struct Members {
     /// What reports call the members.
@@ -33,7 +33,7 @@ pub(crate) struct Members {
     owner: Option<TaskRef>,
     waiter: Cell<Option<Waiter>>,
     /// All members that were spawned; those that are done are removed now and then.
-    tasks: Cell<Vec<Canceller>>,
+    tasks: Cell<Vec<BareHandle>>,
 }
 
 impl Members {
@@ -83,7 +83,7 @@ impl Members {
     }
 
     /// Keeps `task`, to cancel it with the others.
-    pub(crate) fn keep(&self, task: Canceller) {
+    pub(crate) fn keep(&self, task: BareHandle) {
         if self.cancelled.get() {
             task.cancel();
         }
@@ -105,7 +105,7 @@ impl Members {
     /// Cancels all members that there are now.
     pub(crate) fn cancel_present(&self) {
         let tasks = self.tasks.take();
-        tasks.iter().for_each(Canceller::cancel);
+        tasks.iter().for_each(BareHandle::cancel);
         self.tasks.set(tasks);
     }
 
@@ -152,7 +152,7 @@ impl Members {
     pub(crate) fn cancel_and_await_others(&self) {
         self.cancel();
         let tasks = self.tasks.take();
-        self.rest.set(tasks.iter().any(Canceller::is_current).into());
+        self.rest.set(tasks.iter().any(BareHandle::is_current).into());
         self.tasks.set(tasks);
         cancel::shield(|| self.wait());
     }

@@ -198,7 +198,7 @@ pub(super) struct Hand {
 
 impl Noted {
     fn of(note: Note) -> Noted {
-        let Note { read, written, would_block, place, thing, handed } = note;
+        let Note { read, written, would_block, place, thing, uses } = note;
         let run = Scheduler::with(|scheduler| scheduler.map(|scheduler| scheduler.home.run));
         let hand = |key, last: Option<trail::LastUse>| {
             let how = trail::find(key)?.0.how;
@@ -207,7 +207,7 @@ impl Noted {
             Some(Hand { task: last.task, how, site: last.site })
         };
         let waited = thing.and_then(|key| Some((key, trail::find(key)?.1)));
-        let hands = handed.into_iter().chain(waited).map(|(key, last)| (key, hand(key, last)));
+        let hands = uses.into_iter().chain(waited).map(|(key, last)| (key, hand(key, last)));
         Noted { read, written, would_block, place, thing, hands: hands.collect() }
     }
 }

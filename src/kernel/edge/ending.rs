@@ -28,8 +28,9 @@ impl Scheduler {
         self.outcome.set(outcome);
     }
 
-    /// Called before each turn. If the operating system refuses to give events, the run cannot go on, and all its tasks are
-    /// cancelled. Their cleanup may still wait for sockets, which are then tried again and again.
+    /// Called before each turn, but in `cancel_all`, where all tasks are cancelled anyway. If the operating system
+    /// refuses to give events, the run cannot go on, and all its tasks are cancelled. Their cleanup may still wait for
+    /// sockets, which are then tried again and again.
     #[inline]
     pub(crate) fn check_events(&self) {
         if self.end.refused.get().is_some() && !self.end.without_events.get() {

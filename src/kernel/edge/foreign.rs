@@ -39,7 +39,8 @@ fn has_panicked(what: fmt::Arguments<'_>, payload: Box<dyn Any + Send>) {
     warn::error(format_args!("{text}"));
 }
 
-/// Calls `f` and returns its value. If it panics, drops the payload and returns `None`: the panic hook has reported it.
+/// Calls `f` and returns its value. If it unwinds, drops the payload and returns `None`. (A panic was reported by the
+/// panic hook; a cancellation is dropped in silence, and raised again at the next wait.)
 pub(crate) fn contain<R>(f: impl FnOnce() -> R) -> Option<R> {
     panic::catch_unwind(AssertUnwindSafe(f)).map_err(discard).ok()
 }

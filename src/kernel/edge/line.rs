@@ -1,8 +1,9 @@
 //! The line of the waiters for one direction of a socket: first come, first served.
 //!
-//! An event of the operating system sets the line's flag and wakes the first waiter. While the flag stays set, each further
-//! poll of the operating system wakes the next waiter, since the first may have taken only a part of the data, or may have
-//! given up its wait. (If all were woken by the event, the second would mostly find nothing, and lose its place.)
+//! At an event of the operating system, the line's flag goes up, and the first waiter is woken. While the flag stays
+//! up, each further poll of the operating system wakes the next waiter, since the first may have taken only a part of
+//! the data, or may have given up its wait. (If all were woken by the event, the second would mostly find nothing, and
+//! lose its place.)
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
@@ -38,7 +39,7 @@ impl<W> Wakes<W> {
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Line<W> {
-    /// The flag: a try may succeed.
+    /// The flag is up: a try may succeed.
     pub(crate) ready: bool,
     /// The line is in the reactor's list `unfinished`: its next poll wakes the first waiter.
     pub(crate) listed: bool,
@@ -59,7 +60,7 @@ impl<W> Line<W> {
     ///
     /// # Errors
     ///
-    /// Returns `waiter` if the flag is set: there is nothing to wait for.
+    /// Returns `waiter` if the flag is up: there is nothing to wait for.
     #[inline]
     pub(crate) fn stand(&mut self, waiter: W, wakes: &mut Wakes<W>) -> Result<Ticket, W> {
         if self.ready {
@@ -115,7 +116,7 @@ impl<W> Line<W> {
         wakes.woken.push_back(poller);
     }
 
-    /// Sets the flag and wakes all waiters: each of them tries again.
+    /// Puts the flag up, and wakes all waiters: each of them tries again.
     pub(crate) fn wake_all(&mut self, wakes: &mut Wakes<W>) {
         self.ready = true;
         let waiters = self.first.take().into_iter().chain(self.others.drain(..));

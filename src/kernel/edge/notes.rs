@@ -17,7 +17,7 @@ use std::ptr;
 use std::rc::Rc;
 
 use super::running::running;
-use super::trail::{self, Handed, TrailKey};
+use super::trail::{self, TrailKey, Use};
 
 thread_local! {
     static NOTES: RefCell<Notes> = RefCell::default();
@@ -37,7 +37,7 @@ pub(crate) struct Note {
     /// The trail of what it waits for, if that has one.
     pub(crate) thing: Option<TrailKey>,
     /// The uses of locks, queues and other things in the turn.
-    pub(crate) handed: Vec<Handed>,
+    pub(crate) uses: Vec<Use>,
 }
 
 /// A place in the source.
@@ -65,7 +65,7 @@ const MOST_PLACES: usize = 10_000;
 /// Begins to note, at the beginning of a turn.
 pub(crate) fn begin() {
     with_notes(|notes| notes.note = Note::default());
-    trail::note_hands();
+    trail::note_uses();
     running().is_noted.set(true);
 }
 
@@ -74,7 +74,7 @@ pub(crate) fn begin() {
 pub(crate) fn end() -> Note {
     running().is_noted.set(false);
     with_notes(|notes| {
-        notes.note.handed.append(&mut trail::take_hands());
+        notes.note.uses.append(&mut trail::take_uses());
         notes.note.clone()
     })
     .unwrap_or_default()

@@ -12,7 +12,7 @@ pub(crate) struct Open {
     /// How many time limits are in force.
     pub(crate) limits: Cell<u32>,
     /// What has set the innermost of them, for error messages.
-    pub(crate) limit: Cell<&'static str>,
+    pub(crate) limit_name: Cell<&'static str>,
     /// How many pieces of cleanup hold off a task's cancellation.
     pub(crate) shields: Cell<u32>,
     /// How many scopes have tasks that may borrow from this fiber's frames.
@@ -27,7 +27,7 @@ impl Default for Open {
         Open {
             poll: Cell::new(ptr::null()),
             limits: Cell::default(),
-            limit: Cell::default(),
+            limit_name: Cell::default(),
             shields: Cell::default(),
             scopes: Cell::default(),
             unwinds: Cell::default(),

@@ -30,13 +30,13 @@ pub(crate) struct LimitGuard {
 
 impl LimitGuard {
     pub(crate) fn new(what: &'static str) -> LimitGuard {
-        let around = with_open(|open| open.limit.replace(what));
+        let around = with_open(|open| open.limit_name.replace(what));
         LimitGuard { around, _opened: OpenGuard::one(|open| &open.limits) }
     }
 }
 
 impl Drop for LimitGuard {
     fn drop(&mut self) {
-        with_open(|open| open.limit.set(self.around.unwrap_or_default()));
+        with_open(|open| open.limit_name.set(self.around.unwrap_or_default()));
     }
 }

@@ -7,7 +7,7 @@ use super::unwinding::count;
 use crate::kernel::cancel::{limits_in_force, root};
 use crate::kernel::here::with_local;
 
-/// Counts that the cancellation of the running task is raised. Returns `true` if the caller must abandon the task: its code
+/// Counts that the running generator task has to close. Returns `true` if the caller must abandon the task: its code
 /// has caught the cancellation too often, and the run is ending.
 pub(crate) fn count_root() -> bool {
     root().and_then(|root| with_local(|local| count(&local.raised, root))) == Some(true)

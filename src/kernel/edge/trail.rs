@@ -1,8 +1,9 @@
 //! Trails: which task has last used what other tasks wait for.
 //!
-//! A lock, a queue or any other [`Thing`] that tasks wait for has a trail from the moment when the first task waits for it
-//! until it is dropped. The trail has the kind of the thing, and its [`LastUse`]: which task has used it last, and where
-//! in the source. Deadlock reports and observers read trails.
+//! Each lock, queue or other [`Thing`] that tasks wait for has an `inspect::holders::Trail`. From the moment when the
+//! first task waits for it until it is dropped, that is registered here, as an entry of this thread. The entry has the
+//! kind of the thing, and its [`LastUse`]: which task has used it last, and where in the source. Deadlock reports and
+//! observers read the entries.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -103,12 +104,12 @@ pub(crate) enum Part {
 #[derive(Default)]
 struct Trails {
     entries: Slab<Entry>,
-    /// Each use since [`note_hands`]; `None` if uses are not noted.
-    handed: Option<Vec<Handed>>,
+    /// Each use since [`note_uses`]; `None` if uses are not noted.
+    uses: Option<Vec<Use>>,
 }
 
 /// A use of the thing with this trail; `None` if no task is known to have it now.
-pub(crate) type Handed = (TrailKey, Option<LastUse>);
+pub(crate) type Use = (TrailKey, Option<LastUse>);
 
 struct Entry {
     serial: u32,
@@ -135,18 +136,18 @@ pub(crate) fn register(kind: &'static Kind, last: Option<LastUse>) -> Option<Tra
 pub(crate) fn update(key: TrailKey, last: Option<LastUse>) {
     with_trails(|all| {
         all.entries[key.index as usize].last = last;
-        all.handed.iter_mut().for_each(|handed| handed.push((key, last)));
+        all.uses.iter_mut().for_each(|uses| uses.push((key, last)));
     });
 }
 
 /// Begins to note the uses of things.
-pub(crate) fn note_hands() {
-    with_trails(|all| all.handed = Some(Vec::new()));
+pub(crate) fn note_uses() {
+    with_trails(|all| all.uses = Some(Vec::new()));
 }
 
-/// Returns the uses since [`note_hands`], in order, and stops noting them.
-pub(crate) fn take_hands() -> Vec<Handed> {
-    with_trails(|all| all.handed.take()).flatten().unwrap_or_default()
+/// Returns the uses since [`note_uses`], in order, and stops noting them.
+pub(crate) fn take_uses() -> Vec<Use> {
+    with_trails(|all| all.uses.take()).flatten().unwrap_or_default()
 }
 
 /// Removes the trail of a thing that is dropped.

@@ -4,8 +4,8 @@
 //! task, `thread::panicking()` would be true in every task that runs meanwhile; and if one of those panicked, std would
 //! take that for a panic inside of a destructor and abort the process.
 //!
-//! *What is refused.* So code that would suspend while its stack unwinds aborts the process here, with a text that says
-//! why. One kind of wait goes on: a wait for a socket blocks the thread instead ([`block_thread`]).
+//! *What is refused.* Code that would suspend while its stack unwinds: it aborts the process here, with a text that
+//! says why. Only a wait for a socket goes on: it blocks the thread ([`block_thread`]).
 //!
 //! *A thread that is panicking already* may drop a runtime in a destructor, or use and drop generators there. The stacks
 //! that run then are not unwinding, although `thread::panicking()` is true on them: they may be suspended and resumed.
@@ -61,8 +61,8 @@ impl Drop for Unwind {
     }
 }
 
-/// Calls `f`, and catches what unwinds it. Until the caller raises the payload again ([`unwind_with`]), the stack counts as
-/// not unwinding.
+/// Calls `f`, and catches what unwinds it. Until the caller raises the payload again ([`unwind_with`]), the stack
+/// counts as it did before `f`.
 pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> thread::Result<T> {
     let before = with_open(|open| open.unwinds.get());
     let result = panic::catch_unwind(AssertUnwindSafe(f));

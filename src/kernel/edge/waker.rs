@@ -69,7 +69,7 @@ pub(crate) fn wake(task: SharedTask) {
     });
 }
 
-/// Held while an operation is under way on another thread that will wake a task of this scheduler.
+/// Held while a piece of work is under way on another thread that will wake a task of this scheduler.
 pub(crate) struct Offloaded(Arc<Home>);
 
 impl Offloaded {
@@ -84,7 +84,9 @@ impl Drop for Offloaded {
     fn drop(&mut self) {
         self.0.offloaded.fetch_sub(1, Ordering::Release);
         if Scheduler::at(Arc::as_ptr(&self.0), |here| here.is_none()) {
-            self.0.reactor.ring(); // It may sleep without an end only while this lives.
+            // While this lived, a run with a virtual clock slept without an end (`longest_sleep`), and no run looked
+            // for a deadlock: now both are to be looked at again.
+            self.0.reactor.ring();
         }
     }
 }
