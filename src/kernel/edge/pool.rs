@@ -1,4 +1,5 @@
-//! The pools of a thread, one for each size of stack. A pool keeps idle fibers, those that have no job, for later jobs.
+//! The pools of a thread, one for each size of stack in pages. A pool keeps idle fibers, those that have no job, for
+//! later jobs.
 //!
 //! An idle fiber is *hot*: it keeps the memory that its stack has touched, and its next job finds that memory there. After
 //! a peak, a pool has more hot fibers than the program needs. Which of them to end is counted in *periods*:
@@ -13,8 +14,10 @@
 //! lists of a thread.)
 
 use std::io;
+use std::ops::Range;
 
 use super::super::stack::{Arena, Stack};
+use super::mapping::page_size;
 
 /// An idle fiber, as a pool needs to know it.
 pub(crate) trait Idle {
@@ -29,8 +32,8 @@ pub(crate) trait Idle {
 pub(crate) struct Pools<T: Idle>(Vec<Pool<T>>);
 
 struct Pool<T: Idle> {
-    /// The usable bytes of its stacks, as requested.
-    size: usize,
+    /// The sizes that it is for, in usable bytes: all that take as many pages.
+    sizes: Range<usize>,
     pile: IdlePile<T>,
     arena: Arena,
 }
@@ -48,8 +51,9 @@ impl<T: Idle> Pools<T> {
     #[inline]
     pub(crate) fn take(&mut self, size: usize) -> io::Result<T> {
         let pools = &mut self.0;
-        let number = pools.iter().position(|pool| pool.size == size).unwrap_or_else(|| {
-            pools.push(Pool { size, pile: IdlePile::new(), arena: Arena::new(size) });
+        let found = pools.iter().position(|pool| pool.sizes.contains(&size));
+        let number = found.unwrap_or_else(|| {
+            pools.push(Pool::new(size));
             pools.len() - 1
         });
         let pool = &mut pools[number];
@@ -83,6 +87,13 @@ impl<T: Idle> Pools<T> {
 }
 
 impl<T: Idle> Pool<T> {
+    /// The pool for stacks of `size` bytes, and for all other sizes that take as many pages.
+    fn new(size: usize) -> Pool<T> {
+        let usable = size.next_multiple_of(page_size());
+        let sizes = usable - page_size() + 1..usable + 1;
+        Pool { sizes, pile: IdlePile::new(), arena: Arena::new(usable) }
+    }
+
     fn trim(&mut self) {
         for idle in self.pile.take_all() {
             self.arena.give(idle.into_stack());
@@ -141,7 +152,9 @@ impl<T> IdlePile<T> {
         }
         self.surplus -= 1;
         self.unused -= 1;
-        Some(self.pile.swap_remove(self.unused)) // The fiber on top, which was just pushed, takes its place.
+        // The fiber on top, which was just pushed, takes its place. No order above the mark is promised; the mark alone
+        // counts.
+        Some(self.pile.swap_remove(self.unused))
     }
 
     /// Takes all.
@@ -160,6 +173,33 @@ mod tests {
         let all = width.max(pile.len());
         let taken: Vec<_> = (0..width).map(|n| pile.take().unwrap_or(n)).collect();
         taken.into_iter().filter_map(|one| pile.put(one, all)).count()
+    }
+
+    /// A stack, and the number of its pool.
+    struct Taken(Stack, usize);
+
+    impl Idle for Taken {
+        fn new(stack: Stack, pool: usize) -> Taken {
+            Taken(stack, pool)
+        }
+
+        fn into_stack(self) -> Stack {
+            self.0
+        }
+    }
+
+    #[test]
+    fn sizes_of_as_many_pages_share_a_pool() {
+        let (mut pools, page) = (Pools::<Taken>::new(), page_size());
+        let sizes = [8 * page, 8 * page + 1, 9 * page - 1, 9 * page, 9 * page + 1, 1, page];
+        let of = sizes.map(|size| {
+            let taken = pools.take(size).unwrap();
+            assert!(taken.0.usable() >= size);
+            let number = taken.1;
+            pools.put(number, taken);
+            number
+        });
+        assert_eq!(of, [0, 1, 1, 1, 2, 3, 3]);
     }
 
     #[test]
