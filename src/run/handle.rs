@@ -220,7 +220,7 @@ impl<T> RemoteJoinHandle<T> {
         if in_task() {
             return door::wait(self);
         }
-        let at_home = Scheduler::at(Arc::as_ptr(&self.home), |here| here.is_some());
+        let at_home = Scheduler::of_run(self.home.run, |_| ()).is_some();
         assert!(
             !at_home,
             "a join that blocks the thread on which the task would run: join it in a task, or on another thread"

@@ -22,7 +22,6 @@ use std::any::Any;
 use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use crate::kernel::edge::extras::{CopyValue, Extras, Value};
 use crate::kernel::edge::foreign::Unwind;
@@ -154,9 +153,9 @@ impl Task {
 
     /// `None` on another thread than its own.
     fn local(&self) -> Option<&task::Local> {
-        let here = Scheduler::at(Arc::as_ptr(&self.0.home), |here| here.is_some());
-        // SAFETY: this is the home thread, as just made sure.
-        here.then(|| unsafe { self.0.local() })
+        Scheduler::of_run(self.0.home.run, |_| ())?;
+        // SAFETY: this thread has entered the scheduler of the task's run, so that it is the home thread.
+        Some(unsafe { self.0.local() })
     }
 
     /// The usable bytes of its stack.

@@ -1,7 +1,9 @@
 //! Spawning from other threads: what a `Spawner` starts, how its result is waited for, and what becomes of it
 //! at the end of the run.
 
+use std::cell::Cell;
 use std::future::pending;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
@@ -81,7 +83,7 @@ fn the_site_is_that_of_whoever_calls() {
 fn what_it_spawns_may_hold_values_that_stay_on_its_thread() {
     let count = beside_a_run(|handle| {
         let task = handle.spawn(|| {
-            let local = std::rc::Rc::new(5);
+            let local = Rc::new(5);
             green::yield_now();
             *local
         });
@@ -495,4 +497,21 @@ fn wakes_that_come_at_once_all_arrive() {
         thread::spawn(move || drop(tx)).join().unwrap();
         assert!(waits.into_iter().all(|task| task.join().unwrap()));
     });
+}
+
+/// Entered schedulers nest while a runtime is dropped inside of a run: the task may be one of the outer run.
+#[test]
+fn a_join_in_a_runtime_that_is_dropped_inside_the_run_does_not_block_its_thread() {
+    let runtime = Builder::new().build().unwrap();
+    let (late, text) = (Rc::new(Cell::new(None::<RemoteJoinHandle<()>>)), Rc::new(Cell::default()));
+    runtime.enter(|| {
+        let (late, text) = (late.clone(), text.clone());
+        let task = green::spawn(|| green::wait(pending::<()>()));
+        task.on_done(move |_| text.set(panic_text(|| late.take().unwrap().join().unwrap())));
+    });
+    wouldblock::run(|| {
+        late.set(Some(Spawner::current().spawn(|| ()).unwrap()));
+        drop(runtime);
+    });
+    assert_contains(&text.take(), &["blocks the thread on which the task would run"]);
 }
