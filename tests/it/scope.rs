@@ -1408,15 +1408,20 @@ fn a_generator_cannot_yield_inside_of_a_scope_whose_tasks_fail_together() {
 
 // Tasks that have no stack to run on.
 
+/// Leaves this process so little address space that 64 MiB more fit.
+fn limit_address_space() {
+    let status = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = status.split(' ').next().unwrap().parse().unwrap();
+    let bytes = pages * 4096 + (64 << 20);
+    let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+    // SAFETY: lowers a limit of this process, and reads a struct on this stack.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
+}
+
 /// Runs `body` where there are stacks for some sixty tasks, and no more fit into the address space.
 fn with_few_stacks(body: impl FnOnce()) {
     Builder::new().virtual_clock().watchdog(None).stack_size(256 << 20).run(|| {
-        let status = std::fs::read_to_string("/proc/self/statm").unwrap();
-        let pages: u64 = status.split(' ').next().unwrap().parse().unwrap();
-        let bytes = pages * 4096 + (64 << 20);
-        let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
-        // SAFETY: lowers a limit of this process, and reads a struct on this stack.
-        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
+        limit_address_space();
         body();
     });
 }
@@ -1518,6 +1523,29 @@ fn a_task_without_a_stack_ends_those_that_it_fails_together_with() {
             assert_eq!(text, "a scoped task had no stack to run on");
             assert_eq!(time::now(), start);
         });
+    })
+    .assert_fine();
+}
+
+/// A runtime may be driven in a destructor while its thread unwinds: the tasks there fail as elsewhere.
+#[test]
+fn a_task_without_a_stack_fails_its_scope_on_a_panicking_thread_too() {
+    in_child(|| {
+        let builder = Builder::new().virtual_clock().watchdog(None).stack_size(1 << 30);
+        let runtime = builder.build().unwrap();
+        limit_address_space();
+        let text = Rc::new(Cell::default());
+        caught(|| {
+            let _driven = Defer(|| {
+                let small = task::Builder::new().stack_size(64 << 10);
+                let text = text.clone();
+                let failed = || panic_text(|| green::scope(|s| drop(s.spawn(|| ()))));
+                let task = runtime.enter(|| small.spawn(move || text.set(failed())));
+                runtime.run_until(|| task.is_finished()).unwrap();
+            });
+            panic!("boom");
+        });
+        assert_eq!(text.take(), "a scoped task had no stack to run on");
     })
     .assert_fine();
 }

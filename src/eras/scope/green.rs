@@ -11,7 +11,6 @@ use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::thread;
 
 use super::members::{First, Members};
 use crate::kernel::cancel;
@@ -260,20 +259,27 @@ struct Presence {
     state: Rc<State>,
     /// The code of the task has come to its end, by itself or unwound.
     ended: bool,
-    failure: Rc<Cell<Option<Failure>>>,
+    fate: Rc<Fate>,
+}
+
+/// What the scope and the handle see of the task.
+#[derive(Default)]
+struct Fate {
+    /// `spawn` has returned: the task exists.
+    is_spawned: Cell<bool>,
+    failure: Cell<Option<Failure>>,
 }
 
 impl Presence {
     fn fail(&self, failure: Failure) {
-        self.failure.set(Some(failure));
+        self.fate.failure.set(Some(failure));
         self.state.fail(failure);
     }
 }
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        // (If the thread unwinds, the task was not spawned.)
-        if !self.ended && !cancel::is_cancelled() && !thread::panicking() {
+        if self.fate.is_spawned.get() && !self.ended && !cancel::is_cancelled() {
             self.fail(Failure::NoStack);
         }
         self.state.members.leave();
@@ -367,13 +373,14 @@ impl<'scope> Scope<'scope, '_> {
         body: F,
         spawn: impl FnOnce(Child<T, F>) -> JoinHandle<()>,
     ) -> ScopedJoinHandle<'scope, T> {
-        let (value, failure) = (Rc::new(Cell::new(None)), Rc::new(Cell::new(None)));
+        let (value, fate) = (Rc::new(Cell::new(None)), Rc::new(Fate::default()));
         let state = self.state.clone();
         state.members.enter();
-        let presence = Presence { state: state.clone(), ended: false, failure: failure.clone() };
+        let presence = Presence { state: state.clone(), ended: false, fate: fate.clone() };
         let handle = spawn(Child { body, value: value.clone(), presence });
+        fate.is_spawned.set(true);
         state.members.keep(handle.bare());
-        ScopedJoinHandle { handle, value, failure, state, scope: PhantomData }
+        ScopedJoinHandle { handle, value, fate, state, scope: PhantomData }
     }
 }
 
@@ -382,7 +389,7 @@ impl<'scope> Scope<'scope, '_> {
 pub struct ScopedJoinHandle<'scope, T> {
     handle: JoinHandle<()>,
     value: Value<T>,
-    failure: Rc<Cell<Option<Failure>>>,
+    fate: Rc<Fate>,
     state: Rc<State>,
     scope: PhantomData<&'scope ()>,
 }
@@ -427,7 +434,7 @@ impl<T> Future for ScopedJoinHandle<'_, T> {
             (Ok(()), Some(value)) => Ok(value),
             (Ok(()), None) => unreachable!("a task that returned has left its value"),
             (Err(error), _) => {
-                if let Some(failure) = self.failure.take() {
+                if let Some(failure) = self.fate.failure.take() {
                     self.state.forgive(failure);
                 }
                 Err(error)
