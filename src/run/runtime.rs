@@ -108,6 +108,9 @@ impl Runtime {
 
     /// Returns the time at which to call [`turn`](Runtime::turn) even if the [descriptor](Runtime::as_fd) does not become
     /// readable; `None` if no task waits for a time.
+    ///
+    /// With a virtual clock, that is a time of this clock, which stands still between two calls: do not wait for it, but
+    /// call [`turn`](Runtime::turn) again. If nothing else happens, the clock moves to it there.
     pub fn next_deadline(&self) -> Option<Instant> {
         let Scheduler { timers, clock, .. } = &self.scheduler;
         let (tick, now) = (timers.borrow().next_tick()?, clock.now());
