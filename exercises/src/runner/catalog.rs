@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::runner::words::Language;
+
 /// The package `exercises` in a checkout or a handout.
 pub struct Course {
     pub root: PathBuf,
@@ -91,14 +93,20 @@ impl Exercise {
         files_in(&self.folder)
     }
 
-    /// Its README, in Chinese if that is wanted.
-    pub fn readme(&self, chinese: bool) -> PathBuf {
-        self.folder.join(if chinese { "README.zh-CN.md" } else { "README.md" })
+    /// Its README.
+    pub fn readme(&self, language: Language) -> PathBuf {
+        self.folder.join(match language {
+            Language::English => "README.md",
+            Language::Chinese => "README.zh-CN.md",
+        })
     }
 
     /// Its hints, in a file of their own: a reader of the README does not see them.
-    pub fn hints(&self, chinese: bool) -> Result<Vec<String>, String> {
-        let name = if chinese { "HINTS.zh-CN.md" } else { "HINTS.md" };
+    pub fn hints(&self, language: Language) -> Result<Vec<String>, String> {
+        let name = match language {
+            Language::English => "HINTS.md",
+            Language::Chinese => "HINTS.zh-CN.md",
+        };
         Ok(hints(&read(&self.folder.join(name))?))
     }
 

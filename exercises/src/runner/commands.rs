@@ -9,7 +9,8 @@ use crate::runner::build::{self, Built, Overlay};
 use crate::runner::catalog::{Course, Exercise, list, minutes, read, write};
 use crate::runner::messages::Messages;
 use crate::runner::process::{self, Tested, Verdict};
-use crate::{ALL, COMPILE, HUNG, SOME};
+use crate::runner::words::{Language, say, text};
+use crate::{ALL, COMPILE, HUNG, SOME, error};
 
 /// Tests the student's answer in place, or, with a borrowed solution of another exercise, in the overlay.
 fn results(
@@ -56,67 +57,87 @@ pub fn test(
     course: &Course,
     exercise: &Exercise,
     borrow: bool,
-    chinese: bool,
+    language: Language,
 ) -> Result<u8, String> {
-    test_until(course, exercise, borrow, chinese, &|| false)
+    test_until(course, exercise, borrow, language, &|| false)
 }
 
 fn test_until(
     course: &Course,
     exercise: &Exercise,
     borrow: bool,
-    chinese: bool,
+    language: Language,
     stop: &dyn Fn() -> bool,
 ) -> Result<u8, String> {
     let results = match results(course, exercise, borrow, None, stop)? {
         Ok(results) => results,
         Err(messages) => {
-            println!("{messages}\n{}: it does not compile.", exercise.title);
+            println!("{messages}");
+            say!(language, "{}: it does not compile.", "{}：不能编译。", exercise.title);
             return Ok(COMPILE);
         }
     };
     if stop() {
-        println!("{}: it was saved again meanwhile.", exercise.title);
+        say!(language, "{}: it was saved again meanwhile.", "{}：其间又保存过了。", exercise.title);
         return Ok(SOME);
     }
     let all = exercise.tests.len();
     let passed = results.iter().filter(|result| result.verdict == Verdict::Pass).count();
     let Some(first) = results.iter().find(|result| result.verdict != Verdict::Pass) else {
         if passed < all {
-            println!("{}: {passed} of {all} tests came to an end.", exercise.title);
+            say!(
+                language,
+                "{}: {passed} of {all} tests came to an end.",
+                "{}：{all} 个测试里只有 {passed} 个运行到了底。",
+                exercise.title
+            );
             return Ok(SOME);
         }
         let ms: u64 = results.iter().map(|result| result.ms).sum();
-        println!("{}: all {all} tests pass ({ms} ms).", exercise.title);
-        next(course, exercise, chinese);
+        say!(
+            language,
+            "{}: all {all} tests pass ({ms} ms).",
+            "{}：{all} 个测试全部通过（{ms} 毫秒）。",
+            exercise.title
+        );
+        next(course, exercise, language);
         return Ok(ALL);
     };
-    println!("{}: {passed} of {all} tests pass; first:\n", exercise.title);
-    print_failure(first, &Messages::of(course, exercise, chinese)?);
-    println!("A hint: cargo course hint {}", exercise.number);
+    say!(
+        language,
+        "{}: {passed} of {all} tests pass; first:\n",
+        "{}：{all} 个测试里通过了 {passed} 个；第一个没有通过的：\n",
+        exercise.title
+    );
+    print_failure(first, &Messages::of(course, exercise, language)?, language);
+    let hint = format!("cargo course hint {}{}", exercise.number, language.option());
+    say!(language, "A hint: {hint}", "看提示：{hint}");
     Ok(if first.verdict == Verdict::Hang { HUNG } else { SOME })
 }
 
-fn print_failure(result: &Tested, messages: &Messages) {
-    println!("{} ({})", result.name, result.verdict.word());
+/// The message in Chinese, if that is wanted, stands first: it is what the student reads.
+fn print_failure(result: &Tested, messages: &Messages, language: Language) {
+    println!("{}{}", result.name, language.verdict(result.verdict));
     if !result.place.is_empty() {
-        println!("  at {}", result.place);
+        say!(language, "  at {}", "  位置：{}", result.place);
     }
-    println!("\n{}\n", result.message);
+    println!();
     if let Some(translated) = messages.translated(&result.message) {
         println!("{translated}\n");
     }
+    println!("{}\n", result.message);
     if !result.picture.is_empty() {
-        println!("{}\n", result.picture.trim_end());
+        println!("{}\n", messages.picture(result.picture.trim_end()));
     }
     if !result.output.is_empty() {
-        println!("It printed:\n{}\n", result.output);
+        say!(language, "It printed:\n{}\n", "它打印了：\n{}\n", result.output);
     }
 }
 
-fn next(course: &Course, exercise: &Exercise, chinese: bool) {
+fn next(course: &Course, exercise: &Exercise, language: Language) {
     if let Some(next) = course.exercises.iter().find(|other| other.name > exercise.name) {
-        println!("Next: {}, {}", next.title, shown(course, &next.readme(chinese)));
+        let readme = shown(course, &next.readme(language));
+        say!(language, "Next: {}, {readme}", "下一个：{}，{readme}", next.title);
     }
 }
 
@@ -127,7 +148,7 @@ fn shown(course: &Course, path: &Path) -> String {
 }
 
 /// Nothing: the list. What the student has not edited is not built.
-pub fn overview(course: &Course, chinese: bool) -> Result<u8, String> {
+pub fn overview(course: &Course, language: Language) -> Result<u8, String> {
     let mut begun = Vec::new();
     for exercise in &course.exercises {
         if exercise.files()? != course.variant("skeletons", &exercise.name)? {
@@ -141,40 +162,52 @@ pub fn overview(course: &Course, chinese: bool) -> Result<u8, String> {
     };
     let mut first = None;
     for exercise in &course.exercises {
-        let minutes = minutes(&read(&exercise.readme(false))?).unwrap_or(0);
+        let minutes = minutes(&read(&exercise.readme(Language::English))?).unwrap_or(0);
+        let all = exercise.tests.len();
+        let mut passes = false;
         let state = match built.get(&exercise.name) {
-            _ if !begun.contains(&exercise.name) => "not begun".to_owned(),
+            _ if !begun.contains(&exercise.name) => text!(language, "not begun", "还没有开始"),
             Some(Built { program: Some(program), .. }) => {
                 let tests = &exercise.tests;
                 let results = process::run(program, &course.root, tests, false, &|| false)?;
-                let passes = |result: &&Tested| result.verdict == Verdict::Pass;
-                match results.iter().filter(passes).count() {
-                    passed if passed == tests.len() => "passes".to_owned(),
-                    passed => format!("{passed} of {}", tests.len()),
+                let passed = |result: &&Tested| result.verdict == Verdict::Pass;
+                let passed = results.iter().filter(passed).count();
+                passes = passed == all;
+                match passes {
+                    true => text!(language, "passes", "通过"),
+                    false => text!(language, "{passed} of {all}", "{all} 个里通过 {passed} 个"),
                 }
             }
-            _ => "does not compile".to_owned(),
+            _ => text!(language, "does not compile", "不能编译"),
         };
-        if state != "passes" && first.is_none() {
+        if !passes && first.is_none() {
             first = Some(exercise);
         }
-        println!("{:20} {minutes:3} min  {state}", exercise.title);
+        say!(
+            language,
+            "{:20} {minutes:3} min  {state}",
+            "{:20} {minutes:3} 分钟  {state}",
+            exercise.title
+        );
     }
     match first {
-        Some(exercise) => println!(
-            "\nNext: {}. Read {}, write {}, then: cargo course test {}",
+        Some(exercise) => say!(
+            language,
+            "\nNext: {}. Read {}, write {}, then: cargo course test {}{}",
+            "\n下一个：{}。读 {}，写 {}，然后：cargo course test {}{}",
             exercise.title,
-            shown(course, &exercise.readme(chinese)),
+            shown(course, &exercise.readme(language)),
             shown(course, &exercise.folder.join("exercise.rs")),
-            exercise.number
+            exercise.number,
+            language.option()
         ),
-        None => println!("\nAll exercises pass."),
+        None => say!(language, "\nAll exercises pass.", "\n全部练习都通过了。"),
     }
     Ok(ALL)
 }
 
 /// `watch`: tests an exercise each time that one of its files is saved; a test that runs then is ended.
-pub fn watch(course: &Course, which: Option<&str>, chinese: bool) -> Result<u8, String> {
+pub fn watch(course: &Course, which: Option<&str>, language: Language) -> Result<u8, String> {
     let watched: Vec<&Exercise> = match which {
         Some(which) => vec![course.find(which)?],
         None => course.exercises.iter().collect(),
@@ -186,10 +219,10 @@ pub fn watch(course: &Course, which: Option<&str>, chinese: bool) -> Result<u8, 
             println!("\n--- {}", exercise.title);
             let stop = || saved(&watched) != seen;
             // It does not end for a mistake in a file that is being edited.
-            if let Err(why) = test_until(course, exercise, false, chinese, &stop) {
-                println!("{why}");
+            if let Err(why) = test_until(course, exercise, false, language, &stop) {
+                println!("{}", error(course, language, &why));
             }
-            println!("(watching; Ctrl-C ends it)");
+            say!(language, "(watching; Ctrl-C ends it)", "（正在等待保存；按 Ctrl-C 结束）");
         }
         thread::sleep(Duration::from_millis(200));
         let saved = saved(&watched);
@@ -216,21 +249,33 @@ fn saved(exercises: &[&Exercise]) -> Vec<(PathBuf, SystemTime)> {
 }
 
 /// `hint`: one of them; without a number the first, and how to see the next.
-pub fn hint(exercise: &Exercise, which: Option<&str>, chinese: bool) -> Result<u8, String> {
-    let hints = exercise.hints(chinese)?;
+pub fn hint(exercise: &Exercise, which: Option<&str>, language: Language) -> Result<u8, String> {
+    let hints = exercise.hints(language)?;
     let number: usize = match which.unwrap_or("1").parse() {
         Ok(number) if (1..=hints.len()).contains(&number) => number,
         _ => return Err(format!("there are the hints 1 to {}", hints.len())),
     };
     println!("{}", hints[number - 1]);
     if number < hints.len() {
-        println!("\nThe next: cargo course hint {} {}", exercise.number, number + 1);
+        let next = format!("{} {}{}", exercise.number, number + 1, language.option());
+        say!(
+            language,
+            "\nThe next: cargo course hint {next}",
+            "\n下一条：cargo course hint {next}"
+        );
     }
     Ok(ALL)
 }
 
 /// `show`: the pictures of all tests, of those that pass too; or, of those with a timeline, pages that replay it.
-pub fn show(course: &Course, exercise: &Exercise, borrow: bool, html: bool) -> Result<u8, String> {
+pub fn show(
+    course: &Course,
+    exercise: &Exercise,
+    borrow: bool,
+    html: bool,
+    language: Language,
+) -> Result<u8, String> {
+    let messages = Messages::of(course, exercise, language)?;
     let pages = build::target_of(&course.root).join("course/html").join(&exercise.name);
     if html {
         fs::remove_dir_all(&pages).ok();
@@ -240,17 +285,21 @@ pub fn show(course: &Course, exercise: &Exercise, borrow: bool, html: bool) -> R
     let results = match results {
         Ok(results) => results,
         Err(messages) => {
-            println!("{messages}\n{}: it does not compile.", exercise.title);
+            println!("{messages}");
+            say!(language, "{}: it does not compile.", "{}：不能编译。", exercise.title);
             return Ok(COMPILE);
         }
     };
     for result in &results {
-        println!("--- {} ({})", result.name, result.verdict.word());
+        println!("--- {}{}", result.name, language.verdict(result.verdict));
         if result.verdict != Verdict::Pass {
+            if let Some(translated) = messages.translated(&result.message) {
+                println!("{translated}");
+            }
             println!("{}", result.message);
         }
         if !html {
-            println!("{}", result.picture.trim_end());
+            println!("{}", messages.picture(result.picture.trim_end()));
         }
         let page = pages.join(format!("{}.html", result.name));
         if html && page.exists() {
@@ -258,32 +307,40 @@ pub fn show(course: &Course, exercise: &Exercise, borrow: bool, html: bool) -> R
         }
     }
     if html && list(&pages)?.is_empty() {
-        println!(
-            "No test of this exercise has a timeline to be replayed; without --html, pictures are drawn here."
+        say!(
+            language,
+            "No test of this exercise has a timeline to be replayed; without --html, pictures are drawn here.",
+            "这个练习的测试没有可以重放的时间线；不加 --html，图就画在这里。"
         );
     }
     Ok(ALL)
 }
 
 /// `reset`: the skeleton again; the student's files are kept as `.bak`.
-pub fn reset(course: &Course, exercise: &Exercise) -> Result<u8, String> {
+pub fn reset(course: &Course, exercise: &Exercise, language: Language) -> Result<u8, String> {
     let skeleton = course.variant("skeletons", &exercise.name)?;
     for (name, text) in exercise.files()? {
         let backup = exercise.folder.join(format!("{name}.bak"));
         if !skeleton.iter().any(|(other, old)| *other == name && *old == text) {
             write(&backup, text)?;
-            println!("What you wrote is in {}.", shown(course, &backup));
+            let backup = shown(course, &backup);
+            say!(language, "What you wrote is in {backup}.", "你写的内容在 {backup} 里。");
         }
     }
     for (name, text) in skeleton {
         write(&exercise.folder.join(name), text)?;
     }
-    println!("{} is as it was.", exercise.title);
+    say!(language, "{} is as it was.", "{} 恢复了原样。", exercise.title);
     Ok(ALL)
 }
 
 /// `solution`: after the student's own passes.
-pub fn solution(course: &Course, exercise: &Exercise, spoil: bool) -> Result<u8, String> {
+pub fn solution(
+    course: &Course,
+    exercise: &Exercise,
+    spoil: bool,
+    language: Language,
+) -> Result<u8, String> {
     let solution = course
         .variant("solutions", &exercise.name)
         .map_err(|_| "the solutions are not in this handout: ask your teacher".to_owned())?;
@@ -291,7 +348,11 @@ pub fn solution(course: &Course, exercise: &Exercise, spoil: bool) -> Result<u8,
         let passes = |result: &Tested| result.verdict == Verdict::Pass;
         let results = results(course, exercise, false, None, &|| false)?.unwrap_or_default();
         if results.len() < exercise.tests.len() || !results.iter().all(passes) {
-            println!("Yours does not pass yet. To see the solution all the same: --spoil");
+            say!(
+                language,
+                "Yours does not pass yet. To see the solution all the same: --spoil",
+                "你的还没有通过。仍想看答案：--spoil"
+            );
             return Ok(SOME);
         }
     }

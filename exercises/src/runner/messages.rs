@@ -1,6 +1,9 @@
 //! The messages of failed tests in Chinese.
 
+use std::path::PathBuf;
+
 use crate::runner::catalog::{Course, Exercise, read};
+use crate::runner::words::Language;
 
 /// Messages in English, each with its Chinese: from `messages.zh-CN.txt` of an exercise, and of the kit (`src/`).
 ///
@@ -13,12 +16,25 @@ pub struct Messages {
 
 impl Messages {
     /// Those of an exercise, if Chinese is wanted; else none.
-    pub fn of(course: &Course, exercise: &Exercise, chinese: bool) -> Result<Messages, String> {
-        let mut pairs = Vec::new();
-        if !chinese {
-            return Ok(Messages { pairs });
+    pub fn of(
+        course: &Course,
+        exercise: &Exercise,
+        language: Language,
+    ) -> Result<Messages, String> {
+        match language {
+            Language::English => Ok(Messages { pairs: Vec::new() }),
+            Language::Chinese => Messages::read([exercise.messages(), of_the_kit(course)]),
         }
-        for path in [exercise.messages(), course.root.join("src/messages.zh-CN.txt")] {
+    }
+
+    /// Those of the kit and of the runner.
+    pub fn of_the_kit(course: &Course) -> Result<Messages, String> {
+        Messages::read([of_the_kit(course)])
+    }
+
+    fn read(paths: impl IntoIterator<Item = PathBuf>) -> Result<Messages, String> {
+        let mut pairs = Vec::new();
+        for path in paths {
             let text = read(&path)?;
             // A line may begin with spaces.
             let blocks = text.split("\n\n").map(|block| block.trim_matches('\n'));
@@ -46,6 +62,23 @@ impl Messages {
         Some(std::iter::once(first).chain(rest).collect::<Vec<_>>().join("\n"))
     }
 
+    /// A picture with what it says in words in Chinese: its heading, and its legend, whose entries have three blanks between.
+    pub fn picture(&self, picture: &str) -> String {
+        let entry = |entry: &str| {
+            let (glyph, meaning) = entry.split_once(' ')?;
+            let is_glyph = glyph.chars().count() == 1 && !glyph.starts_with(char::is_alphanumeric);
+            Some(format!("{glyph} {}", self.line(meaning).filter(|_| is_glyph)?))
+        };
+        let legend = |line: &str| {
+            let entries: Option<Vec<_>> = line.split("   ").map(entry).collect();
+            Some(entries?.join("   "))
+        };
+        let lines = picture.lines().map(|line| {
+            self.line(line).or_else(|| legend(line)).unwrap_or_else(|| line.to_owned())
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
     fn line(&self, line: &str) -> Option<String> {
         self.pairs.iter().find_map(|(english, chinese)| {
             // A pattern that is all value would be a value of itself.
@@ -59,13 +92,23 @@ impl Messages {
                 let value = values.get(place).copied().unwrap_or("?");
                 // What a value says may be known too.
                 text += before;
-                text += &self.line(value).unwrap_or_else(|| value.to_owned());
+                text += &self.list(value).unwrap_or_else(|| value.to_owned());
                 (rest, next) = (after, next + 1);
             }
             text += rest;
             Some(text)
         })
     }
+
+    /// What is known, or a list of it, with commas between.
+    fn list(&self, text: &str) -> Option<String> {
+        let parts: Option<Vec<_>> = text.split(", ").map(|part| self.line(part)).collect();
+        parts.map(|parts| parts.join("，")).or_else(|| self.line(text))
+    }
+}
+
+fn of_the_kit(course: &Course) -> PathBuf {
+    course.root.join("src/messages.zh-CN.txt")
 }
 
 /// What stands in a line where a pattern has `{}`, if it is a line of this pattern.

@@ -9,6 +9,7 @@ use crate::runner::catalog::{Course, Exercise, Files, minutes, read};
 use crate::runner::handout;
 use crate::runner::messages::Messages;
 use crate::runner::process::{self, Tested, Verdict};
+use crate::runner::words::Language;
 use crate::{ALL, SOME};
 
 /// What an answer is, and so what its tests have to come to.
@@ -53,7 +54,7 @@ pub fn verify(
     let mut answers = Vec::new();
     let messages: Vec<Messages> = exercises
         .iter()
-        .map(|exercise| Messages::of(course, exercise, true))
+        .map(|exercise| Messages::of(course, exercise, Language::Chinese))
         .collect::<Result<_, _>>()?;
     for (exercise, messages) in exercises.iter().zip(&messages) {
         texts(course, exercise, &mut faults)?;
@@ -302,7 +303,7 @@ fn is_told(answer: &Answer<'_>, first: &Tested, all: &[Answer<'_>]) -> Vec<Strin
 fn plans(course: &Course, faults: &mut Vec<String>) -> Result<(), String> {
     let of = |number: &str| -> Option<u32> {
         let exercise = course.exercises.iter().find(|exercise| exercise.number == number)?;
-        minutes(&read(&exercise.readme(false)).ok()?)
+        minutes(&read(&exercise.readme(Language::English)).ok()?)
     };
     for file in ["TEACHING.md", "TEACHING.zh-CN.md"] {
         let text = read(&course.root.join(file))?;
@@ -357,14 +358,14 @@ fn texts(course: &Course, exercise: &Exercise, faults: &mut Vec<String>) -> Resu
         .filter(|line| line.len() > 12 && !line.starts_with("//") && !given.contains(line))
         .collect();
     let mut found: HashMap<&str, Vec<String>> = HashMap::new();
-    for chinese in [false, true] {
-        let path = exercise.readme(chinese);
+    for language in [Language::English, Language::Chinese] {
+        let path = exercise.readme(language);
         let text = read(&path)?;
         let name = format!("{}/{}", exercise.name, crate::runner::catalog::file_name(&path));
         if !text.starts_with(&format!("# {}\n", exercise.title)) {
             faults.push(format!("{name}: it does not begin with `# {}`", exercise.title));
         }
-        let hints = exercise.hints(chinese)?;
+        let hints = exercise.hints(language)?;
         if hints.len() != 3 {
             faults.push(format!("{name}: {} hints, and not 3", hints.len()));
         }
