@@ -307,6 +307,7 @@ fn plans(course: &Course, faults: &mut Vec<String>) -> Result<(), String> {
     };
     for file in ["TEACHING.md", "TEACHING.zh-CN.md"] {
         let text = read(&course.root.join(file))?;
+        lines_end_between_words(file, &text, faults);
         let mut checked = 0;
         for line in text.lines() {
             let cells: Vec<&str> = line.split('|').map(str::trim).collect();
@@ -365,7 +366,9 @@ fn texts(course: &Course, exercise: &Exercise, faults: &mut Vec<String>) -> Resu
         if !text.starts_with(&format!("# {}\n", exercise.title)) {
             faults.push(format!("{name}: it does not begin with `# {}`", exercise.title));
         }
+        lines_end_between_words(&name, &text, faults);
         let hints = exercise.hints(language)?;
+        hints.iter().for_each(|hint| lines_end_between_words(&name, hint, faults));
         if hints.len() != 3 {
             faults.push(format!("{name}: {} hints, and not 3", hints.len()));
         }
@@ -398,4 +401,14 @@ fn texts(course: &Course, exercise: &Exercise, faults: &mut Vec<String>) -> Resu
         }
     }
     Ok(())
+}
+
+/// Markdown makes a blank of the end of a line; Chinese has none between two characters, and so a line ends after a mark.
+fn lines_end_between_words(name: &str, text: &str, faults: &mut Vec<String>) {
+    let is_han = |c: char| ('\u{3400}'..='\u{9fff}').contains(&c);
+    for (line, next) in text.lines().zip(text.lines().skip(1)) {
+        if line.ends_with(is_han) && next.trim_start().starts_with(is_han) {
+            faults.push(format!("{name}: a line ends between two Chinese characters: {line}"));
+        }
+    }
 }
