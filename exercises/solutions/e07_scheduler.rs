@@ -51,7 +51,7 @@ impl Scheduler {
     pub fn run(&mut self, outside: &mut dyn Outside) -> Result<(), Stuck> {
         loop {
             while let Some((id, answer)) = self.ready.pop_front() {
-                self.turn(id, answer, outside.now());
+                self.turn(id, answer, outside);
             }
             let until = self.sleeping.first().map(|(until, _)| *until);
             if until.is_none() && self.waiting.is_empty() {
@@ -69,13 +69,13 @@ impl Scheduler {
     }
 
     /// Resumes a job, and does what it asks.
-    fn turn(&mut self, id: Id, answer: Option<Answer>, now: u64) {
+    fn turn(&mut self, id: Id, answer: Option<Answer>, outside: &dyn Outside) {
         let State::Lives(job) = &mut self.jobs[id.0].1 else { return };
         let result = match catch_unwind(AssertUnwindSafe(|| match answer {
             None => job.prime(),
             Some(answer) => job.send(answer),
         })) {
-            Ok(Yielded(op)) => return self.ask(id, op, now),
+            Ok(Yielded(op)) => return self.ask(id, op, outside),
             Ok(Complete(())) => Ok(()),
             Err(payload) => Err(text_of(&*payload)),
         };
@@ -85,7 +85,7 @@ impl Scheduler {
         self.jobs[id.0].1 = State::Ended(result);
     }
 
-    fn ask(&mut self, id: Id, op: Op, now: u64) {
+    fn ask(&mut self, id: Id, op: Op, outside: &dyn Outside) {
         let answer = match op {
             Op::Turn => Answer::Nothing,
             Op::Spawn(name, job) => Answer::Spawned(self.spawn(name, job)),
@@ -94,8 +94,9 @@ impl Scheduler {
                 State::Lives(_) => return self.joining.push((id, other)),
             },
             Op::Sleep(ms) => {
-                let place = self.sleeping.partition_point(|(until, _)| *until <= now + ms);
-                return self.sleeping.insert(place, (now + ms, id));
+                let due = outside.now() + ms;
+                let place = self.sleeping.partition_point(|(until, _)| *until <= due);
+                return self.sleeping.insert(place, (due, id));
             }
             Op::Wait(wait) => return self.waiting.push((id, wait)),
         };

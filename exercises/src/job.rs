@@ -34,7 +34,7 @@ impl fmt::Display for Id {
 pub enum Op {
     /// Let the others have a turn. The answer is `Nothing`.
     Turn,
-    /// Go on when so many milliseconds have passed. The answer is `Nothing`.
+    /// Go on when so many milliseconds have passed, counted from when the job yields this. The answer is `Nothing`.
     Sleep(u64),
     /// Start a job with this name. The answer is `Spawned`, with its number; the job that asks stays in the round.
     Spawn(&'static str, Job),
@@ -168,6 +168,10 @@ pub(crate) struct Trace {
     asked: usize,
     /// Whether the scheduler has ever called `sleep`.
     has_slept: bool,
+    /// Until when it has slept last, which may be earlier than the time at which it woke.
+    slept_until: u64,
+    /// Whether time has passed while a job ran.
+    has_passed: bool,
 }
 
 /// A job's place among all that were made.
@@ -220,6 +224,8 @@ thread_local! {
         ids: HashMap::new(),
         asked: 0,
         has_slept: false,
+        slept_until: 0,
+        has_passed: false,
     });
 }
 
@@ -400,6 +406,10 @@ impl Trace {
             "the thread sleeps only when the queue is empty, and each job that is ready is in it";
         let why = match job.asked.as_deref() {
             None => format!("it has not begun; {queue}"),
+            Some(op) if op.starts_with("Op::Sleep") && now > self.slept_until => format!(
+                "its sleep is over, and it is {now} ms now. `sleep` may return late: ALL are ready that are due by \
+                 `outside.now()`, and not by `until`"
+            ),
             Some(op) if op.starts_with("Op::Sleep") => {
                 format!("it slept, and is due now, at {now} ms. ALL are ready that are due")
             }
@@ -463,8 +473,18 @@ impl Trace {
         self.asked
     }
 
-    pub(crate) fn time_is(&mut self, now: u64) {
-        (self.clock, self.asked) = (Some(now), 0);
+    /// Time passes while a job runs. Who is due by then is not ready for that: no scheduler has looked at the time since.
+    pub(crate) fn time_passes(&mut self, ms: u64) {
+        (self.clock, self.has_passed) = (Some(self.clock() + ms), true);
+    }
+
+    pub(crate) fn has_passed(&self) -> bool {
+        self.has_passed
+    }
+
+    /// The thread has slept until `until`, and has the time `now`.
+    pub(crate) fn time_is(&mut self, now: u64, until: u64) {
+        (self.clock, self.asked, self.slept_until) = (Some(now), 0, until);
         self.wake(Actor::Time, |does| matches!(does, Does::Sleeps(until) if until <= now));
     }
 

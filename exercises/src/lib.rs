@@ -74,7 +74,7 @@ pub use lesson::{
     TURNS, lesson, lesson_on_real_clock, spawned_in, turns_and_sleeps_but_of, warnings,
 };
 pub use log::{Log, letter_rows};
-pub use poll::{Interest, Polled, before_poll, last_poll, poll, polls};
+pub use poll::{Interest, Polled, before_poll, last_poll, next_poll_fails, poll, polls};
 pub use small::{readable_from, reset_when_dropped, small_client, small_listener, until_it_ends};
 pub use time::{Event, VirtualTime};
 

@@ -34,6 +34,7 @@ struct Counts {
 
 thread_local! {
     static COUNTS: Cell<Counts> = const { Cell::new(Counts { calls: 0, idle: 0 }) };
+    static FAILS: Cell<bool> = const { Cell::new(false) };
     static BEFORE: RefCell<Option<Look>> = const { RefCell::new(None) };
     static LAST: RefCell<Option<Polled>> = const { RefCell::new(None) };
 }
@@ -54,6 +55,11 @@ type Look = Rc<dyn Fn(&Polled)>;
 /// In this check, each [`poll`] calls this before it sleeps, with nothing in `ready`.
 pub fn before_poll(look: impl Fn(&Polled) + 'static) {
     BEFORE.set(Some(Rc::new(look)));
+}
+
+/// The next call of [`poll`] in this check returns an error, as the system's may.
+pub fn next_poll_fails() {
+    FAILS.set(true);
 }
 
 /// The last call of [`poll`] in this check that has returned.
@@ -91,6 +97,9 @@ pub fn poll(sockets: &[(RawFd, Interest)], limit: Option<Duration>) -> io::Resul
     }
     if let Some(look) = BEFORE.with_borrow(Clone::clone) {
         look(&Polled { sockets: sockets.to_vec(), limit, ready: Vec::new() });
+    }
+    if FAILS.take() {
+        return Err(io::Error::from_raw_os_error(libc::ENOMEM));
     }
     let wanted = |interest| match interest {
         Interest::Readable => libc::POLLIN,

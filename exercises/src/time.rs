@@ -14,7 +14,7 @@ use crate::job::{Id, Outside, trace};
 /// The job whose socket is ready in a `sleep`, and the other end of this socket; or nothing but the time.
 pub type Event = Option<(&'static str, UnixStream)>;
 
-/// A clock that stands still while jobs run, and jumps when the scheduler sleeps. It counts.
+/// A clock that stands still while jobs run, unless one of them takes time, and jumps when the scheduler sleeps. It counts.
 #[derive(Clone, Default)]
 pub struct VirtualTime {
     sleeps: Rc<RefCell<Vec<u64>>>,
@@ -38,6 +38,11 @@ impl VirtualTime {
     /// From now on, each `sleep` in which time passes returns so many milliseconds late, as that of a busy machine does.
     pub fn sleeps_late(&self, ms: u64) {
         self.late.set(ms);
+    }
+
+    /// So many milliseconds pass now, while the job runs that calls this, as they do in one that computes.
+    pub fn passes(&self, ms: u64) {
+        trace(|t| t.time_passes(ms));
     }
 
     /// Until when the scheduler has slept, each time that it did, and time passed.
@@ -76,6 +81,20 @@ impl Outside for VirtualTime {
                     "`sleep({given}, ..)` sleeps past `{name}`'s deadline, {earliest} ms: sleep until the EARLIEST deadline"
                 ))
             }
+            (Some((name, earliest)), now) if until.is_some_and(|until| until + now == earliest) => {
+                fail(format!(
+                    "`sleep({given}, ..)` at {now} ms, and the first that is due is `{name}`, at {earliest} ms: `until` is a \
+                     point in time, and not how long to sleep from now on"
+                ))
+            }
+            (Some((name, earliest)), now)
+                if until.is_some_and(|until| until < earliest) && trace(|t| t.has_passed()) =>
+            {
+                fail(format!(
+                    "`sleep({given}, ..)` at {now} ms, and the first that is due is `{name}`, at {earliest} ms. Time goes on \
+                     while a job runs: where it yields `Sleep(ms)`, ask `outside.now()` then, after the resume"
+                ))
+            }
             (Some((name, earliest)), now) if until.is_some_and(|until| until < earliest) => {
                 fail(format!(
                     "`sleep({given}, ..)` at {now} ms, and no job is due then: the first is `{name}`, at {earliest} ms. \
@@ -112,7 +131,7 @@ impl Outside for VirtualTime {
                 grouped(MOST)
             ));
         }
-        trace(|t| t.time_is(t.clock().max(until) + self.late.get()));
+        trace(|t| t.time_is(t.clock().max(until) + self.late.get(), until));
         Ok(Vec::new())
     }
 }

@@ -1,4 +1,4 @@
-//! says: it slept, and is due now
+//! says: and not by `until`
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};

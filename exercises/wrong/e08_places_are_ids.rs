@@ -1,4 +1,4 @@
-//! says: the jobs at these places
+//! says: ALL jobs at these places
 
 use std::io::{self, ErrorKind::WouldBlock};
 use std::time::{Duration, Instant};

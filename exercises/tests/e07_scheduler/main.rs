@@ -3,11 +3,15 @@
 mod exercise;
 
 use std::cell::RefCell;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 use exercise::{Scheduler, Stuck};
-use kit::{Answer, Does, Id, Job, Op, VirtualTime, check, does, draw_jobs, fail, job, spawned_as};
+use kit::{
+    Answer, Does, Id, Job, Op, Outside, VirtualTime, check, does, draw_jobs, fail, job, spawned_as,
+};
+use wouldblock::Wait;
 use wouldblock::generator::Yielder;
 use wouldblock::net::unix::UnixStream;
 
@@ -408,6 +412,73 @@ fn t15_one_that_joins_itself_is_stuck() {
     });
 }
 
+#[test]
+fn t16_time_goes_on_while_a_job_runs() {
+    check(
+        "a sleeps for 5 ms, then computes for 10 ms, and sleeps for 20 ms: that is until 35 ms",
+        || {
+            let world = World::new();
+            let (log, time) = (world.record.clone(), world.record.time.clone());
+            world.spawn(
+                "a",
+                job("a", 3, move |y: &Y| {
+                    sleep(y, "a", 5);
+                    time.passes(10);
+                    sleep(y, "a", 20);
+                    log.ran("a");
+                }),
+            );
+            let time = world.run_to_the_end();
+            world.expect(&["a"]);
+            assert_eq!(time.sleeps(), [5, 35], "`sleep` was to be called for each of these times");
+        },
+    );
+}
+
+#[test]
+fn t17_a_sleep_that_fails() {
+    /// A world in which no thread can sleep.
+    struct Fails {
+        time: VirtualTime,
+        has_failed: bool,
+    }
+    impl Outside for Fails {
+        fn now(&self) -> u64 {
+            self.time.now()
+        }
+
+        fn sleep(&mut self, _: Option<u64>, _: &[(Id, Wait)]) -> io::Result<Vec<Id>> {
+            if self.has_failed {
+                fail(format!("`outside.sleep` {FAILED}, and was called again: {PANICS}"));
+            }
+            self.has_failed = true;
+            Err(io::Error::other(REASON))
+        }
+    }
+    const REASON: &str = "the clock has stopped";
+    const FAILED: &str = "returned an error";
+    const PANICS: &str = "where it fails, `run` panics with this error";
+
+    check("`outside.sleep` fails: `run` panics with its error", || {
+        let world = World::new();
+        world.spawn("a", world.sleeper("a", 10));
+        let mut outside = Fails { time: world.record.time.clone(), has_failed: false };
+        let run = AssertUnwindSafe(|| world.scheduler.borrow_mut().run(&mut outside));
+        match catch_unwind(run) {
+            Ok(result) => {
+                panic!("`outside.sleep` {FAILED}, and `run` returned {result:?}: {PANICS}")
+            }
+            Err(payload) => {
+                let text = kit::text_of(&*payload);
+                assert!(
+                    text.contains(REASON),
+                    "`outside.sleep` {FAILED}, and `run` panicked without it ({text:?}): {PANICS}"
+                );
+            }
+        }
+    });
+}
+
 /// The scheduler of a test.
 struct World {
     scheduler: RefCell<Scheduler>,
@@ -453,6 +524,15 @@ impl World {
             panic!(
                 "`run` returned {result:?}, and `{name}`, which is in the queue, has had no turn yet: `run` gives turns in a loop, \
                  and returns when no job is ready, none sleeps, and none waits for a socket"
+            );
+        }
+        let sleepers = names.iter().filter(|name| matches!(does(name), Some((Does::Sleeps(_), _))));
+        let sleepers: Vec<String> = sleepers.map(|name| format!("`{name}`")).collect();
+        if !sleepers.is_empty() {
+            panic!(
+                "`run` returned {result:?}, and left these asleep: {}. When the queue is empty, call `outside.sleep` with the earliest time at \
+                 which one is due; `run` returns when no job is ready, none sleeps, and none waits for a socket",
+                sleepers.join(", ")
             );
         }
         drop(names);

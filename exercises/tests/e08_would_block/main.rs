@@ -107,12 +107,12 @@ fn t03_a_sleeper_may_be_overdue() {
 fn t04_a_sleeper_wakes_beside_sockets() {
     check_within(
         SOON,
-        "two jobs wait for a socket each; another sleeps, and writes to one, and then to the other",
+        "three jobs wait for a socket each; another sleeps, and writes to one, and then to both others at once",
         || {
             draw_jobs("a sleeper, and readers that it writes to");
             let mut scheduler = Scheduler::new();
             let were_read = Rc::new(Cell::new(0));
-            let writers = ["reader 1", "reader 2"].map(|name| {
+            let writers = ["reader 1", "reader 2", "reader 3"].map(|name| {
                 let (here, there) = UnixStream::pair().expect("a pair of sockets");
                 let read = were_read.clone();
                 let reader = job(name, 3, move |y: &Y| {
@@ -127,15 +127,18 @@ fn t04_a_sleeper_wakes_beside_sockets() {
                 there
             });
             let sleeper = job("sleeper", 3, move |y: &Y| {
-                for there in writers {
+                let [one, two, three] = writers;
+                for writers in [&[one][..], &[two, three]] {
                     y.yield_(Op::Sleep(10));
-                    there.try_write(b"hello").expect("there is room");
+                    for there in writers {
+                        there.try_write(b"hello").expect("there is room");
+                    }
                 }
             });
             spawned_as("sleeper", scheduler.spawn("sleeper", sleeper));
             scheduler.run(&mut Watched(Sockets::new())).expect("the jobs can end");
             let read = were_read.get();
-            assert!(read == 2, "{read} of 2 readers were resumed: `reader` {NOT_RESUMED}");
+            assert!(read == 3, "{read} of 3 readers were resumed: `reader` {NOT_RESUMED}");
         },
     );
 }
@@ -443,7 +446,7 @@ impl Outside for Watched {
         if got != wanted {
             fail(format!(
                 "`poll` returned the places {:?} of the {} sockets, which are those of {wanted:?}; `sleep` returned {slept:?}, \
-                 and is to return the jobs at these places, and no other",
+                 and is to return ALL jobs at these places, and no other",
                 poll.ready,
                 waits.len()
             ));
@@ -706,6 +709,40 @@ fn t14_twenty_clients() {
     check("twenty clients send 1 MiB each through small buffers", || {
         clients("twenty clients", 20, 1 << 20);
     });
+}
+
+#[test]
+fn t15_a_poll_that_fails() {
+    check_within(SOON, "`kit::poll` fails: `sleep` returns the error", || {
+        let mut sockets = Sockets::new();
+        kit::next_poll_fails();
+        let slept = sockets.sleep(Some(1), &[]);
+        assert!(
+            slept.is_err(),
+            "`poll` returned an error, and `sleep` returned {slept:?}: it passes the error on (`?`)"
+        );
+    });
+}
+
+#[test]
+fn t16_now_goes_on_after_a_second() {
+    check_within(
+        SOON,
+        "`now` is the time in milliseconds since `Sockets` was made, and not since a second began",
+        || {
+            let sockets = Sockets::new();
+            let made = Instant::now();
+            while made.elapsed() < Duration::from_secs(1) {
+                thread::sleep(Duration::from_secs(1).saturating_sub(made.elapsed()));
+            }
+            let now = sockets.now();
+            assert!(
+                now >= 1000,
+                "a second after `Sockets::new`, `now` is {now}: it counts ALL milliseconds since then (`subsec_millis` leaves the \
+             seconds out)"
+            );
+        },
+    );
 }
 
 fn clients(title: &'static str, clients: usize, bytes: usize) {
