@@ -7,7 +7,7 @@ use std::time::Duration;
 use tracing::Dispatch;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
-use wouldblock::{Builder, green, group::gather};
+use wouldblock::{green, group::gather};
 
 /// Handles a request: each line that it logs has the request's number, whatever runs in between.
 fn handle(id: u32) {
@@ -25,7 +25,7 @@ fn events_are_in_the_span_of_their_greenlet() {
     let subscriber = tracing_subscriber::registry().with(lines).with(wouldblock::tracing::layer());
     // In a program: `tracing::subscriber::set_global_default(subscriber)`, first thing in `main`.
     tracing::subscriber::with_default(subscriber, || {
-        Builder::new().observe(wouldblock::tracing::observer()).run(|| {
+        wouldblock::run(|| {
             green::wait(gather((0..5).map(|id| green::spawn(move || handle(id)))));
             tracing::info!("all have ended");
         });
@@ -84,7 +84,7 @@ fn cost_beside_threads() {
         tracing_subscriber::registry().with(tracing_subscriber::fmt::layer().with_writer(io::sink)),
     );
     tracing::dispatcher::with_default(&ours, || {
-        Builder::new().observe(wouldblock::tracing::observer()).run(|| {
+        wouldblock::run(|| {
             let ours = || {
                 green::scope(|scope| {
                     for _ in 0..TASKS {

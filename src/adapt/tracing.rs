@@ -3,15 +3,16 @@
 //! A subscriber keeps the spans that are entered for each *thread*. A greenlet that waits inside of a span would leave it
 //! entered for all other tasks of the thread, whose events would be recorded as if they were of that span; and the spans
 //! would be left in another order than they were entered. So the spans that a task has entered are exited when its turn
-//! ends, and entered again when its next turn begins. A layer notes them, an observer of the run does it:
+//! ends, and entered again when its next turn begins. A layer notes which they are. Once there is a layer, each run that is
+//! made does this, by an observer of its own:
 //!
 //! ```
 //! use tracing_subscriber::{Registry, layer::SubscriberExt};
-//! use wouldblock::{Builder, green};
+//! use wouldblock::green;
 //!
 //! let subscriber = Registry::default().with(wouldblock::tracing::layer()); // and `fmt::layer()`, for example
 //! tracing::subscriber::with_default(subscriber, || {
-//!     Builder::new().observe(wouldblock::tracing::observer()).run(|| {
+//!     wouldblock::run(|| {
 //!         let task = green::spawn(|| {
 //!             let _span = tracing::info_span!("request", id = 7).entered();
 //!             green::yield_now(); // the root runs meanwhile, in no span
@@ -24,7 +25,9 @@
 //! });
 //! ```
 //!
-//! (A program sets its subscriber once, with `tracing::subscriber::set_global_default`.)
+//! (A program sets its subscriber once, with `tracing::subscriber::set_global_default`, before its first run. The warnings of
+//! this crate come by the crate `log`: `tracing_log::LogTracer::init()`, which `.init()` of a subscriber of
+//! `tracing_subscriber` calls by default, makes events of them.)
 //!
 //! Spans that are entered around the run stay entered in all its tasks. A task that is spawned inside of a span does not
 //! begin in it: `let span = Span::current(); green::spawn(move || span.in_scope(|| ..))`. An `async fn` with
@@ -35,6 +38,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::mem;
+use std::rc::Rc;
 
 use ::tracing::Subscriber;
 use ::tracing::dispatcher::get_default;
@@ -43,6 +47,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
 use crate::kernel::edge::observe::{EventKind, Observer, TaskEvent};
+use crate::run::builder::IN_EACH_RUN;
 
 thread_local! {
     /// The spans that the code which runs has entered: those of the task that has its turn, or else of the code around
@@ -52,15 +57,11 @@ thread_local! {
     static SWITCHES: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The layer that notes which spans a task has entered. See the [module](self).
+/// The layer that notes which spans a task has entered; each run that is made from now on switches them. See the
+/// [module](self).
 pub fn layer() -> SpanLayer {
+    IN_EACH_RUN.get_or_init(|| || Rc::new(SpanObserver::default()));
     SpanLayer(())
-}
-
-/// The observer that exits the spans of a task as its turn ends, and enters them again as the next begins: for
-/// [`Builder::observe`](crate::Builder::observe). See the [module](self).
-pub fn observer() -> SpanObserver {
-    SpanObserver::default()
 }
 
 /// See [`layer`].
@@ -84,9 +85,9 @@ impl<S: Subscriber> Layer<S> for SpanLayer {
     }
 }
 
-/// See [`observer`].
+/// Exits the spans of a task as its turn ends, and enters them again as the next begins.
 #[derive(Debug, Default)]
-pub struct SpanObserver {
+struct SpanObserver {
     /// The spans of each task that waits inside of some.
     tasks: RefCell<HashMap<u64, Vec<Id>>>,
     /// The spans around the run, while a task has its turn.

@@ -35,6 +35,11 @@ pub struct Builder {
     pub(crate) signal: Option<i32>,
 }
 
+/// Makes the observer that each run has before those of its builder, once this is set: by `tracing::layer`.
+#[cfg(feature = "tracing")]
+pub(crate) static IN_EACH_RUN: std::sync::OnceLock<fn() -> Rc<dyn Observer>> =
+    std::sync::OnceLock::new();
+
 #[derive(Clone, Copy, Debug)]
 enum TurnOrder {
     RoundRobin,
@@ -199,7 +204,10 @@ impl Builder {
             TurnOrder::Environment => seed_of_environment(),
         };
         overflow::install();
-        let scheduler = Scheduler::new(clock, self.stack_size, seed, self.observers)?;
+        let observers = self.observers;
+        #[cfg(feature = "tracing")]
+        let observers = IN_EACH_RUN.get().map(|make| make()).into_iter().chain(observers).collect();
+        let scheduler = Scheduler::new(clock, self.stack_size, seed, observers)?;
         Ok(Runtime::new(scheduler, self.patience))
     }
 }

@@ -19,7 +19,7 @@ use wouldblock::hyper::{Executor, serve, serving};
 use wouldblock::io::pipe;
 use wouldblock::net::{TcpListener, TcpStream};
 use wouldblock::sync::{Event, oneshot};
-use wouldblock::{Builder, JoinHandle, future, green, group::gather};
+use wouldblock::{JoinHandle, future, green, group::gather};
 
 type Stop = oneshot::Sender<()>;
 
@@ -185,7 +185,7 @@ fn name() -> Option<&'static str> {
 fn traced(root: impl FnOnce()) {
     let subscriber = Registry::default().with(wouldblock::tracing::layer());
     tracing::subscriber::with_default(subscriber, || {
-        Builder::new().observe(wouldblock::tracing::observer()).run(root);
+        wouldblock::run(root);
     });
 }
 
@@ -227,7 +227,7 @@ fn spans_around_a_run_stay_and_a_cancelled_task_leaves_none() {
     let subscriber = Registry::default().with(wouldblock::tracing::layer());
     tracing::subscriber::with_default(subscriber, || {
         let _around = tracing::info_span!("around").entered();
-        Builder::new().observe(wouldblock::tracing::observer()).run(|| {
+        wouldblock::run(|| {
             assert_eq!(name(), Some("around"));
             let task = green::spawn(|| {
                 let _span = tracing::info_span!("cancelled").entered();
