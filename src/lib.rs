@@ -591,6 +591,7 @@ pub mod task;
 pub mod testing;
 pub mod thread;
 pub mod time;
+mod whole;
 
 #[cfg(feature = "hyper")]
 pub use adapt::hyper;

@@ -256,6 +256,7 @@ impl Signals {
     /// # Cancellation
     ///
     /// Nothing is lost.
+    #[track_caller]
     pub fn recv(&mut self) -> io::Result<c_int> {
         self.mailbox.reader.read_with(|_| self.mailbox.take())
     }

@@ -39,7 +39,7 @@ const READING_ORDER: &str = "
     src/inspect/: overflow
     src/run/: join_error join
     src/eras/: pep342
-    src/inspect/: holders purpose deadlock tree on_signal watchdog
+    src/inspect/: place holders purpose deadlock tree on_signal watchdog
     src/run/: spawn runtime builder stats
     src/task/: mod
     src/inspect/: tasks
@@ -52,7 +52,7 @@ const READING_ORDER: &str = "
     src/thread/: park join scope mod
     src/sync/: wait_queue waiters mutex condvar semaphore rwlock event barrier chan channel mpsc
     src/sync/: oneshot queue priority feed watch broadcast mod
-    src/: cancel_scope
+    src/: cancel_scope whole
     src/group/: tasks gather completed failing pool imap shared mod
     src/offload/: pool mod
     src/: blocking

@@ -182,6 +182,7 @@ const HEAD: Duration = Duration::from_secs(30);
 /// # Cancellation
 ///
 /// The connections are cancelled, in the middle of a response too.
+#[track_caller]
 pub fn serve<S, B>(listener: TcpListener, service: S, stop: impl IntoFuture) -> io::Result<()>
 where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + 'static,

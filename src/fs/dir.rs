@@ -67,6 +67,7 @@ impl RefUnwindSafe for ReadDir {}
 impl Iterator for ReadDir {
     type Item = io::Result<DirEntry>;
 
+    #[track_caller]
     fn next(&mut self) -> Option<io::Result<DirEntry>> {
         if self.batch.as_slice().is_empty() {
             let folder = Arc::clone(&self.folder);

@@ -14,6 +14,7 @@ use futures_io::{AsyncRead, AsyncSeek, AsyncWrite};
 
 use super::call::{at, call};
 use super::lock::{TryLockError, flock, try_flock, wait_for};
+use crate::whole::{read_whole, write_whole};
 
 /// The most bytes that one read or write moves. It bounds what a `write_all` of a large buffer copies.
 const MOST: usize = 1 << 20;
@@ -275,12 +276,14 @@ impl File {
         self.0.is_terminal()
     }
 
+    #[track_caller]
     fn call<T: Send + 'static>(&self, function: impl FnOnce(&fs::File) -> T + Send + 'static) -> T {
         let file = Arc::clone(&self.0);
         call(move || function(&file))
     }
 
     /// Reads into the beginning of `buf` through a buffer that the other thread may keep.
+    #[track_caller]
     fn read_by(
         &self,
         buf: &mut [u8],
@@ -297,6 +300,7 @@ impl File {
     }
 
     /// Reads all the rest. What was read before an error counts.
+    #[track_caller]
     fn read_rest<B: Default + Send + 'static>(
         &self,
         read: impl FnOnce(&fs::File, &mut B) -> io::Result<usize> + Send + 'static,
@@ -309,6 +313,7 @@ impl File {
     }
 
     /// Writes the beginning of `buf`, from a copy that the other thread may keep.
+    #[track_caller]
     fn write_by(
         &self,
         buf: &[u8],
@@ -317,6 +322,7 @@ impl File {
         self.write_bytes(buf[..buf.len().min(MOST)].to_vec(), write)
     }
 
+    #[track_caller]
     fn write_bytes(
         &self,
         bytes: Vec<u8>,
@@ -340,10 +346,12 @@ fn first_of(bufs: &[IoSlice<'_>]) -> Vec<u8> {
 }
 
 impl FileExt for File {
+    #[track_caller]
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         self.read_by(buf, move |file, buf| file.read_at(buf, offset))
     }
 
+    #[track_caller]
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
         self.write_by(buf, move |file, buf| file.write_at(buf, offset))
     }
@@ -353,16 +361,21 @@ impl FileExt for File {
 macro_rules! read_write_seek {
     ($($file:ty),*) => {$(
         impl Read for $file {
+            read_whole!(exact);
+
+            #[track_caller]
             fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
                 self.read_by(buf, |mut file, buf| file.read(buf))
             }
 
+            #[track_caller]
             fn read_to_end(&mut self, buf: &mut Vec<u8>) -> io::Result<usize> {
                 let (mut rest, result) = self.read_rest(|mut file, rest| file.read_to_end(rest));
                 buf.append(&mut rest);
                 result
             }
 
+            #[track_caller]
             fn read_to_string(&mut self, buf: &mut String) -> io::Result<usize> {
                 let (rest, result) = self.read_rest(|mut file, rest| file.read_to_string(rest));
                 buf.push_str(&rest);
@@ -371,10 +384,14 @@ macro_rules! read_write_seek {
         }
 
         impl Write for $file {
+            write_whole!();
+
+            #[track_caller]
             fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
                 self.write_by(buf, |mut file, buf| file.write(buf))
             }
 
+            #[track_caller]
             fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
                 self.write_bytes(first_of(bufs), |mut file, buf| file.write(buf))
             }
@@ -385,6 +402,7 @@ macro_rules! read_write_seek {
         }
 
         impl Seek for $file {
+            #[track_caller]
             fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
                 self.call(move |mut file| file.seek(to))
             }

@@ -47,7 +47,11 @@ impl Pool {
         I: IntoIterator<IntoIter: 'static, Item: 'static>,
         T: 'static,
     {
-        self.imap(inputs, f).collect()
+        let (mut imap, mut results) = (self.imap(inputs, f), Vec::new());
+        while let Some(result) = imap.next() {
+            results.push(result); // Not `collect`, of which a report would have no line of the caller's.
+        }
+        results
     }
 
     /// The operation behind [`map`](Pool::map): `y.wait(pool.mapping(..))`, `pool.mapping(..).await`. It

@@ -26,8 +26,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::inspect::place::Place;
 use crate::inspect::purpose;
-use crate::kernel::edge::observe::Era;
 use crate::kernel::edge::trail::{self, Kind, LastUse, Name, Part, Thing, TrailKey};
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::{State, TaskRef};
@@ -77,7 +77,10 @@ impl Deadlock {
             tasks: names.tasks.iter().map(|task| task.id).collect(),
             on_cycle: cycle.iter().map(|&at| names.tasks[at].id).collect(),
             lines: lines
-                .map(|((task, does), _)| format!("{task} {}{}", does.state(), WaitsAt(task)))
+                .map(|((task, does), _)| {
+                    let at = Place::of(task).map(|site| format!(", at {site}")).unwrap_or_default();
+                    format!("{task} {}{at}", does.state())
+                })
                 .collect(),
             cycle: draw(&cycle, &names.tasks, &does),
         }
@@ -235,23 +238,6 @@ impl Does<'_> {
                 Some(Through { key, run: self.run, names: self.names })
             }
             _ => None,
-        }
-    }
-}
-
-/// Where in the source a waiting task of this thread gave up its turn: `, at src/main.rs:14:9`. Prints nothing where
-/// that is not known: a future that is not in the middle of a poll keeps no stack, and no such place.
-pub(crate) struct WaitsAt<'a>(pub(crate) &'a TaskRef);
-
-impl fmt::Display for WaitsAt<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let local = self.0.local();
-        let on_a_stack = self.0.era != Era::Future || local.stack.get() != 0;
-        match local.last_site.get() {
-            Some(site) if on_a_stack && local.state.get() == State::Waiting => {
-                write!(f, ", at {site}")
-            }
-            _ => Ok(()),
         }
     }
 }

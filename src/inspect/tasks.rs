@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! task 1 "root" (green, spawned at src/main.rs:30:5): runs, 3 turns, stack 8 of 256 KiB
-//!   task 2 "fetch" (green, spawned at src/main.rs:12:9): waits to read from descriptor 9 for 1.50 s, 4 turns, stack 36 of 256 KiB
+//!   task 2 "fetch" (green, spawned at src/main.rs:12:9): waits to read from descriptor 9 for 1.50 s, at src/main.rs:14:9, 4 turns, stack 36 of 256 KiB
 //!     task 3 (future, spawned at src/main.rs:15:9): sleeps for 0.20 s, 7 turns
 //! stacks, by where their tasks were spawned:
 //!   src/main.rs:12:9: at most 36 of 256 KiB used, by 1 task
 //! ```
 
 use std::fmt;
+use std::panic::Location;
 use std::time::Duration;
 
 use crate::inspect::deadlock::{TaskNames, TaskState};
@@ -65,6 +66,9 @@ pub struct TaskInfo {
     pub state: TaskState,
     /// For how long it has waited, to some milliseconds. `None`: it does not wait.
     pub waits: Option<Duration>,
+    /// Where in the program it waits. `None`: it does not wait; or it is a future, which keeps no stack between its polls;
+    /// or the call that waits is a library's.
+    pub waits_at: Option<&'static Location<'static>>,
     /// How many turns it has had (modulo 2^32).
     pub turns: u32,
     /// How deep its stack has been, in bytes: see [`Task::stack_used`].
@@ -75,9 +79,9 @@ impl Tasks {
     fn of(scheduler: &Scheduler) -> Tasks {
         let names = TaskNames::of(scheduler);
         let info = |task: kernel::task::TaskRef| {
-            let TableRow { state, waits, turns, stack_used, .. } =
+            let TableRow { state, waits, waits_at, turns, stack_used, .. } =
                 TableRow::of(&task, scheduler, &names);
-            TaskInfo { state, waits, turns, stack_used, task: Task(task.into_shared()) }
+            TaskInfo { state, waits, waits_at, turns, stack_used, task: Task(task.into_shared()) }
         };
         Tasks { tasks: scheduler.tasks.borrow().by_age().into_iter().map(info).collect() }
     }
@@ -89,6 +93,7 @@ impl TaskInfo {
             task: &self.task.0,
             state: self.state.clone(),
             waits: self.waits,
+            waits_at: self.waits_at,
             turns: self.turns,
             stack_used: self.stack_used,
             parent: self.task.parent().unwrap_or(0),
@@ -103,7 +108,7 @@ impl fmt::Display for Tasks {
     }
 }
 
-/// `task 2 "fetch" (green, spawned at src/main.rs:12:9): sleeps for 0.20 s, 7 turns, stack 36 of 256 KiB`
+/// `task 2 "fetch" (green, spawned at src/main.rs:12:9): sleeps for 0.20 s, at src/main.rs:14:9, 7 turns, stack 36 of 256 KiB`
 impl fmt::Display for TaskInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.row().fmt(f)

@@ -2,9 +2,11 @@
 //! been.
 
 use std::fmt::{self, Display, Write};
+use std::panic::Location;
 use std::time::Duration;
 
 use crate::inspect::deadlock::{Does, TaskNames, TaskState};
+use crate::inspect::place::Place;
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::{Task, TaskRef};
 use crate::run::stack_size;
@@ -18,6 +20,8 @@ pub(crate) struct TableRow<'a> {
     pub(crate) task: &'a Task,
     pub(crate) state: TaskState,
     pub(crate) waits: Option<Duration>,
+    /// Where in the program it waits.
+    pub(crate) waits_at: Option<&'static Location<'static>>,
     pub(crate) turns: u32,
     pub(crate) stack_used: Option<usize>,
     /// The number of the task that spawned it; 0 if that is not in the table.
@@ -36,6 +40,7 @@ impl<'a> TableRow<'a> {
         TableRow {
             task,
             waits: matches!(state, TaskState::Waiting { .. }).then_some(waits),
+            waits_at: Place::of(task),
             turns: local.turns.get(),
             state,
             stack_used: stack_size::touched(local.stack.get(), task.stack_size as usize),
@@ -105,12 +110,15 @@ fn draw_stacks(out: &mut impl Write, rows: &mut [TableRow<'_>]) -> fmt::Result {
     Ok(())
 }
 
-/// `task 2 "fetch" (green, spawned at src/main.rs:12:9): sleeps for 0.20 s, 7 turns, stack 36 of 256 KiB`
+/// `task 2 "fetch" (green, spawned at src/main.rs:12:9): sleeps for 0.20 s, at src/main.rs:14:9, 7 turns, stack 36 of 256 KiB`
 impl Display for TableRow<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.task, self.state)?;
         if let Some(waits) = self.waits {
             write!(f, " for {:.2} s", waits.as_secs_f64())?;
+        }
+        if let Some(site) = self.waits_at {
+            write!(f, ", at {site}")?;
         }
         let turns = if self.turns == 1 { "turn" } else { "turns" };
         write!(f, ", {} {turns}", self.turns)?;

@@ -19,6 +19,7 @@ use std::sync::Once;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::inspect::place::Place;
 use crate::kernel::edge::board::Board;
 use crate::kernel::edge::pulse::{BoardGuard, WATCHDOG};
 use crate::kernel::edge::warn;
@@ -201,7 +202,7 @@ impl Watched {
         let who = seen.to_string();
         let left = seen.last_site.map_or_else(
             || "It has not given up its turn on a stack yet".into(),
-            |site| format!("It last gave up its turn at {site}"),
+            |site| format!("It last gave up its turn {}", Place(site)),
         );
         let advice = advice(blocked);
         let held = self.held;

@@ -14,6 +14,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use crate::kernel::reactor::Direction;
 use crate::net::Readiness;
 use crate::net::socket::Socket;
+use crate::whole::{read_whole, write_whole};
 
 /// A descriptor that tasks wait for: a pipe, a FIFO, a terminal, a serial line, a pidfd, an inotify or timer descriptor,
 /// or the connection of a C library. (tokio's `AsyncFd`, gevent's `wait_read`, asyncio's `add_reader`.)
@@ -151,6 +152,7 @@ macro_rules! with {
             /// # Cancellation
             ///
             /// Between two calls: nothing is lost but what `call` has kept for the next.
+            #[track_caller]
             pub fn $green<R>(&self, call: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
                 self.inner.green(Direction::$direction, call)
             }
@@ -212,9 +214,12 @@ macro_rules! reads {
         ///
         /// A read takes bytes and gives them, or takes none.
         impl Read for $Self {
+            #[track_caller]
             fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
                 self.read_with(|mut io| io.read(buf))
             }
+
+            read_whole!();
         }
 
         impl AsyncRead for $Self {
@@ -235,10 +240,14 @@ macro_rules! writes {
         ///
         /// Nothing is written by a call that has waited.
         impl Write for $Self {
+            #[track_caller]
             fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
                 self.write_with(|mut io| io.write(buf))
             }
 
+            write_whole!();
+
+            #[track_caller]
             fn flush(&mut self) -> io::Result<()> {
                 self.write_with(|mut io| io.flush())
             }

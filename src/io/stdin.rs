@@ -21,6 +21,7 @@ use crate::kernel::reactor::Direction;
 use crate::net::Readiness;
 use crate::net::socket::Socket;
 use crate::net::turn::{can_suspend, would_block};
+use crate::whole::read_whole;
 
 /// Standard input, with std's names: waits for lines suspend the task, where std's block the thread.
 ///
@@ -153,6 +154,7 @@ impl Stdin {
     /// # Cancellation
     ///
     /// Nothing is lost: a line is taken whole, and what has come of it stays for the next read.
+    #[track_caller]
     pub fn read_line(&self, text: &mut String) -> io::Result<usize> {
         match can_suspend() {
             true => door::wait(self.reading_line(text)),
@@ -256,6 +258,7 @@ pub struct Lines(Stdin);
 impl Iterator for Lines {
     type Item = io::Result<String>;
 
+    #[track_caller]
     fn next(&mut self) -> Option<io::Result<String>> {
         let mut line = String::new();
         match self.0.read_line(&mut line) {
@@ -275,6 +278,7 @@ impl Iterator for Lines {
 
 /// Takes what lies in the buffer first.
 impl Read for Stdin {
+    #[track_caller]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         INNER.green(Direction::Read, |_| {
             let mut buffer = buffer();
@@ -289,6 +293,8 @@ impl Read for Stdin {
             Ok(n)
         })
     }
+
+    read_whole!();
 }
 
 impl AsRawFd for Stdin {

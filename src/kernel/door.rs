@@ -15,13 +15,12 @@ use std::ptr;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use super::cancel;
-use super::coroutine;
 use super::edge::waker::{NO_TASK, VTABLE};
 use super::edge::{entered::no_task_message, notes, unwinding};
 use super::here::{current, in_task, running_task, with_local, with_task};
 use super::task::Waiter;
 use super::wait::{Record, Wait, WaitCell, WaitFor, is_own, is_spent, spend, this_turn};
+use super::{cancel, coroutine};
 
 /// The running task's own waker, borrowed: it is not counted. Where no task runs, a waker that wakes nothing, with
 /// which an operation still records what it waits for.
@@ -65,6 +64,12 @@ pub(crate) fn wait<O: IntoFuture>(op: O) -> O::Output {
     if !in_task() {
         panic!("{}", no_task_message());
     }
+    wait_at(Location::caller(), op)
+}
+
+/// As [`wait`], in a task, for a wait in a closure: `site` is the line of the program that reports name.
+#[inline]
+pub(crate) fn wait_at<O: IntoFuture>(site: &'static Location<'static>, op: O) -> O::Output {
     if is_spent() {
         give_turn();
     }
@@ -72,7 +77,7 @@ pub(crate) fn wait<O: IntoFuture>(op: O) -> O::Output {
     loop {
         match poll(&record, op.as_mut()) {
             Poll::Ready(value) => return value,
-            Poll::Pending => suspend(&record.wait),
+            Poll::Pending => suspend(&record.wait, site),
         }
     }
 }
@@ -83,12 +88,11 @@ pub(crate) fn wait<O: IntoFuture>(op: O) -> O::Output {
 /// the thread to wait for a socket; for another wait, it aborts the process, or abandons the task if the run is ending
 /// (`edge/unwinding.rs`). When this returns, the caller polls its operation again, and waits again if that is pending.
 #[inline(always)] // See `coroutine::suspend_base`.
-#[track_caller]
-fn suspend(wait: &WaitCell) {
+fn suspend(wait: &WaitCell, site: &'static Location<'static>) {
     if unwinding::unwinds() && unwinding::block_thread(wait) {
         return;
     }
-    let limit = before_suspending();
+    let limit = before_suspending(site);
     this_turn().wait.copy(wait);
     this_turn().wait.limit(limit);
     coroutine::suspend_base();
@@ -97,7 +101,7 @@ fn suspend(wait: &WaitCell) {
 /// What precedes each suspension. Returns the earliest time limit in force.
 #[inline(always)]
 #[track_caller]
-fn before_suspending() -> Option<Instant> {
+fn before_suspending(site: &'static Location<'static>) -> Option<Instant> {
     let task = running_task();
     if task.is_null() {
         panic!("{}", no_task_message());
@@ -106,7 +110,7 @@ fn before_suspending() -> Option<Instant> {
     // SAFETY: the task lives while it is set, and this is its home thread.
     let local = unsafe { (*task).local() };
     let limit = cancel::check(local);
-    local.note_site(Location::caller());
+    local.note_site(site);
     limit
 }
 
@@ -116,7 +120,7 @@ fn before_suspending() -> Option<Instant> {
 pub(crate) fn pause(wait: Wait) {
     let cell = WaitCell::parked();
     cell.set(wait);
-    suspend(&cell);
+    suspend(&cell, Location::caller());
 }
 
 /// Notes where the running task gives up its turn, for a body that yields or returns to the scheduler.
@@ -143,7 +147,7 @@ pub(crate) fn store_record(record: &Record) {
 #[inline(always)]
 #[track_caller]
 pub(crate) fn yield_now() {
-    before_suspending();
+    before_suspending(Location::caller());
     this_turn().wait.what.set(WaitFor::Turn);
     coroutine::suspend_base();
 }

@@ -96,6 +96,7 @@ pub fn looking_up(address: impl ToSocketAddrs) -> LookingUp {
 }
 
 /// The green way to look up: suspends the task; where there is none to suspend, blocks the thread.
+#[track_caller]
 pub(crate) fn resolve(address: impl ToSocketAddrs) -> io::Result<Vec<SocketAddr>> {
     let mut lookup = address.looking_up();
     match lookup.known() {

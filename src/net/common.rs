@@ -194,6 +194,7 @@ macro_rules! three_eras {
         /// # Cancellation
         ///
         /// Nothing is lost.
+        #[track_caller]
         pub fn $green(&self, $($arg: $type),*) -> io::Result<$result> {
             self.socket.green(Direction::$direction, $call)
         }

@@ -103,6 +103,7 @@ macro_rules! listener {
             /// # Cancellation
             ///
             /// Nothing is lost: the connection stays in the listener's queue.
+            #[track_caller]
             pub fn accept(&self) -> io::Result<($Stream, $Address)> {
                 let mut limit = AtLimit::new();
                 loop {

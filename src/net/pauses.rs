@@ -65,6 +65,7 @@ impl Pauses {
 /// # Errors
 ///
 /// The deadline in force has passed.
+#[track_caller]
 pub(super) fn pause(duration: Duration) -> io::Result<()> {
     let duration = until_deadline(duration)?;
     match can_suspend() {

@@ -167,6 +167,7 @@ impl<S: AsRawFd> Socket<S> {
 
     /// The green era's way: makes `call` until it is done, and waits in between, in the modes of the socket.
     #[inline]
+    #[track_caller]
     pub(crate) fn green<R>(
         &self,
         direction: Direction,
@@ -199,10 +200,11 @@ impl<S: AsRawFd> Socket<S> {
     }
 
     /// As [`green`](Socket::green), for a call of which no event shows when it becomes possible.
+    #[track_caller]
     pub(super) fn green_with_pauses<R>(
         &self,
         direction: Direction,
-        call: impl FnMut(&S) -> io::Result<R>,
+        mut call: impl FnMut(&S) -> io::Result<R>,
     ) -> io::Result<R> {
         if self.is_nonblocking() {
             return self.green(direction, call);
@@ -210,29 +212,39 @@ impl<S: AsRawFd> Socket<S> {
         begin()?;
         let limit = self.limit(direction).unwrap_or(Duration::MAX);
         let (mut left, mut pauses) = (limit, Pauses::new());
-        self.blocking_io(direction, call, || {
-            if left.is_zero() {
-                return Err(Elapsed::new(limit).into());
+        loop {
+            match self.try_once(direction, &mut call) {
+                Tried::Done(result) => return result,
+                Tried::Spent => door::yield_now(),
+                Tried::WouldBlock if left.is_zero() => return Err(Elapsed::new(limit).into()),
+                Tried::WouldBlock => {
+                    let next = pauses.next().min(left);
+                    left -= next;
+                    pause(next)?;
+                }
             }
-            let next = pauses.next().min(left);
-            left -= next;
-            pause(next)
-        })
+        }
     }
 
-    /// Tries, and calls `wait` after each `WouldBlock`, until one of the two has a result.
+    /// Tries, and waits for what `wait` returns after each `WouldBlock`, until one of the two has a result. (The wait is
+    /// made here, since in a closure its line in the source would be the closure's.)
     #[inline]
+    #[track_caller]
     fn blocking_io<R>(
         &self,
         direction: Direction,
         mut call: impl FnMut(&S) -> io::Result<R>,
-        mut wait: impl FnMut() -> io::Result<()>,
+        mut wait: impl FnMut() -> io::Result<Option<Wait>>,
     ) -> io::Result<R> {
         loop {
             match self.try_once(direction, &mut call) {
                 Tried::Done(result) => return result,
                 Tried::Spent => door::yield_now(),
-                Tried::WouldBlock => wait()?,
+                Tried::WouldBlock => {
+                    if let Some(wait) = wait()? {
+                        door::pause(wait);
+                    }
+                }
             }
         }
     }
@@ -388,23 +400,23 @@ fn nearest_of(limit: Option<Duration>, deadline: Option<(Duration, Duration)>) -
     Some(Expiry { at: now.checked_add(left)?, limit, is_deadline })
 }
 
-/// Suspends the task, or blocks the thread, until the socket may be ready.
+/// What the task is to wait for until the socket may be ready: `None` if it may be. Where no task can be suspended, blocks
+/// the thread.
 #[inline]
-fn wait(link: &Link, direction: Direction, end: Option<Expiry>) -> io::Result<()> {
+fn wait(link: &Link, direction: Direction, end: Option<Expiry>) -> io::Result<Option<Wait>> {
     if !can_suspend() {
-        return block_thread(link.fd(), direction, end);
+        return block_thread(link.fd(), direction, end).map(|()| None);
     }
     let (id, ready) = link.look(direction).expect("a task has a scheduler")?;
     match end {
-        _ if ready => return Ok(()),
+        _ if ready => return Ok(None),
         Some(end) if now() >= end.at => {
             door::completed();
             return Err(end.error());
         }
         _ => {}
     }
-    door::pause(Wait { deadline: end.map(|end| end.at), ..wait_for(id, direction) });
-    Ok(())
+    Ok(Some(Wait { deadline: end.map(|end| end.at), ..wait_for(id, direction) }))
 }
 
 /// For how many milliseconds a thread waits for room before it tries again: `poll(2)` does not report, either,

@@ -153,25 +153,33 @@ macro_rules! stream {
 
     (@io $Stream:ident, $Self:ty) => {
         impl Read for $Self {
+            #[track_caller]
             fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
                 let read = self.socket.green(Direction::Read, |mut s| s.read(buf));
                 self.note(read, buf.len())
             }
 
+            #[track_caller]
             fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
                 let read = self.socket.green(Direction::Read, |mut s| s.read_vectored(bufs));
                 self.note(read, total(bufs))
             }
+
+            read_whole!();
         }
 
         impl Write for $Self {
+            #[track_caller]
             fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
                 self.socket.green(Direction::Write, |s| send(s, buf))
             }
 
+            #[track_caller]
             fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
                 self.socket.green(Direction::Write, |s| send_vectored(s, bufs))
             }
+
+            write_whole!();
 
             fn flush(&mut self) -> io::Result<()> {
                 Ok(())

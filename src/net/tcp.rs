@@ -26,6 +26,7 @@ use crate::kernel::door;
 use crate::kernel::reactor::Direction;
 use crate::kernel::wait;
 use crate::op::timeout;
+use crate::whole::{read_whole, write_whole};
 
 /// A TCP connection: [`std::net::TcpStream`] that suspends the task where that one blocks the thread.
 ///
@@ -100,6 +101,7 @@ impl TcpStream {
     /// Reads as `Read` does, by `read`, which is called for each try: the memory that it takes and gives back is not held
     /// while the task waits. It returns how many bytes came, and for how many there was room.
     #[cfg(feature = "ureq")]
+    #[track_caller]
     pub(crate) fn read_by(
         &self,
         read: impl FnMut(&net::TcpStream) -> io::Result<(usize, usize)>,
@@ -127,6 +129,7 @@ impl TcpStream {
     /// # Cancellation
     ///
     /// The attempts are given up.
+    #[track_caller]
     pub fn connect<A: ToSocketAddrs>(address: A) -> io::Result<TcpStream> {
         if can_suspend() {
             return door::wait(TcpStream::connecting(address));
@@ -161,6 +164,7 @@ impl TcpStream {
     /// # Cancellation
     ///
     /// The attempt is given up.
+    #[track_caller]
     pub fn connect_timeout(address: &SocketAddr, limit: Duration) -> io::Result<TcpStream> {
         if limit.is_zero() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a time limit of zero"));
@@ -251,6 +255,7 @@ impl TcpListener {
     /// # Cancellation
     ///
     /// Nothing is bound.
+    #[track_caller]
     pub fn bind<A: ToSocketAddrs>(address: A) -> io::Result<TcpListener> {
         first_of("bind", &resolve(address)?, |address| {
             Ok(TcpListener { socket: Socket::new(listen_at(&address.into())?.into()) })

@@ -83,6 +83,7 @@ impl UdpSocket {
     /// # Cancellation
     ///
     /// Nothing is bound.
+    #[track_caller]
     pub fn bind<A: ToSocketAddrs>(address: A) -> io::Result<UdpSocket> {
         let bind = |address| UdpSocket::from_std(net::UdpSocket::bind(address)?);
         first_of("bind", &resolve(address)?, bind)
@@ -104,6 +105,7 @@ impl UdpSocket {
     /// # Cancellation
     ///
     /// The socket is connected as before.
+    #[track_caller]
     pub fn connect<A: ToSocketAddrs>(&self, address: A) -> io::Result<()> {
         self.connect_to_first(&resolve(address)?)
     }
@@ -142,6 +144,7 @@ impl UdpSocket {
     /// # Cancellation
     ///
     /// Nothing is sent.
+    #[track_caller]
     pub fn send_to<A: ToSocketAddrs>(&self, buf: &[u8], address: A) -> io::Result<usize> {
         let to = first(&resolve(address)?)?;
         self.socket.green(Direction::Write, |s| s.send_to(buf, to))

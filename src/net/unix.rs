@@ -30,6 +30,7 @@ use super::turn::{can_suspend, failed, would_block};
 use crate::kernel::door;
 use crate::kernel::reactor::Direction;
 use crate::kernel::wait;
+use crate::whole::{read_whole, write_whole};
 
 /// A connection over a Unix socket: [`std::os::unix::net::UnixStream`] that suspends the task where that
 /// one blocks the thread.
@@ -82,6 +83,7 @@ impl UnixStream {
     /// # Cancellation
     ///
     /// The attempt is given up.
+    #[track_caller]
     pub fn connect<P: AsRef<Path>>(path: P) -> io::Result<UnixStream> {
         UnixStream::connect_addr(&SocketAddr::from_pathname(path)?)
     }
@@ -99,6 +101,7 @@ impl UnixStream {
     /// # Cancellation
     ///
     /// The attempt is given up.
+    #[track_caller]
     pub fn connect_addr(address: &SocketAddr) -> io::Result<UnixStream> {
         if can_suspend() {
             return door::wait(UnixStream::connecting_addr(address));
@@ -359,6 +362,7 @@ impl UnixDatagram {
     /// # Cancellation
     ///
     /// Nothing is sent.
+    #[track_caller]
     pub fn send_to<P: AsRef<Path>>(&self, buf: &[u8], path: P) -> io::Result<usize> {
         self.send_to_addr(buf, &SocketAddr::from_pathname(path)?)
     }
@@ -376,6 +380,7 @@ impl UnixDatagram {
     /// # Cancellation
     ///
     /// Nothing is sent.
+    #[track_caller]
     pub fn send_to_addr(&self, buf: &[u8], address: &SocketAddr) -> io::Result<usize> {
         self.socket.green_with_pauses(Direction::Write, |s| s.send_to_addr(buf, address))
     }

@@ -146,6 +146,7 @@ impl Child {
     /// # Cancellation
     ///
     /// The process goes on, and this may be called again.
+    #[track_caller]
     pub fn wait(&mut self) -> io::Result<ExitStatus> {
         match can_suspend() {
             true => door::wait(self.waiting()),
@@ -184,6 +185,7 @@ impl Child {
     /// # Cancellation
     ///
     /// The process is killed, and what it has written is lost.
+    #[track_caller]
     pub fn wait_with_output(mut self) -> io::Result<Output> {
         if can_suspend() {
             return door::wait(self.waiting_with_output());

@@ -169,6 +169,7 @@ impl Command {
     /// # Cancellation
     ///
     /// The child is killed (its own children are not), and what it has written is lost.
+    #[track_caller]
     pub fn output(&mut self) -> io::Result<Output> {
         match can_suspend() {
             true => door::wait(self.collecting_output()),
@@ -230,6 +231,7 @@ impl Command {
     /// # Cancellation
     ///
     /// The child is killed; its own children are not.
+    #[track_caller]
     pub fn status(&mut self) -> io::Result<ExitStatus> {
         match can_suspend() {
             true => door::wait(self.awaiting_status()),

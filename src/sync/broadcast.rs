@@ -184,7 +184,7 @@ impl<T> Receiver<T> {
 
     /// The items, until the last sender is gone.
     pub fn iter(&mut self) -> impl Iterator<Item = T> {
-        std::iter::from_fn(|| self.recv().ok())
+        Iter(self)
     }
 
     /// How many items this receiver has lost so far, since it had fallen behind by more than the channel's capacity.
@@ -207,6 +207,18 @@ impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         let mut boxes = self.shared.boxes.borrow_mut();
         boxes.retain(|mailbox| !Rc::ptr_eq(mailbox, &self.mailbox)); // This has it still: no item is dropped here.
+    }
+}
+
+/// See [`Receiver::iter`].
+struct Iter<'a, T>(&'a mut Receiver<T>);
+
+impl<T> Iterator for Iter<'_, T> {
+    type Item = T;
+
+    #[track_caller]
+    fn next(&mut self) -> Option<T> {
+        self.0.recv().ok()
     }
 }
 

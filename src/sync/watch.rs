@@ -175,13 +175,25 @@ impl<T: Clone> Receiver<T> {
 
     /// The values that come from now on, each the latest, until the last sender is gone.
     pub fn iter(&mut self) -> impl Iterator<Item = T> {
-        std::iter::from_fn(|| self.recv().ok())
+        Iter(self)
     }
 }
 
 impl<T> Clone for Receiver<T> {
     fn clone(&self) -> Receiver<T> {
         Receiver { shared: self.shared.clone(), seen: self.seen }
+    }
+}
+
+/// See [`Receiver::iter`].
+struct Iter<'a, T>(&'a mut Receiver<T>);
+
+impl<T: Clone> Iterator for Iter<'_, T> {
+    type Item = T;
+
+    #[track_caller]
+    fn next(&mut self) -> Option<T> {
+        self.0.recv().ok()
     }
 }
 

@@ -31,6 +31,7 @@ mod op;
 mod overflow;
 mod panic;
 mod patience;
+mod places;
 mod pool;
 mod port;
 mod preludes;

@@ -4,6 +4,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::panic::Location;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -11,9 +12,7 @@ use crate::kernel::cancel::{self, Limit};
 use crate::kernel::door;
 use crate::kernel::edge::entered::now;
 use crate::kernel::edge::open_guard::OpenGuard;
-use crate::kernel::edge::unwinding;
-use crate::kernel::edge::waker;
-use crate::kernel::edge::warn;
+use crate::kernel::edge::{unwinding, waker, warn};
 use crate::kernel::here::in_task;
 use crate::kernel::task::{TaskRef, Waiter};
 use crate::kernel::wait::{self, Wait};
@@ -143,8 +142,8 @@ impl Members {
     }
 
     /// Waits until the members [have ended](Members::have_ended).
-    pub(crate) fn wait(&self) {
-        door::wait(poll_fn(|cx| self.poll_empty(cx)));
+    fn wait(&self, site: &'static Location<'static>) {
+        door::wait_at(site, poll_fn(|cx| self.poll_empty(cx)));
     }
 
     /// Cancels all members, and waits, shielded, until they have ended; but not for the running task, if that is a
@@ -154,7 +153,7 @@ impl Members {
         let tasks = self.tasks.take();
         self.rest.set(tasks.iter().any(BareHandle::is_current).into());
         self.tasks.set(tasks);
-        cancel::shield(|| self.wait());
+        cancel::shield(|| self.wait(Location::caller()));
     }
 
     /// Calls `body`, and returns or unwinds when no member runs any more. The members are cancelled if `body` unwinds,
@@ -165,19 +164,20 @@ impl Members {
     /// Outside of a task.
     #[track_caller]
     pub(crate) fn enclose<T>(&self, body: impl FnOnce() -> T) -> T {
+        let site = Location::caller();
         unwinding::refuse_while_unwinding();
         assert!(in_task(), "a scope outside of any task: call it inside `wouldblock::run(|| ..)`");
         let _open = OpenGuard::one(|open| &open.scopes);
         let result = unwinding::catch(body);
         let waited = match &result {
-            Ok(_) => unwinding::catch(|| self.wait()),
+            Ok(_) => unwinding::catch(|| self.wait(site)),
             Err(_) => Ok(()),
         };
         if result.is_err() || waited.is_err() {
             self.cancel();
             let bomb = Bomb;
             if !self.is_empty() {
-                cancel::shield(|| self.wait());
+                cancel::shield(|| self.wait(site));
             }
             std::mem::forget(bomb);
         }
