@@ -447,6 +447,14 @@
 //!
 //! These aborts are all there are, besides two that show a bug of this crate.
 //!
+//! # Variables of the environment
+//!
+//! | | what it does | without it |
+//! |---|---|---|
+//! | `WOULDBLOCK_SEED=7` | [`run()`], and each [`Builder`] that sets no order, gives turns in an order that 7 determines; [`testing::explore`] runs that seed alone | round robin |
+//! | `WOULDBLOCK_MAX_THREADS=64` | [`offload()`] uses so many threads at most | 512 |
+//! | `NO_COLOR=1` | a [`timeline`] in a terminal has no colours | colours |
+//!
 //! # What no stackful coroutine can make safe
 //!
 //! The API of this crate is safe to use by itself: no sequence of calls reaches memory that is gone, whatever is

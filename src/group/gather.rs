@@ -26,6 +26,9 @@ use crate::run::join::{JoinError, JoinHandle};
 ///
 /// It waits for one task after the other, in their order: reports and timelines name the first that has not ended.
 ///
+/// In tests, prefer [`try_gather`]: where one task panics, `gather` goes on waiting for the others, which may wait for that
+/// one for ever, without a report where they wait for sockets.
+///
 /// # Cancellation
 ///
 /// The handles are dropped with the results so far: the tasks run on, detached.

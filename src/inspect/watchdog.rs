@@ -244,14 +244,16 @@ fn advice(blocked: Option<bool>) -> &'static str {
     match blocked {
         Some(true) => {
             "It is blocked in the operating system, by a lock, channel, sleep or `JoinHandle::join` of std's, by the `block_on` of \
-             an executor, or by a blocking call of a library: use `wouldblock::sync`, `green::sleep`, `green::wait` in \
-             place of `block_on`, or `wouldblock::net`; or `offload` the call"
+             an executor, by a file or folder of std's (use `wouldblock::fs`), a child of std's (`wouldblock::process`), or \
+             by a blocking call of a library: use `wouldblock::sync`, `green::sleep`, `green::wait` in place of `block_on`, \
+             or `wouldblock::net`; or `offload` the call"
         }
         Some(false) => "Let it yield, or `offload` the work",
         None => {
             "If it computes, let it yield, or `offload` the work; if it is blocked in the operating system, by a lock, channel, \
-             sleep or `JoinHandle::join` of std's, or by the `block_on` of an executor, use `wouldblock::sync`, \
-             `green::sleep`, `green::wait` in place of `block_on`, or `wouldblock::net`; or `offload` the call"
+             sleep or `JoinHandle::join` of std's, by a file or folder of std's (use `wouldblock::fs`), a child of std's \
+             (`wouldblock::process`), or by the `block_on` of an executor, use `wouldblock::sync`, `green::sleep`, \
+             `green::wait` in place of `block_on`, or `wouldblock::net`; or `offload` the call"
         }
     }
 }

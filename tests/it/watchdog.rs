@@ -68,8 +68,9 @@ fn keeping(keep: impl FnOnce() + 'static) -> Vec<String> {
 
 const COMPUTES: &str = ". Let it yield, or `offload` the work";
 const IS_BLOCKED: &str = ". It is blocked in the operating system, by a lock, channel, sleep or `JoinHandle::join` of std's, by \
-    the `block_on` of an executor, or by a blocking call of a library: use `wouldblock::sync`, `green::sleep`, \
-    `green::wait` in place of `block_on`, or `wouldblock::net`; or `offload` the call";
+    the `block_on` of an executor, by a file or folder of std's (use `wouldblock::fs`), a child of std's \
+    (`wouldblock::process`), or by a blocking call of a library: use `wouldblock::sync`, `green::sleep`, `green::wait` in \
+    place of `block_on`, or `wouldblock::net`; or `offload` the call";
 
 #[track_caller]
 fn assert_told_of_greedy(said: &[String], advice: &str) {
