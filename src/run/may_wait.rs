@@ -28,15 +28,30 @@ pub(crate) fn may_take() -> bool {
 /// that is used up, each other ready task has a turn first. It uses one of the budget, unless the code has used some.
 #[track_caller]
 pub(crate) fn within_budget<T>(verb: impl FnOnce() -> T) -> T {
-    if !may_take() {
-        door::give_turn();
-    }
-    let budget = this_turn().budget.get();
+    let within = WithinBudget::begin();
     let value = verb();
-    if this_turn().budget.get() == budget {
-        spend();
-    }
+    within.end();
     value
+}
+
+/// As [`within_budget`], for code that waits: in a closure, its line in the source would be the closure's.
+pub(crate) struct WithinBudget {
+    at_first: u32,
+}
+
+impl WithinBudget {
+    pub(crate) fn begin() -> WithinBudget {
+        if !may_take() {
+            door::give_turn();
+        }
+        WithinBudget { at_first: this_turn().budget.get() }
+    }
+
+    pub(crate) fn end(self) {
+        if this_turn().budget.get() == self.at_first {
+            spend();
+        }
+    }
 }
 
 /// Whether the running task's future has been cancelled, and is not polled but dropped.

@@ -13,7 +13,7 @@ use super::waiters::Waiters;
 use crate::kernel::door;
 use crate::kernel::wait::{self, Wait};
 use crate::op::timeout;
-use crate::run::may_wait::within_budget;
+use crate::run::may_wait::WithinBudget;
 use crate::time::now;
 
 /// [`std::sync::Condvar`] for the tasks of one thread: gives up a mutex until a task notifies that what it guards has
@@ -102,12 +102,12 @@ impl Condvar {
         mut guard: MutexGuard<'a, T>,
         mut condition: impl FnMut(&mut T) -> bool,
     ) -> MutexGuard<'a, T> {
-        within_budget(|| {
-            while condition(&mut *guard) {
-                guard = self.wait(guard);
-            }
-            guard
-        })
+        let within = WithinBudget::begin();
+        while condition(&mut *guard) {
+            guard = self.wait(guard);
+        }
+        within.end();
+        guard
     }
 
     /// As [`wait`](Condvar::wait), but waits for a notification for `limit` at most. The lock is waited for
@@ -152,16 +152,16 @@ impl Condvar {
         mut condition: impl FnMut(&mut T) -> bool,
     ) -> (MutexGuard<'a, T>, WaitTimeoutResult) {
         let begin = now();
-        within_budget(|| {
-            loop {
-                let holds = condition(&mut *guard);
-                let left = limit.saturating_sub(now().saturating_duration_since(begin));
-                if !holds || left.is_zero() {
-                    return (guard, WaitTimeoutResult(holds));
-                }
-                guard = self.wait_timeout(guard, left).0;
+        let within = WithinBudget::begin();
+        loop {
+            let holds = condition(&mut *guard);
+            let left = limit.saturating_sub(now().saturating_duration_since(begin));
+            if !holds || left.is_zero() {
+                within.end();
+                return (guard, WaitTimeoutResult(holds));
             }
-        })
+            guard = self.wait_timeout(guard, left).0;
+        }
     }
 
     /// The operation behind [`wait`](Condvar::wait): `y.wait(condvar.waiting(guard))`,
