@@ -414,6 +414,16 @@ impl<E> Failures<E> {
     }
 }
 
+/// The errors themselves, as [`into_errors`](Failures::into_errors) gives them.
+impl<E> IntoIterator for Failures<E> {
+    type Item = E;
+    type IntoIter = std::vec::IntoIter<E>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.into_errors().collect::<Vec<_>>().into_iter()
+    }
+}
+
 impl<E: Display> Display for Failures<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.len() > 1 {
