@@ -232,7 +232,7 @@ fn it_is_printed_while_all_tasks_wait() {
             ": waits for work on another thread for 0.",
             ": sleeps for 0.",
             ": waits for a mutex (held by task 2 \"holder\", tests/on_signal.rs:",
-            ": waits to read from descriptor ",
+            ": waits for a connection on descriptor ",
             " turns, stack ",
             " KiB used, by ",
         ];

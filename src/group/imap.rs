@@ -47,8 +47,8 @@ impl Pool {
         I: IntoIterator<IntoIter: 'static, Item: 'static>,
         T: 'static,
     {
-        let (mut imap, mut results) = (self.imap(inputs, f), Vec::new());
-        while let Some(result) = imap.next() {
+        let mut results = Vec::new();
+        for result in self.imap(inputs, f) {
             results.push(result); // Not `collect`, of which a report would have no line of the caller's.
         }
         results

@@ -34,5 +34,19 @@ impl Drop for Purpose {
 
 /// What a task waits for that waits to read from `fd`, if that is known.
 pub(crate) fn of(fd: RawFd) -> Option<String> {
-    purposes().get(&fd).cloned()
+    purposes()
+        .get(&fd)
+        .cloned()
+        .or_else(|| accepts(fd).then(|| format!("a connection on descriptor {fd}")))
+}
+
+/// Whether it is a socket that listens.
+fn accepts(fd: RawFd) -> bool {
+    let (mut accepts, mut len): (libc::c_int, _) = (0, size_of::<libc::c_int>() as libc::socklen_t);
+    let value = (&raw mut accepts).cast();
+    // SAFETY: the call writes a number of this length to `accepts`, which lives for the call; what is no socket is refused.
+    let failed = unsafe {
+        libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_ACCEPTCONN, value, &raw mut len) != 0
+    };
+    !failed && accepts != 0
 }

@@ -194,6 +194,7 @@ macro_rules! three_eras {
         /// # Cancellation
         ///
         /// Nothing is lost.
+        #[track_caller]
         pub fn $green(&self, $($arg: $type),*) -> io::Result<$result> {
             self.socket.green(Direction::$direction, $call)
         }
@@ -236,7 +237,8 @@ macro_rules! limits {
         }
 
         /// How long a green call may wait for something to read before it fails as `TimedOut`; `None`,
-        /// the default: for ever. It is a limit on each single wait: see [silent peers and half lines](crate::net#silent-peers-and-half-lines).
+        /// the default: for ever. It is a limit on each single wait: see
+        /// [silent peers and half lines](crate::net#silent-peers-and-half-lines).
         ///
         /// # Errors
         ///

@@ -24,7 +24,7 @@ fn every_task_is_listed_with_what_it_does_and_since_when() {
         let (root, rows) = rows.split_first().unwrap();
         assert_eq!((root.0, &*root.1), (1, "runs"));
         assert_eq!(table.tasks[0].state, TaskState::Running);
-        assert!(rows[0].1.starts_with("waits to read from descriptor"), "{rows:?}");
+        assert!(rows[0].1.starts_with("waits for a connection on descriptor"), "{rows:?}");
         assert_eq!(rows[1..], [(3, "waits for task 4".into()), (4, "sleeps".into())]);
         assert!(matches!(table.tasks[3].state, TaskState::Waiting { what: WaitFor::Time, .. }));
         let [_, acceptor_row, parent_row, child_row] = &table.tasks[..] else { panic!("{table}") };
@@ -42,7 +42,7 @@ fn every_task_is_listed_with_what_it_does_and_since_when() {
         assert!(line("task 2 \"acceptor\"").starts_with("  task 2"), "{text}");
         assert!(line("task 4 (generator").starts_with("    task 4"), "{text}");
         assert!(
-            line("task 4 (generator").contains(": sleeps for 1.50 s, 1 turn, stack "),
+            line("task 4 (generator").contains(": sleeps for 1.50 s, at tests/it/tasks.rs:"),
             "{text}"
         );
         assert_contains(
