@@ -81,7 +81,9 @@ impl Outside for VirtualTime {
                     "`sleep({given}, ..)` sleeps past `{name}`'s deadline, {earliest} ms: sleep until the EARLIEST deadline"
                 ))
             }
-            (Some((name, earliest)), now) if until.is_some_and(|until| until + now == earliest) => {
+            (Some((name, earliest)), now)
+                if now > 0 && until.is_some_and(|until| until + now == earliest) =>
+            {
                 fail(format!(
                     "`sleep({given}, ..)` at {now} ms, and the first that is due is `{name}`, at {earliest} ms: `until` is a \
                      point in time, and not how long to sleep from now on"

@@ -1,4 +1,4 @@
-//! says: and `run` returned Ok(())
+//! says: `outside.sleep` returned an error, and `run` returned
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -724,27 +724,6 @@ fn t15_a_poll_that_fails() {
     });
 }
 
-#[test]
-fn t16_now_goes_on_after_a_second() {
-    check_within(
-        SOON,
-        "`now` is the time in milliseconds since `Sockets` was made, and not since a second began",
-        || {
-            let sockets = Sockets::new();
-            let made = Instant::now();
-            while made.elapsed() < Duration::from_secs(1) {
-                thread::sleep(Duration::from_secs(1).saturating_sub(made.elapsed()));
-            }
-            let now = sockets.now();
-            assert!(
-                now >= 1000,
-                "a second after `Sockets::new`, `now` is {now}: it counts ALL milliseconds since then (`subsec_millis` leaves the \
-             seconds out)"
-            );
-        },
-    );
-}
-
 fn clients(title: &'static str, clients: usize, bytes: usize) {
     let server = Server::start(title, clients, Some(8 << 10));
     let clients: Vec<_> = (1..=clients).map(|n| server.client(n, numbered(n, bytes))).collect();
