@@ -126,7 +126,6 @@ impl<F: Future<Output: 'static> + 'static> Polled<F> {
                 let now = future.as_mut().as_pin_mut().expect("polled until it is ready");
                 let record = Record::new();
                 match unwinding::catch(|| door::poll(&record, now)) {
-                    // (Polled first: a ready one wins.)
                     Ok(Poll::Pending) if cancel::is_to_stop_in(&record.wait) => None,
                     Ok(Poll::Pending) => return door::store_record(&record),
                     Ok(Poll::Ready(value)) => Some(Ok(value)),

@@ -555,9 +555,8 @@ impl<Y, S> Wire<Y, S> {
     }
 }
 
-/// Returns `value` as a `B`, if that is its type. Else panics: see `yield_from`.
-///
-/// In a generator task `Y` is `Wait` and `S` is `()`, and in `yield_from` `S` should be `()`; the types do not show it.
+/// Returns `value` as a `B`, if that is its type. Else panics: see `yield_from`. (In a generator task `Y` is `Wait` and `S`
+/// is `()`, and in `yield_from` `S` should be `()`; the types do not show it.)
 #[inline(always)] // It moves the value.
 #[track_caller]
 fn same<A: 'static, B: 'static>(value: A) -> B {

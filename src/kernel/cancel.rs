@@ -69,8 +69,8 @@ pub(crate) fn check_between_operations() {
     }
 }
 
-/// Whether a future that has recorded this wait is to stop instead: as [`check`], or, if the budget is used up, as
-/// [`check_between_operations`].
+/// Whether a future that has been polled, and waits for this, is to stop instead: as [`check`], or, if the budget of the
+/// turn is used up, as [`check_between_operations`].
 pub(crate) fn is_to_stop_in(wait: &WaitCell) -> bool {
     is_cancelled() && !(wait.is_turn() && is_spent() && !was_noticed())
 }

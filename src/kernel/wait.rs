@@ -38,8 +38,7 @@
 //! `Drop`. *The scheduler ends it*: a variant of [`WaitFor`], with an arm in `Display` and in `rank`: `SOCKET`, or a
 //! socket in the same poll replaces it, and its wake is lost. Where [`record`] returns `false`, the operation keeps a
 //! `Registration`. In `Scheduler`: where waiters stand (a `Line` gives each a `Ticket`), `stand`, `leave`, `stalled`,
-//! and `poll`, which takes and wakes them. Reports print its `Display`; pictures draw it as `Waker` until `chart.rs`
-//! and `words.rs` of `inspect/timeline` have an arm for it.
+//! and `poll`, which takes and wakes them. Reports print its `Display`; pictures draw it as `Waker` (`chart.rs`).
 
 use std::cell::Cell;
 use std::fmt;
