@@ -3,7 +3,7 @@
 //! A greenlet calls `stream.read(&mut buffer)`, and no byte has come yet:
 //!
 //! ```text
-//!   net/socket.rs   blocking_io   recv(2) fails with EAGAIN, which is `WouldBlock`: nothing to read yet
+//!   net/socket.rs   green         recv(2) fails with EAGAIN, which is `WouldBlock`: nothing to read yet
 //!   net/socket.rs   wait          registers the socket with the reactor; calls `door::pause` with a `Wait`
 //!   door.rs         suspend       copies the wait to `this_turn().wait`
 //!   coroutine.rs    suspend_base  switches to the scheduler's stack
@@ -15,7 +15,7 @@
 //!   scheduler.rs    wake          puts the task at the end of the run queue
 //!   scheduler.rs    turn          begins the task's next turn: `Fiber::resume` switches to its stack
 //!   door.rs         suspend       returns
-//!   net/socket.rs   blocking_io   recv(2) gives bytes, which `read` returns
+//!   net/socket.rs   green         recv(2) gives bytes, which `read` returns
 //! ```
 //!
 //! Every other wait takes the same way from the first `turn` on. What differs is which code makes the [`Wait`], how it

@@ -171,17 +171,24 @@ impl<S: AsRawFd> Socket<S> {
     pub(crate) fn green<R>(
         &self,
         direction: Direction,
-        call: impl FnMut(&S) -> io::Result<R>,
+        mut call: impl FnMut(&S) -> io::Result<R>,
     ) -> io::Result<R> {
         begin()?;
         if self.is_nonblocking() {
             return self.green_nonblocking(direction, call);
         }
         let mut end = None;
-        self.blocking_io(direction, call, || {
-            let limit = || nearest(self.limit(direction));
-            wait(&self.link, direction, *end.get_or_insert_with(limit))
-        })
+        loop {
+            match self.try_once(direction, &mut call) {
+                Tried::Done(result) => return result,
+                Tried::Spent => door::yield_now(),
+                Tried::WouldBlock => {
+                    // (Not in a closure, whose line in the source would be that of the wait.)
+                    let end = *end.get_or_insert_with(|| nearest(self.limit(direction)));
+                    wait(&self.link, direction, end)?;
+                }
+            }
+        }
     }
 
     #[cold]
@@ -221,29 +228,6 @@ impl<S: AsRawFd> Socket<S> {
                     let next = pauses.next().min(left);
                     left -= next;
                     pause(next)?;
-                }
-            }
-        }
-    }
-
-    /// Tries, and waits for what `wait` returns after each `WouldBlock`, until one of the two has a result. (The wait is
-    /// made here, since in a closure its line in the source would be the closure's.)
-    #[inline]
-    #[track_caller]
-    fn blocking_io<R>(
-        &self,
-        direction: Direction,
-        mut call: impl FnMut(&S) -> io::Result<R>,
-        mut wait: impl FnMut() -> io::Result<Option<Wait>>,
-    ) -> io::Result<R> {
-        loop {
-            match self.try_once(direction, &mut call) {
-                Tried::Done(result) => return result,
-                Tried::Spent => door::yield_now(),
-                Tried::WouldBlock => {
-                    if let Some(wait) = wait()? {
-                        door::pause(wait);
-                    }
                 }
             }
         }
@@ -400,23 +384,24 @@ fn nearest_of(limit: Option<Duration>, deadline: Option<(Duration, Duration)>) -
     Some(Expiry { at: now.checked_add(left)?, limit, is_deadline })
 }
 
-/// What the task is to wait for until the socket may be ready: `None` if it may be. Where no task can be suspended, blocks
-/// the thread.
+/// Suspends the task, or blocks the thread, until the socket may be ready.
 #[inline]
-fn wait(link: &Link, direction: Direction, end: Option<Expiry>) -> io::Result<Option<Wait>> {
+#[track_caller]
+fn wait(link: &Link, direction: Direction, end: Option<Expiry>) -> io::Result<()> {
     if !can_suspend() {
-        return block_thread(link.fd(), direction, end).map(|()| None);
+        return block_thread(link.fd(), direction, end);
     }
     let (id, ready) = link.look(direction).expect("a task has a scheduler")?;
     match end {
-        _ if ready => return Ok(None),
+        _ if ready => return Ok(()),
         Some(end) if now() >= end.at => {
             door::completed();
             return Err(end.error());
         }
         _ => {}
     }
-    Ok(Some(Wait { deadline: end.map(|end| end.at), ..wait_for(id, direction) }))
+    door::pause(Wait { deadline: end.map(|end| end.at), ..wait_for(id, direction) });
+    Ok(())
 }
 
 /// For how many milliseconds a thread waits for room before it tries again: `poll(2)` does not report, either,
