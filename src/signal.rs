@@ -27,6 +27,44 @@
 //! # }
 //! ```
 //!
+//! # A graceful stop
+//!
+//! A server that takes no further connections, says goodbye to each client, and after two seconds cancels the tasks that
+//! are left. (The recipe `recipes/tests/ctrl_c.rs` also answers the lines that clients have begun. `hyper::serve` stops in
+//! this way for HTTP.)
+//!
+//! ```no_run
+//! use std::io::{self, Write};
+//! use std::time::Duration;
+//! use wouldblock::op::{Either, select};
+//! use wouldblock::signal::{SIGINT, SIGTERM, Signals};
+//! use wouldblock::{CancelScope, green, group::Pool, net::TcpListener};
+//!
+//! # fn main() -> io::Result<()> {
+//! wouldblock::run(|| {
+//!     let mut signals = Signals::new([SIGINT, SIGTERM])?;
+//!     let listener = TcpListener::bind("127.0.0.1:8080")?;
+//!     let (stop, connections) = (CancelScope::new(), Pool::new(10_000));
+//!     while let Either::First(accepted) = green::wait(select(listener.accepting(), signals.receiving())) {
+//!         let ((stream, _), stop) = (accepted?, stop.clone());
+//!         drop(connections.reserve().spawn(move || {
+//!             match stop.run(|| io::copy(&mut &stream, &mut &stream)) {
+//!                 Some(copied) => copied.map(drop), // the client has hung up
+//!                 None => writeln!(&stream, "goodbye"), // `stop` was cancelled
+//!             }
+//!         }));
+//!     }
+//!     drop(listener); // refuses further connections
+//!     stop.cancel();
+//!     if connections.join_timeout(Duration::from_secs(2)).is_err() {
+//!         connections.cancel(); // they unwind from where they wait
+//!     }
+//!     connections.join();
+//!     Ok(())
+//! })
+//! # }
+//! ```
+//!
 //! # What the handler does
 //!
 //! It marks the signal, and writes a byte to a pipe that the task waits for; then it calls the handler that was there

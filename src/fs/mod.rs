@@ -1,10 +1,11 @@
 //! Files and folders with std's names, which suspend the task where those block the thread.
 //!
-//! The kernel has no "not yet" for a file: `epoll` refuses it, and a read blocks for as long as the disk
+//! The operating system has no "not yet" for a file: `epoll` refuses it, and a read blocks for as long as the disk
 //! takes. So each call here is made on another thread, by [`offload()`](crate::offload()), while the task
 //! waits and the others run. There is no colour: generators and async fns call the same functions, and
-//! porting is changing `std::fs` to `wouldblock::fs`. Who wants the wait to be seen, or an operation (for
-//! `timeout`, `gather`, `select`), offloads std's function; there is no second name for it.
+//! porting is changing `std::fs` to `wouldblock::fs`. For an operation (for `timeout`, `gather`, `select`), offload
+//! std's function; there is no second name for it. What a library does in a destructor is std's, too, and blocks the
+//! thread: of a `tempfile::TempDir`, `offload(move || drop(folder))`.
 //!
 //! | | generator | green | future |
 //! |---|---|---|---|

@@ -18,8 +18,10 @@
 //!
 //! A send never waits: a receiver that is slow holds up no other. One that falls behind by more items than the channel's
 //! capacity loses the oldest of them, and [`lost`](Receiver::lost) counts these. Where none may be lost, give each receiver a
-//! [`channel`](super::channel) of its own, whose senders wait; or, with `try_send`, end the receiver whose channel is full,
-//! but let the others run between many sends in a row, or all are full. (tokio's `broadcast`, Go's and gevent's list of queues.)
+//! [`channel`](super::channel) of its own, whose senders wait; or, with `try_send`, end the receiver that is slow. (A full channel alone does not show that: many tasks may have sent before the receiver had a
+//! turn. It is slow if it also waits to write to its client.)
+//!
+//! (tokio's `broadcast`, Go's and gevent's list of queues.)
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

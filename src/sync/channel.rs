@@ -94,7 +94,8 @@ impl<T> Sender<T> {
     ///
     /// # Errors
     ///
-    /// There is no room, or the last receiver is gone. The error has the item.
+    /// There is no room, or the last receiver is gone. The error has the item. (No room may only mean that many tasks have
+    /// sent before the receiver had a turn, and not that the receiver is slow.)
     #[inline]
     pub fn try_send(&self, item: T) -> Result<(), TrySendError<T>> {
         self.0.chan.try_put(item)

@@ -16,6 +16,9 @@
 //! });
 //! ```
 //!
+//! No change is missed by a task that takes the value, then looks for work, and then waits for the next value: a value that
+//! is sent meanwhile is there at once. So a watch wakes idle workers without a lost wake.
+//!
 //! (tokio's `watch`, gevent's and asyncio's event with a value. A single value to come is a
 //! [`oneshot`](super::oneshot), the result of a task for many a [`group::share`](crate::group::share()).)
 

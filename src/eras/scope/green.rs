@@ -42,6 +42,8 @@ pub struct Scope<'scope, 'env: 'scope> {
 /// });
 /// ```
 ///
+/// (Code that may panic gives an error in its place by `green::scope(|s| s.spawn(code).join())`.)
+///
 /// # Panics
 ///
 /// With whatever `body` panics with, after its tasks were cancelled and have ended; when a task panicked, or had
