@@ -355,9 +355,9 @@
 //! # How a turn runs
 //!
 //! 1. The scheduler takes the first task of its queue and resumes it.
-//! 2. The task's code runs, on its own stack, until an operation is not ready. The operation leaves a
+//! 2. The task's code runs, on a stack, until an operation is not ready. The operation leaves a
 //!    recorded [`Wait`]: a socket, a time, a turn, the end of a task, a wake.
-//! 3. The task suspends: its stack stays as it is, and the thread goes back to the scheduler.
+//! 3. The task suspends: its stack, or its future, stays as it is, and the thread goes back to the scheduler.
 //! 4. The scheduler registers the task for its `Wait`, with the operating system's event queue or among the timers,
 //!    and takes the next task. When no task is ready, the thread sleeps until a socket is, or the next time has come.
 //! 5. Whatever ends the wait puts the task at the back of the queue; when its turn comes, it goes on at 2.

@@ -46,7 +46,7 @@ use crate::task;
 pub use crate::eras::pep342::{Generator, GeneratorState, Thrown, Yielder};
 
 /// A generator that yields what it waits for, as the code of a generator task does: a coroutine as in PEP 342, to be
-/// driven by a trampoline.
+/// driven by a trampoline (it is not a task).
 pub type Coroutine<R = ()> = Generator<Wait, (), R>;
 
 /// Starts a task that drives the generator whose code is `body`.

@@ -296,7 +296,7 @@ impl<Y: 'static, S: 'static, R: 'static> Drop for Generator<Y, S, R> {
             GeneratorState::Complete(Ok(_)) => {}
             GeneratorState::Complete(Err(payload)) => {
                 if let Some(unwind) = payload.downcast_ref() {
-                    return swallowed::forgive(unwind); // Of a time limit or the task, whose next wait raises it again.
+                    return swallowed::forgive(unwind); // Its own ends here; a limit's or the task's is raised by the next wait.
                 }
                 let text = format!(
                     "a generator panicked while it was being dropped: {}",
@@ -488,7 +488,7 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
     fn yield_to_scheduler(&self, wait: Wait, in_wait: bool) -> Sent<S> {
         unwinding::refuse_while_unwinding();
         if cancel::is_cancelled() {
-            if swallowed::count_root() {
+            if swallowed::count_close() {
                 unwinding::abandon();
             }
             return Sent::Close;

@@ -85,7 +85,7 @@ type Job = (*mut (), unsafe fn(*mut ()));
 pub(crate) struct Fiber(ManuallyDrop<RawFiber>);
 
 /// A [`Fiber`] without its destructor: a coroutine that has entered its outermost frame, and the control block there.
-/// (A greenlet's turn reads nothing of that block: with a thousand tasks, it is not in the cache any more.)
+/// (So a switch reads nothing of that block: with a thousand tasks, it is not in the cache any more.)
 pub(crate) struct RawFiber {
     coroutine: Coroutine<(), Switch, (), Stack>,
     yielder: NonNull<Yielder<(), Switch>>,
@@ -128,7 +128,7 @@ impl Fiber {
         unsafe fn run<F: FnOnce()>(job: *mut ()) {
             let bomb = AbortOnDrop;
             // SAFETY: the caller keeps the rule above. `job` lies in the frame of `start`, which exists while this
-            // moves it: a fiber moves its job first, and `start` does not go on before the fiber is suspended.
+            // moves it: a fiber moves its job first, and `start` does not go on before the fiber switches back.
             (unsafe { job.cast::<F>().read() })();
             mem::forget(bomb);
         }
@@ -265,7 +265,7 @@ pub(crate) fn with_pools<R>(f: impl FnOnce(&mut Pools<RawFiber>) -> R) -> Option
 }
 
 impl Idle for RawFiber {
-    /// Enters the outermost frame of a fiber, which waits for a first job.
+    /// Enters the outermost frame of a fiber, which leaves its address in `CONTROL`, and waits for a first job.
     fn new(stack: Stack, pool: usize) -> RawFiber {
         thread_local!(static CONTROL: Cell<Option<NonNull<Control>>> = const { Cell::new(None) });
         let bounds = Bounds { guard: stack.guard(), usable: stack.usable() };

@@ -4,9 +4,9 @@
 //!
 //! `edge/` has what a second reading is for: user code outside of tasks, wakes from other threads, observers, what a
 //! watchdog or a signal handler sees, forked processes, reports, the end of a run. At a first reading, read only the
-//! first lines of its files (those of `open.rs` before `coroutine.rs`), but these in full: `running.rs` before
-//! `wait.rs`; `line.rs` and `source.rs` before `reactor.rs`; `inbox.rs`, `foreign.rs` and `thin.rs` before `task.rs`;
-//! `entered.rs` and `unwinding.rs` before `cancel.rs`; `open.rs` and `waker.rs` before `door.rs`.
+//! first lines of its files (those of `open.rs` before `coroutine.rs`), but these in full: `running.rs` and `open.rs`
+//! before `wait.rs`; `line.rs` and `source.rs` before `reactor.rs`; `inbox.rs`, `foreign.rs` and `thin.rs` before `task.rs`;
+//! `entered.rs` and `unwinding.rs` before `cancel.rs`; `waker.rs` before `door.rs`.
 //!
 //! | file | what it is |
 //! |---|---|
@@ -39,7 +39,7 @@
 //! | wake | to put a task that waits into the run queue |
 //! | budget | how many operations may complete in one turn |
 //! | user code | code that is not this crate's: bodies of tasks, wakers, callbacks, destructors |
-//! | foreign code, aside | user code that runs as code of no task (`edge/foreign.rs`) |
+//! | foreign code | user code that runs as code of no task (called by `aside`, `edge/foreign.rs`) |
 
 pub(crate) mod cancel;
 pub(crate) mod coroutine;

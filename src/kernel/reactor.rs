@@ -31,7 +31,7 @@ use slab::Slab;
 
 use super::edge::line::{Line, Ticket, Wakes};
 use super::edge::source::{
-    BELL, EVENTS, News, ReactorHandle, Registered, Source, SourceId, poll_one,
+    BELL, FLAGGED, News, ReactorHandle, Registered, Source, SourceId, poll_one,
 };
 
 pub(crate) use super::edge::source::Direction;
@@ -233,7 +233,7 @@ impl<W> Reactor<W> {
             let Some((line, wakes)) = self.line(id, direction) else { continue };
             line.listed = false;
             // The waiter woken last may have taken all that there was, and met no `WouldBlock`: `poll(2)` shows that.
-            let events = EVENTS[direction as usize];
+            let events = FLAGGED[direction as usize];
             line.ready = line.ready && poll_one(id.fd(), events, 0).unwrap_or(true);
             if line.ready && line.wake_first(wakes) {
                 self.unfinished.push((id, direction));

@@ -249,7 +249,7 @@ impl Scheduler {
             }
         }
         // Not references: the task moves into its waiter, which saves counting it twice.
-        let (timer, place) = (&raw const local.timer, &raw const local.ticket);
+        let (timer, at) = (&raw const local.timer, &raw const local.ticket);
         let set_timer = |task, tick| {
             let key = self.timers.borrow_mut().insert(tick, Waiter::Task(task));
             // SAFETY: the timers hold the waiter, and with it the task, until the next `poll` or `wake`.
@@ -263,7 +263,7 @@ impl Scheduler {
         }
         if let Some(ticket) = self.stand(wait.what, || Waiter::Task(task)) {
             // SAFETY: the reactor's line holds the waiter until the next `poll`, `leave` or `apply`.
-            unsafe { (*place).set(Some(ticket)) };
+            unsafe { (*at).set(Some(ticket)) };
         }
     }
 

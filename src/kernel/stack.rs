@@ -132,7 +132,7 @@ impl Arena {
         // In order (from the top down), so that slots handed out one after the other share page tables.
         let limit = mapping.start().checked_add((self.fresh - 1) * self.slot);
         let limit = limit.expect("a slot begins inside its mapping");
-        // SAFETY: the range is the guard of a slot of this arena that was never handed out.
+        // SAFETY: the range is the guard of a fresh slot of this arena; no `Stack` uses its guard.
         unsafe { mapping.guard(&guard(limit)) }.map_err(|e| explain("guard", self.usable, e))?;
         self.fresh -= 1;
         Ok(limit)

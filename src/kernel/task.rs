@@ -10,7 +10,7 @@
 //! ```
 //!
 //! A wake of a task that is `Ready`, `Woken`, `Done` or `Abandoned` changes nothing but the wake count. A task is
-//! `Ready` exactly while it is in the run queue, so it is there at most once. A task that does not end by the end of
+//! `Ready` from its push to its turn, so it is in the run queue at most once. A task that does not end by the end of
 //! its run becomes `Abandoned`.
 
 use std::cell::{Cell, UnsafeCell};

@@ -35,10 +35,10 @@
 //! To add a kind of wait. *Other code of this crate ends it* (unlocking a mutex): nothing changes here. The operation
 //! records [`Wait::named`] (or `Trail::wait`: then a report names the holder). It keeps `door::waiter(cx)`, which that
 //! code wakes by `edge/waker.rs` (for another thread: `KeptWaker::of(cx)` and an `Offloaded`), and takes it back in
-//! `Drop`. *The scheduler ends it*: a variant of [`WaitFor`], with an arm in `Display` and in `rank`: `SOCKET`, or a
-//! socket in the same poll replaces it, and its wake is lost. Where [`record`] returns `false`, the operation keeps a
-//! `Registration`. In `Scheduler`: where waiters stand (a `Line` gives each a `Ticket`), `stand`, `leave`, `stalled`,
-//! and `poll`, which takes and wakes them. Reports print its `Display`; pictures draw it as `Waker` (`chart.rs`).
+//! `Drop`. *The scheduler ends it*: a variant of [`WaitFor`], with an arm in `Display`, and one in `rank` with `SOCKET`:
+//! else a socket in the same poll replaces it, and its wake is lost. Where [`record`] returns `false`, the operation keeps a
+//! `Registration`. In `Scheduler`: where waiters stand (a `Line` gives each a `Ticket`), `file`, `stand`, `leave`,
+//! `stalled`, and `poll`, which wakes them. Reports print its `Display`; pictures draw it as `Waker` (`chart.rs`).
 
 use std::cell::Cell;
 use std::fmt;
@@ -68,8 +68,8 @@ pub struct Wait {
     pub what: WaitFor,
     /// When the wait ends in any case. `None`: never.
     pub deadline: Option<Instant>,
-    /// If a generator yields this to code that drives it in a task: the run, the task, and its wake count before the poll
-    /// (if one of them differs later, the wake has come, or goes elsewhere: `eras/waited.rs`). In all other cases: zeros.
+    /// For a generator that is driven in a task: the run, the task, and the task's wake count before the poll. Where one
+    /// differs later, the wake has come or goes elsewhere (`eras/waited.rs`). Else zeros.
     pub(crate) created_by: (u32, u64, u32),
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::deadline;
 use crate::kernel::edge::news::announce;
 use crate::kernel::edge::registration::Registration;
-use crate::kernel::edge::source::{EVENTS, News, Registered, Source, poll_one};
+use crate::kernel::edge::source::{FLAGGED, News, Registered, Source, poll_one};
 use crate::kernel::edge::unwinding;
 use crate::kernel::reactor::{Direction, Reactor};
 use crate::kernel::scheduler::Scheduler;
@@ -135,11 +135,10 @@ impl Link {
         })
     }
 
-    /// Whether there is now what the reactor's flag stands for: for reading, urgent data too. If the operating system
-    /// gives no answer, `true`: a try will show.
+    /// Whether there is now what the reactor's flag stands for. If the operating system gives no answer, `true`: a try will
+    /// show.
     fn is_ready_now(&self, direction: Direction) -> bool {
-        let urgent = if direction == Direction::Read { libc::POLLPRI } else { 0 };
-        poll_one(self.fd(), EVENTS[direction as usize] | urgent, 0).unwrap_or(true)
+        poll_one(self.fd(), FLAGGED[direction as usize], 0).unwrap_or(true)
     }
 
     /// On a thread without a scheduler: leaves the wait for a generator to yield, since its resumer has to watch the

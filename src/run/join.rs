@@ -228,7 +228,9 @@ impl<T> Future for JoinHandle<T> {
 impl<T> JoinHandle<T> {
     /// As `poll`, by a shared reference. Only one waiter is kept, the last.
     pub(crate) fn poll_by_ref(&self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
-        match self.result().take() {
+        // Not before: the destructors of its task-local values may wait after the result is set.
+        let is_over = matches!(self.local().state.get(), State::Done | State::Abandoned);
+        match is_over.then(|| self.result().take()).flatten() {
             // Both tasks are cancelled. The result is put back and the poll is pending, so that the caller unwinds by its
             // own cancellation and not with this error.
             Some(Err(error))
@@ -331,9 +333,13 @@ impl<T> Promise<T> {
         unsafe { self.task().local() }
     }
 
-    /// Keeps the fiber that the task is suspended on. `Body::begin` calls this last.
-    pub(crate) fn keep(&self, fiber: Fiber) {
-        // SAFETY: `Code::begin` calls `Body::begin`, which calls this.
+    /// Keeps the fiber that the task is suspended on.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the task's `Body::begin`, on the scheduler's stack.
+    pub(crate) unsafe fn keep(&self, fiber: Fiber) {
+        // SAFETY: `Code::begin` calls `Body::begin`.
         unsafe { self.local().keep(fiber) };
     }
 

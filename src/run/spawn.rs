@@ -124,7 +124,8 @@ impl<T: 'static, F: FnOnce(Suspender) -> T + 'static> Body for Stackful<F> {
         let (code, suspender) = (self.0.take().expect("it begins once"), fiber.suspender());
         let switch = fiber.start(move || promise.begin(|| code(suspender)));
         if switch == Switch::Suspended {
-            promise.keep(fiber);
+            // SAFETY: this is `begin`, and the fiber has switched back.
+            unsafe { promise.keep(fiber) };
         }
         switch
     }
@@ -181,7 +182,8 @@ pub(crate) fn on_poll_fiber<T>(
         local.stack.set(running.bounds().guard.end);
         let switch = running.start(poll);
         if switch == Switch::Suspended {
-            promise.keep(*running); // Something waited the green way.
+            // Something waited the green way. SAFETY: `begin` of a future calls this, and the fiber has switched back.
+            unsafe { promise.keep(*running) };
             return switch;
         }
         local.stack.set(0);

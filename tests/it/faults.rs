@@ -97,6 +97,24 @@ fn urgent_data_neither_gets_into_the_stream_nor_holds_it_up() {
     });
 }
 
+#[test]
+fn urgent_data_ends_the_wait_of_each_reader() {
+    bounded(|| {
+        let (ours, theirs) = half_pair();
+        let ours = Rc::new(ours);
+        let waits = |_| {
+            let ours = ours.clone();
+            green::spawn(move || green::wait(ours.readable()))
+        };
+        let waiters: Vec<_> = (0..3).map(waits).collect();
+        settle();
+        assert_eq!(socket2::Socket::from(theirs).send_out_of_band(b"!").unwrap(), 1);
+        for waiter in waiters {
+            join(waiter).unwrap();
+        }
+    });
+}
+
 // A closed peer.
 
 /// Writes until it fails, which it does at the second write at the latest that somebody has answered.

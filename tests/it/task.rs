@@ -267,6 +267,28 @@ fn values_are_dropped_when_their_task_ends_and_as_that_task() {
 }
 
 #[test]
+fn a_join_waits_for_the_destructors_of_values() {
+    task_local! { static KEPT: RefCell<Option<Defer<Box<dyn FnMut()>>>> = RefCell::default(); }
+    for era in ERAS {
+        run(|| {
+            let trace = Trace::new();
+            let inside = trace.clone();
+            let task = spawn_running(era, move || {
+                let slow = Defer(Box::new(move || {
+                    green::sleep(SECOND);
+                    inside.say("dropped");
+                }) as _);
+                KEPT.set(RefCell::new(Some(slow)));
+            });
+            let_others_run();
+            assert!(!task.is_finished(), "{era}");
+            task.join().unwrap();
+            assert_eq!(trace.take(), ["dropped"], "{era}");
+        });
+    }
+}
+
+#[test]
 fn values_of_a_cancelled_or_panicking_task_are_dropped_too() {
     task_local! { static KEPT: RefCell<Option<util::AtDrop>> = RefCell::default(); }
     for era in ERAS {

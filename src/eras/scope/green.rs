@@ -1,6 +1,6 @@
 //! The green scope: tasks on stacks of their own that borrow from the stack of the task that opened the scope.
 //!
-//! [`scope`] and [`try_scope`] return or unwind only when all tasks of the scope are done. The task that waits in them
+//! [`scope`] and [`try_scope`] return or unwind only when the code of all their tasks has ended and is dropped. The task that waits in them
 //! may be leaked with its stack, but then what was borrowed is leaked too.
 
 use std::cell::Cell;

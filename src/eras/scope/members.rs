@@ -22,7 +22,7 @@ pub(crate) struct Members {
     /// What reports call the members.
     what: &'static &'static str,
     running: Cell<usize>,
-    /// `waiter` is woken when no more members than this run: 1 if the waiter is a member itself, else 0.
+    /// How many members may still run when `waiter` is woken: 1 if that is a member itself, else 0.
     rest: Cell<usize>,
     cancelled: Cell<bool>,
     /// When a member or the body last failed, if they fail together. It is the deadline of the body: see

@@ -248,7 +248,7 @@ impl Board {
         self.turn.load(Relaxed)
     }
 
-    /// Reads the turn that a task has now; `None` if no task has one, or if a turn begins or ends during this call.
+    /// Reads the turn that a task has now; `None` if no task has one, or if a turn begins during this call.
     pub(crate) fn read(&self) -> Option<Seen> {
         let turn = self.complete.load(Acquire);
         let label = Label(self.who.load(Relaxed));

@@ -41,7 +41,7 @@ impl<W> Wakes<W> {
 pub(crate) struct Line<W> {
     /// The flag is up: a try may succeed.
     pub(crate) ready: bool,
-    /// The line is in the reactor's list `unfinished`: its next poll wakes the first waiter.
+    /// The line is in the reactor's list `unfinished`: the reactor's next poll wakes the first waiter.
     pub(crate) listed: bool,
     /// The first waiter, mostly the only one: here, so that a wake finds it without a further look at memory.
     first: Option<(Ticket, W)>,

@@ -10,7 +10,7 @@
 //! | `running.rs` | which task has its turn, and how code runs while none does |
 //! | `warn.rs` | the crate's own warnings and errors |
 //! | `mapping.rs` | memory for stacks, and its guard pages |
-//! | `open.rs` | counts of what the code on one fiber has begun and not yet ended |
+//! | `open.rs` | what the code on one fiber has begun and not yet ended |
 //! | `pool.rs` | idle fibers, and which of them keep the memory of their stacks |
 //! | `open_guard.rs` | guards that keep those counts |
 //! | `trail.rs` | which task has last used what others wait for |

@@ -191,6 +191,9 @@ pub(crate) enum Direction {
 /// The event of `poll(2)` for each direction.
 pub(crate) const EVENTS: [libc::c_short; 2] = [libc::POLLIN, libc::POLLOUT];
 
+/// The events of `poll(2)` that the reactor's flag for each direction stands for: for reading, urgent data too.
+pub(crate) const FLAGGED: [libc::c_short; 2] = [libc::POLLIN | libc::POLLPRI, libc::POLLOUT];
+
 /// Blocks the thread in `poll(2)` until one of `events` of `fd` comes, for at most `ms` milliseconds (negative: without a
 /// limit). Returns `false` if the time has passed.
 pub(crate) fn poll_one(fd: RawFd, events: libc::c_short, ms: libc::c_int) -> io::Result<bool> {

@@ -9,7 +9,7 @@ use crate::kernel::here::with_local;
 
 /// Counts that the running generator task has to close. Returns `true` if the caller must abandon the task: its code
 /// has caught the cancellation too often, and the run is ending.
-pub(crate) fn count_root() -> bool {
+pub(crate) fn count_close() -> bool {
     root().and_then(|root| with_local(|local| count(&local.raised, root))) == Some(true)
 }
 

@@ -20,7 +20,7 @@ pub(crate) trait Header {
     ///
     /// # Safety
     ///
-    /// There is no reference to the block any more.
+    /// There is no reference to the block any more. This may be called on any thread.
     unsafe fn free(block: NonNull<Self>);
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct Thin<T: Header>(NonNull<T>);
 pub(crate) struct SharedThin<T: Header>(Thin<T>);
 
 // SAFETY: this gives out references to a `T`, which is `Send` and `Sync`, and its count is atomic. It gives out its `Thin`
-// only to a caller that is on the home thread (`at_home`).
+// only to a caller that is on the home thread (`at_home`). `Header::free` may be called on any: its implementation sees to that.
 unsafe impl<T: Header + Send + Sync> Send for SharedThin<T> {}
 // SAFETY: as above.
 unsafe impl<T: Header + Send + Sync> Sync for SharedThin<T> {}

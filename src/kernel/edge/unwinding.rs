@@ -106,7 +106,7 @@ fn refuse() {
         if with_local(|local| local.raised.get()) == Some(0)
             && with_local(Local::is_to_stop) == Some(true)
         {
-            return; // The caller raises the cancellation next.
+            return; // It has not been raised yet: the caller raises it next.
         }
         if !Scheduler::with(|s| s.is_some_and(|s| s.end.closing.get())) {
             return; // A panicking thread drives a runtime whose tasks go on: their stacks are not unwinding.
