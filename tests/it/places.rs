@@ -246,7 +246,10 @@ fn tasks_scopes_groups_and_pools() {
         calls.wait(|| thread::park_timeout(HOUR));
         calls.wait(|| {
             Group::<Box<dyn Error>>::run(|group| {
-                drop(group.spawn(|| Ok(green::sleep(HOUR))));
+                drop(group.spawn(|| {
+                    green::sleep(HOUR);
+                    Ok(())
+                }));
                 Ok(())
             })
         });
