@@ -75,10 +75,11 @@ pub fn verify(
         let times = if is_repeated { times } else { 1 };
         todo.extend(std::iter::repeat_n((answer, built), times));
     }
-    // Last come those that never end, many at a time; they would take the processor from the others.
+    // Three at a time on two processors, since answers that hang sleep most of their time. Last come those that never end,
+    // many at a time; they would take the processor from the others.
     let (drills, others) = todo.into_iter().partition(|(answer, _)| answer.kind == Kind::Drill);
     let mut found = Vec::new();
-    for (threads, todo) in [(2, others), (8, drills)] {
+    for (threads, todo) in [(3, others), (8, drills)] {
         let todo: Vec<(&Answer<'_>, &Built)> = todo;
         found.extend(process::in_parallel(threads, todo, |(answer, built)| {
             judge(&overlay, answer, built, &answers, show)
