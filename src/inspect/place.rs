@@ -16,12 +16,12 @@ impl Place {
     pub(crate) fn of(task: &TaskRef) -> Option<&'static Location<'static>> {
         let local = task.local();
         let on_a_stack = task.era != Era::Future || local.stack.get() != 0;
-        let site = local.last_site.get().filter(|site| Place(site).library().is_none())?;
+        let site = local.last_site.get().filter(|site| Place(site).of_library().is_none())?;
         (on_a_stack && local.state.get() == State::Waiting).then_some(site)
     }
 
     /// The module of std or of this crate whose code it is, as `std::io`.
-    fn library(&self) -> Option<(&str, &str)> {
+    fn of_library(&self) -> Option<(&str, &str)> {
         let own = file!().strip_suffix("inspect/place.rs").expect("this file");
         let file = self.0.file();
         let (library, within) = match file.strip_prefix(own) {
@@ -42,7 +42,7 @@ fn within_std(file: &str) -> Option<&str> {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.library() {
+        match self.of_library() {
             None => write!(f, "at {}", self.0),
             Some((library, "lib")) => write!(f, "in a call by `{library}`"),
             Some((library, module)) => write!(f, "in a call by `{library}::{module}`"),
