@@ -148,8 +148,8 @@ pub enum TaskState {
         /// Of a lock, a queue and the like: the task that has last used it, as `held by task 3 "fetch",
         /// src/main.rs:10:9`.
         last_used: Option<String>,
-        /// Of the descriptor by which the task waits for a child process or for signals: what it is for, as
-        /// `child 1234 to end` or `SIGINT or SIGTERM`.
+        /// Of the descriptor by which the task waits for a child process, for signals or for a connection: what it is
+        /// for, as `child 1234 to end`, `SIGINT or SIGTERM` or `a connection on descriptor 11`.
         purpose: Option<String>,
     },
     /// Its code has ended, and its result is being handed over.
