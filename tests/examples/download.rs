@@ -616,7 +616,7 @@ fn ctrl_c_ends_all_styles_that_were_asked_for() {
     let folder = Folder::new();
     let arguments = ["--style", "all", "--out", ".", &url];
     let child = start_example("coop_download", &arguments, folder.path());
-    until("a file is under way", || names(folder.path()).len() == 1);
+    until_a_file_is_under_way(&folder);
     interrupt(&child);
     let ran = ran(child);
     assert_eq!(ran.status, 130, "{ran:?}");
@@ -631,7 +631,7 @@ fn being_asked_to_end_is_as_ctrl_c() {
     let folder = Folder::new();
     let child =
         start_example("coop_download", &["--style", "green", "--out", ".", &url], folder.path());
-    until("a file is under way", || names(folder.path()).len() == 1);
+    until_a_file_is_under_way(&folder);
     send(&child, libc::SIGTERM);
     let ran = ran(child);
     assert_eq!(ran.status, 128 + libc::SIGTERM, "{ran:?}");
@@ -682,17 +682,20 @@ fn a_signal_asks_what_each_task_is_doing() {
         // With a limit, a wait to be woken by hyper counts as one for time.
         let arguments = ["--style", way, "--idle", "1e30", "--out", ".", &url];
         let mut child = start_example("coop_download", &arguments, folder.path());
-        until("a file is under way", || names(folder.path()).len() == 1);
-        // The file is there before the first wait: another table follows each, until there is one with a wait.
+        until_a_file_is_under_way(&folder);
+        // The file is there before the first wait: another table follows each, until there is one with a wait. (Then no
+        // signal is under way any more, which would end the program after its run.)
         let row = format!(" \"stalls.bin\" ({era}, spawned at examples/coop_download/");
         send(&child, libc::SIGUSR1);
         let mut tables = BufReader::new(child.stderr.take().expect("a pipe")).lines();
         let waits = tables.any(|line| {
             let line = line.expect("UTF-8");
-            if line.starts_with("wouldblock: on signal ") {
+            let is_row = line.starts_with(' ') && line.contains(&row);
+            let waits = is_row && line.contains(": waits ");
+            if is_row && !waits {
                 send(&child, libc::SIGUSR1);
             }
-            line.contains(&row) && line.contains(": waits ")
+            waits
         });
         assert!(waits, "{way}");
         interrupt(&child);
@@ -947,6 +950,14 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
         (name, fs::read(entry.path()).expect("a readable file"))
     };
     entries.map(file).collect()
+}
+
+/// (Before that, the program tries whether it can write there, with a file of its own name.)
+fn until_a_file_is_under_way(folder: &Folder) {
+    let is_part = |name: &String| name.contains(".part-");
+    until("a file is under way", || {
+        names(folder.path()).iter().filter(|name| is_part(name)).count() == 1
+    });
 }
 
 /// The names in a folder, in order.
