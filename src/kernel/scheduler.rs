@@ -149,7 +149,7 @@ impl Scheduler {
         let placed = place(Task::new(id, setup, parent as u32, self.home.clone(), code));
         // SAFETY: a new task counts these three references, and no others exist. Its home is this thread.
         let [task, kept, ready] =
-            [(); Task::FIRST_REFS].map(|()| unsafe { TaskRef::from_raw(placed) });
+            [(); Task::FIRST_REFS as usize].map(|()| unsafe { TaskRef::from_raw(placed) });
         self.observe(&task, || spawned(&task, parent));
         task.local().table_slot.set(self.tasks.borrow_mut().insert(kept));
         self.queue.push(ready);

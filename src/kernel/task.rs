@@ -28,7 +28,7 @@ use super::edge::inbox::{Flag, Inbox, Order};
 use super::edge::line::Ticket;
 use super::edge::observe::Era;
 use super::edge::source::ReactorHandle;
-use super::edge::thin::{Header, SharedThin, Thin};
+use super::edge::thin::{Header, Refs, SharedThin, Thin};
 use super::timers::TimerKey;
 use super::wait::WaitFor;
 
@@ -104,7 +104,7 @@ pub(crate) type SharedTask = SharedThin<Task>;
 
 impl Header for Task {
     #[inline]
-    fn refs(&self) -> &AtomicUsize {
+    fn refs(&self) -> &Refs {
         &self.refs
     }
 
@@ -147,7 +147,7 @@ impl TaskRef {
 /// A task. Any thread may hold one; only its home thread may look into `local`.
 pub(crate) struct Task {
     /// How many references there are.
-    refs: AtomicUsize,
+    refs: Refs,
     code: &'static Code,
     pub(crate) id: u64,
     pub(crate) site: &'static Location<'static>,
@@ -214,7 +214,7 @@ unsafe impl Sync for Task {}
 
 impl Task {
     /// How many references `Scheduler::spawn` makes for a new task.
-    pub(super) const FIRST_REFS: usize = 3;
+    pub(super) const FIRST_REFS: u32 = 3;
 
     pub(crate) fn new(
         id: u64,
@@ -245,7 +245,7 @@ impl Task {
             fiber: UnsafeCell::new(None),
             takers: Cell::new(1),
         };
-        let (refs, notified) = (AtomicUsize::new(Task::FIRST_REFS), Flag::new());
+        let (refs, notified) = (Refs::of_home(Task::FIRST_REFS), Flag::new());
         Task { refs, code, id, site, name, home, stack_size, era, notified, local }
     }
 

@@ -189,11 +189,14 @@ impl BareHandle {
     /// See [`JoinHandle::cancel`].
     pub(crate) fn cancel(&self) {
         let BareHandle(task) = self;
-        Scheduler::at(Arc::as_ptr(&task.home), |here| match here {
-            Some(here) if here.mark_cancelled(task) => here.observe_cancelled(task),
-            Some(_) => {}
-            None => task.local().cancelled.set(true),
-        });
+        let mark = |home: &Scheduler| {
+            if home.mark_cancelled(task) {
+                home.observe_cancelled(task);
+            }
+        };
+        if Scheduler::of_run(task.home.run, mark).is_none() {
+            task.local().cancelled.set(true);
+        }
         waker::wake_waiter(Waiter::Task(task.clone()));
     }
 
@@ -203,6 +206,9 @@ impl BareHandle {
         local.extras.with(|extras| extras.callbacks.push_back(Box::new(call)));
         if matches!(local.state.get(), State::Done | State::Abandoned) {
             local.extras.call_callbacks(&self.0);
+            if let Some(joiner) = local.joiner.take() {
+                waker::wake_waiter(joiner); // It has joined while a callback had the result on loan.
+            }
         }
     }
 

@@ -825,6 +825,17 @@ fn one_who_sleeps_for_ever_does_not_keep_the_others_awake() {
 }
 
 #[test]
+fn one_who_sleeps_for_ever_alone_is_reported_as_asleep() {
+    for era in ERAS {
+        let result = Builder::new().try_run(|| {
+            spawn_waiting(era, time::sleeping(Duration::MAX), ()).join().unwrap();
+        });
+        let report = result.unwrap_err().to_string();
+        assert!(report.contains("sleeps"), "{era}: {report}");
+    }
+}
+
+#[test]
 fn a_run_in_which_all_ends_is_none() {
     for era in ERAS {
         let result = Builder::new().try_run(|| {

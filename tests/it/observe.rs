@@ -354,6 +354,18 @@ fn a_cancellation_is_told_once() {
     }
 }
 
+/// Inside of an inner run, which is a turn of the outer one.
+#[test]
+fn a_cancellation_from_inside_an_inner_run_is_told() {
+    let said = told_of(2, || {
+        let task = green::spawn(|| green::sleep(HOUR));
+        green::yield_now();
+        Builder::new().run(|| task.cancel());
+        assert!(task.join().unwrap_err().is_cancelled());
+    });
+    assert_eq!(said.iter().filter(|event| event.contains("cancelled by")).count(), 1, "{said:?}");
+}
+
 #[test]
 fn a_task_cancelled_before_its_first_turn_has_one_to_end_in() {
     for era in ERAS {

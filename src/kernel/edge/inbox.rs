@@ -100,7 +100,7 @@ impl Flag {
     }
 }
 
-/// Run by `RUSTFLAGS="--cfg wouldblock_loom" cargo test --release --lib inbox`.
+/// Run by `RUSTFLAGS="--cfg wouldblock_loom" cargo test --release --lib model`.
 #[cfg(all(test, wouldblock_loom))]
 mod model {
     use super::*;

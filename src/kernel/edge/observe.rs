@@ -54,7 +54,7 @@ pub trait Observer {
     /// Called for each event. The scheduler calls this often, in the middle of its work, so it should be quick.
     ///
     /// An observer is called outside of any task. It may wake and cancel tasks; these are no events. It may not wait,
-    /// spawn, or begin a run: each of these panics.
+    /// spawn, or begin a run: each of these panics. (A [`Spawner`](crate::Spawner) spawns later, and may be used.)
     ///
     /// # Panics
     ///

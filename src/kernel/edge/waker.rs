@@ -55,7 +55,10 @@ pub(crate) fn give_up(home: &Home) {
 /// Wakes the waiter, which may be of any scheduler of this thread.
 pub(crate) fn wake_waiter(waiter: Waiter) {
     match waiter {
-        Waiter::Task(task) => wake(task.into_shared()),
+        Waiter::Task(task) => Scheduler::at(Arc::as_ptr(&task.home), |here| match here {
+            Some(scheduler) => scheduler.wake(task),
+            None => task.into_shared().notify(), // Its run is not entered now.
+        }),
         Waiter::Waker(waker) => waker.wake(),
     }
 }
