@@ -91,7 +91,7 @@ impl<Y: From<Wait> + 'static, S: 'static> Yielder<Y, S> {
     /// # Cancellation
     ///
     /// When the generator is closed, the operation is dropped and the stack unwinds from here.
-    #[inline]
+    #[inline(always)] // Else the operation is copied.
     #[track_caller]
     pub fn wait<O: IntoFuture>(&self, operation: O) -> O::Output {
         if wait::is_spent() {

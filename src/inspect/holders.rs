@@ -1,11 +1,12 @@
 //! Which task holds a lock: what a lock, a queue and the like keep of the task that last used them, for the report of a
 //! deadlock.
 
-use std::cell::Cell;
-use std::marker::PhantomData;
+use std::cell::{Cell, OnceCell};
 use std::panic::Location;
+use std::rc::Rc;
 
-use crate::kernel::edge::trail::{self, Name, Part, Thing, TrailKey};
+use crate::kernel::edge::notes;
+use crate::kernel::edge::trail::{self, Entry, Name, Part, Thing};
 use crate::kernel::here::with_task;
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::wait::{Wait, WaitFor};
@@ -18,9 +19,9 @@ pub(crate) use crate::kernel::edge::trail::{Kind, LastUse};
 #[derive(Debug)]
 pub(crate) struct Trail {
     kind: &'static Kind,
+    /// The last use, until the trail is registered.
     last: Cell<Option<LastUse>>,
-    key: Cell<Option<TrailKey>>,
-    stays: PhantomData<*const ()>,
+    registered: OnceCell<Rc<Entry>>,
 }
 
 impl LastUse {
@@ -41,7 +42,7 @@ impl LastUse {
 
 impl Trail {
     pub(crate) const fn new(kind: &'static Kind) -> Trail {
-        Trail { kind, last: Cell::new(None), key: Cell::new(None), stays: PhantomData }
+        Trail { kind, last: Cell::new(None), registered: OnceCell::new() }
     }
 
     /// The running task holds it.
@@ -59,7 +60,7 @@ impl Trail {
     /// It was given back by the task with the number `by`; `None`: perhaps by the task that is named last.
     #[inline]
     pub(crate) fn give_back(&self, by: Option<u64>) {
-        if let Some(last) = self.last.get()
+        if let Some(last) = self.last().get()
             && by.is_none_or(|by| by == last.task)
         {
             self.set_last(Some(LastUse { part: Part::GaveBack, ..last }));
@@ -69,29 +70,35 @@ impl Trail {
     /// Sets the last use, which may be another task's; with `None`, reports name no task.
     #[inline]
     pub(crate) fn set_last(&self, last: Option<LastUse>) {
-        self.last.set(last);
-        if let Some(key) = self.key.get() {
-            trail::update(key, self.last.get()); // Not `last`, which would be written to the stack first, and copied.
+        self.last().set(last);
+        if let Some(registered) = self.registered.get() {
+            notes::uses(registered);
         }
+    }
+
+    #[inline]
+    fn last(&self) -> &Cell<Option<LastUse>> {
+        self.registered.get().map_or(&self.last, |registered| &registered.last)
     }
 
     /// The [`Wait`] that an operation records when it waits for the thing.
     pub(crate) fn wait(&self) -> Wait {
-        let thing = |key| WaitFor::Thing(Thing(Name::Trail(key)));
-        Wait::new(self.key.get().or_else(|| self.register()).map_or(WaitFor::Waker, thing))
+        let thing = |trail: &Rc<Entry>| WaitFor::Thing(Thing(Name::Trail(trail.key)));
+        let registered = self.registered.get().or_else(|| self.register());
+        Wait::new(registered.map_or(WaitFor::Waker, thing))
     }
 
     #[cold]
-    fn register(&self) -> Option<TrailKey> {
-        self.key.set(trail::register(self.kind, self.last.get()));
-        self.key.get()
+    fn register(&self) -> Option<&Rc<Entry>> {
+        let entry = trail::register(self.kind, self.last.get())?;
+        Some(self.registered.get_or_init(|| entry))
     }
 }
 
 impl Drop for Trail {
     fn drop(&mut self) {
-        if let Some(key) = self.key.get() {
-            trail::forget(key);
+        if let Some(registered) = self.registered.get() {
+            trail::forget(registered.key);
         }
     }
 }

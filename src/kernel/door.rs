@@ -39,6 +39,7 @@ fn own_waker() -> ManuallyDrop<Waker> {
 }
 
 /// What an operation keeps, to wake it on this thread: the running task, if `cx.waker()` is its own, else that waker.
+#[inline]
 pub(crate) fn waiter(cx: &Context<'_>) -> Waiter {
     match current() {
         Some(task) if is_own(cx.waker()) => Waiter::Task(task),
@@ -47,7 +48,7 @@ pub(crate) fn waiter(cx: &Context<'_>) -> Waiter {
 }
 
 /// Polls `op` once for the running task. If `op` is not ready, `record` has what it waits for.
-#[inline]
+#[inline(always)]
 pub(crate) fn poll<F: Future>(record: &Record, op: Pin<&mut F>) -> Poll<F::Output> {
     record.poll(&own_waker(), op)
 }

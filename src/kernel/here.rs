@@ -40,6 +40,7 @@ pub(crate) fn running_task() -> *const Task {
 }
 
 /// The task whose turn it is, if one has its turn on this thread.
+#[inline]
 pub(crate) fn current() -> Option<TaskRef> {
     with_task(TaskRef::clone)
 }

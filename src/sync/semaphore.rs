@@ -253,22 +253,28 @@ pub struct Acquiring<'a> {
 impl<'a> Future for Acquiring<'a> {
     type Output = Permit<'a>;
 
-    #[inline]
+    #[inline(always)] // As `Locking::poll`.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Permit<'a>> {
         wait::poll_within_budget(cx, |cx| {
             let Acquiring { semaphore, permits, site, .. } = *self;
-            let Semaphore { line, trail, .. } = semaphore;
-            if self.place.is_some() {
-                let granted = line.poll(&mut self.place, cx, || trail.wait());
-                return granted.map(|()| semaphore.acquired(permits, site));
-            }
-            if semaphore.take(permits) {
+            if self.place.is_none() && semaphore.take(permits) {
                 return Poll::Ready(semaphore.acquired(permits, site));
             }
-            let wanted = Wanted { permits, last_use: LastUse::here(Some(site)) };
-            self.place = Some(line.stand(cx, trail.wait(), wanted));
-            Poll::Pending
+            self.poll_in_line(cx).map(|()| semaphore.acquired(permits, site))
         })
+    }
+}
+
+impl Acquiring<'_> {
+    #[inline(never)] // As `Locking::poll_in_line`.
+    fn poll_in_line(&mut self, cx: &Context<'_>) -> Poll<()> {
+        let Semaphore { line, trail, .. } = self.semaphore;
+        if self.place.is_some() {
+            return line.poll(&mut self.place, cx, || trail.wait());
+        }
+        let (permits, last_use) = (self.permits, LastUse::here(Some(self.site)));
+        self.place = Some(line.stand(cx, trail.wait(), Wanted { permits, last_use }));
+        Poll::Pending
     }
 }
 

@@ -33,6 +33,10 @@ struct Node<W> {
     next: u32,
 }
 
+impl<W> Node<W> {
+    const NEW: Node<W> = Node { waiter: None, previous: NONE, next: NONE };
+}
+
 /// Names a waiter's node until [`leave`](WaitQueue::leave).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key(u32);
@@ -50,9 +54,12 @@ impl<W> WaitQueue<W> {
     }
 
     /// Adds a waiter at the end.
+    #[inline(always)] // A waiter is some words, which a call would copy.
     pub(crate) fn push(&mut self, waiter: W) -> Key {
-        let node = Node { waiter: Some(waiter), previous: self.last, next: NONE };
-        let index = u32::try_from(self.nodes.insert(node)).expect("fewer than 2^32 waiters");
+        let index = u32::try_from(self.nodes.insert(Node::NEW)).expect("fewer than 2^32 waiters");
+        // Written where it stays: the copy of what was written just before would wait until that is in the cache.
+        let node = &mut self.nodes[index as usize];
+        (node.waiter, node.previous) = (Some(waiter), self.last);
         match std::mem::replace(&mut self.last, index) {
             NONE => self.first = index,
             previous => self.nodes[previous as usize].next = index,
@@ -67,6 +74,7 @@ impl<W> WaitQueue<W> {
     }
 
     /// Removes the first waiter from the queue. Its node stays, marked as granted, until [`leave`](WaitQueue::leave).
+    #[inline(always)] // A waiter is some words, which a call would copy.
     pub(crate) fn grant(&mut self) -> Option<W> {
         (self.first != NONE).then(|| self.unlink(self.first))
     }
@@ -94,6 +102,7 @@ impl<W> WaitQueue<W> {
         }
     }
 
+    #[inline(always)] // A waiter is some words, which a call would copy.
     fn unlink(&mut self, index: u32) -> W {
         let node = &mut self.nodes[index as usize];
         let waiter = node.waiter.take().expect("only waiters are linked");

@@ -17,7 +17,7 @@ use std::ptr;
 use std::rc::Rc;
 
 use super::running::running;
-use super::trail::{self, TrailKey, Use};
+use super::trail::{Entry, LastUse, TrailKey};
 
 thread_local! {
     static NOTES: RefCell<Notes> = RefCell::default();
@@ -36,8 +36,8 @@ pub(crate) struct Note {
     pub(crate) place: Option<Rc<Place>>,
     /// The trail of what it waits for, if that has one.
     pub(crate) thing: Option<TrailKey>,
-    /// The uses of locks, queues and other things in the turn.
-    pub(crate) uses: Vec<Use>,
+    /// The uses of locks, queues and other things in the turn; with `None`, no task is known to have the thing then.
+    pub(crate) uses: Vec<(TrailKey, Option<LastUse>)>,
 }
 
 /// A place in the source.
@@ -65,7 +65,6 @@ const MOST_PLACES: usize = 10_000;
 /// Begins to note, at the beginning of a turn.
 pub(crate) fn begin() {
     with_notes(|notes| notes.note = Note::default());
-    trail::note_uses();
     running().is_noted.set(true);
 }
 
@@ -73,11 +72,7 @@ pub(crate) fn begin() {
 /// returns the same note.
 pub(crate) fn end() -> Note {
     running().is_noted.set(false);
-    with_notes(|notes| {
-        notes.note.uses.append(&mut trail::take_uses());
-        notes.note.clone()
-    })
-    .unwrap_or_default()
+    with_notes(|notes| notes.note.clone()).unwrap_or_default()
 }
 
 /// Notes that the task gives up its turn here, called from the line `site`. A later place in the same turn replaces this one.
@@ -141,6 +136,14 @@ pub(crate) fn writes(n: usize) {
 pub(crate) fn would_block() {
     if running().is_noted.get() {
         with_notes(|notes| notes.note.would_block += 1);
+    }
+}
+
+/// Notes that the last use of the thing with this trail has changed.
+#[inline]
+pub(crate) fn uses(trail: &Entry) {
+    if running().is_noted.get() {
+        with_notes(|notes| notes.note.uses.push((trail.key, trail.last.get())));
     }
 }
 

@@ -1,13 +1,14 @@
 //! Trails: which task has last used what other tasks wait for.
 //!
 //! Each lock, queue or other [`Thing`] that tasks wait for has an `inspect::holders::Trail`. From the moment when the
-//! first task waits for it until it is dropped, that is registered here, as an entry of this thread. The entry has the
+//! first task waits for it until it is dropped, that has an [`Entry`] in the table of this thread. The entry has the
 //! kind of the thing, and its [`LastUse`]: which task has used it last, and where in the source. Deadlock reports and
 //! observers read the entries.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::Location;
+use std::rc::Rc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -100,72 +101,46 @@ pub(crate) enum Part {
     Serves,
 }
 
-/// The trails of all things that tasks of this thread have waited for.
-#[derive(Default)]
-struct Trails {
-    entries: Slab<Entry>,
-    /// Each use since [`note_uses`]; `None` if uses are not noted.
-    uses: Option<Vec<Use>>,
-}
-
-/// A use of the thing with this trail; `None` if no task is known to have it now.
-pub(crate) type Use = (TrailKey, Option<LastUse>);
-
-struct Entry {
-    serial: u32,
-    kind: &'static Kind,
-    last: Option<LastUse>,
+/// The trail of a thing that a task of this thread has waited for.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) key: TrailKey,
+    pub(crate) kind: &'static Kind,
+    /// The last use of the thing; `None`: no task is known to have it now.
+    pub(crate) last: Cell<Option<LastUse>>,
 }
 
 thread_local! {
-    static TRAILS: RefCell<Trails> = RefCell::default();
+    static TRAILS: RefCell<Slab<Rc<Entry>>> = const { RefCell::new(Slab::new()) };
 }
 
 /// Makes a trail for a thing, when the first task waits for it. Returns `None` at the end of the thread, when the trails
 /// are gone.
-pub(crate) fn register(kind: &'static Kind, last: Option<LastUse>) -> Option<TrailKey> {
+pub(crate) fn register(kind: &'static Kind, last: Option<LastUse>) -> Option<Rc<Entry>> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     with_trails(|all| {
-        let serial = NEXT.fetch_add(1, Relaxed);
-        let entry = all.entries.insert(Entry { serial, kind, last });
-        TrailKey { index: u32::try_from(entry).expect("fewer than 2^32 trails"), serial }
+        let vacant = all.vacant_entry();
+        let index = u32::try_from(vacant.key()).expect("fewer than 2^32 trails");
+        let key = TrailKey { index, serial: NEXT.fetch_add(1, Relaxed) };
+        vacant.insert(Rc::new(Entry { key, kind, last: Cell::new(last) })).clone()
     })
-}
-
-/// Sets the last use of the thing. `None`: no task is known to have it now.
-pub(crate) fn update(key: TrailKey, last: Option<LastUse>) {
-    with_trails(|all| {
-        all.entries[key.index as usize].last = last;
-        all.uses.iter_mut().for_each(|uses| uses.push((key, last)));
-    });
-}
-
-/// Begins to note the uses of things.
-pub(crate) fn note_uses() {
-    with_trails(|all| all.uses = Some(Vec::new()));
-}
-
-/// Returns the uses since [`note_uses`], in order, and stops noting them.
-pub(crate) fn take_uses() -> Vec<Use> {
-    with_trails(|all| all.uses.take()).flatten().unwrap_or_default()
 }
 
 /// Removes the trail of a thing that is dropped.
 pub(crate) fn forget(key: TrailKey) {
-    with_trails(|all| all.entries.remove(key.index as usize));
+    with_trails(|all| all.remove(key.index as usize));
 }
 
 /// Calls `f` with the trails of this thread. Returns `None` at the end of the thread, when they are gone.
-fn with_trails<R>(f: impl FnOnce(&mut Trails) -> R) -> Option<R> {
+fn with_trails<R>(f: impl FnOnce(&mut Slab<Rc<Entry>>) -> R) -> Option<R> {
     TRAILS.try_with(|all| f(&mut all.borrow_mut())).ok()
 }
 
 /// Returns the kind of the thing, and its last use; `None` if the thing is gone, or another thread's.
 pub(crate) fn find(key: TrailKey) -> Option<(&'static Kind, Option<LastUse>)> {
     with_trails(|all| {
-        let entry =
-            all.entries.get(key.index as usize).filter(|entry| entry.serial == key.serial)?;
-        Some((entry.kind, entry.last))
+        let entry = all.get(key.index as usize).filter(|entry| entry.key == key)?;
+        Some((entry.kind, entry.last.get()))
     })?
 }
 
@@ -178,10 +153,13 @@ mod tests {
     fn a_thing_of_another_thread_has_the_name_of_none_of_this_one() {
         static THERE: Kind = Kind { what: "a thing of there", how: "held by" };
         static HERE: Kind = Kind { what: "a thing of here", how: "held by" };
-        let there = thread::spawn(|| register(&THERE, None)).join().unwrap().unwrap();
+        let there = thread::spawn(|| register(&THERE, None).map(|entry| entry.key))
+            .join()
+            .unwrap()
+            .unwrap();
         let seen = thread::spawn(move || {
             let here = register(&HERE, None).unwrap();
-            [here, there].map(|key| Thing(Name::Trail(key)).name())
+            [here.key, there].map(|key| Thing(Name::Trail(key)).name())
         });
         assert_eq!(seen.join().unwrap(), [HERE.what, GONE]);
     }
