@@ -187,12 +187,11 @@ pub(crate) fn shield<T>(cleanup: impl FnOnce() -> T) -> T {
             });
         }
     }
-    // `None` outside of any task: nothing is held off. Then nothing is restored either, even if a task runs by then:
-    // `cleanup` may be a generator's, and a task may resume that.
+    let _open = OpenGuard::one(|open| &open.shields); // So no generator yields in `cleanup`, to go on in another task.
     let limits = with_local(|local| {
         local.shields.set(local.shields.get() + 1);
         local.limits.replace(ptr::null())
     });
-    let _unshield = limits.map(|limits| (Unshield(limits), OpenGuard::one(|open| &open.shields)));
+    let _unshield = limits.map(Unshield); // `None` outside of any task: nothing is held off.
     cleanup()
 }

@@ -72,7 +72,7 @@ impl Waiter {
 
 /// The run that owns a task: what other threads may use of it.
 pub(crate) struct Home {
-    /// The number of the run, which no other run of the process has.
+    /// The number of the run, modulo 2^32.
     pub(crate) run: u32,
     /// Tasks that other threads have woken.
     pub(crate) inbox: Inbox<SharedTask>,

@@ -257,22 +257,41 @@ impl Record {
         Record { wait: WaitCell::parked(), lent: Cell::new(ptr::null()) }
     }
 
+    /// Adds a wait to those of this poll; returns `false` for a second socket, which only the first one's wake would end.
+    #[inline(always)]
+    fn add(&self, wait: Wait) -> bool {
+        let (recorded, new) = (self.wait.what.get().rank(), wait.what.rank());
+        self.wait.limit(wait.deadline);
+        if (recorded, new) == (SOCKET, SOCKET) {
+            return false;
+        }
+        if new >= recorded {
+            self.wait.what.set(wait.what);
+        }
+        true
+    }
+
     /// Polls `op` once, lending it `waker`, the running task's own. If `op` is not ready, its wait is in `self.wait`.
     #[inline(always)]
     pub(crate) fn poll<F: Future>(&self, waker: &Waker, op: Pin<&mut F>) -> Poll<F::Output> {
-        /// However the poll ends: the record of the poll around it, if there is one, is the open one again.
-        struct Close<'a>(&'a Open, *const ());
+        /// However the poll ends: the record of the poll around it, if there is one, is the open one again. An operation
+        /// of that poll may have been polled inside, and have recorded its wait here: so the wait is recorded there too.
+        struct Close<'a>(&'a Open, Option<&'a Record>, &'a Record);
         impl Drop for Close<'_> {
             #[inline]
             fn drop(&mut self) {
-                self.0.poll.set(self.1);
+                self.0.poll.set(self.1.map_or(ptr::null(), ptr::from_ref).cast());
+                if let Some(outer) = self.1.filter(|outer| !outer.add(self.2.wait.get())) {
+                    outer.wait.what.set(WaitFor::Turn);
+                }
             }
         }
         let (number, budget) = (this_turn().number.get(), this_turn().budget.get());
         self.wait.set(Wait::PARKED);
         self.lent.set(waker.vtable());
         let polled = with_open(|open| {
-            let _close = Close(open, open.poll.replace(ptr::from_ref(self).cast()));
+            let _close = Close(open, innermost(open), self);
+            open.poll.set(ptr::from_ref(self).cast());
             op.poll(&mut Context::from_waker(waker))
         });
         let polled = polled.expect("operations are polled on a fiber");
@@ -288,18 +307,21 @@ impl Record {
     }
 }
 
+/// The record of the innermost poll on this fiber.
+#[inline(always)]
+fn innermost(open: &Open) -> Option<&Record> {
+    // SAFETY: an open record is borrowed by a frame of `Record::poll` further down this stack, and that frame closes the
+    // record before it ends. (`Record::poll` and `with_record` use the reference only before.)
+    unsafe { open.poll.get().cast::<Record>().as_ref() }
+}
+
 /// Calls `f` with the record of the innermost poll, if `waker` is the one that the running task has lent to that poll.
 #[inline(always)]
 fn with_record<R>(waker: &Waker, f: impl FnOnce(&Record) -> R) -> Option<R> {
     let is_own = |record: &Record| {
         waker.data() == running().task.get() && ptr::eq(waker.vtable(), record.lent.get())
     };
-    with_open(|open| {
-        // SAFETY: an open record is borrowed by a frame of `Record::poll` further down this stack, and that frame
-        // closes the record before it ends.
-        let record = unsafe { open.poll.get().cast::<Record>().as_ref() };
-        record.filter(|record| is_own(record)).map(f)
-    })?
+    with_open(|open| innermost(open).filter(|record| is_own(record)).map(f))?
 }
 
 /// Whether `waker` was lent to the innermost poll, so that a wait can be recorded and no waker is kept.
@@ -312,17 +334,7 @@ pub(crate) fn is_own(waker: &Waker) -> bool {
 /// `cx.waker()` itself: if that is not the running task's own, or for the second socket of one poll (even the same).
 #[inline(always)] // Where the wait is a constant, the compiler removes most of this.
 pub(crate) fn record(cx: &Context<'_>, wait: Wait) -> bool {
-    let is_recorded = with_record(cx.waker(), |record| {
-        let (recorded, new) = (record.wait.what.get().rank(), wait.what.rank());
-        record.wait.limit(wait.deadline);
-        if (recorded, new) == (SOCKET, SOCKET) {
-            return false;
-        }
-        if new >= recorded {
-            record.wait.what.set(wait.what);
-        }
-        true
-    }) == Some(true);
+    let is_recorded = with_record(cx.waker(), |record| record.add(wait)) == Some(true);
     if is_recorded {
         notes::records();
     }

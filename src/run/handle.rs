@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::pin::Pin;
+use std::ptr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
@@ -220,7 +221,7 @@ impl<T> RemoteJoinHandle<T> {
         if in_task() {
             return door::wait(self);
         }
-        let at_home = Scheduler::of_run(self.home.run, |_| ()).is_some();
+        let at_home = Scheduler::entered(|home| ptr::eq(home, &*self.home), |_| ()).is_some();
         assert!(
             !at_home,
             "a join that blocks the thread on which the task would run: join it in a task, or on another thread"

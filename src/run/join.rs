@@ -194,7 +194,7 @@ impl BareHandle {
                 home.observe_cancelled(task);
             }
         };
-        if Scheduler::of_run(task.home.run, mark).is_none() {
+        if Scheduler::entered(|home| ptr::eq(home, &*task.home), mark).is_none() {
             task.local().cancelled.set(true);
         }
         waker::wake_waiter(Waiter::Task(task.clone()));

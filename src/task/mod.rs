@@ -21,6 +21,7 @@
 use std::any::Any;
 use std::fmt;
 use std::panic::Location;
+use std::ptr;
 use std::rc::Rc;
 
 use crate::kernel::edge::extras::{CopyValue, Extras, Value};
@@ -153,7 +154,7 @@ impl Task {
 
     /// `None` on another thread than its own.
     fn local(&self) -> Option<&task::Local> {
-        Scheduler::of_run(self.0.home.run, |_| ())?;
+        Scheduler::entered(|home| ptr::eq(home, &*self.0.home), |_| ())?;
         // SAFETY: this thread has entered the scheduler of the task's run, so that it is the home thread.
         Some(unsafe { self.0.local() })
     }

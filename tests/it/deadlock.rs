@@ -804,6 +804,21 @@ fn a_generator_that_is_resumed_in_the_middle_of_a_poll_does_not_hide_its_wait() 
     }
 }
 
+/// An operation that is polled inside of a verb, with the context of the poll around that.
+#[test]
+fn what_is_polled_inside_an_inner_poll_wakes_the_outer_one() {
+    for era in ERAS {
+        Builder::new().virtual_clock().run(|| {
+            let mut nap = Box::pin(time::sleeping(SECOND));
+            let operation =
+                poll_fn(move |cx| green::wait(poll_fn(|_| Poll::Ready(nap.as_mut().poll(cx)))));
+            let start = time::now();
+            spawn_waiting(era, operation, ()).join().unwrap();
+            assert_eq!(time::now() - start, SECOND, "{era}");
+        });
+    }
+}
+
 /// By hand, so that a mistake is a failure and not a test that never ends.
 #[test]
 fn one_who_sleeps_for_ever_does_not_keep_the_others_awake() {

@@ -41,12 +41,16 @@ impl Scheduler {
         Scheduler::with(|here| f(here.filter(|here| Arc::as_ptr(&here.home) == home)))
     }
 
-    /// Calls `f` with the scheduler of that run if the thread has entered it, be it the innermost one or not.
-    pub(crate) fn of_run<R>(run: u32, f: impl FnOnce(&Scheduler) -> R) -> Option<R> {
+    /// Calls `f` with the scheduler whose home `is` the right one if the thread has entered it, be it the innermost one or
+    /// not. (Code whose soundness needs the home thread compares the address of the home: a number comes again.)
+    pub(crate) fn entered<R>(
+        is: impl Fn(&Home) -> bool,
+        f: impl FnOnce(&Scheduler) -> R,
+    ) -> Option<R> {
         let mut at = here().scheduler.get().cast::<Scheduler>();
         // SAFETY: as in `with`; and `outer` is the pointer that an enclosing call of `enter` keeps set.
         while let Some(scheduler) = unsafe { at.as_ref() } {
-            if scheduler.home.run == run {
+            if is(&scheduler.home) {
                 return Some(f(scheduler));
             }
             at = scheduler.outer.get();

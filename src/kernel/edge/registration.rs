@@ -58,10 +58,13 @@ impl Registration {
     fn take_back(&mut self) {
         let (timer, place) = (self.timer.take(), self.place.take());
         // From a thread that has not entered the run, it cannot be removed: it stays, and causes one spurious wake.
-        let removed = Scheduler::of_run(self.run, |s| {
-            let leave = |(what, ticket)| s.leave(what, ticket);
-            (timer.map(|key| s.timers.borrow_mut().remove(key)), place.map(leave))
-        });
+        let removed = Scheduler::entered(
+            |home| home.run == self.run,
+            |s| {
+                let leave = |(what, ticket)| s.leave(what, ticket);
+                (timer.map(|key| s.timers.borrow_mut().remove(key)), place.map(leave))
+            },
+        );
         drop(removed); // Only now, when nothing is borrowed any more: its destructor may be user code.
     }
 }
