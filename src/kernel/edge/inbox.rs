@@ -100,7 +100,7 @@ impl Flag {
     }
 }
 
-/// Run by `RUSTFLAGS="--cfg wouldblock_loom" cargo test --release --lib model`.
+/// Run by `RUSTFLAGS="--cfg wouldblock_loom" cargo test --release -p models`.
 #[cfg(all(test, wouldblock_loom))]
 mod model {
     use super::*;

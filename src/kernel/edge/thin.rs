@@ -227,7 +227,7 @@ impl<T: Header + fmt::Display> fmt::Display for SharedThin<T> {
     }
 }
 
-/// Run by `RUSTFLAGS="--cfg wouldblock_loom" cargo test --release --lib model`.
+/// Run by `RUSTFLAGS="--cfg wouldblock_loom" cargo test --release -p models`.
 #[cfg(all(test, wouldblock_loom))]
 mod model {
     use super::*;
