@@ -17,7 +17,7 @@ const READING_ORDER: &str = "
     src/kernel/: stack
     src/kernel/edge/: open pool
     src/kernel/: coroutine
-    src/kernel/edge/: open_guard trail notes fork source patience thin foreign
+    src/kernel/edge/: open_guard trail notes fork source patience prefetch thin foreign
     src/kernel/: wait
     src/kernel/edge/: observe board extras inbox random
     src/kernel/: queue

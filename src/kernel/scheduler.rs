@@ -306,6 +306,7 @@ impl Scheduler {
             }
             State::Waiting => {
                 self.counters.wakes.set(self.counters.wakes.get() + 1);
+                local.top.prefetch(local.stack.get());
                 // The timers and the reactor hold a `TaskRef` of this task: to drop that runs no user code.
                 if let Some(key) = local.timer.take() {
                     drop(self.timers.borrow_mut().remove(key));

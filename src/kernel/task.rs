@@ -27,6 +27,7 @@ use super::edge::foreign::KeptWaker;
 use super::edge::inbox::{Flag, Inbox, Order};
 use super::edge::line::Ticket;
 use super::edge::observe::Era;
+use super::edge::prefetch::Top;
 use super::edge::source::ReactorHandle;
 use super::edge::thin::{Header, Refs, SharedThin, Thin};
 use super::timers::TimerKey;
@@ -178,30 +179,31 @@ pub(crate) struct Local {
     pub(crate) shields: Cell<u16>,
     /// How many turns it has had, modulo 2^32.
     pub(crate) turns: Cell<u32>,
+    pub(crate) top: Top,
 
-    /// How often a cancellation was raised in it: see `cancel.rs`.
-    pub(crate) raised: Cell<u16>,
     /// How often it has been woken, modulo 2^32.
     pub(crate) wakes: Cell<u32>,
     /// What it waits for; `Turn` if it does not.
     pub(crate) waiting: Cell<WaitFor>,
     pub(crate) timer: Cell<Option<TimerKey>>,
-    /// Its place in the line for the socket that it waits for.
-    pub(crate) ticket: Cell<Option<Ticket>>,
-    /// When the scheduler last polled the system before its wait, in milliseconds of the run, modulo 2^32.
-    pub(crate) since: Cell<u32>,
     /// The waiter that joins the task.
     pub(crate) joiner: Cell<Option<Waiter>>,
     /// The lowest usable address of the stack it has now; 0: none.
     pub(crate) stack: Cell<usize>,
     /// What few tasks have.
     pub(crate) extras: ExtrasCell,
+    /// Its place in the line for the socket that it waits for.
+    pub(crate) ticket: Cell<Option<Ticket>>,
+    /// When the scheduler last polled the system before its wait, in milliseconds of the run, modulo 2^32.
+    pub(crate) since: Cell<u32>,
     /// How many handles may take its result.
     pub(crate) takers: Cell<u32>,
     /// The task's place in the scheduler's `Table`.
     pub(crate) table_slot: Cell<u32>,
     /// The number of the task that spawned it, modulo 2^32; 0: no task.
     pub(crate) parent: u32,
+    /// How often a cancellation was raised in it: see `cancel.rs`.
+    pub(crate) raised: Cell<u16>,
 }
 
 // SAFETY: every field but `local` is `Send` and `Sync`. `local` is reached only through `Task::local`, whose caller is
@@ -244,6 +246,7 @@ impl Task {
             extras: ExtrasCell::default(),
             fiber: UnsafeCell::new(None),
             takers: Cell::new(1),
+            top: Top::new(),
         };
         let (refs, notified) = (Refs::of_home(Task::FIRST_REFS), Flag::new());
         Task { refs, code, id, site, name, home, stack_size, era, notified, local }
@@ -280,6 +283,7 @@ impl Local {
     #[inline]
     pub(crate) fn note_site(&self, site: &'static Location<'static>) {
         self.last_site.set(Some(site));
+        self.top.note();
         super::edge::notes::gives_up_at(&self.last_site);
     }
 }

@@ -18,6 +18,7 @@
 //! | `fork.rs` | whether this process is a forked copy |
 //! | `source.rs` | the registrations of a socket, with one reactor or several |
 //! | `patience.rs` | how long a run waits before it suspects a deadlock |
+//! | `prefetch.rs` | loads the stack of a task that is woken |
 //! | `thin.rs` | counted references to a block of memory, on its home thread or on any |
 //! | `foreign.rs` | user code that runs outside of tasks, and what happens when it panics |
 //! | `observe.rs` | the events of a run |
@@ -61,6 +62,7 @@ pub(crate) mod open;
 pub(crate) mod open_guard;
 pub(crate) mod patience;
 pub(crate) mod pool;
+pub(crate) mod prefetch;
 pub(crate) mod pulse;
 pub(crate) mod random;
 pub(crate) mod registration;
