@@ -78,23 +78,23 @@ pub(crate) fn wait_at<O: IntoFuture>(site: &'static Location<'static>, op: O) ->
     loop {
         match poll(&record, op.as_mut()) {
             Poll::Ready(value) => return value,
-            Poll::Pending => suspend(&record.wait, site),
+            Poll::Pending => suspend(|wait| wait.copy(&record.wait), site),
         }
     }
 }
 
-/// Gives up the turn until what `wait` describes may have happened, or something wakes the task.
+/// Gives up the turn until what the wait that `store` stores describes may have happened, or something wakes the task.
 ///
 /// This unwinds instead if the task was cancelled or a time limit has passed. If the stack unwinds already, it blocks
 /// the thread to wait for a socket; for another wait, it aborts the process, or abandons the task if the run is ending
 /// (`edge/unwinding.rs`). When this returns, the caller polls its operation again, and waits again if that is pending.
 #[inline(always)] // See `coroutine::suspend_base`.
-fn suspend(wait: &WaitCell, site: &'static Location<'static>) {
-    if unwinding::unwinds() && unwinding::block_thread(wait) {
+fn suspend(store: impl Fn(&WaitCell), site: &'static Location<'static>) {
+    if unwinding::unwinds() && unwinding::block_thread(&store) {
         return;
     }
     let limit = before_suspending(site);
-    this_turn().wait.copy(wait);
+    store(&this_turn().wait);
     this_turn().wait.limit(limit);
     coroutine::suspend_base();
 }
@@ -119,9 +119,7 @@ fn before_suspending(site: &'static Location<'static>) -> Option<Instant> {
 #[inline(always)]
 #[track_caller]
 pub(crate) fn pause(wait: Wait) {
-    let cell = WaitCell::parked();
-    cell.set(wait);
-    suspend(&cell, Location::caller());
+    suspend(|stored| stored.set(wait), Location::caller());
 }
 
 /// Notes where the running task gives up its turn, for a body that yields or returns to the scheduler.

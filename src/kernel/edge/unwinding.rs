@@ -132,7 +132,9 @@ fn refuse() {
 /// virtual clock, which stands still meanwhile, is moved by the time that has passed in vain, so that the deadline comes.
 /// Returns `false` for all other waits.
 #[cold]
-pub(crate) fn block_thread(wait: &WaitCell) -> bool {
+pub(crate) fn block_thread(store: impl Fn(&WaitCell)) -> bool {
+    let wait = WaitCell::parked();
+    store(&wait);
     let Some((id, direction)) = wait.what.get().socket() else { return false };
     let left = wait.deadline.get().map(|end| end.saturating_duration_since(now()));
     let ms = left.map_or(100, |left| left.as_micros().div_ceil(1000).min(100) as u16);
