@@ -92,14 +92,14 @@ impl<F: Future<Output: 'static> + 'static> Body for Polled<F> {
         let this = ptr::from_ref(self);
         // SAFETY: a body stays in its place until its task is over, and so while the poll lasts.
         let poll = move || unsafe { (*this).poll(promise) };
-        // SAFETY: as in `Polled::poll`. The two never overlap: if there is no stack, only `drop_code` is called.
+        // SAFETY: as in `Polled::poll`. The two never overlap: `on_poll_fiber` calls `poll`, or, without a stack, `drop_code`.
         let future = || unsafe { Pin::new_unchecked(&mut *self.future.get()) };
         let drop_code = || {
             self.is_done.set(true);
             future().set(None);
         };
         match on_poll_fiber(&promise, poll, drop_code) {
-            Switch::Finished if !self.is_done.get() => Switch::Suspended, // The poll is over, the future is not.
+            Switch::Finished if !self.is_done.get() => Switch::Suspended, // The poll has returned, and is not the last.
             switch => switch,
         }
     }
@@ -126,7 +126,7 @@ impl<F: Future<Output: 'static> + 'static> Polled<F> {
                 let now = future.as_mut().as_pin_mut().expect("polled until it is ready");
                 let record = Record::new();
                 match unwinding::catch(|| door::poll(&record, now)) {
-                    Ok(Poll::Pending) if cancel::is_to_stop_in(&record.wait) => None,
+                    Ok(Poll::Pending) if cancel::check_future(&record.wait) => None,
                     Ok(Poll::Pending) => return door::store_record(&record),
                     Ok(Poll::Ready(value)) => Some(Ok(value)),
                     Err(payload) => Some(Err(payload)),

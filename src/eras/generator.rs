@@ -45,8 +45,8 @@ use crate::task;
 
 pub use crate::eras::pep342::{Generator, GeneratorState, Thrown, Yielder};
 
-/// A generator that yields what it waits for, as the code of a generator task does: a coroutine as in PEP 342, to be
-/// driven by a trampoline (it is not a task).
+/// A generator that yields what it waits for, as the code of a generator task does, but is driven by other code (a
+/// trampoline) and is no task. PEP 342 calls just that a coroutine.
 pub type Coroutine<R = ()> = Generator<Wait, (), R>;
 
 /// Starts a task that drives the generator whose code is `body`.
@@ -100,7 +100,7 @@ impl<Y: From<Wait> + 'static, S: 'static> Yielder<Y, S> {
         }
         let (record, mut operation) = (Record::new(), pin!(operation.into_future()));
         loop {
-            // A wait that is yielded to the scheduler needs no creator: no other code sees it.
+            // Only other code that drives a generator reads by which task the wait was created (`waited.rs`).
             let created_by = if self.is_of_task() { (0, 0, 0) } else { door::creator() };
             if let Poll::Ready(value) = door::poll(&record, operation.as_mut()) {
                 return value;

@@ -1,8 +1,8 @@
 //! Generators as Python 2.5 to 3.3 had them: PEP 342's `send`, `throw` and `close`, PEP 380's `yield from`.
 //!
-//! A [`Generator`] needs no scheduler and no task: other code, its *resumer*, drives it. The body of a task of the
-//! generator era (`eras/generator.rs`) has no such resumer, and no wire: its [`Yielder`] yields to the scheduler, which
-//! sends nothing.
+//! A [`Generator`] needs no scheduler and no task: other code, its *resumer*, drives it, and exchanges values with it over
+//! a *wire*. The body of a task of the generator era (`eras/generator.rs`) has neither: its [`Yielder`] yields to the
+//! scheduler, which sends nothing.
 //!
 //! ```text
 //!              resume, send(s), throw(p), close            yield_(y), yield_from(g)
@@ -32,7 +32,7 @@ use crate::run::stack_size;
 ///
 /// It runs on a stack of its own, so that it may yield from any depth that its [`Yielder`] is passed to.
 /// Nothing runs before it is first resumed. Dropping it closes it. If the body swallows that and yields, it is closed
-/// again at that `yield_`; after a thousand times, the stack is leaked, and an error is logged.
+/// again at that `yield_`; when it has done so a thousand times, the stack is leaked, and an error is logged.
 ///
 /// ```
 /// use wouldblock::generator::{Generator, GeneratorState::*, Yielder};
@@ -77,7 +77,7 @@ struct Wire<Y, S> {
     serial: Cell<u64>,
     /// The thread was panicking when the generator was last resumed.
     was_panicking: Cell<bool>,
-    /// What the generator has yielded last is the wait of an operation.
+    /// What it has yielded last is the wait of an operation, which is polled once more if the task around is cancelled.
     in_wait: Cell<bool>,
 }
 
@@ -494,6 +494,7 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
             return Sent::Close;
         }
         self.suspend_task(wait);
+        // (A body that catches this and yields again is counted then.)
         if !in_wait && cancel::is_cancelled() { Sent::Close } else { Sent::Value(same(())) }
     }
 
@@ -555,8 +556,8 @@ impl<Y, S> Wire<Y, S> {
     }
 }
 
-/// Returns `value` as a `B`, if that is its type. Else panics: see `yield_from`. (In a generator task `Y` is `Wait` and `S`
-/// is `()`, and in `yield_from` `S` should be `()`; the types do not show it.)
+/// Returns `value` as a `B`, which is the same type, though the compiler does not know it: in a generator that is a task,
+/// `Y` is `Wait` and `S` is `()`. In `yield_from`, `S` may be another type than `()`; then this panics.
 #[inline(always)] // It moves the value.
 #[track_caller]
 fn same<A: 'static, B: 'static>(value: A) -> B {

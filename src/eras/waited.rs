@@ -58,7 +58,7 @@ impl Future for Waited {
             }
             match wait::record(cx, wait) {
                 true => {}
-                // The wake will be one of the task, not of the waker that this is polled with.
+                // The wake will be one of the task: a `FuturesUnordered` that polls this has lent another waker.
                 false if wait.what.ends_by_wake_only() => {
                     let again = Wait::until(now() + LOOK_AGAIN);
                     self.registration.renew(cx, again);

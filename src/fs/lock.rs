@@ -11,7 +11,7 @@ use crate::kernel::edge::entered::now;
 use crate::kernel::here::with_local;
 use crate::kernel::wait::Wait;
 use crate::kernel::{cancel, door};
-use crate::run::may_wait::may_wait;
+use crate::run::may_wait::{completed, may_wait};
 
 /// How long a task waits between its first two tries. Each further pause is twice as long, up to the longest.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
@@ -50,7 +50,7 @@ pub(super) fn wait_for(file: &fs::File, operation: libc::c_int) -> io::Result<()
         return flock(file, operation);
     }
     with_local(cancel::check); // As before each call of a file: a task that is to stop takes no lock.
-    door::completed();
+    completed();
     let mut pause = SHORTEST_PAUSE;
     loop {
         match try_flock(file, operation) {

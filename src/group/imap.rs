@@ -179,10 +179,10 @@ impl<T: 'static> Imap<T> {
             loop {
                 may_pull.acquire().forget();
                 may_pull.is_held_by(None, site);
-                cancel::check_cancelled(); // It may have been given what it waited for all the same.
+                stop_if_cancelled(); // It may have been given what it waited for all the same.
                 let Some(input) = inputs.next() else { return };
                 let (f, slot) = (f.clone(), pool.reserve());
-                cancel::check_cancelled();
+                stop_if_cancelled();
                 let handle = slot.start(site, |task| task.spawn(move || f(input)));
                 started.keep(handle.bare());
                 if in_order {
@@ -254,5 +254,12 @@ impl<T> Drop for Imap<T> {
 impl<T> fmt::Debug for Imap<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Imap")
+    }
+}
+
+/// Unwinds if the running task is to stop.
+fn stop_if_cancelled() {
+    if cancel::is_cancelled() {
+        cancel::raise_cancelled();
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! A cancelled task is not interrupted. It is resumed, and the wait that it was in *raises* the cancellation: the stack
 //! is unwound from there, and destructors run, up to a *boundary*. That is the root of the task, for
-//! `JoinHandle::cancel`, or a [`Limit`], for `green::timeout`:
+//! `JoinHandle::cancel`, or a [`Limit`], for `green::timeout` (or the root of a generator that is closed: `pep342.rs`):
 //!
 //! ```text
 //!   root ── limit A (10 s) ── limit B (1 s) ── read ── wait
@@ -13,7 +13,7 @@
 //! ```
 //!
 //! As in trio, a cancellation is raised again and again: if code catches the unwinding before the boundary, the next
-//! wait unwinds the stack once more. Only cleanup inside of a [`shield`] may wait. Each boundary counts its
+//! wait unwinds the stack once more. Only cleanup inside of a [`shield`] may wait. A root and a limit count their
 //! unwindings. Code that catches the unwinding a thousand times and waits again would never stop: then the process is
 //! aborted, or, if the run is ending, the task is abandoned and its frames leak.
 //!
@@ -45,7 +45,9 @@ pub(crate) fn check(local: &Local) -> Option<Instant> {
 
 #[cold]
 fn raise_or_limit() -> Option<Instant> {
-    check_cancelled();
+    if is_cancelled() {
+        raise_cancelled();
+    }
     if let Some(limit) = passed() {
         raise(&limit.raised, Boundary::Limit(limit.serial));
     }
@@ -61,7 +63,7 @@ fn passed<'a>() -> Option<&'a Limit<'a>> {
 /// As [`check`], for a turn that is given up only because its budget is used up. The first call only notes that the
 /// task is to stop, so that the next operation wins if it is ready; the second unwinds, so that a loop of these ends.
 pub(crate) fn check_between_operations() {
-    if is_cancelled() && was_noticed() {
+    if is_cancelled() && notice() {
         raise_cancelled();
     }
     if let Some(limit) = passed().filter(|limit| limit.noticed.replace(true)) {
@@ -69,14 +71,14 @@ pub(crate) fn check_between_operations() {
     }
 }
 
-/// Whether a future that has been polled, and waits for this, is to stop instead: as [`check`], or, if the budget of the
-/// turn is used up, as [`check_between_operations`].
-pub(crate) fn is_to_stop_in(wait: &WaitCell) -> bool {
-    is_cancelled() && !(wait.is_turn() && is_spent() && !was_noticed())
+/// The future's [`check`], after a poll that waits for this. If it returns `true`, the future is dropped; where it only
+/// gives up the turn for its budget, that is the second time, as in [`check_between_operations`].
+pub(crate) fn check_future(wait: &WaitCell) -> bool {
+    is_cancelled() && !(wait.is_turn() && is_spent() && !notice())
 }
 
-/// Notes that the running task is to stop. Returns whether that was noted before.
-fn was_noticed() -> bool {
+/// Notes that the running task is to stop. Returns `true` if that was noted before.
+fn notice() -> bool {
     with_local(|local| local.extras.with(|extras| replace(&mut extras.noticed, true))) == Some(true)
 }
 
@@ -84,13 +86,6 @@ fn was_noticed() -> bool {
 #[inline]
 pub(crate) fn is_cancelled() -> bool {
     with_local(Local::is_to_stop) == Some(true)
-}
-
-/// Unwinds if the running task is to stop.
-pub(crate) fn check_cancelled() {
-    if is_cancelled() {
-        raise_cancelled();
-    }
 }
 
 /// Unwinds to the root of the running task.

@@ -55,7 +55,7 @@ unsafe impl corosensei::stack::Stack for Stack {
     }
 }
 
-/// What a switch into a fiber came back with. (From `TaskRef::turn`, `Finished`: the task is over, not only a poll.)
+/// What a switch into a fiber came back with. (In `task.rs` and in the eras, of a turn: whether the task is over.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Switch {
     /// The job is suspended in the middle: resume it.
@@ -134,14 +134,15 @@ impl Fiber {
         }
         let mut job = ManuallyDrop::new(job);
         assert!(!self.control().busy.replace(true), "a fiber takes one job at a time");
-        self.control().open.unwinds.set(0);
+        self.control().open.unwinding_serial.set(0); // A payload that the last job has kept is not of this one.
         self.control().job.set(Some(((&raw mut job).cast(), run::<F>)));
         self.resume()
     }
 
     /// Goes on with the job where it was suspended.
-    #[inline(always)] // A switch saves what its function keeps in registers: inlined, that of the caller only.
+    #[inline(always)] // Inlined, the switch saves only the registers that the caller uses.
     pub(crate) fn resume(&mut self) -> Switch {
+        debug_assert!(self.control().busy.get(), "an idle fiber is started, not resumed");
         let active = active();
         let inner = active.inner.replace(Some(self.0.control));
         let switched = if active.base.get().is_some() {

@@ -19,7 +19,7 @@ use super::edge::waker::{NO_TASK, VTABLE};
 use super::edge::{entered::no_task_message, notes, unwinding};
 use super::here::{current, in_task, running_task, with_local, with_task};
 use super::task::Waiter;
-use super::wait::{Record, Wait, WaitCell, WaitFor, is_own, is_spent, spend, this_turn};
+use super::wait::{Record, Wait, WaitCell, WaitFor, is_own, is_spent, this_turn};
 use super::{cancel, coroutine};
 
 /// The running task's own waker, borrowed: it is not counted. Where no task runs, a waker that wakes nothing, with
@@ -86,8 +86,8 @@ pub(crate) fn wait_at<O: IntoFuture>(site: &'static Location<'static>, op: O) ->
 /// Gives up the turn until what the wait that `store` stores describes may have happened, or something wakes the task.
 ///
 /// This unwinds instead if the task was cancelled or a time limit has passed. If the stack unwinds already, it blocks
-/// the thread to wait for a socket; for another wait, it aborts the process, or abandons the task if the run is ending
-/// (`edge/unwinding.rs`). When this returns, the caller polls its operation again, and waits again if that is pending.
+/// the thread to wait for a socket, and aborts the process for any other wait (`edge/unwinding.rs` has the rare cases).
+/// When this returns, the caller polls its operation again, and waits again if that is pending.
 #[inline(always)] // See `coroutine::suspend_base`.
 fn suspend(store: impl Fn(&WaitCell), site: &'static Location<'static>) {
     if unwinding::unwinds() && unwinding::block_thread(&store) {
@@ -160,13 +160,4 @@ pub(crate) fn give_turn() {
     notes::records();
     this_turn().wait.what.set(WaitFor::Turn);
     coroutine::suspend_base();
-}
-
-/// Subtracts one from the budget for a green call that has completed without an operation; gives up the turn if that
-/// was the last.
-pub(crate) fn completed() {
-    spend();
-    if is_spent() {
-        give_turn();
-    }
 }

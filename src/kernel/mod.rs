@@ -3,25 +3,23 @@
 //! above it.
 //!
 //! `edge/` has what a second reading is for: user code outside of tasks, wakes from other threads, observers, what a
-//! watchdog or a signal handler sees, forked processes, reports, the end of a run. At a first reading, read only the
-//! first lines of its files (those of `open.rs` before `coroutine.rs`), but these in full: `running.rs` and `open.rs`
-//! before `wait.rs`; `line.rs` and `source.rs` before `reactor.rs`; `inbox.rs`, `foreign.rs` and `thin.rs` before `task.rs`;
-//! `entered.rs` and `unwinding.rs` before `cancel.rs`; `waker.rs` before `door.rs`.
+//! watchdog or a signal handler sees, forked processes, reports, the end of a run. At a first reading, the first lines of
+//! its files are enough, but for those in the last column: read these in full, before the file of their row.
 //!
-//! | file | what it is |
-//! |---|---|
-//! | `stack.rs` | guarded stacks and the arena they come from |
-//! | `coroutine.rs` | fibers: the only file that uses corosensei |
-//! | `wait.rs` | the life of a wait: what a coroutine waits for, and how it is recorded |
-//! | `queue.rs` | which task is ready, in which order |
-//! | `timers.rs` | deadlines and the clock |
-//! | `reactor.rs` | sockets and the operating system's readiness |
-//! | `task.rs` | what a task is, and its states |
-//! | `here.rs` | what this thread is doing at the moment |
-//! | `pace.rs` | when to poll the operating system |
-//! | `scheduler.rs` | the loop: spawning, turns, waits, wakes, polling, and when nothing moves |
-//! | `cancel.rs` | cancellation and time limits |
-//! | `door.rs` | how a task gives up its turn, in each era |
+//! | file | what it is | before it, of `edge/` |
+//! |---|---|---|
+//! | `stack.rs` | guarded stacks and the arena they come from | |
+//! | `coroutine.rs` | fibers: the only file that uses corosensei | `open.rs` |
+//! | `wait.rs` | the life of a wait: what a coroutine waits for, and how it is recorded | `running.rs` |
+//! | `queue.rs` | which task is ready, in which order | |
+//! | `timers.rs` | deadlines and the clock | |
+//! | `reactor.rs` | sockets and the operating system's readiness | `line.rs`, `source.rs` |
+//! | `task.rs` | what a task is, and its states | `inbox.rs`, `foreign.rs`, `thin.rs` |
+//! | `here.rs` | what this thread is doing at the moment | |
+//! | `pace.rs` | when to poll the operating system | |
+//! | `scheduler.rs` | the loop: spawning, turns, waits, wakes, polling, and when nothing moves | `waker.rs` |
+//! | `cancel.rs` | cancellation and time limits | `entered.rs`, `unwinding.rs` |
+//! | `door.rs` | how a task gives up its turn, in each era | |
 //!
 //! The words of these files:
 //!
@@ -36,8 +34,12 @@
 //! | operation | a future that describes what a coroutine waits for |
 //! | poll | of an operation: to call its `Future::poll`; of the operating system: to ask for events |
 //! | verb | how an era (green, generator, future) waits for an operation: `wait(op)`, `y.wait(op)`, `op.await` |
-//! | wake | to put a task that waits into the run queue |
-//! | budget | how many operations may complete in one turn |
+//! | waiter | what is woken when a wait ends: a task, or a waker of any kind |
+//! | wake | to end a wait; of a task: to put it into the run queue; of a waker: to call it |
+//! | record | to write down, in the poll of an operation, what the operation waits for |
+//! | boundary | the frame at which the unwinding of a cancellation or a time limit ends |
+//! | order | a sequence; in `Home`, `Spawner` and `inbox.rs`: a closure that another thread sends to a run |
+//! | budget | how many operations may complete in one turn (in an inner executor: before each turn of the others) |
 //! | user code | code that is not this crate's: bodies of tasks, wakers, callbacks, destructors |
 //! | foreign code | user code that runs as code of no task (called by `aside`, `edge/foreign.rs`) |
 

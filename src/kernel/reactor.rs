@@ -2,8 +2,8 @@
 //!
 //! A socket is registered once, edge-triggered, for both directions, when a task first waits for it. The operating
 //! system then reports each *change* once, and the reactor keeps a flag for each direction: while it is up, a system
-//! call is worth a try. It goes down when a try meets `WouldBlock`, when a read is short ([`Reactor::drain`]), or when
-//! `poll(2)`, called before a second waiter is woken or a `Readiness` is ready, shows that nothing is ready:
+//! call is worth a try. It goes down when a try meets `WouldBlock`, when a read is short ([`Reactor::drain`]), or when the
+//! system call `poll(2)` shows that nothing is ready (it is made before a second waiter of the line is woken):
 //!
 //! ```text
 //!            an event                        wait: the flag is up
@@ -90,7 +90,7 @@ impl<W> Reactor<W> {
         self.poll.as_raw_fd()
     }
 
-    /// How many waiters stand in lines; and how many lines have a poller (`edge/line.rs`), whose future may be gone.
+    /// How many waiters stand in lines; and how many lines have a poller, the future of which may be gone (`edge/line.rs`).
     pub(crate) fn waiting(&self) -> (usize, usize) {
         (self.wakes.waiting, self.wakes.pollers)
     }

@@ -11,9 +11,6 @@
 //!             └────── spawn
 //! ```
 //!
-//! Round robin: first in, first out, so each ready task has one turn before any has a second. A task that becomes ready
-//! in the meantime is put at the end of the queue.
-//!
 //! Between turns, `Scheduler::poll` asks the operating system for events and the clock for due timers; `pace.rs`
 //! decides when.
 //!
@@ -22,6 +19,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::iter;
 use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -211,8 +209,8 @@ impl Scheduler {
         let this = this_turn();
         this.number.set(this.number.get().wrapping_add(1));
         this.budget.set(BUDGET);
-        // SAFETY: the loop gives one turn at a time, and no task of this scheduler runs it (`Runtime::{turn, run_until}`
-        // refuse an entered thread, and no task can own the runtime that drives it); a task in the queue is not done.
+        // SAFETY: the loop gives one turn at a time, and no task of this scheduler runs it: `Runtime::{turn, run_until}`
+        // refuse an entered thread, and borrow the runtime, whose `drop` runs it too. A task in the queue is not done.
         let switch = unsafe { task.turn() };
         drop(end);
         if switch == Switch::Finished {
@@ -342,7 +340,7 @@ impl Scheduler {
         // After an error, the inbox is drained as if the bell had been rung; but an error moves nothing (`moved`), so
         // that a virtual clock still advances.
         let rung = polled.unwrap_or_else(|refused| {
-            let _ = self.end.refused.set(refused); // The first is kept.
+            let _ = self.end.refused.set(refused); // The first is kept. `check_events` cancels all tasks for it.
             true
         });
         self.observers.on_behalf_of(Actor::Socket, || self.wake_woken());
@@ -358,7 +356,7 @@ impl Scheduler {
 
     /// Wakes the tasks, and calls the wakers, that the reactor has taken out of its lines.
     pub(crate) fn wake_woken(&self) {
-        while let Some(waiter) = { self.reactor.borrow_mut().next_woken() } {
+        for waiter in iter::from_fn(|| self.reactor.borrow_mut().next_woken()) {
             if let Waiter::Task(task) = &waiter {
                 task.local().ticket.set(None); // The task has left the line.
             }
@@ -392,9 +390,7 @@ impl Scheduler {
         }
         let now = self.clock.tick(self.clock.now());
         self.observers.on_behalf_of(Actor::Time, || {
-            loop {
-                let due = self.timers.borrow_mut().pop_due(now);
-                let Some(waiter) = due else { break };
+            for waiter in iter::from_fn(|| self.timers.borrow_mut().pop_due(now)) {
                 if let Waiter::Task(task) = &waiter {
                     task.local().timer.set(None); // It has fired.
                 }

@@ -53,7 +53,7 @@ impl Stack {
         guard(self.limit)
     }
 
-    /// How many bytes there are above the guard.
+    /// How many bytes there are above the guard, with those that the colour leaves unused.
     pub(crate) fn usable(&self) -> usize {
         (self.base.get() - self.guard().end).next_multiple_of(page_size())
     }
@@ -105,8 +105,12 @@ impl Arena {
     /// Takes a stack back, and returns its memory to the operating system if `madvise` does so there; the guard stays.
     pub(crate) fn give(&mut self, stack: Stack) {
         let usable = stack.guard().end;
-        // SAFETY: the range is the usable part of a slot of this arena, and the caller has given up the `Stack`, the
-        // only handle to the slot: no frame lives there.
+        debug_assert!(
+            stack.usable() == self.usable,
+            "a stack goes back to the arena that it is from"
+        );
+        // SAFETY: the range is the usable part of a slot of this arena (a fiber keeps the number of its pool), and the
+        // caller has given up the `Stack`, the only handle to the slot: no frame lives there.
         unsafe { libc::madvise(usable as *mut _, self.usable, libc::MADV_DONTNEED) };
         self.free.push(stack.limit);
         self.handed_out -= 1;

@@ -35,10 +35,11 @@ use super::wait::WaitFor;
 
 /// The code of a task, as functions that the kernel calls with the task. (`run/spawn.rs` makes them of a `Body`.)
 ///
-/// `TaskRef::turn` calls `begin` and `end`, on the thread of the task's run, its *home thread*.
+/// `TaskRef::turn` calls `begin` and `end`, on the thread of the task's run, its *home thread*. A greenlet or generator
+/// begins once; a future begins a poll in each turn.
 pub(crate) struct Code {
-    /// Begins a job on a fiber: the whole task, or one poll of a future. If the job suspends, this [keeps](Local::keep)
-    /// the fiber; if it returns, this returns what `end` would. Without a stack, the task has failed: `Finished`.
+    /// Begins a job on a fiber: the whole task, or one poll. If the job suspends, this [keeps](Local::keep) the fiber; if
+    /// it returns, this returns what `end` would. If there is no stack for it, the task is over: `Finished`.
     pub(crate) begin: unsafe fn(NonNull<Task>) -> Switch,
     /// The job has returned, on this fiber. Returns `Finished` if the task is over: then its code is dropped.
     pub(crate) end: unsafe fn(NonNull<Task>, Fiber) -> Switch,

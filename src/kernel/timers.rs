@@ -1,8 +1,8 @@
 //! Deadlines: which waits end at which tick of the clock.
 //!
 //! Time is cut into ticks of one millisecond (`edge/clock.rs`): all tasks whose deadline is in one tick are woken
-//! together. (The timeout of `epoll_wait` is in milliseconds as well. Measured: exact timers cost half as much again; a
-//! plain map from tick and number of arrival to entry takes, with a thousand sleepers, 40 % more instructions a sleep.)
+//! together. (The timeout of `epoll_wait` is in milliseconds as well. Measured with a thousand sleepers, beside what is
+//! here: timers without ticks cost half as much again; a map by tick and number of arrival, 40 % more instructions.)
 //!
 //! ```text
 //!   buckets (a tree, by tick)         entries (a slab, linked in order of arrival)

@@ -1,4 +1,4 @@
-//! The life of a wait. (The tables name files that are read later: come back to them after `door.rs`.)
+//! The life of a wait. This table is the map of the kernel; the files that it names follow.
 //!
 //! A greenlet calls `stream.read(&mut buffer)`, and no byte has come yet:
 //!
@@ -32,13 +32,7 @@
 //! Some combinators of other crates (`FuturesUnordered`) poll their operations with wakers of their own. Then
 //! [`record`] returns `false`, since the waker is not the running task's, and the operation keeps that waker.
 //!
-//! To add a kind of wait. *Other code of this crate ends it* (unlocking a mutex): nothing changes here. The operation
-//! records [`Wait::named`] (or `Trail::wait`: then a report names the holder). It keeps `door::waiter(cx)`, which that
-//! code wakes by `edge/waker.rs` (for another thread: `KeptWaker::of(cx)` and an `Offloaded`), and takes it back in
-//! `Drop`. *The scheduler ends it*: a variant of [`WaitFor`], with an arm in `Display`, and one in `rank` with `SOCKET`:
-//! else a socket in the same poll replaces it, and its wake is lost. Where [`record`] returns `false`, the operation keeps a
-//! `Registration`. In `Scheduler`: where waiters stand (a `Line` gives each a `Ticket`), `file`, `stand`, `leave`,
-//! `stalled`, and `poll`, which wakes them. Reports print its `Display`; pictures draw it as `Waker` (`chart.rs`).
+//! How a kind of wait is added: `edge/mod.rs`.
 
 use std::cell::Cell;
 use std::fmt;
@@ -68,8 +62,8 @@ pub struct Wait {
     pub what: WaitFor,
     /// When the wait ends in any case. `None`: never.
     pub deadline: Option<Instant>,
-    /// For a generator that is driven in a task: the run, the task, and the task's wake count before the poll. Where one
-    /// differs later, the wake has come or goes elsewhere (`eras/waited.rs`). Else zeros.
+    /// The run, the task, and the task's wake count before the poll, if a generator yields this in a task that drives it:
+    /// that task sees by the count whether the wake has come already (`eras/waited.rs`). Else zeros.
     pub(crate) created_by: (u32, u64, u32),
 }
 
@@ -124,8 +118,8 @@ impl WaitFor {
     }
 
     /// Of two waits in one poll, that of the higher rank is recorded; of two of equal rank the later, but of two
-    /// sockets the first. The earlier deadline holds in any case. A turn ranks highest: it ends first. Then a socket,
-    /// which wakes the task only if recorded; then, by what a report shows, a task or thing, a time, a waker.
+    /// sockets the first. The earlier deadline holds in any case. A turn ranks highest: after it, all is polled again.
+    /// Then a socket, which wakes the task only if recorded; then, by what a report shows, a task or thing, a time, a waker.
     const fn rank(self) -> u8 {
         match self {
             WaitFor::Waker => 0,
@@ -206,10 +200,7 @@ impl WaitCell {
 }
 
 pub(crate) fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
+    a.into_iter().chain(b).min()
 }
 
 /// The turn that a task of this thread has now; between two turns, the last one.
@@ -237,7 +228,7 @@ pub(crate) fn this_turn() -> &'static Turn {
 
 /// How many operations may complete in one turn. Without a bound, a task whose peer is fast enough, or whose channel is
 /// never empty, never waits: other tasks have no turn, and no timer or socket is looked at. (Idea and figure are those
-/// of tokio's cooperative budget. Measured with 64, a hundred senders to one receiver cost half as much again.)
+/// of tokio's cooperative budget. With 64, a hundred senders to one receiver cost half as much again.)
 pub(crate) const BUDGET: u32 = 128;
 
 /// Where an operation records what it waits for, during one poll.
@@ -315,13 +306,13 @@ fn innermost(open: &Open) -> Option<&Record> {
     unsafe { open.poll.get().cast::<Record>().as_ref() }
 }
 
-/// Calls `f` with the record of the innermost poll, if `waker` is the one that the running task has lent to that poll.
+/// Calls `f` with the record of the innermost poll, if `waker` is the task's own, lent to that poll or one around it.
 #[inline(always)]
 fn with_record<R>(waker: &Waker, f: impl FnOnce(&Record) -> R) -> Option<R> {
-    let is_own = |record: &Record| {
+    let is_lent = |record: &Record| {
         waker.data() == running().task.get() && ptr::eq(waker.vtable(), record.lent.get())
     };
-    with_open(|open| innermost(open).filter(|record| is_own(record)).map(f))?
+    with_open(|open| innermost(open).filter(|record| is_lent(record)).map(f))?
 }
 
 /// Whether `waker` was lent to the innermost poll, so that a wait can be recorded and no waker is kept.
@@ -332,6 +323,7 @@ pub(crate) fn is_own(waker: &Waker) -> bool {
 
 /// Records what an operation waits for, before it returns `Pending`. Returns `false` if the operation has to register
 /// `cx.waker()` itself: if that is not the running task's own, or for the second socket of one poll (even the same).
+/// (`true` also if a wait for a turn is recorded already.)
 #[inline(always)] // Where the wait is a constant, the compiler removes most of this.
 pub(crate) fn record(cx: &Context<'_>, wait: Wait) -> bool {
     let is_recorded = with_record(cx.waker(), |record| record.add(wait)) == Some(true);

@@ -37,6 +37,7 @@ use crate::kernel::reactor::{Direction, Reactor};
 use crate::kernel::scheduler::Scheduler;
 use crate::kernel::task::Waiter;
 use crate::kernel::wait::{self, Wait};
+use crate::run::may_wait::completed;
 use crate::time::Elapsed;
 
 /// A socket of std's in non-blocking mode, and where it is registered.
@@ -333,7 +334,7 @@ where
 fn begin() -> io::Result<()> {
     deadline::begin().map(drop).inspect_err(|_| {
         if can_suspend() {
-            door::completed();
+            completed();
         }
     })
 }
@@ -395,7 +396,7 @@ fn wait(link: &Link, direction: Direction, end: Option<Expiry>) -> io::Result<()
     match end {
         _ if ready => return Ok(()),
         Some(end) if now() >= end.at => {
-            door::completed();
+            completed();
             return Err(end.error());
         }
         _ => {}

@@ -54,6 +54,15 @@ impl WithinBudget {
     }
 }
 
+/// Subtracts one from the budget for a green call that has completed without an operation; gives up the turn if that
+/// was the last.
+pub(crate) fn completed() {
+    spend();
+    if is_spent() {
+        door::give_turn();
+    }
+}
+
 /// Whether the running task's future has been cancelled, and is not polled but dropped.
 fn is_future_dropped() -> bool {
     let is_future = || current().is_some_and(|task| task.era == Era::Future);

@@ -43,8 +43,8 @@ const KINDS: [Kind; 2] = [
 
 /// A channel that holds `capacity` items; then senders wait.
 ///
-/// With a capacity of 0, a send completes when the item has been handed to a receiver. If that receiver is cancelled
-/// before its next turn, the item goes to the next one, or stays in the channel for one.
+/// With a capacity of 0, a send completes when the item has been handed to a receiver. If that receiver's operation is
+/// dropped before it has seen the item, the item goes to the next one, or stays in the channel for one.
 pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let (senders, receivers) = (Cell::new(1), Cell::new(1));
     let shared = Rc::new(Shared { chan: Chan::new(capacity, &KINDS), senders, receivers });
@@ -210,7 +210,9 @@ impl<T> Receiver<T> {
     ///
     /// # Cancellation
     ///
-    /// Nothing is lost: an item that was just handed over goes to the next in line, or stays in the channel.
+    /// The channel loses nothing. An item that was handed over before the cancellation is received: this returns it, and
+    /// the task stops at its next wait, with the item. An operation that is dropped instead, as one that has lost in a
+    /// `select`, leaves its item to the next in line, or in the channel.
     #[inline]
     #[track_caller]
     pub fn recv(&self) -> Result<T, RecvError> {

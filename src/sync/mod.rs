@@ -26,8 +26,8 @@
 //! * **First come, first served.** Tasks are served in the order of their arrival, and none overtakes: a lock, a
 //!   permit or an item is handed to the first in line, in all eras alike.
 //! * **Nothing is lost or doubled** when a task is cancelled, or runs out of time, at whatever point of its
-//!   wait: what was just handed to it goes to the next in line. A task that has been handed something by the
-//!   time its limit passes has it: a completed operation wins.
+//!   wait. A task that has been handed something by then has it, and stops at its next wait: a completed operation wins.
+//!   An operation that is dropped (it has lost in a `select`) leaves what was handed to it to the next in line.
 //! * **What is always ready starves no other task.** An operation that is ready goes on in the same turn; but
 //!   after 128 of them (locks, messages, permits, socket calls) the task gives each other ready task a turn before
 //!   the next. So a `RefCell` borrow is not to be held across any of these calls. `try_lock`, `try_send` and the

@@ -144,7 +144,9 @@ impl<T> Queue<T> {
     ///
     /// # Cancellation
     ///
-    /// Nothing is lost: an item that was just handed over goes to the next in line, or stays in the queue.
+    /// The queue loses nothing. An item that was handed over before the cancellation is taken: this returns it, and the
+    /// task stops at its next wait, with the item. An operation that is dropped instead, as one that has lost in a
+    /// `select`, leaves its item to the next in line, or in the queue.
     #[inline]
     #[track_caller]
     pub fn get(&self) -> Result<T, RecvError> {

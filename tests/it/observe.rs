@@ -21,7 +21,7 @@ use wouldblock::op::timeout;
 use wouldblock::time::sleeping;
 use wouldblock::timeline::Timeline;
 use wouldblock::{
-    Builder, Era, SourceId, Wait, WaitFor, future, generator, green,
+    Builder, Era, JoinHandle, SourceId, Wait, WaitFor, future, generator, green,
     group::{Group, gather, try_gather},
     offload, task,
 };
@@ -354,14 +354,29 @@ fn a_cancellation_is_told_once() {
     }
 }
 
-/// While the thread has entered another runtime, in a turn of the outer one.
+/// By a destructor of another runtime, which is dropped in a turn.
 #[test]
-fn a_cancellation_from_inside_another_runtime_is_told() {
-    let said = told_of(2, || {
-        let task = green::spawn(|| green::sleep(HOUR));
+fn a_cancellation_from_the_end_of_another_runtime_is_told() {
+    struct Cancels(Rc<Cell<Option<JoinHandle<()>>>>);
+    impl Drop for Cancels {
+        fn drop(&mut self) {
+            self.0.take().expect("it is there").cancel();
+        }
+    }
+    let target = Rc::new(Cell::new(None::<JoinHandle<()>>));
+    let other = Builder::new().build().unwrap();
+    let at_drop = Cancels(target.clone());
+    other.enter(|| {
+        drop(green::spawn(move || {
+            let _cancels = at_drop;
+            green::sleep(HOUR);
+        }));
+    });
+    let said = told_of(2, move || {
+        target.set(Some(green::spawn(|| green::sleep(HOUR))));
         green::yield_now();
-        Builder::new().build().unwrap().enter(|| task.cancel());
-        assert!(task.join().unwrap_err().is_cancelled());
+        drop(other);
+        green::yield_now();
     });
     assert_eq!(said.iter().filter(|event| event.starts_with("cancelled")).count(), 1, "{said:?}");
 }

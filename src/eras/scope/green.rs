@@ -281,6 +281,7 @@ impl Presence {
 
 impl Drop for Presence {
     fn drop(&mut self) {
+        // Dropped, but neither called nor cancelled: there was no stack for it.
         if self.fate.is_spawned.get() && !self.ended && !cancel::is_cancelled() {
             self.fail(Failure::NoStack);
         }

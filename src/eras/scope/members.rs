@@ -22,11 +22,11 @@ pub(crate) struct Members {
     /// What reports call the members.
     what: &'static &'static str,
     running: Cell<usize>,
-    /// How many members may still run when `waiter` is woken: 1 if that is a member itself, else 0.
+    /// How many members may still run when `waiter` is woken: 1 if the task that waits is itself a member, else 0.
     rest: Cell<usize>,
     cancelled: Cell<bool>,
-    /// When a member or the body last failed, if they fail together. It is the deadline of the body: see
-    /// `cancel::Limit`.
+    /// When a member or the body last failed, if they fail together: the body is under a `cancel::Limit` with this as its
+    /// deadline, so that it unwinds at its next wait. `None`: none has failed.
     stopped: Cell<Option<Instant>>,
     /// The task that runs the body, if a failure unwinds the body: it is woken for that.
     owner: Option<TaskRef>,

@@ -1,4 +1,4 @@
-//! How a green scope starts tasks of each era. (Apart from `green.rs`, since this is read after the eras.)
+//! How a green scope starts tasks of each era.
 
 use std::future::Future;
 use std::panic::Location;

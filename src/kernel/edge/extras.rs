@@ -70,7 +70,7 @@ impl ExtrasCell {
         }
     }
 
-    /// Calls `f` with the extras, which are made if there are none. `f` must run no user code: that would find no extras.
+    /// Calls `f` with the extras, which are made if there are none. `f` runs no user code, which would find no extras.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Extras) -> R) -> R {
         let mut extras = self.0.take().unwrap_or_default();
         let result = f(&mut extras);

@@ -2,7 +2,7 @@
 //!
 //! `fork(2)` copies the memory and the calling thread, but parent and child share the event queue of the operating system.
 //! If the child's copy of the scheduler went on, it would run the same tasks on the same sockets a second time. So each
-//! scheduler compares a word of memory with the number of the process that made it: the word becomes zero in a child.
+//! scheduler compares a word of memory with the number that was there when it was made: the word becomes zero in a child.
 //! Two mechanisms make it zero, since each misses some children:
 //!
 //! * The operating system wipes the page of the word (`MADV_WIPEONFORK`, Linux 4.14). That includes children of a bare
@@ -32,11 +32,13 @@ static MARK: OnceLock<&AtomicU32> = OnceLock::new();
 impl Original {
     pub(crate) fn here() -> Original {
         let mark = *MARK.get_or_init(map_mark);
-        let process = std::process::id();
-        // All threads of a process store the same number. A child finds zero, and stores its own number, which differs from
-        // the one in each `Original` that it has inherited.
-        mark.store(process, Ordering::Relaxed);
-        Original { mark, process }
+        // The count is copied by a fork, and the mark is not: a child finds zero, and its number is above those in all the
+        // `Original`s that it has inherited. (A process number may come again, in a container for one.)
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let new = || NEXT.fetch_add(1, Ordering::Relaxed);
+        let store = |old| if old == 0 { Some(new()) } else { None };
+        let _ = mark.fetch_update(Ordering::Relaxed, Ordering::Relaxed, store);
+        Original { mark, process: mark.load(Ordering::Relaxed) }
     }
 
     #[inline]

@@ -12,7 +12,7 @@
 //! | `mapping.rs` | memory for stacks, and its guard pages |
 //! | `open.rs` | what the code on one fiber has begun and not yet ended |
 //! | `pool.rs` | idle fibers, and which of them keep the memory of their stacks |
-//! | `open_guard.rs` | guards that keep those counts |
+//! | `open_guard.rs` | guards that keep the counts of `open.rs` |
 //! | `trail.rs` | which task has last used what others wait for |
 //! | `notes.rs` | what a task does in its turn, noted for an observer |
 //! | `fork.rs` | whether this process is a forked copy |
@@ -40,6 +40,24 @@
 //! | `unwinding.rs` | refuses to suspend a stack that is unwinding |
 //! | `swallowed.rs` | how often a task catches its cancellation and waits again |
 //! | `registration.rs` | how an operation waits when its waker is not the running task's |
+//!
+//! # How a kind of wait is added
+//!
+//! If other code of this crate ends it (as unlocking ends the wait for a mutex), in the file of the operation alone:
+//!
+//! 1. `poll` records `Wait::named` (or `Trail::wait`: then a report names the holder), and keeps `door::waiter(cx)`.
+//! 2. The other code wakes that by `wake_waiter` in `waker.rs`. (For another thread: `KeptWaker::of(cx)`, an `Offloaded`.)
+//! 3. `Drop` takes it back.
+//!
+//! If the scheduler ends it, as it does for a socket:
+//!
+//! 1. `wait.rs`: a variant of `WaitFor`, with an arm in `Display`, and in `rank` that of a socket: else a socket in the
+//!    same poll replaces it, and its wake is lost.
+//! 2. `scheduler.rs`: where its waiters stand (a `Line` gives each a `Ticket`); `file` (which sets only a timer unless the
+//!    wait is for a socket), `stand` and `leave`; `stalled`; and `poll`, which wakes them.
+//! 3. The file of the operation: `poll` records the wait; where `record` returns `false`, it keeps a `Registration`.
+//!
+//! Reports print the `Display`; pictures draw it as a wait for a waker until `inspect/timeline/{chart, words}.rs` know it.
 
 pub(crate) mod board;
 pub(crate) mod clock;

@@ -7,7 +7,7 @@ use std::ptr;
 #[derive(Debug)]
 pub(crate) struct Open {
     /// The innermost poll of an operation: a `wait::Record` in a frame of this fiber (see `wait.rs`); null if there is
-    /// none. While it is set, no generator yields.
+    /// none. While it is set, no generator on this fiber yields.
     pub(crate) poll: Cell<*const ()>,
     /// How many time limits are in force.
     pub(crate) limits: Cell<u32>,
@@ -19,7 +19,7 @@ pub(crate) struct Open {
     pub(crate) scopes: Cell<u32>,
     /// The serial of the cancellation that unwinds this stack, if the thread was panicking before it was raised (see
     /// `edge/unwinding.rs`); else 0.
-    pub(crate) unwinds: Cell<u64>,
+    pub(crate) unwinding_serial: Cell<u64>,
 }
 
 impl Default for Open {
@@ -30,7 +30,7 @@ impl Default for Open {
             limit_name: Cell::default(),
             shields: Cell::default(),
             scopes: Cell::default(),
-            unwinds: Cell::default(),
+            unwinding_serial: Cell::default(),
         }
     }
 }

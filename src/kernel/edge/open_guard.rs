@@ -5,8 +5,9 @@ use std::cell::Cell;
 use super::open::Open;
 use crate::kernel::coroutine::with_open;
 
-/// Adds one to a count of the running fiber as long as it lives. A generator does not yield while its fiber has
-/// something open: a time limit, for one, would stay in force for the code that resumed the generator (PEP 789).
+/// Adds one to a count of the running fiber as long as it lives. A generator that other code drives does not yield while
+/// its fiber has something open: a time limit, for one, would stay in force for that code (PEP 789). (One that is a task
+/// does not yield in a poll or in a time limit.)
 pub(crate) struct OpenGuard(fn(&Open) -> &Cell<u32>);
 
 impl OpenGuard {

@@ -1,6 +1,4 @@
 //! Which task has its turn on this thread, and [`while_no_task_runs`], which calls user code as code of no task.
-//!
-//! This is not in `foreign.rs` because `warn.rs`, which is read before that, calls the program's logger in this way.
 
 use std::cell::Cell;
 use std::ptr;

@@ -49,6 +49,7 @@ impl SourceId {
 #[derive(Debug)]
 pub(crate) struct ReactorHandle {
     registry: Registry,
+    /// Ends the reactor's sleep in the operating system.
     bell: Waker,
     /// What other threads did to its sockets, not applied yet.
     news: Mutex<Vec<(SourceId, News)>>,
@@ -105,8 +106,8 @@ impl ReactorHandle {
     }
 }
 
-/// A socket's descriptor, and where it is registered. Before the owner closes the descriptor, it must take the registrations
-/// ([`take`](Source::take)) and announce the end (`news::announce`): dropping a `Source` does neither.
+/// A socket's descriptor, and where it is registered. Before the owner (`Link` in `net/link.rs`) closes the descriptor, it takes
+/// the registrations ([`take`](Source::take)) and announces the end (`news::announce`): dropping a `Source` does neither.
 #[derive(Debug)]
 pub(crate) struct Source {
     fd: RawFd,

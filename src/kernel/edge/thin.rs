@@ -249,6 +249,9 @@ mod model {
             &self.refs
         }
 
+        /// # Safety
+        ///
+        /// As [`Header::free`].
         unsafe fn free(block: NonNull<Block>) {
             // SAFETY: `start` has made a box of it, and this is the last reference.
             let block = unsafe { Box::from_raw(block.as_ptr()) };

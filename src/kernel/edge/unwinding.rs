@@ -7,13 +7,12 @@
 //! *What is refused.* Code that would suspend while its stack unwinds: it aborts the process here, with a text that
 //! says why. Only a wait for a socket goes on: it blocks the thread ([`block_thread`]).
 //!
-//! *A thread that is panicking already* may drop a runtime in a destructor, or use and drop generators there. The stacks
-//! that run then are not unwinding, although `thread::panicking()` is true on them: they may be suspended and resumed.
-//! When a cancellation begins to unwind one of them, std shows no difference. So [`unwind_with`] gives the payload
-//! of such a cancellation a serial, and keeps it with the fiber ([`Open::unwinds`]) until the code that has caught the
-//! payload drops it. (A panic of the code on such a stack is not recognised.)
+//! *A thread that is panicking already* may drop a runtime in a destructor, or use and drop generators there. On the
+//! stacks that run then, `thread::panicking()` tells nothing: it is true, and they may be suspended all the same, until a
+//! cancellation unwinds them. So [`unwind_with`] marks the fiber, from the raise of a cancellation until the code that has
+//! caught its payload drops that ([`Open::unwinding_serial`]). (A panic of the code on such a stack is not recognised.)
 //!
-//! [`Open::unwinds`]: crate::kernel::edge::open::Open::unwinds
+//! [`Open::unwinding_serial`]: crate::kernel::edge::open::Open::unwinding_serial
 
 use std::any::Any;
 use std::cell::Cell;
@@ -43,7 +42,7 @@ pub(crate) fn unwind_with(mut payload: Box<dyn Any + Send>) -> ! {
         && let Some(unwind) = payload.downcast_mut::<Unwind>()
     {
         unwind.serial = Boundary::serial();
-        with_open(|open| open.unwinds.set(unwind.serial));
+        with_open(|open| open.unwinding_serial.set(unwind.serial));
     }
     panic::resume_unwind(payload)
 }
@@ -53,8 +52,8 @@ impl Drop for Unwind {
     fn drop(&mut self) {
         if self.serial != 0 {
             with_open(|open| {
-                if open.unwinds.get() == self.serial {
-                    open.unwinds.set(0);
+                if open.unwinding_serial.get() == self.serial {
+                    open.unwinding_serial.set(0);
                 }
             });
         }
@@ -64,9 +63,9 @@ impl Drop for Unwind {
 /// Calls `f`, and catches what unwinds it. Until the caller raises the payload again ([`unwind_with`]), the stack
 /// counts as it did before `f`.
 pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> thread::Result<T> {
-    let before = with_open(|open| open.unwinds.get());
+    let before = with_open(|open| open.unwinding_serial.get());
     let result = panic::catch_unwind(AssertUnwindSafe(f));
-    with_open(|open| open.unwinds.set(before.unwrap_or_default()));
+    with_open(|open| open.unwinding_serial.set(before.unwrap_or_default()));
     result
 }
 
@@ -80,7 +79,7 @@ pub(crate) fn unwinds() -> bool {
 /// Whether the running stack of a panicking thread is unwinding. If the thread was panicking `before` it entered this
 /// stack, only the serial of a cancellation shows it.
 fn stack_unwinds(before: bool) -> bool {
-    !before || with_open(|open| open.unwinds.get() != 0) == Some(true)
+    !before || with_open(|open| open.unwinding_serial.get() != 0) == Some(true)
 }
 
 /// Called before a stack is suspended: aborts the process if it is unwinding. A task whose runtime is dropped by a panicking
@@ -102,6 +101,7 @@ pub(crate) fn refuse_to_yield(before: bool) {
 
 #[cold]
 fn refuse() {
+    // Only the thread is panicking, and not this stack.
     if !unwinds() && !running_task().is_null() {
         if with_local(|local| local.raised.get()) == Some(0)
             && with_local(Local::is_to_stop) == Some(true)
@@ -172,15 +172,10 @@ pub(crate) fn count(raised: &Cell<u16>, boundary: Boundary) -> bool {
 
 /// Abandons the running task: it is never resumed, and its frames are leaked.
 pub(crate) fn abandon() -> ! {
-    mark_abandoned();
-    suspend_base();
-    unreachable!("an abandoned task is not resumed");
-}
-
-/// Marks the running task as abandoned. The caller must give up its turn right after this.
-pub(crate) fn mark_abandoned() {
     with_local(|local| local.state.set(State::Abandoned));
     this_turn().wait.set(Wait::PARKED);
+    suspend_base();
+    unreachable!("an abandoned task is not resumed");
 }
 
 /// The running task, for a message.
