@@ -21,7 +21,11 @@ pub(crate) fn may_wait() -> bool {
 /// others run first.
 #[inline]
 pub(crate) fn may_take() -> bool {
-    !is_spent() || !may_wait()
+    #[cold] // Out of line: else a free lock needs a frame.
+    fn cannot_wait() -> bool {
+        !is_spent() || !may_wait()
+    }
+    this_turn().budget.get() > 0 || cannot_wait()
 }
 
 /// Calls the code of a green verb that may complete without any operation, within the task's budget for this turn: where

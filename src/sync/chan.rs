@@ -137,7 +137,7 @@ impl<T> Chan<T> {
     #[track_caller]
     pub(crate) fn put(&self, item: T) -> Result<(), SendError<T>> {
         if !may_take() {
-            return door::wait(self.sending(item));
+            return self.wait_to_put(item);
         }
         match self.try_put(item) {
             Ok(()) => {
@@ -148,8 +148,14 @@ impl<T> Chan<T> {
                 wait::spend();
                 Err(SendError(item))
             }
-            Err(TrySendError::Full(item)) => door::wait(self.sending(item)),
+            Err(TrySendError::Full(item)) => self.wait_to_put(item),
         }
+    }
+
+    #[inline(never)] // As `Mutex::wait_to_lock`.
+    #[track_caller]
+    fn wait_to_put(&self, item: T) -> Result<(), SendError<T>> {
+        door::wait(self.sending(item))
     }
 
     #[track_caller]
@@ -167,7 +173,7 @@ impl<T> Chan<T> {
     #[track_caller]
     pub(crate) fn get(&self) -> Result<T, RecvError> {
         if !may_take() {
-            return door::wait(self.receiving());
+            return self.wait_to_get();
         }
         match self.try_get() {
             Ok(item) => {
@@ -178,8 +184,14 @@ impl<T> Chan<T> {
                 wait::spend();
                 Err(RecvError)
             }
-            Err(TryRecvError::Empty) => door::wait(self.receiving()),
+            Err(TryRecvError::Empty) => self.wait_to_get(),
         }
+    }
+
+    #[inline(never)] // As `Mutex::wait_to_lock`.
+    #[track_caller]
+    fn wait_to_get(&self) -> Result<T, RecvError> {
+        door::wait(self.receiving())
     }
 
     #[track_caller]

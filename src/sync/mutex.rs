@@ -113,7 +113,13 @@ impl<T: ?Sized> Mutex<T> {
             wait::spend();
             return guard;
         }
-        door::wait(self.locking_at(site))
+        self.wait_to_lock()
+    }
+
+    #[inline(never)] // So that a free lock needs no frame.
+    #[track_caller]
+    fn wait_to_lock(&self) -> MutexGuard<'_, T> {
+        door::wait(self.locking())
     }
 
     /// The lock, if it is free.

@@ -143,8 +143,15 @@ pub(crate) fn would_block() {
 #[inline]
 pub(crate) fn uses(trail: &Entry) {
     if running().is_noted.get() {
-        with_notes(|notes| notes.note.uses.push((trail.key, trail.last.get())));
+        note_use(trail);
     }
+}
+
+/// Out of line, as [`note_no_site`].
+#[cold]
+#[inline(never)]
+fn note_use(trail: &Entry) {
+    with_notes(|notes| notes.note.uses.push((trail.key, trail.last.get())));
 }
 
 /// Notes the trail of what the task waits for.
