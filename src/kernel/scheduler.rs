@@ -100,7 +100,7 @@ impl Scheduler {
         let home = Arc::new(Home {
             run: NEXT.fetch_add(1, Relaxed),
             inbox: Inbox::new(),
-            orders: Inbox::new(),
+            errands: Inbox::new(),
             reactor: reactor.handle().clone(),
             wakers: AtomicUsize::new(0),
             offloaded: AtomicUsize::new(0),
@@ -336,14 +336,14 @@ impl Scheduler {
         let begun = Instant::now();
         self.counters.polls.set(self.counters.polls.get() + 1);
         let polled = here().pulse.asleep(timeout, || self.reactor.borrow_mut().poll(timeout));
-        let mut moved = matches!(polled, Ok(true)) || self.reactor.borrow().has_woken();
+        let mut moved = matches!(polled, Ok(true)) || self.reactor.borrow().has_picked();
         // After an error, the inbox is drained as if the bell had been rung; but an error moves nothing (`moved`), so
         // that a virtual clock still advances.
         let rung = polled.unwrap_or_else(|refused| {
             let _ = self.end.refused.set(refused); // The first is kept. `check_events` cancels all tasks for it.
             true
         });
-        self.observers.on_behalf_of(Actor::Socket, || self.wake_woken());
+        self.observers.on_behalf_of(Actor::Socket, || self.wake_picked());
         if rung {
             self.take_in();
         }
@@ -355,8 +355,8 @@ impl Scheduler {
     }
 
     /// Wakes the tasks, and calls the wakers, that the reactor has taken out of its lines.
-    pub(crate) fn wake_woken(&self) {
-        for waiter in iter::from_fn(|| self.reactor.borrow_mut().next_woken()) {
+    pub(crate) fn wake_picked(&self) {
+        for waiter in iter::from_fn(|| self.reactor.borrow_mut().next_picked()) {
             if let Waiter::Task(task) = &waiter {
                 task.local().ticket.set(None); // The task has left the line.
             }
@@ -364,18 +364,18 @@ impl Scheduler {
         }
     }
 
-    /// Carries out what other threads have sent: wakes of tasks, and orders.
+    /// Carries out what other threads have sent: wakes of tasks, and errands.
     fn take_in(&self) {
         for task in self.home.inbox.drain() {
             task.notified.clear();
             // SAFETY: a task is put into the inbox of its home, which is that of this thread.
             self.wake(unsafe { task.at_home() });
         }
-        for order in self.home.orders.drain() {
+        for errand in self.home.errands.drain() {
             let open = !self.end.closing.get();
-            aside(format_args!("an order of another thread, or its destructor,"), || order(open));
+            aside(format_args!("an errand of another thread, or its destructor,"), || errand(open));
         }
-        if !(self.home.inbox.is_empty() && self.home.orders.is_empty()) {
+        if !(self.home.inbox.is_empty() && self.home.errands.is_empty()) {
             self.home.reactor.ring(); // The next poll finds the rest.
         }
     }
@@ -421,7 +421,7 @@ impl Scheduler {
             || in_line > 0
             || pollers > 0 && wakers > 0
             || self.awaits_offloaded();
-        match (certain, wakers, self.home.inbox.is_empty() && self.home.orders.is_empty()) {
+        match (certain, wakers, self.home.inbox.is_empty() && self.home.errands.is_empty()) {
             (true, _, _) | (_, _, false) => None,
             (false, 0, true) => Some(Stall::Deadlock),
             (false, _, true) => Some(Stall::Quiet),

@@ -24,7 +24,7 @@ use std::task::Waker;
 use super::coroutine::{Fiber, Switch};
 use super::edge::extras::ExtrasCell;
 use super::edge::foreign::KeptWaker;
-use super::edge::inbox::{Flag, Inbox, Order};
+use super::edge::inbox::{Errand, Flag, Inbox};
 use super::edge::line::Ticket;
 use super::edge::observe::Era;
 use super::edge::prefetch::Top;
@@ -79,10 +79,10 @@ pub(crate) struct Home {
     /// Tasks that other threads have woken.
     pub(crate) inbox: Inbox<SharedTask>,
     /// Closures that other threads have sent, to be called on the thread of the run.
-    pub(crate) orders: Inbox<Order>,
+    pub(crate) errands: Inbox<Errand>,
     /// Rings the bell.
     pub(crate) reactor: Arc<ReactorHandle>,
-    /// How many wakers of tasks, and `Spawner`s, other code keeps: while there are any, a task may yet be woken.
+    /// How many wakers of tasks, and `Spawner`s (which send errands), other code keeps: each may yet wake a task.
     pub(crate) wakers: AtomicUsize,
     /// How many pieces of work are under way on other threads, each of which will wake a task.
     pub(crate) offloaded: AtomicUsize,

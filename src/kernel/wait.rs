@@ -10,8 +10,8 @@
 //!   scheduler.rs    turn          goes on after the switch: the turn is over, and the task is not done
 //!   scheduler.rs    file          adds the task to the waiters for the socket, in the reactor
 //!   scheduler.rs    run_until     gives turns to other tasks; when no task is ready, sleeps in `poll`
-//!   reactor.rs      poll          epoll_wait(2) reports the socket; moves the task to those that are to be woken
-//!   scheduler.rs    wake_woken    takes the task from the reactor (`poll` of the scheduler calls this)
+//!   reactor.rs      poll          epoll_wait(2) reports the socket; picks the task, to be woken
+//!   scheduler.rs    wake_picked   takes the task from the reactor (`poll` of the scheduler calls this)
 //!   scheduler.rs    wake          puts the task at the end of the run queue
 //!   scheduler.rs    turn          begins the task's next turn: `Fiber::resume` switches to its stack
 //!   door.rs         suspend       returns
