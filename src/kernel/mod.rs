@@ -38,7 +38,7 @@
 //! | wake | a task: to put it into the run queue; a waker: to call it |
 //! | record | to write down, in the poll of an operation, what the operation waits for |
 //! | boundary | the frame at which the unwinding of a cancellation or a time limit ends |
-//! | budget | how many operations may complete in one turn (in an inner executor: before each turn of the others) |
+//! | budget | how many operations may complete in one turn |
 //! | user code | code that is not this crate's: bodies of tasks, wakers, callbacks, destructors |
 //! | foreign code | user code that runs as code of no task (called by `aside`, `edge/foreign.rs`) |
 

@@ -15,7 +15,8 @@
 //! decides when.
 //!
 //! Nothing of the scheduler is borrowed while a task or other user code (`edge/foreign.rs`) runs, since such code may
-//! spawn, wake or cancel. More methods of `Scheduler` are in `edge/entered.rs` and `edge/ending.rs`.
+//! spawn, wake or cancel. The destructor of a waker is such code too: so a waiter that is removed, here or in the crate's
+//! other lines, is returned, and dropped after the borrow. More methods are in `edge/entered.rs` and `edge/ending.rs`.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -27,7 +28,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::atomic::{AtomicU32, AtomicUsize};
 use std::time::{Duration, Instant};
 
-use super::coroutine::{Fiber, Switch};
+use super::coroutine::Fiber;
 use super::edge::clock::Clock;
 use super::edge::counters::Counters;
 use super::edge::end::End;
@@ -43,7 +44,7 @@ use super::here::{here, with_task};
 use super::pace::Pace;
 use super::queue::Queue;
 use super::reactor::Reactor;
-use super::task::{Code, Home, Setup, State, Task, TaskRef, Waiter};
+use super::task::{Code, Home, Setup, State, Task, TaskRef, TurnEnd, Waiter};
 use super::timers::Timers;
 use super::wait::{BUDGET, Wait, WaitFor, this_turn};
 
@@ -211,12 +212,11 @@ impl Scheduler {
         this.budget.set(BUDGET);
         // SAFETY: the loop gives one turn at a time, and no task of this scheduler runs it: `Runtime::{turn, run_until}`
         // refuse an entered thread, and borrow the runtime, whose `drop` runs it too. A task in the queue is not done.
-        let switch = unsafe { task.turn() };
+        let ended = unsafe { task.turn() };
         drop(end);
-        if switch == Switch::Finished {
+        if ended == TurnEnd::Over {
             self.finish(&task);
         } else if this.wait.is_turn() || local.state.get() == State::Woken {
-            // (The deadline in a wait for a turn may be an old one: nothing reads it.)
             self.observe(&task, || EventKind::Yields);
             self.enqueue(task);
         } else if local.state.get() == State::Abandoned {
@@ -414,12 +414,12 @@ impl Scheduler {
     /// a wait, `Quiet` if only code that keeps a waker or a `Spawner` can, and `Deadlock` if nothing can.
     fn stalled(&self) -> Option<Stall> {
         let (in_line, pollers) = self.reactor.borrow().waiting();
-        // Read this count before the inbox and the orders: a waker pushes its task, and a `Spawner` its orders, before
-        // it lowers the count. So if the count is 0, what was pushed is visible.
+        // Read this count before the inboxes: code that wakes by a waker first pushes the task and then lowers the count
+        // (`edge/waker.rs`), and so a `Spawner` with its errands. So if the count is 0, what was pushed is visible.
         let wakers = self.home.wakers.load(Acquire);
         let certain = !self.timers.borrow().is_empty()
             || in_line > 0
-            || pollers > 0 && wakers > 0
+            || pollers > 0 && wakers > 0 // A poller wakes a task only by a waker that is kept.
             || self.awaits_offloaded();
         match (certain, wakers, self.home.inbox.is_empty() && self.home.errands.is_empty()) {
             (true, _, _) | (_, _, false) => None,

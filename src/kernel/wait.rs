@@ -63,7 +63,7 @@ pub struct Wait {
     /// When the wait ends in any case. `None`: never.
     pub deadline: Option<Instant>,
     /// The run, the task, and the task's wake count before the poll, if a generator yields this in a task that drives it:
-    /// that task sees by the count whether the wake has come already (`eras/waited.rs`). Else zeros.
+    /// that task sees by the count whether the wake has come already (`eras/waited.rs`). Else zeros. (`==` compares it.)
     pub(crate) created_by: (u32, u64, u32),
 }
 
@@ -153,7 +153,8 @@ impl Wait {
     }
 }
 
-/// A cell for a `Wait` without its `created_by`. Each field has a cell, so that a wait for a turn is one store.
+/// A cell for a `Wait` without its `created_by`. Each field has a cell, so that a wait for a turn is one store: the
+/// deadline beside it may be an old one, and is not read.
 pub(crate) struct WaitCell {
     pub(crate) what: Cell<WaitFor>,
     pub(crate) deadline: Cell<Option<Instant>>,
@@ -176,7 +177,6 @@ impl WaitCell {
         Wait { deadline: self.deadline.get(), ..Wait::new(self.what.get()) }
     }
 
-    /// Copies `other`, but not the deadline of a wait for a turn: nothing reads that.
     #[inline]
     pub(crate) fn copy(&self, other: &WaitCell) {
         match other.is_turn() {
@@ -228,7 +228,8 @@ pub(crate) fn this_turn() -> &'static Turn {
 
 /// How many operations may complete in one turn. Without a bound, a task whose peer is fast enough, or whose channel is
 /// never empty, never waits: other tasks have no turn, and no timer or socket is looked at. (Idea and figure are those
-/// of tokio's cooperative budget. With 64, a hundred senders to one receiver cost half as much again.)
+/// of tokio's cooperative budget. With 64, a hundred senders to one receiver cost half as much again.) A turn in which an
+/// executor inside of the task polls has no bound: see [`check_budget`].
 pub(crate) const BUDGET: u32 = 128;
 
 /// Where an operation records what it waits for, during one poll.
