@@ -101,7 +101,7 @@ impl Scheduler {
         }
         for errand in self.home.errands.close() {
             aside(format_args!("an errand of another thread, or its destructor,"), || {
-                errand(false)
+                errand(false);
             });
         }
     }
