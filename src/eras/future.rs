@@ -38,6 +38,7 @@ use crate::kernel::door;
 use crate::kernel::edge::foreign::contain;
 use crate::kernel::edge::observe::Era;
 use crate::kernel::edge::unwinding;
+use crate::kernel::task::TurnEnd;
 use crate::kernel::wait::{self, Record};
 use crate::run::join::{JoinHandle, Promise};
 use crate::run::spawn::{Body, launch, on_poll_fiber};
@@ -88,26 +89,26 @@ struct Polled<F> {
 impl<F: Future<Output: 'static> + 'static> Body for Polled<F> {
     type Output = F::Output;
 
-    fn begin(&self, promise: Promise<F::Output>) -> Switch {
+    fn begin(&self, promise: Promise<F::Output>) -> TurnEnd {
         let this = ptr::from_ref(self);
         // SAFETY: a body stays in its place until its task is over, and so while the poll lasts.
         let poll = move || unsafe { (*this).poll(promise) };
-        // SAFETY: as in `Polled::poll`. The two never overlap: `on_poll_fiber` calls `poll`, or, without a stack, `drop_code`.
+        // SAFETY: as in `Polled::poll`. The two never overlap: without a stack, `drop_code` is called in place of `poll`.
         let future = || unsafe { Pin::new_unchecked(&mut *self.future.get()) };
         let drop_code = || {
             self.is_done.set(true);
             future().set(None);
         };
         match on_poll_fiber(&promise, poll, drop_code) {
-            Switch::Finished if !self.is_done.get() => Switch::Suspended, // The poll has returned, and is not the last.
-            switch => switch,
+            Switch::Finished if self.is_done.get() => TurnEnd::Over,
+            _ => TurnEnd::GivenUp,
         }
     }
 
-    fn end(&self, promise: Promise<F::Output>, fiber: Fiber) -> Switch {
+    fn end(&self, promise: Promise<F::Output>, fiber: Fiber) -> TurnEnd {
         promise.local().stack.set(0);
         drop(fiber); // It goes back to its pool.
-        if self.is_done.get() { Switch::Finished } else { Switch::Suspended }
+        if self.is_done.get() { TurnEnd::Over } else { TurnEnd::GivenUp }
     }
 }
 

@@ -408,7 +408,7 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
     #[track_caller]
     pub fn yield_from<R: 'static>(&self, mut inner: impl BorrowMut<Generator<Y, S, R>>) -> R {
         let inner = inner.borrow_mut();
-        let first = if inner.start.is_some() { None } else { Some(Sent::Value(same(()))) };
+        let first = if inner.start.is_some() { None } else { Some(Sent::Value(nothing())) };
         let mut state = inner.advance(first);
         loop {
             let value = match state {
@@ -456,7 +456,7 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
             return self.yield_wait(turn);
         }
         cancel::check_between_operations();
-        self.suspend_task(same(turn));
+        self.suspend_task(as_wait(turn));
     }
 
     /// As [`yield_`](Yielder::yield_), for an operation that is not ready.
@@ -469,7 +469,9 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
     #[inline(always)] // See `Fiber::resume`.
     #[track_caller]
     fn exchange(&self, value: Y, in_wait: bool) -> Sent<S> {
-        let Some(wire) = &self.wire else { return self.yield_to_scheduler(same(value), in_wait) };
+        let Some(wire) = &self.wire else {
+            return self.yield_to_scheduler(as_wait(value), in_wait);
+        };
         unwinding::refuse_to_yield(wire.was_panicking.get());
         self.suspender.suspend(|open| {
             may_suspend(open, false)?;
@@ -494,8 +496,8 @@ impl<Y: 'static, S: 'static> Yielder<Y, S> {
             return Sent::Close;
         }
         self.suspend_task(wait);
-        // (A body that catches this and yields again is counted then.)
-        if !in_wait && cancel::is_cancelled() { Sent::Close } else { Sent::Value(same(())) }
+        // A body that catches this `Close`, which is not counted, and yields again is counted above.
+        if !in_wait && cancel::is_cancelled() { Sent::Close } else { Sent::Value(nothing()) }
     }
 
     #[inline(always)] // See `Fiber::resume`.
@@ -556,14 +558,25 @@ impl<Y, S> Wire<Y, S> {
     }
 }
 
-/// Returns `value` as a `B`, which is the same type, though the compiler does not know it: in a generator that is a task,
-/// `Y` is `Wait` and `S` is `()`. In `yield_from`, `S` may be another type than `()`; then this panics.
+/// What a generator that is a task yields: there `Y` is `Wait`, though the type does not show it.
 #[inline(always)] // It moves the value.
+fn as_wait<Y: 'static>(value: Y) -> Wait {
+    same(value).expect("a generator that is a task yields `Wait`s")
+}
+
+/// The value that is sent where there is nothing to send. There `S` is `()`; but `yield_from` may be called with another.
+#[inline(always)]
 #[track_caller]
-fn same<A: 'static, B: 'static>(value: A) -> B {
+fn nothing<S: 'static>() -> S {
+    same(()).expect("`yield_from` one that takes values and has begun already")
+}
+
+/// Returns `value`, if `B` is its type.
+#[inline(always)]
+fn same<A: 'static, B: 'static>(value: A) -> Option<B> {
     let mut value = Some(value);
     let same: Option<&mut Option<B>> = (&mut value as &mut dyn Any).downcast_mut();
-    same.and_then(Option::take).expect("`yield_from` one that takes values and has begun already")
+    same.and_then(Option::take)
 }
 
 impl<Y, S> fmt::Debug for Yielder<Y, S> {

@@ -122,9 +122,9 @@ pub(crate) fn unwind_to(boundary: Boundary) -> ! {
 
 /// The time limits in force, the innermost first.
 pub(super) fn limits_in_force<'a>() -> impl Iterator<Item = &'a Limit<'a>> {
-    // SAFETY: each limit lies in the frame of a `Limit::hold` further down the task's stacks, which takes the limit out of the
-    // list before it ends (frames of this crate end in order: see "What no stackful coroutine can make safe" in
-    // `lib.rs`); and `raise_or_limit`, `check_between_operations` and `forgive`, which use limits, end before that.
+    // SAFETY: each limit lies in the frame of a `Limit::hold` further down the task's stacks, which takes the limit out of
+    // the list before it ends (frames of this crate end in order: see "What no stackful coroutine can make safe" in
+    // `lib.rs`). The callers lie above that frame, and keep no limit.
     let at = |limit: *const Limit<'a>| unsafe { limit.as_ref() };
     std::iter::successors(at(limits().cast()), move |limit| at(limit.outer))
 }

@@ -55,7 +55,7 @@ unsafe impl corosensei::stack::Stack for Stack {
     }
 }
 
-/// What a switch into a fiber came back with. (In `task.rs` and in the eras, of a turn: whether the task is over.)
+/// What a switch into a fiber came back with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Switch {
     /// The job is suspended in the middle: resume it.
@@ -78,10 +78,8 @@ struct Control {
 /// A closure to be moved to the fiber: where it is, and how to move and call it.
 type Job = (*mut (), unsafe fn(*mut ()));
 
-/// A stack with a coroutine on it, idle or in the middle of a job.
-///
-/// Dropped while idle, it goes back to its pool. Dropped in the middle of a job, its stack is leaked with all that lies
-/// on it: frames may end only by returning or unwinding.
+/// A stack with a coroutine on it, idle or in the middle of a job. Dropped while idle, it goes back to its pool. Dropped
+/// in the middle of a job, its stack is leaked with all that lies on it: frames may end only by returning or unwinding.
 pub(crate) struct Fiber(ManuallyDrop<RawFiber>);
 
 /// A [`Fiber`] without its destructor: a coroutine that has entered its outermost frame, and the control block there.
@@ -118,9 +116,8 @@ impl Fiber {
         Ok(Fiber(ManuallyDrop::new(taken.ok_or_else(ending)??)))
     }
 
-    /// Moves `job` to the fiber and runs it until it suspends or returns.
-    ///
-    /// The process is aborted if `job` unwinds: the caller wraps user code in `catch_unwind`.
+    /// Moves `job` to the fiber and runs it until it suspends or returns. If `job` unwinds, the process is aborted: the
+    /// caller wraps user code in `catch_unwind`.
     pub(crate) fn start<F: FnOnce() + 'static>(&mut self, job: F) -> Switch {
         /// # Safety
         ///
@@ -139,7 +136,7 @@ impl Fiber {
         self.resume()
     }
 
-    /// Goes on with the job where it was suspended.
+    /// Goes on with the job where it was suspended. (An idle fiber has none: start it.)
     #[inline(always)] // Inlined, the switch saves only the registers that the caller uses.
     pub(crate) fn resume(&mut self) -> Switch {
         debug_assert!(self.control().busy.get(), "an idle fiber is started, not resumed");
@@ -244,10 +241,8 @@ pub(crate) fn running_stack() -> Option<(Bounds, bool)> {
     Some((bounds.clone(), active().base.get() != Some(*yielder)))
 }
 
-/// Runs `f` as if this thread were in no coroutine: a fiber that `f` resumes is outermost again.
-///
-/// A scheduler calls this around its loop: its tasks then suspend to the loop, even if the loop runs inside a
-/// generator.
+/// Runs `f` as if this thread were in no coroutine: a fiber that `f` resumes is outermost again. A scheduler calls this
+/// around its loop: its tasks then suspend to the loop, even if the loop runs inside a generator.
 pub(crate) fn as_root<T>(f: impl FnOnce() -> T) -> T {
     struct Restore(Option<NonNull<Yielder<(), Switch>>>, Option<NonNull<Control>>);
     impl Drop for Restore {

@@ -3,7 +3,7 @@
 //! A socket is registered once, edge-triggered, for both directions, when a task first waits for it. The operating
 //! system then reports each *change* once, and the reactor keeps a flag for each direction: while it is up, a system
 //! call is worth a try. It goes down when a try meets `WouldBlock`, when a read is short ([`Reactor::drain`]), or when the
-//! system call `poll(2)` shows that nothing is ready (it is made before a second waiter of the line is woken):
+//! system call `poll(2)` shows that nothing is ready (it is made before a further waiter is picked):
 //!
 //! ```text
 //!            an event                        wait: the flag is up
@@ -11,11 +11,11 @@
 //!   └────────◀────────── ┘  a try met WouldBlock, a read was short, poll(2): not ready
 //! ```
 //!
-//! The waiters for each direction stand in a line (`edge/line.rs`). An event wakes the first of them, and each further
+//! The waiters for each direction stand in a line (`edge/line.rs`). An event *picks* the first of them, and each further
 //! [`Reactor::poll`] the next one, as long as the flag is up.
 //!
-//! The reactor never calls the scheduler: the scheduler takes the waiters (each a `W`) that are to be woken, one by
-//! one, and wakes each of them while nothing of the reactor is borrowed, since a waker may run user code.
+//! The reactor never calls the scheduler: the scheduler takes the waiters (each a `W`) that were picked, one by one, and
+//! wakes each of them while nothing of the reactor is borrowed, since a waker may run user code.
 //!
 //! A [`Source`] is the socket's side of its registrations (`edge/source.rs`). The *bell*, an eventfd, ends the sleep of
 //! the reactor: other threads ring it.
@@ -29,7 +29,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
-use super::edge::line::{Line, Ticket, Wakes};
+use super::edge::line::{AllLines, Line, Ticket};
 use super::edge::source::{
     BELL, FLAGGED, News, ReactorHandle, Registered, Source, SourceId, poll_one,
 };
@@ -46,9 +46,9 @@ pub(crate) struct Reactor<W> {
     events: Events,
     slots: Slab<Slot<W>>,
     handle: Arc<ReactorHandle>,
-    /// Lines in which other waiters remained when the first was woken.
+    /// Lines in which other waiters remained when the first was picked.
     unfinished: Vec<(SourceId, Direction)>,
-    wakes: Wakes<W>,
+    all: AllLines<W>,
 }
 
 /// A registered socket. What an event of a socket with one reader needs is in the first cache line.
@@ -78,7 +78,7 @@ impl<W> Reactor<W> {
             slots: Slab::new(),
             handle,
             unfinished: Vec::new(),
-            wakes: Wakes::new(),
+            all: AllLines::new(),
         })
     }
 
@@ -92,17 +92,17 @@ impl<W> Reactor<W> {
 
     /// How many waiters stand in lines; and how many lines have a poller, the future of which may be gone (`edge/line.rs`).
     pub(crate) fn waiting(&self) -> (usize, usize) {
-        (self.wakes.waiting, self.wakes.pollers)
+        (self.all.waiting, self.all.pollers)
     }
 
-    /// Takes the next waiter to be woken. Wake it when the reactor is not borrowed: a waker may be user code.
+    /// Takes the next waiter that was picked. Wake it when the reactor is not borrowed: a waker may be user code.
     #[inline]
-    pub(crate) fn next_woken(&mut self) -> Option<W> {
-        self.wakes.woken.pop_front()
+    pub(crate) fn next_picked(&mut self) -> Option<W> {
+        self.all.picked.pop_front()
     }
 
-    pub(crate) fn has_woken(&self) -> bool {
-        !self.wakes.woken.is_empty()
+    pub(crate) fn has_picked(&self) -> bool {
+        !self.all.picked.is_empty()
     }
 
     /// The id under which `source` is registered here, if it is.
@@ -177,14 +177,14 @@ impl<W> Reactor<W> {
         waiter: W,
     ) -> Result<Ticket, W> {
         match self.line(id, direction) {
-            Some((line, wakes)) => line.stand(waiter, wakes),
+            Some((line, all)) => line.stand(waiter, all),
             None => Err(waiter),
         }
     }
 
-    /// Removes the waiter from the line and returns it; `None` if it has been woken already.
+    /// Removes the waiter from the line and returns it; `None` if it was picked.
     pub(crate) fn leave(&mut self, id: SourceId, direction: Direction, at: Ticket) -> Option<W> {
-        self.line(id, direction).and_then(|(line, wakes)| line.leave(at, wakes))
+        self.line(id, direction).and_then(|(line, all)| line.leave(at, all))
     }
 
     /// Keeps `waker`, that of the last poll of a future (`Line::poller`), and returns the one that was kept before; or
@@ -196,50 +196,50 @@ impl<W> Reactor<W> {
         waker: W,
     ) -> Result<Option<W>, W> {
         match self.line(id, direction) {
-            Some((line, wakes)) => Ok(line.set_poller(waker, wakes)),
+            Some((line, all)) => Ok(line.set_poller(waker, all)),
             None => Err(waker),
         }
     }
 
-    /// Wakes the waiters of each line that `news` ends; forgets the slot of a closed socket.
+    /// Picks the waiters of each line that `news` ends; forgets the slot of a closed socket.
     pub(crate) fn apply(&mut self, id: SourceId, news: News) {
         let ended: &[_] = match news {
             News::Closed => &[Direction::Read, Direction::Write],
             News::WritingEnded => &[Direction::Write],
         };
         for &direction in ended {
-            let Some((line, wakes)) = self.line(id, direction) else { return };
-            line.wake_all(wakes);
+            let Some((line, all)) = self.line(id, direction) else { return };
+            line.pick_all(all);
         }
         if let News::Closed = news {
             self.slots.remove(id.index as usize);
         }
     }
 
-    /// When the operating system refuses to report events: sleeps for a moment, and wakes all waiters, to try.
+    /// When the operating system refuses to report events: sleeps for a moment, and picks all waiters, to try.
     #[cold]
     fn do_without_events(&mut self, timeout: Option<Duration>) {
         std::thread::sleep(timeout.unwrap_or(BLIND).min(BLIND));
         self.events.clear();
         let lines = self.slots.iter_mut().flat_map(|(_, slot)| &mut slot.lines);
-        lines.for_each(|line| line.wake_all(&mut self.wakes));
+        lines.for_each(|line| line.pick_all(&mut self.all));
     }
 
     /// Asks the operating system which sockets became ready, and sleeps there for up to `timeout` (`None`: until one
-    /// does). Returns whether the bell was rung; [`next_woken`](Reactor::next_woken) gives the waiters that are to be
-    /// woken. Returns an error after a sleep of up to 10 ms, so that a caller may poll again and again.
+    /// does). Returns whether the bell was rung; [`next_picked`](Reactor::next_picked) gives the waiters to wake.
+    /// Returns an error after a sleep of up to 10 ms, so that a caller may poll again and again.
     pub(crate) fn poll(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         for (id, direction) in std::mem::take(&mut self.unfinished) {
-            let Some((line, wakes)) = self.line(id, direction) else { continue };
+            let Some((line, all)) = self.line(id, direction) else { continue };
             line.listed = false;
-            // The waiter woken last may have taken all that there was, and met no `WouldBlock`: `poll(2)` shows that.
+            // The waiter picked last may have taken all that there was, and met no `WouldBlock`: `poll(2)` shows that.
             let events = FLAGGED[direction as usize];
             line.ready = line.ready && poll_one(id.fd(), events, 0).unwrap_or(true);
-            if line.ready && line.wake_first(wakes) {
+            if line.ready && line.pick_first(all) {
                 self.unfinished.push((id, direction));
             }
         }
-        let mut timeout = if self.has_woken() { Some(Duration::ZERO) } else { timeout };
+        let mut timeout = if self.has_picked() { Some(Duration::ZERO) } else { timeout };
         let sleep = timeout.filter(|timeout| !timeout.is_zero());
         let end = sleep.and_then(|sleep| Instant::now().checked_add(sleep));
         while let Err(e) = self.poll.poll(&mut self.events, timeout) {
@@ -268,12 +268,12 @@ impl<W> Reactor<W> {
                 if !ready {
                     continue;
                 }
-                if line.wake_first(&mut self.wakes) {
+                if line.pick_first(&mut self.all) {
                     let index = (token & 0xffff_ffff) as u32;
                     let id = SourceId::new(slot.fd, index, slot.generation);
                     self.unfinished.push((id, direction));
                 }
-                line.wake_poller(&mut self.wakes);
+                line.pick_poller(&mut self.all);
             }
         }
         if rung {
@@ -293,9 +293,9 @@ impl<W> Reactor<W> {
         &mut self,
         id: SourceId,
         direction: Direction,
-    ) -> Option<(&mut Line<W>, &mut Wakes<W>)> {
+    ) -> Option<(&mut Line<W>, &mut AllLines<W>)> {
         let slot = self.slots.get_mut(id.index as usize)?;
         let line = &mut slot.lines[direction as usize];
-        (slot.generation == id.generation).then_some((line, &mut self.wakes))
+        (slot.generation == id.generation).then_some((line, &mut self.all))
     }
 }

@@ -15,7 +15,8 @@
 //! decides when.
 //!
 //! Nothing of the scheduler is borrowed while a task or other user code (`edge/foreign.rs`) runs, since such code may
-//! spawn, wake or cancel. More methods of `Scheduler` are in `edge/entered.rs` and `edge/ending.rs`.
+//! spawn, wake or cancel. The destructor of a waker is such code too: so a waiter that is removed, here or in the crate's
+//! other lines, is returned, and dropped after the borrow. More methods are in `edge/entered.rs` and `edge/ending.rs`.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -27,7 +28,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::atomic::{AtomicU32, AtomicUsize};
 use std::time::{Duration, Instant};
 
-use super::coroutine::{Fiber, Switch};
+use super::coroutine::Fiber;
 use super::edge::clock::Clock;
 use super::edge::counters::Counters;
 use super::edge::end::End;
@@ -43,7 +44,7 @@ use super::here::{here, with_task};
 use super::pace::Pace;
 use super::queue::Queue;
 use super::reactor::Reactor;
-use super::task::{Code, Home, Setup, State, Task, TaskRef, Waiter};
+use super::task::{Code, Home, Setup, State, Task, TaskRef, TurnEnd, Waiter};
 use super::timers::Timers;
 use super::wait::{BUDGET, Wait, WaitFor, this_turn};
 
@@ -100,7 +101,7 @@ impl Scheduler {
         let home = Arc::new(Home {
             run: NEXT.fetch_add(1, Relaxed),
             inbox: Inbox::new(),
-            orders: Inbox::new(),
+            errands: Inbox::new(),
             reactor: reactor.handle().clone(),
             wakers: AtomicUsize::new(0),
             offloaded: AtomicUsize::new(0),
@@ -211,12 +212,11 @@ impl Scheduler {
         this.budget.set(BUDGET);
         // SAFETY: the loop gives one turn at a time, and no task of this scheduler runs it: `Runtime::{turn, run_until}`
         // refuse an entered thread, and borrow the runtime, whose `drop` runs it too. A task in the queue is not done.
-        let switch = unsafe { task.turn() };
+        let ended = unsafe { task.turn() };
         drop(end);
-        if switch == Switch::Finished {
+        if ended == TurnEnd::Over {
             self.finish(&task);
         } else if this.wait.is_turn() || local.state.get() == State::Woken {
-            // (The deadline in a wait for a turn may be an old one: nothing reads it.)
             self.observe(&task, || EventKind::Yields);
             self.enqueue(task);
         } else if local.state.get() == State::Abandoned {
@@ -336,14 +336,14 @@ impl Scheduler {
         let begun = Instant::now();
         self.counters.polls.set(self.counters.polls.get() + 1);
         let polled = here().pulse.asleep(timeout, || self.reactor.borrow_mut().poll(timeout));
-        let mut moved = matches!(polled, Ok(true)) || self.reactor.borrow().has_woken();
+        let mut moved = matches!(polled, Ok(true)) || self.reactor.borrow().has_picked();
         // After an error, the inbox is drained as if the bell had been rung; but an error moves nothing (`moved`), so
         // that a virtual clock still advances.
         let rung = polled.unwrap_or_else(|refused| {
             let _ = self.end.refused.set(refused); // The first is kept. `check_events` cancels all tasks for it.
             true
         });
-        self.observers.on_behalf_of(Actor::Socket, || self.wake_woken());
+        self.observers.on_behalf_of(Actor::Socket, || self.wake_picked());
         if rung {
             self.take_in();
         }
@@ -355,8 +355,8 @@ impl Scheduler {
     }
 
     /// Wakes the tasks, and calls the wakers, that the reactor has taken out of its lines.
-    pub(crate) fn wake_woken(&self) {
-        for waiter in iter::from_fn(|| self.reactor.borrow_mut().next_woken()) {
+    pub(crate) fn wake_picked(&self) {
+        for waiter in iter::from_fn(|| self.reactor.borrow_mut().next_picked()) {
             if let Waiter::Task(task) = &waiter {
                 task.local().ticket.set(None); // The task has left the line.
             }
@@ -364,18 +364,18 @@ impl Scheduler {
         }
     }
 
-    /// Carries out what other threads have sent: wakes of tasks, and orders.
+    /// Carries out what other threads have sent: wakes of tasks, and errands.
     fn take_in(&self) {
         for task in self.home.inbox.drain() {
             task.notified.clear();
             // SAFETY: a task is put into the inbox of its home, which is that of this thread.
             self.wake(unsafe { task.at_home() });
         }
-        for order in self.home.orders.drain() {
+        for errand in self.home.errands.drain() {
             let open = !self.end.closing.get();
-            aside(format_args!("an order of another thread, or its destructor,"), || order(open));
+            aside(format_args!("an errand of another thread, or its destructor,"), || errand(open));
         }
-        if !(self.home.inbox.is_empty() && self.home.orders.is_empty()) {
+        if !(self.home.inbox.is_empty() && self.home.errands.is_empty()) {
             self.home.reactor.ring(); // The next poll finds the rest.
         }
     }
@@ -414,14 +414,14 @@ impl Scheduler {
     /// a wait, `Quiet` if only code that keeps a waker or a `Spawner` can, and `Deadlock` if nothing can.
     fn stalled(&self) -> Option<Stall> {
         let (in_line, pollers) = self.reactor.borrow().waiting();
-        // Read this count before the inbox and the orders: a waker pushes its task, and a `Spawner` its orders, before
-        // it lowers the count. So if the count is 0, what was pushed is visible.
+        // Read this count before the inboxes: code that wakes by a waker first pushes the task and then lowers the count
+        // (`edge/waker.rs`), and so a `Spawner` with its errands. So if the count is 0, what was pushed is visible.
         let wakers = self.home.wakers.load(Acquire);
         let certain = !self.timers.borrow().is_empty()
             || in_line > 0
-            || pollers > 0 && wakers > 0
+            || pollers > 0 && wakers > 0 // A poller wakes a task only by a waker that is kept.
             || self.awaits_offloaded();
-        match (certain, wakers, self.home.inbox.is_empty() && self.home.orders.is_empty()) {
+        match (certain, wakers, self.home.inbox.is_empty() && self.home.errands.is_empty()) {
             (true, _, _) | (_, _, false) => None,
             (false, 0, true) => Some(Stall::Deadlock),
             (false, _, true) => Some(Stall::Quiet),

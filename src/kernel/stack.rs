@@ -17,8 +17,8 @@
 //!
 //! Slots lie a whole number of pages apart, and a cache chooses the place of a cache line by the low bits of its
 //! address: the first frames of all stacks would compete for a few places. So each stack begins a few cache lines
-//! further down than its neighbour, according to its *colour*. (The idea is that of the slab allocator, Bonwick 1994.
-//! Measured with a thousand tasks that take turns, a turn takes 12 ns instead of 15.)
+//! further down than its neighbour, by its *offset*. (The idea is that of the slab allocator, Bonwick 1994. Measured with
+//! a thousand tasks that take turns, a turn takes 12 ns instead of 15.)
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -28,8 +28,8 @@ use super::edge::mapping::{Mapping, explain, page_size};
 
 const GUARD_PAGES: usize = 16;
 
-/// How many colours there are. A stack of colour `n` begins `n` cache lines below the end of its slot.
-const COLOURS: usize = 16;
+/// How many offsets there are: a stack begins 0 to 15 cache lines below the end of its slot.
+const OFFSETS: usize = 16;
 const CACHE_LINE: usize = 64; // So up to 15 × 64 = 960 bytes of a stack stay unused.
 
 /// Slots of the first mapping of an arena; each further mapping is twice as large, up to `MOST_SLOTS`. If a mapping
@@ -53,7 +53,7 @@ impl Stack {
         guard(self.limit)
     }
 
-    /// How many bytes there are above the guard, with those that the colour leaves unused.
+    /// How many bytes there are above the guard, with those that the offset leaves unused.
     pub(crate) fn usable(&self) -> usize {
         (self.base.get() - self.guard().end).next_multiple_of(page_size())
     }
@@ -80,7 +80,7 @@ pub(crate) struct Arena {
 
 impl Arena {
     /// An arena of stacks of `usable` bytes, rounded up to whole pages; up to 960 bytes of a stack stay unused,
-    /// depending on its colour. Nothing is mapped yet.
+    /// depending on its offset. Nothing is mapped yet.
     pub(crate) fn new(usable: usize) -> Arena {
         let page = page_size();
         let usable = usable.max(page).next_multiple_of(page);
@@ -96,8 +96,8 @@ impl Arena {
             None => self.take_fresh()?,
         };
         self.handed_out += 1;
-        let colour = limit.get() / self.slot % COLOURS;
-        let base = limit.checked_add(self.slot - colour * CACHE_LINE);
+        let offset = limit.get() / self.slot % OFFSETS * CACHE_LINE;
+        let base = limit.checked_add(self.slot - offset);
         let base = base.expect("a slot ends inside its mapping");
         Ok(Stack { base, limit })
     }
@@ -105,10 +105,7 @@ impl Arena {
     /// Takes a stack back, and returns its memory to the operating system if `madvise` does so there; the guard stays.
     pub(crate) fn give(&mut self, stack: Stack) {
         let usable = stack.guard().end;
-        debug_assert!(
-            stack.usable() == self.usable,
-            "a stack goes back to the arena that it is from"
-        );
+        debug_assert!(stack.usable() == self.usable, "a stack of another arena");
         // SAFETY: the range is the usable part of a slot of this arena (a fiber keeps the number of its pool), and the
         // caller has given up the `Stack`, the only handle to the slot: no frame lives there.
         unsafe { libc::madvise(usable as *mut _, self.usable, libc::MADV_DONTNEED) };
@@ -196,10 +193,10 @@ mod tests {
         let stacks: Vec<_> = (0..FIRST_SLOTS * 4).map(|_| arena.take().unwrap()).collect();
         let mut bases: Vec<_> = stacks.iter().map(|s| s.base).collect();
         bases.sort_unstable();
-        let apart = arena.slot - COLOURS * CACHE_LINE;
+        let apart = arena.slot - OFFSETS * CACHE_LINE;
         assert!(bases.windows(2).all(|w| w[1].get() - w[0].get() >= apart));
         let lines: HashSet<_> = bases.iter().map(|base| base.get() % 4096 / CACHE_LINE).collect();
-        assert_eq!(lines.len(), COLOURS, "neighbours begin in different lines");
+        assert_eq!(lines.len(), OFFSETS, "neighbours begin in different lines");
         stacks.into_iter().for_each(|s| arena.give(s));
     }
 

@@ -3,15 +3,15 @@
 //! ```text
 //!   spawn
 //!     ▼                its turn
-//!   Ready ────────────────────────────────────▶ Running ─── its code is done ───▶ Done
-//!     ▲                                            │     (Woken: it runs, and has been woken in this turn)
+//!   Ready ────────────────────────────────────▶ Running, Woken ─── its code is done ───▶ Done
+//!     ▲                                            │
 //!     ├─── at once: it waits for a turn, or Woken ─┤
 //!     └─── when woken ─── Waiting ◀────────────────┘
 //! ```
 //!
-//! A wake of a task that is `Ready`, `Woken`, `Done` or `Abandoned` changes nothing but the wake count. A task is
-//! `Ready` from its push to its turn, so it is in the run queue at most once. A task that does not end by the end of
-//! its run becomes `Abandoned`.
+//! A task that is woken in its turn is `Woken`. A wake of one that is `Ready`, `Woken`, `Done` or `Abandoned` changes
+//! nothing but the wake count. A task is `Ready` from its push to its turn, so it is in the run queue at most once. A
+//! task that does not end by the end of its run becomes `Abandoned`, from any state but `Done`.
 
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
@@ -24,7 +24,7 @@ use std::task::Waker;
 use super::coroutine::{Fiber, Switch};
 use super::edge::extras::ExtrasCell;
 use super::edge::foreign::KeptWaker;
-use super::edge::inbox::{Flag, Inbox, Order};
+use super::edge::inbox::{Errand, Flag, Inbox};
 use super::edge::line::Ticket;
 use super::edge::observe::Era;
 use super::edge::prefetch::Top;
@@ -38,13 +38,19 @@ use super::wait::WaitFor;
 /// `TaskRef::turn` calls `begin` and `end`, on the thread of the task's run, its *home thread*. A greenlet or generator
 /// begins once; a future begins a poll in each turn.
 pub(crate) struct Code {
-    /// Begins a job on a fiber: the whole task, or one poll. If the job suspends, this [keeps](Local::keep) the fiber; if
-    /// it returns, this returns what `end` would. If there is no stack for it, the task is over: `Finished`.
-    pub(crate) begin: unsafe fn(NonNull<Task>) -> Switch,
-    /// The job has returned, on this fiber. Returns `Finished` if the task is over: then its code is dropped.
-    pub(crate) end: unsafe fn(NonNull<Task>, Fiber) -> Switch,
+    /// Begins a job on a fiber: the whole task, or one poll. If the job suspends, this [keeps](Local::keep) the fiber. If
+    /// there is no stack for it, the task is over.
+    pub(crate) begin: unsafe fn(NonNull<Task>) -> TurnEnd,
+    /// A job that was suspended has returned, on this fiber.
+    pub(crate) end: unsafe fn(NonNull<Task>, Fiber) -> TurnEnd,
     /// Frees the block of memory that begins with the task: when the last reference is dropped, on any thread.
     pub(crate) free: unsafe fn(NonNull<Task>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TurnEnd {
+    GivenUp, // The job is suspended, or was a poll that is pending.
+    Over,    // The task is over, and its code is dropped.
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,10 +85,10 @@ pub(crate) struct Home {
     /// Tasks that other threads have woken.
     pub(crate) inbox: Inbox<SharedTask>,
     /// Closures that other threads have sent, to be called on the thread of the run.
-    pub(crate) orders: Inbox<Order>,
+    pub(crate) errands: Inbox<Errand>,
     /// Rings the bell.
     pub(crate) reactor: Arc<ReactorHandle>,
-    /// How many wakers of tasks, and `Spawner`s, other code keeps: while there are any, a task may yet be woken.
+    /// How many wakers of tasks, and `Spawner`s (which send errands), other code keeps: each may yet wake a task.
     pub(crate) wakers: AtomicUsize,
     /// How many pieces of work are under way on other threads, each of which will wake a task.
     pub(crate) offloaded: AtomicUsize,
@@ -126,20 +132,20 @@ impl TaskRef {
         &self.local
     }
 
-    /// Gives the task its turn. Returns `Finished` if the task is over; else `Suspended`, even if a poll returned.
+    /// Gives the task its turn.
     ///
     /// # Safety
     ///
     /// The task is neither running nor done.
     #[inline(always)] // As `Fiber::resume`.
-    pub(crate) unsafe fn turn(&self) -> Switch {
+    pub(crate) unsafe fn turn(&self) -> TurnEnd {
         let (fiber, task) = (self.local.fiber.get(), self.block());
         // SAFETY: only this and `keep` access the fiber. This is not called in the task's turn; `keep` is called in
         // `begin`, where the fiber is not borrowed. `begin` and `end` are those of this task.
         unsafe {
             let Some(running) = &mut *fiber else { return (self.code.begin)(task) };
             if running.resume() == Switch::Suspended {
-                return Switch::Suspended;
+                return TurnEnd::GivenUp;
             }
             (self.code.end)(task, (*fiber).take().expect("it has run"))
         }
@@ -209,8 +215,8 @@ pub(crate) struct Local {
 
 // SAFETY: every field but `local` is `Send` and `Sync`. `local` is reached only through `Task::local`, whose caller is
 // on the home thread. The last reference may be dropped on another thread, and `local` with it. The task is done by
-// then (`Table` keeps, or leaks, the others; `run/spawn.rs` has the one exception): `Promise` has dropped the values in
-// `extras`, `Scheduler::finish` the callbacks there and the `joiner`, and `turn` the fiber; the rest is plain data.
+// then (`Table` keeps, or leaks, the others; `run/spawn.rs` has the one exception), and a task that is done is plain
+// data: `is_plain` has the fields that could be more, and `drop` asserts that they are not.
 unsafe impl Send for Task {}
 // SAFETY: as above.
 unsafe impl Sync for Task {}
@@ -270,6 +276,12 @@ impl Local {
         self.cancelled.get() && self.shields.get() == 0
     }
 
+    /// Whether dropping this drops nothing but plain data, so that any thread may do it.
+    fn is_plain(&mut self) -> bool {
+        // `turn` has taken the fiber, `Scheduler::report_end` the joiner and the callbacks, and `Promise` the values.
+        self.fiber.get_mut().is_none() && self.joiner.get_mut().is_none() && self.extras.is_plain()
+    }
+
     /// Keeps the fiber that the task is suspended on.
     ///
     /// # Safety
@@ -291,9 +303,8 @@ impl Local {
 
 impl Drop for Task {
     fn drop(&mut self) {
-        // A task that is not done is in its scheduler's `Table`, which leaks it; or its `spawn` unwinds. This thread may
-        // be any: what remains of a task that is done is plain data.
-        debug_assert!(self.local.fiber.get_mut().is_none(), "{self} is dropped before it is done");
+        // A task that is not done is in its scheduler's `Table`, which leaks it; or its `spawn` unwinds.
+        debug_assert!(self.local.is_plain(), "{self} is dropped before it is done");
     }
 }
 

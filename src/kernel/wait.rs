@@ -10,8 +10,8 @@
 //!   scheduler.rs    turn          goes on after the switch: the turn is over, and the task is not done
 //!   scheduler.rs    file          adds the task to the waiters for the socket, in the reactor
 //!   scheduler.rs    run_until     gives turns to other tasks; when no task is ready, sleeps in `poll`
-//!   reactor.rs      poll          epoll_wait(2) reports the socket; moves the task to those that are to be woken
-//!   scheduler.rs    wake_woken    takes the task from the reactor (`poll` of the scheduler calls this)
+//!   reactor.rs      poll          epoll_wait(2) reports the socket; picks the task, to be woken
+//!   scheduler.rs    wake_picked   takes the task from the reactor (`poll` of the scheduler calls this)
 //!   scheduler.rs    wake          puts the task at the end of the run queue
 //!   scheduler.rs    turn          begins the task's next turn: `Fiber::resume` switches to its stack
 //!   door.rs         suspend       returns
@@ -63,7 +63,7 @@ pub struct Wait {
     /// When the wait ends in any case. `None`: never.
     pub deadline: Option<Instant>,
     /// The run, the task, and the task's wake count before the poll, if a generator yields this in a task that drives it:
-    /// that task sees by the count whether the wake has come already (`eras/waited.rs`). Else zeros.
+    /// that task sees by the count whether the wake has come already (`eras/waited.rs`). Else zeros. (`==` compares it.)
     pub(crate) created_by: (u32, u64, u32),
 }
 
@@ -153,7 +153,8 @@ impl Wait {
     }
 }
 
-/// A cell for a `Wait` without its `created_by`. Each field has a cell, so that a wait for a turn is one store.
+/// A cell for a `Wait` without its `created_by`. Each field has a cell, so that a wait for a turn is one store: the
+/// deadline beside it may be an old one, and is not read.
 pub(crate) struct WaitCell {
     pub(crate) what: Cell<WaitFor>,
     pub(crate) deadline: Cell<Option<Instant>>,
@@ -176,7 +177,6 @@ impl WaitCell {
         Wait { deadline: self.deadline.get(), ..Wait::new(self.what.get()) }
     }
 
-    /// Copies `other`, but not the deadline of a wait for a turn: nothing reads that.
     #[inline]
     pub(crate) fn copy(&self, other: &WaitCell) {
         match other.is_turn() {
@@ -228,7 +228,8 @@ pub(crate) fn this_turn() -> &'static Turn {
 
 /// How many operations may complete in one turn. Without a bound, a task whose peer is fast enough, or whose channel is
 /// never empty, never waits: other tasks have no turn, and no timer or socket is looked at. (Idea and figure are those
-/// of tokio's cooperative budget. With 64, a hundred senders to one receiver cost half as much again.)
+/// of tokio's cooperative budget. With 64, a hundred senders to one receiver cost half as much again.) A turn in which an
+/// executor inside of the task polls has no bound: see [`check_budget`].
 pub(crate) const BUDGET: u32 = 128;
 
 /// Where an operation records what it waits for, during one poll.

@@ -15,7 +15,7 @@ use futures_lite::future::block_on;
 use crate::eras::pep342::Yielder;
 use crate::kernel::door;
 use crate::kernel::edge::foreign::KeptWaker;
-use crate::kernel::edge::inbox::Order;
+use crate::kernel::edge::inbox::Errand;
 use crate::kernel::edge::waker;
 use crate::kernel::here::in_task;
 use crate::kernel::scheduler::Scheduler;
@@ -86,7 +86,7 @@ impl Spawner {
     where
         F: FnOnce() -> T + Send + 'static,
     {
-        self.order(body, task::Builder::spawn)
+        self.send(body, task::Builder::spawn)
     }
 
     /// Spawns a generator in the run: see [`generator::spawn`](crate::generator::spawn).
@@ -102,7 +102,7 @@ impl Spawner {
     where
         F: FnOnce(&Yielder<Wait>) -> T + Send + 'static,
     {
-        self.order(body, task::Builder::spawn_generator)
+        self.send(body, task::Builder::spawn_generator)
     }
 
     /// Spawns the future that `make` returns: see [`future::spawn`](crate::future::spawn). The task calls `make`, on the
@@ -120,11 +120,11 @@ impl Spawner {
         F: Future<Output = T> + 'static,
         M: FnOnce() -> F + Send + 'static,
     {
-        self.order(make, |builder, make| builder.spawn_future(async move { make().await }))
+        self.send(make, |builder, make| builder.spawn_future(async move { make().await }))
     }
 
     #[track_caller]
-    fn order<T: Send + 'static, F: Send + 'static>(
+    fn send<T: Send + 'static, F: Send + 'static>(
         &self,
         code: F,
         spawn: fn(task::Builder, F) -> JoinHandle<T>,
@@ -153,10 +153,10 @@ impl Spawner {
     }
 }
 
-/// Puts the order that `make` makes into the queue of a run, and wakes its scheduler. If the run has ended, `make` is
+/// Puts the errand that `make` makes into the inbox of a run, and wakes its scheduler. If the run has ended, `make` is
 /// not called.
-fn put(home: &Home, make: impl FnOnce() -> Order) {
-    if home.orders.push_with(make) == Some(true) {
+fn put(home: &Home, make: impl FnOnce() -> Errand) {
+    if home.errands.push_with(make) == Some(true) {
         home.reactor.ring();
     }
 }
@@ -255,7 +255,7 @@ impl<T> RemoteJoinHandle<T> {
         put(&self.home, || {
             Box::new(move |open| {
                 if let (true, Some(task)) = (open, task.get()) {
-                    // SAFETY: an order is carried out by the run to which the task belongs, on its thread.
+                    // SAFETY: an errand is carried out by the run to which the task belongs, on its thread.
                     BareHandle(unsafe { task.clone().at_home() }).cancel();
                 }
             })

@@ -7,7 +7,7 @@ use crate::kernel::edge::extras::{Extras, Value};
 use crate::kernel::edge::warn;
 use crate::kernel::here::with_local;
 use crate::kernel::scheduler::Scheduler;
-use crate::kernel::task::{Code, Setup};
+use crate::kernel::task::{Code, Setup, TurnEnd};
 use crate::run::join::{JoinHandle, Packet, Promise};
 
 const ENDING: &str = "spawn after the root has returned: the run is ending";
@@ -35,13 +35,12 @@ pub(crate) trait Body: 'static {
     type Output: 'static;
 
     /// Begins a job on a fiber: all of the task, or one poll of a future; the last one fulfils the promise. If the job
-    /// suspends, the promise [keeps](Promise::keep) the fiber. If the job returns, so does this, with what `end` would
-    /// return. If there is no stack for it, that is the task's result, and this returns `Finished`.
-    fn begin(&self, promise: Promise<Self::Output>) -> Switch;
+    /// suspends, the promise [keeps](Promise::keep) the fiber. If there is no stack for it, that is the task's result. If
+    /// this returns `Over`, there is nothing left in the body that has a destructor.
+    fn begin(&self, promise: Promise<Self::Output>) -> TurnEnd;
 
-    /// The job has returned, on that fiber. Returns `Finished` if the promise is fulfilled. There is nothing left in this
-    /// then that has a destructor.
-    fn end(&self, promise: Promise<Self::Output>, fiber: Fiber) -> Switch;
+    /// A job that was suspended has returned, on that fiber. For the rest, as `begin`.
+    fn end(&self, promise: Promise<Self::Output>, fiber: Fiber) -> TurnEnd;
 }
 
 /// All that there is of a task, in one piece of memory: itself, its result, and its code.
@@ -117,22 +116,22 @@ impl<T: 'static, F: FnOnce(Suspender) -> T + 'static> Stackful<F> {
 impl<T: 'static, F: FnOnce(Suspender) -> T + 'static> Body for Stackful<F> {
     type Output = T;
 
-    fn begin(&self, promise: Promise<T>) -> Switch {
+    fn begin(&self, promise: Promise<T>) -> TurnEnd {
         let Some(mut fiber) = fiber(&promise, || drop(self.0.take())) else {
-            return Switch::Finished;
+            return TurnEnd::Over;
         };
         let (code, suspender) = (self.0.take().expect("it begins once"), fiber.suspender());
-        let switch = fiber.start(move || promise.begin(|| code(suspender)));
-        if switch == Switch::Suspended {
-            // SAFETY: this is `begin`, and the fiber has switched back.
-            unsafe { promise.keep(fiber) };
+        if fiber.start(move || promise.begin(|| code(suspender))) == Switch::Finished {
+            return TurnEnd::Over;
         }
-        switch
+        // SAFETY: this is `begin`, and the fiber has switched back.
+        unsafe { promise.keep(fiber) };
+        TurnEnd::GivenUp
     }
 
-    fn end(&self, _: Promise<T>, fiber: Fiber) -> Switch {
+    fn end(&self, _: Promise<T>, fiber: Fiber) -> TurnEnd {
         drop(fiber); // It goes back to its pool.
-        Switch::Finished
+        TurnEnd::Over
     }
 }
 
@@ -165,7 +164,7 @@ pub(crate) fn fiber<T>(promise: &Promise<T>, drop_code: impl FnOnce()) -> Option
 }
 
 /// Runs one poll of a future: on the fiber that the last poll in this run left behind; on a new one if that poll waited
-/// the green way, and its task has kept the fiber. `drop_code` is as for [`fiber`].
+/// the green way, and its task has kept the fiber. Without a stack, calls `drop_code` (see [`fiber`]) in place of `poll`.
 #[inline(always)]
 pub(crate) fn on_poll_fiber<T>(
     promise: &Promise<T>,

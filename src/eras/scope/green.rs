@@ -281,7 +281,8 @@ impl Presence {
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        // Dropped, but neither called nor cancelled: there was no stack for it.
+        // The code was not called, and no cancellation shows here: there was no stack. (Such code is dropped `aside`, where
+        // no task runs: so a cancelled task without a stack has failed too.)
         if self.fate.is_spawned.get() && !self.ended && !cancel::is_cancelled() {
             self.fail(Failure::NoStack);
         }
@@ -342,10 +343,9 @@ impl<'scope> Scope<'scope, '_> {
     ) -> ScopedJoinHandle<'scope, T> {
         self.enter(body, |child| {
             let code: Box<dyn FnOnce(&A) + 'scope> = Box::new(move |argument| child.call(argument));
-            // SAFETY: only the lifetime changes. `scope` does not return or unwind before every `Presence` is gone
-            // (`Members::enclose` waits for that, shielded, or aborts by its `Bomb`; an abandoned child keeps its
-            // scope's owner waiting, so that frame is leaked or `Root` aborts); and a `Presence` is the last part of a
-            // child to be dropped, whether the child has run or not.
+            // SAFETY: only the lifetime changes. `Members::enclose`, by which `scope` calls its body, does not return or
+            // unwind before every `Presence` is gone (see there); and a `Presence` is the last part of a child to be
+            // dropped, whether the child has run or not.
             spawn(unsafe {
                 mem::transmute::<Box<dyn FnOnce(&A) + 'scope>, Box<dyn FnOnce(&A)>>(code)
             })

@@ -159,6 +159,10 @@ impl Members {
     /// Calls `body`, and returns or unwinds when no member runs any more. The members are cancelled if `body` unwinds,
     /// or if the task is to unwind while it waits here.
     ///
+    /// On this rests that members may borrow from the caller's frame: where this cannot wait for them, it aborts (`Bomb`);
+    /// and a member that is abandoned never leaves, so that this never returns: then the frame is leaked with its stack,
+    /// or, if it is the root's, `Root` aborts.
+    ///
     /// # Panics
     ///
     /// Outside of a task.

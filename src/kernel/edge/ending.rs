@@ -94,13 +94,15 @@ impl Scheduler {
         self.tasks.borrow().len() == self.end.abandoned.get()
     }
 
-    /// Refuses further wakes and orders from other threads: no task will run here any more.
+    /// Refuses further wakes and errands from other threads: no task will run here any more.
     pub(crate) fn close(&self) {
         for task in self.home.inbox.close() {
             task.notified.clear();
         }
-        for order in self.home.orders.close() {
-            aside(format_args!("an order of another thread, or its destructor,"), || order(false));
+        for errand in self.home.errands.close() {
+            aside(format_args!("an errand of another thread, or its destructor,"), || {
+                errand(false);
+            });
         }
     }
 }

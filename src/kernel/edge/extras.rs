@@ -54,6 +54,11 @@ pub(crate) type CopyValue = fn(&dyn Any) -> Rc<dyn Any>;
 pub(crate) type Callback = Box<dyn FnOnce()>;
 
 impl ExtrasCell {
+    /// Whether there are neither values nor callbacks.
+    pub(crate) fn is_plain(&self) -> bool {
+        !self.if_any(|extras| !extras.values.is_empty() || !extras.callbacks.is_empty())
+    }
+
     /// Calls the callbacks of `task`, one by one: a callback may add another, which is called after those before it. If they
     /// are being called already, this does nothing.
     pub(crate) fn call_callbacks(&self, task: &dyn Display) {

@@ -1,7 +1,7 @@
 //! *Foreign code*: user code that runs outside of tasks. Also the panics that are caught there, and the payloads that
 //! unwind a cancelled stack, which are no panics.
 //!
-//! Foreign code is wakers of other executors, callbacks, observers, orders from other threads, and the destructors of a task
+//! Foreign code is wakers of other executors, callbacks, observers, errands from other threads, and the destructors of a task
 //! that had no stack. It is called by the scheduler between two turns, or by a task in the middle of an operation. It may
 //! wake and cancel, and, except for observers, spawn. It must not wait, since it has no stack of its own to suspend. It is
 //! called through [`aside`]: no task runs meanwhile, so a wait panics, and any panic ends there. (The program's logger is

@@ -19,9 +19,9 @@ use std::sync::{Mutex, MutexGuard, atomic::AtomicBool};
 /// sockets and timers.
 const MOST: usize = 1000;
 
-/// A closure that another thread puts into a run's inbox. The run's thread calls it: with `true`, or, if the run ends first,
+/// A closure that another thread sends to a run (by a `Spawner`, `run/handle.rs`). The run's thread calls it: with `true`, or, if the run ends first,
 /// with `false`.
-pub(crate) type Order = Box<dyn FnOnce(bool) + Send>;
+pub(crate) type Errand = Box<dyn FnOnce(bool) + Send>;
 
 #[derive(Debug)]
 pub(crate) struct Inbox<T>(Mutex<State<T>>);
@@ -173,10 +173,10 @@ mod model {
         });
     }
 
-    /// A thread leaves an order, and then drops the handle that allowed it. A scheduler that finds no handle left,
-    /// and then an empty box, has taken that order: no other will come.
+    /// A thread leaves an errand, and then drops the handle that allowed it. A scheduler that finds no handle left,
+    /// and then an empty box, has taken that errand: no other will come.
     #[test]
-    fn nobody_gives_up_before_the_last_order() {
+    fn nobody_gives_up_before_the_last_errand() {
         loom::model(|| {
             let inbox = Arc::new((Inbox::new(), Bell(Mutex::new(false), Condvar::new())));
             let handles = Arc::new(AtomicUsize::new(1));

@@ -1,9 +1,9 @@
 //! The line of the waiters for one direction of a socket: first come, first served.
 //!
-//! At an event of the operating system, the line's flag goes up, and the first waiter is woken. While the flag stays
-//! up, each further poll of the operating system wakes the next waiter, since the first may have taken only a part of
-//! the data, or may have given up its wait. (If all were woken by the event, the second would mostly find nothing, and
-//! lose its place.)
+//! At an event of the operating system, the line's flag goes up, and the first waiter is *picked*: taken out of the line,
+//! for the scheduler to wake. While the flag stays up, each further poll of the operating system picks the next waiter,
+//! since the first may have taken only a part of the data, or may have given up its wait. (If the event picked all, the
+//! second would mostly find nothing, and lose its place.)
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
@@ -14,9 +14,9 @@ pub(crate) struct Ticket(NonZeroU32);
 
 /// What all lines of a reactor share.
 #[derive(Debug)]
-pub(crate) struct Wakes<W> {
-    /// Waiters that were taken out of their lines, for the scheduler to wake.
-    pub(crate) woken: VecDeque<W>,
+pub(crate) struct AllLines<W> {
+    /// Waiters that the scheduler is to wake.
+    pub(crate) picked: VecDeque<W>,
     /// How many waiters stand in a line.
     pub(crate) waiting: usize,
     /// How many lines have a `poller`.
@@ -24,9 +24,9 @@ pub(crate) struct Wakes<W> {
     last: NonZeroU32,
 }
 
-impl<W> Wakes<W> {
-    pub(crate) fn new() -> Wakes<W> {
-        Wakes { woken: VecDeque::new(), waiting: 0, pollers: 0, last: NonZeroU32::MIN }
+impl<W> AllLines<W> {
+    pub(crate) fn new() -> AllLines<W> {
+        AllLines { picked: VecDeque::new(), waiting: 0, pollers: 0, last: NonZeroU32::MIN }
     }
 
     /// Returns a number that differs from the last 2^32 - 2 ones.
@@ -41,12 +41,12 @@ impl<W> Wakes<W> {
 pub(crate) struct Line<W> {
     /// The flag is up: a try may succeed.
     pub(crate) ready: bool,
-    /// The line is in the reactor's list `unfinished`: the reactor's next poll wakes the first waiter.
+    /// The line is in the reactor's list `unfinished`: the reactor's next poll picks the first waiter.
     pub(crate) listed: bool,
-    /// The first waiter, mostly the only one: here, so that a wake finds it without a further look at memory.
+    /// The first waiter, mostly the only one: here, so that an event finds it without a further look at memory.
     first: Option<(Ticket, W)>,
     /// The waker of the last `AsyncRead` or `AsyncWrite` poll that was not by a task's own waker, as inside of a
-    /// combinator. It has no place in the line, since nothing shows whether its future still exists. Each event wakes it.
+    /// combinator. It has no place in the line, since nothing shows whether its future still exists. Each event picks it.
     poller: Option<W>,
     /// The waiters behind the first.
     others: VecDeque<(Ticket, W)>,
@@ -62,21 +62,21 @@ impl<W> Line<W> {
     ///
     /// Returns `waiter` if the flag is up: there is nothing to wait for.
     #[inline]
-    pub(crate) fn stand(&mut self, waiter: W, wakes: &mut Wakes<W>) -> Result<Ticket, W> {
+    pub(crate) fn stand(&mut self, waiter: W, all: &mut AllLines<W>) -> Result<Ticket, W> {
         if self.ready {
             return Err(waiter);
         }
-        let ticket = Ticket(wakes.stamp());
+        let ticket = Ticket(all.stamp());
         match self.first {
             None => self.first = Some((ticket, waiter)),
             Some(_) => self.others.push_back((ticket, waiter)),
         }
-        wakes.waiting += 1;
+        all.waiting += 1;
         Ok(ticket)
     }
 
-    /// Takes a waiter out; `None` if it has been woken already.
-    pub(crate) fn leave(&mut self, ticket: Ticket, wakes: &mut Wakes<W>) -> Option<W> {
+    /// Takes a waiter out; `None` if it was picked.
+    pub(crate) fn leave(&mut self, ticket: Ticket, all: &mut AllLines<W>) -> Option<W> {
         let left = match self.first.take_if(|(at, _)| *at == ticket) {
             Some(first) => {
                 self.first = self.others.pop_front();
@@ -88,43 +88,43 @@ impl<W> Line<W> {
             }
         };
         let (_, waiter) = left?;
-        wakes.waiting -= 1;
+        all.waiting -= 1;
         Some(waiter)
     }
 
     /// Keeps the waker of the last poll, and returns the one before.
-    pub(crate) fn set_poller(&mut self, waker: W, wakes: &mut Wakes<W>) -> Option<W> {
+    pub(crate) fn set_poller(&mut self, waker: W, all: &mut AllLines<W>) -> Option<W> {
         let before = self.poller.replace(waker);
-        wakes.pollers += usize::from(before.is_none());
+        all.pollers += usize::from(before.is_none());
         before
     }
 
-    /// Wakes the first waiter. Returns `true` if others still wait, and the caller must list the line.
-    pub(crate) fn wake_first(&mut self, wakes: &mut Wakes<W>) -> bool {
+    /// Picks the first waiter. Returns `true` if others still wait, and the caller must list the line.
+    pub(crate) fn pick_first(&mut self, all: &mut AllLines<W>) -> bool {
         let Some((_, waiter)) = self.first.take() else { return false };
         self.first = self.others.pop_front();
-        wakes.waiting -= 1;
-        wakes.woken.push_back(waiter);
+        all.waiting -= 1;
+        all.picked.push_back(waiter);
         let list = self.first.is_some() && !self.listed;
         self.listed |= list;
         list
     }
 
-    pub(crate) fn wake_poller(&mut self, wakes: &mut Wakes<W>) {
+    pub(crate) fn pick_poller(&mut self, all: &mut AllLines<W>) {
         let Some(poller) = self.poller.take() else { return };
-        wakes.pollers -= 1;
-        wakes.woken.push_back(poller);
+        all.pollers -= 1;
+        all.picked.push_back(poller);
     }
 
-    /// Puts the flag up, and wakes all waiters: each of them tries again.
-    pub(crate) fn wake_all(&mut self, wakes: &mut Wakes<W>) {
+    /// Puts the flag up, and picks all waiters: each of them tries again.
+    pub(crate) fn pick_all(&mut self, all: &mut AllLines<W>) {
         self.ready = true;
         let waiters = self.first.take().into_iter().chain(self.others.drain(..));
         for (_, waiter) in waiters {
-            wakes.waiting -= 1;
-            wakes.woken.push_back(waiter);
+            all.waiting -= 1;
+            all.picked.push_back(waiter);
         }
-        self.wake_poller(wakes);
+        self.pick_poller(all);
     }
 }
 
@@ -133,21 +133,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waiters_are_woken_in_the_order_of_their_arrival_whichever_of_them_have_left() {
+    fn waiters_are_picked_in_the_order_of_their_arrival_whichever_of_them_have_left() {
         for gone in 0..1 << 4 {
-            let (mut line, mut wakes) = (Line::NEW, Wakes::new());
-            let tickets: Vec<_> = (0..4).map(|n| line.stand(n, &mut wakes).unwrap()).collect();
+            let (mut line, mut all) = (Line::NEW, AllLines::new());
+            let tickets: Vec<_> = (0..4).map(|n| line.stand(n, &mut all).unwrap()).collect();
             let leaves = |n: &usize| gone >> n & 1 == 1;
             for n in (0..4).filter(leaves) {
-                assert_eq!(line.leave(tickets[n], &mut wakes), Some(n));
-                assert_eq!(line.leave(tickets[n], &mut wakes), None);
+                assert_eq!(line.leave(tickets[n], &mut all), Some(n));
+                assert_eq!(line.leave(tickets[n], &mut all), None);
             }
             let left: Vec<_> = (0..4).filter(|n| !leaves(n)).collect();
-            assert_eq!(wakes.waiting, left.len());
-            let others_wait = line.wake_first(&mut wakes);
+            assert_eq!(all.waiting, left.len());
+            let others_wait = line.pick_first(&mut all);
             assert_eq!(others_wait, left.len() > 1);
-            line.wake_all(&mut wakes);
-            assert_eq!((wakes.waiting, &wakes.woken), (0, &left.into()));
+            line.pick_all(&mut all);
+            assert_eq!((all.waiting, &all.picked), (0, &left.into()));
         }
     }
 }

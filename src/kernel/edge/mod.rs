@@ -1,7 +1,7 @@
 //! The edge of the kernel: what a first reading can do without.
 //!
-//! Files of the kernel and files of the edge import one another; `tests/tidy.rs` lists all of them in reading order. The
-//! files of the edge, in that order:
+//! Files of the kernel and files of the edge import one another: the table in `kernel/mod.rs` has all of them in reading
+//! order. The files of the edge, in that order:
 //!
 //! | file | what it is |
 //! |---|---|
@@ -12,32 +12,32 @@
 //! | `mapping.rs` | memory for stacks, and its guard pages |
 //! | `open.rs` | what the code on one fiber has begun and not yet ended |
 //! | `pool.rs` | idle fibers, and which of them keep the memory of their stacks |
-//! | `open_guard.rs` | guards that keep the counts of `open.rs` |
 //! | `trail.rs` | which task has last used what others wait for |
 //! | `notes.rs` | what a task does in its turn, noted for an observer |
 //! | `fork.rs` | whether this process is a forked copy |
 //! | `source.rs` | the registrations of a socket, with one reactor or several |
-//! | `patience.rs` | how long a run waits before it suspects a deadlock |
-//! | `prefetch.rs` | loads the stack of a task that is woken |
-//! | `thin.rs` | counted references to a block of memory, on its home thread or on any |
-//! | `foreign.rs` | user code that runs outside of tasks, and what happens when it panics |
-//! | `observe.rs` | the events of a run |
-//! | `board.rs` | what other threads and signal handlers see of a turn |
-//! | `extras.rs` | what only some tasks have: task-locals, callbacks, a deadline for socket calls |
-//! | `inbox.rs` | wakes and orders from other threads |
 //! | `random.rs` | random orders from a seed |
 //! | `clock.rs` | the clock of a run, real or virtual |
 //! | `line.rs` | the waiters for one direction of a socket |
+//! | `foreign.rs` | user code that runs outside of tasks, and what happens when it panics |
+//! | `thin.rs` | counted references to a block of memory, on its home thread or on any |
+//! | `prefetch.rs` | loads the stack of a task that is woken |
+//! | `extras.rs` | what only some tasks have: task-locals, callbacks, a deadline for socket calls |
+//! | `inbox.rs` | wakes and errands from other threads |
+//! | `observe.rs` | the events of a run |
+//! | `board.rs` | what other threads and signal handlers see of a turn |
 //! | `pulse.rs` | a thread writes its turns on a board |
+//! | `patience.rs` | how long a run waits before it suspects a deadlock |
 //! | `observers.rs` | calls the observers of a run with its events |
 //! | `end.rs` | how far the end of a run has come |
 //! | `table.rs` | all tasks that are not done |
 //! | `counters.rs` | what `stats()` counts |
+//! | `open_guard.rs` | guards that keep the counts of `open.rs` |
 //! | `entered.rs` | the scheduler that a thread has entered |
 //! | `news.rs` | closing a socket, or its writing side, announced to all reactors |
 //! | `ending.rs` | marking tasks cancelled, and the end of a run |
-//! | `waker.rs` | the vtable of task wakers; waking from any thread |
 //! | `unwinding.rs` | refuses to suspend a stack that is unwinding |
+//! | `waker.rs` | the vtable of task wakers; waking from any thread |
 //! | `swallowed.rs` | how often a task catches its cancellation and waits again |
 //! | `registration.rs` | how an operation waits when its waker is not the running task's |
 //!

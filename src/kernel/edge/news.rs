@@ -15,7 +15,7 @@ pub(crate) fn announce(news: News, registrations: Vec<Registered>) {
             }
         }
         if let Some(scheduler) = scheduler {
-            scheduler.wake_woken();
+            scheduler.wake_picked();
         }
     });
 }

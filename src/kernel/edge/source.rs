@@ -64,6 +64,7 @@ pub(crate) enum News {
     WritingEnded,
 }
 
+/// The *bell*, an eventfd, ends the reactor's sleep. Its events have this token.
 pub(crate) const BELL: Token = Token(usize::MAX);
 
 impl ReactorHandle {

@@ -101,7 +101,7 @@ pub(crate) fn refuse_to_yield(before: bool) {
 
 #[cold]
 fn refuse() {
-    // Only the thread is panicking, and not this stack.
+    // Only the thread is panicking, and this stack does not unwind.
     if !unwinds() && !running_task().is_null() {
         if with_local(|local| local.raised.get()) == Some(0)
             && with_local(Local::is_to_stop) == Some(true)
@@ -118,6 +118,7 @@ fn refuse() {
         ));
         abandon();
     }
+    // This stack unwinds, or runs a panic hook.
     warn::print(format_args!(
         "{} has to wait in a destructor while its stack unwinds, or in a panic hook, which would leave the thread \
          panicking for all other tasks; aborting. Do not wait in `drop`; use `green::finally`. In a panic hook, use \
