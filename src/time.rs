@@ -13,7 +13,7 @@ use crate::kernel::door;
 use crate::kernel::edge::entered;
 use crate::kernel::edge::registration::Registration;
 use crate::kernel::scheduler::Scheduler;
-use crate::kernel::wait::{self, Wait, WaitFor, this_turn};
+use crate::kernel::wait::{self, Wait, this_turn};
 
 /// The time by the clock of this run, which may be [virtual](crate::Builder::virtual_clock); outside of a
 /// run, the machine's.
@@ -106,10 +106,8 @@ impl Future for Sleeping {
             self.first = First::Look;
             return wait::another_turn(cx);
         }
-        let Some(deadline) = self.deadline else {
-            wait::record(cx, Wait::new(WaitFor::Time));
-            return Poll::Pending;
-        };
+        // (Nothing is recorded for one that never ends: what the task waits for besides is what a report should show.)
+        let Some(deadline) = self.deadline else { return Poll::Pending };
         wait::poll_within_budget(cx, |cx| {
             let first = std::mem::replace(&mut self.first, First::Look);
             let just_made =

@@ -543,7 +543,7 @@ fn refuse_inside(open: &Open, of_task: bool) -> Result<(), String> {
     } else if of_task {
         return Ok(());
     } else if open.shields.get() > 0 {
-        "in the cleanup of `green::finally`, which would go on for the task that resumed it"
+        "in the cleanup of `green::finally`, which would go on for the code that resumed it"
     } else {
         "inside of `green::scope`, whose tasks belong to the task that resumed it"
     };

@@ -39,7 +39,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::ptr;
-use std::task::{Context, Poll, RawWakerVTable, Waker, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::thread;
 use std::time::Instant;
 
@@ -239,8 +239,8 @@ pub(crate) const BUDGET: u32 = 128;
 /// poll may call a verb in turn: then the record of that verb is the open one until its poll is over.
 pub(crate) struct Record {
     pub(crate) wait: WaitCell,
-    /// The vtable of the waker that is lent to this poll.
-    lent: Cell<*const RawWakerVTable>,
+    /// The waker that is lent to this poll. Its address tells this poll from those around it, on whichever fiber.
+    lent: Cell<*const Waker>,
 }
 
 impl Record {
@@ -249,41 +249,22 @@ impl Record {
         Record { wait: WaitCell::parked(), lent: Cell::new(ptr::null()) }
     }
 
-    /// Adds a wait to those of this poll; returns `false` for a second socket, which only the first one's wake would end.
-    #[inline(always)]
-    fn add(&self, wait: Wait) -> bool {
-        let (recorded, new) = (self.wait.what.get().rank(), wait.what.rank());
-        self.wait.limit(wait.deadline);
-        if (recorded, new) == (SOCKET, SOCKET) {
-            return false;
-        }
-        if new >= recorded {
-            self.wait.what.set(wait.what);
-        }
-        true
-    }
-
     /// Polls `op` once, lending it `waker`, the running task's own. If `op` is not ready, its wait is in `self.wait`.
     #[inline(always)]
     pub(crate) fn poll<F: Future>(&self, waker: &Waker, op: Pin<&mut F>) -> Poll<F::Output> {
-        /// However the poll ends: the record of the poll around it, if there is one, is the open one again. An operation
-        /// of that poll may have been polled inside, and have recorded its wait here: so the wait is recorded there too.
-        struct Close<'a>(&'a Open, Option<&'a Record>, &'a Record);
+        /// However the poll ends: the record of the poll around it, if there is one, is the open one again.
+        struct Close<'a>(&'a Open, *const ());
         impl Drop for Close<'_> {
             #[inline]
             fn drop(&mut self) {
-                self.0.poll.set(self.1.map_or(ptr::null(), ptr::from_ref).cast());
-                if let Some(outer) = self.1.filter(|outer| !outer.add(self.2.wait.get())) {
-                    outer.wait.what.set(WaitFor::Turn);
-                }
+                self.0.poll.set(self.1);
             }
         }
         let (number, budget) = (this_turn().number.get(), this_turn().budget.get());
         self.wait.set(Wait::PARKED);
-        self.lent.set(waker.vtable());
+        self.lent.set(waker);
         let polled = with_open(|open| {
-            let _close = Close(open, innermost(open), self);
-            open.poll.set(ptr::from_ref(self).cast());
+            let _close = Close(open, open.poll.replace(ptr::from_ref(self).cast()));
             op.poll(&mut Context::from_waker(waker))
         });
         let polled = polled.expect("operations are polled on a fiber");
@@ -299,21 +280,18 @@ impl Record {
     }
 }
 
-/// The record of the innermost poll on this fiber.
-#[inline(always)]
-fn innermost(open: &Open) -> Option<&Record> {
-    // SAFETY: an open record is borrowed by a frame of `Record::poll` further down this stack, and that frame closes the
-    // record before it ends. (`Record::poll` and `with_record` use the reference only before.)
-    unsafe { open.poll.get().cast::<Record>().as_ref() }
-}
-
-/// Calls `f` with the record of the innermost poll, if `waker` is the task's own, lent to that poll or one around it.
+/// Calls `f` with the record of the innermost poll on this fiber, if `waker` is the one that the running task has lent to
+/// that poll. (A poll around it has another one: an operation of that poll, polled here, has to keep it.)
 #[inline(always)]
 fn with_record<R>(waker: &Waker, f: impl FnOnce(&Record) -> R) -> Option<R> {
-    let is_lent = |record: &Record| {
-        waker.data() == running().task.get() && ptr::eq(waker.vtable(), record.lent.get())
-    };
-    with_open(|open| innermost(open).filter(|record| is_lent(record)).map(f))?
+    let is_lent =
+        |record: &Record| waker.data() == running().task.get() && ptr::eq(waker, record.lent.get());
+    with_open(|open| {
+        // SAFETY: an open record is borrowed by a frame of `Record::poll` further down this stack, and that frame
+        // closes the record before it ends.
+        let record = unsafe { open.poll.get().cast::<Record>().as_ref() };
+        record.filter(|record| is_lent(record)).map(f)
+    })?
 }
 
 /// Whether `waker` was lent to the innermost poll, so that a wait can be recorded and no waker is kept.
@@ -323,11 +301,21 @@ pub(crate) fn is_own(waker: &Waker) -> bool {
 }
 
 /// Records what an operation waits for, before it returns `Pending`. Returns `false` if the operation has to register
-/// `cx.waker()` itself: if that is not the running task's own, or for the second socket of one poll (even the same).
+/// `cx.waker()` itself: if that is not the one lent to the innermost poll, or for the second socket of one poll (even the same).
 /// (`true` also if a wait for a turn is recorded already.)
 #[inline(always)] // Where the wait is a constant, the compiler removes most of this.
 pub(crate) fn record(cx: &Context<'_>, wait: Wait) -> bool {
-    let is_recorded = with_record(cx.waker(), |record| record.add(wait)) == Some(true);
+    let is_recorded = with_record(cx.waker(), |record| {
+        let (recorded, new) = (record.wait.what.get().rank(), wait.what.rank());
+        record.wait.limit(wait.deadline);
+        if (recorded, new) == (SOCKET, SOCKET) {
+            return false;
+        }
+        if new >= recorded {
+            record.wait.what.set(wait.what);
+        }
+        true
+    }) == Some(true);
     if is_recorded {
         notes::records();
     }

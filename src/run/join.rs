@@ -207,7 +207,8 @@ impl BareHandle {
         if matches!(local.state.get(), State::Done | State::Abandoned) {
             local.extras.call_callbacks(&self.0);
             if let Some(joiner) = local.joiner.take() {
-                waker::wake_waiter(joiner); // It has joined while a callback had the result on loan.
+                // It has joined while a callback had the result on loan. (A task that is done keeps no reference to another.)
+                waker::wake_waiter(joiner);
             }
         }
     }

@@ -37,7 +37,7 @@ impl Original {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let new = || NEXT.fetch_add(1, Ordering::Relaxed);
         let store = |old| if old == 0 { Some(new()) } else { None };
-        let _ = mark.fetch_update(Ordering::Relaxed, Ordering::Relaxed, store);
+        let _ = mark.fetch_update(Ordering::AcqRel, Ordering::Acquire, store);
         Original { mark, process: mark.load(Ordering::Relaxed) }
     }
 

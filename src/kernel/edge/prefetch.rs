@@ -24,6 +24,9 @@ impl Top {
     /// multiple of 4 GiB, the address may be a wrong one; then nothing is gained.)
     #[inline(always)]
     pub(crate) fn prefetch(&self, stack: usize) {
+        if self.0.get() == 0 {
+            return; // It has never given up a turn on a stack.
+        }
         #[cfg(target_arch = "x86_64")]
         for line in 0..4 {
             use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
