@@ -57,17 +57,31 @@ fn the_outputs_are_what_the_examples_print() {
     let updates = env::var_os("UPDATE_GUIDE").is_some();
     for chapter in CHAPTERS {
         let ((text, file), (translation, translated)) = (english(chapter), chinese(chapter));
-        let folder = Folder::new();
-        let ran = run_example("guide", &[&chapter.to_string()], folder.path());
-        assert_eq!(ran.status, 0, "{file}: {}", ran.stderr);
-        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
+        let run = || {
+            let folder = Folder::new();
+            let ran = run_example("guide", &[&chapter.to_string()], folder.path());
+            assert_eq!(ran.status, 0, "{file}: {}", ran.stderr);
+            assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
+            ran
+        };
+        let mut ran = run();
         if updates {
             let current = with_outputs(&text, &ran.stdout);
             write(&file, &current);
             write(&translated, &with_blocks(&translation, &current));
             continue;
         }
-        let outputs = blocks(&text).filter(|block| block.tag.starts_with("text"));
+        let outputs: Vec<_> = blocks(&text).filter(|block| block.tag.starts_with("text")).collect();
+        let are_printed = |stdout: &str| {
+            outputs.iter().all(|block| output(stdout, &block.tag) == Some(block.text.as_str()))
+        };
+        // On a busy machine, a turn may take so long (200 us) that the sockets are looked at in the middle of a round, and
+        // the picture of a program with sockets is another one: it is drawn again.
+        for _ in 0..2 {
+            if !are_printed(&ran.stdout) {
+                ran = run();
+            }
+        }
         for Block { line, tag, text } in outputs {
             let printed = output(&ran.stdout, &tag);
             assert!(
