@@ -127,25 +127,20 @@ struct Attempt {
     socket: Socket<net::TcpStream>,
 }
 
+/// Begins to connect: the socket is non-blocking from its beginning, and the attempt goes on after this.
 fn start(address: SocketAddr) -> io::Result<Socket<net::TcpStream>> {
-    let domain = socket2::Domain::for_address(address);
-    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
-    socket.set_nonblocking(true)?;
-    match socket.connect(&address.into()) {
-        Err(e) if !matches!(e.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR)) => Err(e),
-        _ => Ok(Socket::new(socket.into())), // It goes on, also when a signal has come.
-    }
+    mio::net::TcpStream::connect(address).map(|stream| Socket::new(stream.into()))
 }
 
 /// # Errors
 ///
 /// Why the connection has failed; `WouldBlock` if it is still being made.
 fn is_connected(socket: &net::TcpStream) -> io::Result<()> {
-    if let Some(error) = socket.take_error()? {
-        return Err(error);
-    }
+    // In this order, so that a connection costs one system call here: a socket that has failed has no peer, either.
     match socket.peer_addr() {
-        Err(e) if e.kind() == io::ErrorKind::NotConnected => Err(io::ErrorKind::WouldBlock.into()),
+        Err(e) if e.kind() == io::ErrorKind::NotConnected => {
+            Err(socket.take_error()?.unwrap_or_else(|| io::ErrorKind::WouldBlock.into()))
+        }
         result => result.map(drop),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::mem;
 use std::os::fd::RawFd;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -157,7 +158,7 @@ impl Link {
     pub(super) fn end_writing(&self) {
         let mut writers = self.shared().writers();
         writers.ended = true;
-        let registrations = std::mem::take(&mut writers.waited_at);
+        let registrations = mem::take(&mut writers.waited_at);
         drop(writers);
         announce(News::WritingEnded, registrations);
     }
@@ -227,11 +228,13 @@ pub struct Readiness<'a> {
     link: &'a Link,
     direction: Direction,
     registration: Registration,
+    /// The last poll was `Pending`, so the reactor's flag was down: if it is up now, an event has come since.
+    waits: bool,
 }
 
 impl<'a> Readiness<'a> {
     pub(super) fn new(link: &'a Link, direction: Direction) -> Readiness<'a> {
-        Readiness { link, direction, registration: Registration::default() }
+        Readiness { link, direction, registration: Registration::default(), waits: false }
     }
 }
 
@@ -240,7 +243,7 @@ impl Future for Readiness<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(wait::check_budget(cx));
-        let (link, direction) = (self.link, self.direction);
+        let (link, direction, waited) = (self.link, self.direction, mem::take(&mut self.waits));
         if unwinding::unwinds() && link.is_ready_now(direction) {
             return Poll::Ready(Ok(())); // While a stack unwinds, the reactor's flag is not used.
         }
@@ -251,7 +254,7 @@ impl Future for Readiness<'_> {
             };
         };
         let (id, mut ready) = looked?;
-        if ready && !link.is_ready_now(direction) {
+        if ready && !waited && !link.is_ready_now(direction) {
             // The flag is up, since other code than this crate's has used up what there was.
             link.if_registered(|reactor, id| reactor.clear(id, direction));
             ready = direction == Direction::Write && link.has_ended();
@@ -268,6 +271,7 @@ impl Future for Readiness<'_> {
         if !wait::record(cx, wait) {
             self.registration.renew(cx, wait);
         }
+        self.waits = true;
         Poll::Pending
     }
 }

@@ -1,13 +1,14 @@
 //! What the three eras' `spawn`s share, and the stacks that tasks run on.
 
 use std::cell::Cell;
+use std::mem::MaybeUninit;
 
 use crate::kernel::coroutine::{Fiber, Suspender, Switch};
 use crate::kernel::edge::extras::{Extras, Value};
 use crate::kernel::edge::warn;
 use crate::kernel::here::with_local;
 use crate::kernel::scheduler::Scheduler;
-use crate::kernel::task::{Code, Setup, TurnEnd};
+use crate::kernel::task::{Code, Setup, Task, TurnEnd};
 use crate::run::join::{JoinHandle, Packet, Promise};
 
 const ENDING: &str = "spawn after the root has returned: the run is ending";
@@ -67,15 +68,40 @@ impl<B: Body> Block<B> {
     };
 }
 
+/// A block of which only the body is in its place. (If it is dropped, the body leaks.)
+struct Begun<B: Body>(Box<MaybeUninit<Block<B>>>);
+
+impl<B: Body> Begun<B> {
+    /// Moves `body` straight to where it stays: the future of a task may take many kilobytes.
+    #[inline]
+    fn new(body: B) -> Begun<B> {
+        let mut block = Box::<Block<B>>::new_uninit();
+        // SAFETY: the pointer is to a field of the new block, and no reference is made.
+        unsafe { (&raw mut (*block.as_mut_ptr()).body).write(body) };
+        Begun(block)
+    }
+
+    fn finish(mut self, task: Task) -> Box<Block<B>> {
+        // SAFETY: as in `new`; that was the other one of the two fields, so the block is whole now.
+        unsafe {
+            (&raw mut (*self.0.as_mut_ptr()).packet).write(Packet::new(task));
+            self.0.assume_init()
+        }
+    }
+}
+
 /// Adds a task with that body to a scheduler of this thread.
 pub(crate) fn add_task<B: Body>(
     scheduler: &Scheduler,
     setup: Setup,
     body: B,
 ) -> JoinHandle<B::Output> {
-    let task = scheduler.spawn(setup, &Block::<B>::CODE, |task| {
-        Box::into_raw(Box::new(Block { packet: Packet::new(task), body })).cast()
-    });
+    add(scheduler, setup, Begun::new(body))
+}
+
+fn add<B: Body>(scheduler: &Scheduler, setup: Setup, block: Begun<B>) -> JoinHandle<B::Output> {
+    let task =
+        scheduler.spawn(setup, &Block::<B>::CODE, |task| Box::into_raw(block.finish(task)).cast());
     // SAFETY: the block begins with that packet; this is the first of its takers.
     unsafe { JoinHandle::of(task) }
 }
@@ -86,12 +112,13 @@ pub(crate) fn add_task<B: Body>(
 pub(crate) fn launch<B: Body>(mut setup: Setup, body: B) -> JoinHandle<B::Output> {
     check_spawn();
     let values = inherited();
+    let block = Begun::new(body);
     let handle = Scheduler::with(|scheduler| {
         let scheduler = scheduler.expect("there is one, as just seen");
         if setup.stack_size == 0 {
             setup.stack_size = scheduler.stack_size;
         }
-        let handle = add_task(scheduler, setup, body);
+        let handle = add(scheduler, setup, block);
         if scheduler.end.closing.get() {
             scheduler.mark_cancelled(&handle.task);
             warn::warning(format_args!("{ENDING}: {} is cancelled before it begins", handle.task));
