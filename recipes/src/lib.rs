@@ -22,16 +22,23 @@ pub use server::Server;
 ///
 /// With the panic of the recipe; and if it leaves a descriptor open or a child process behind.
 pub fn run<T>(recipe: impl FnOnce() -> T) -> T {
-    run_within(Duration::from_secs(20), recipe)
+    alone(|| within(Duration::from_secs(20), recipe))
 }
 
-/// [`run`], for a recipe with a server that takes long to start.
-pub fn run_within<T>(longest: Duration, recipe: impl FnOnce() -> T) -> T {
+/// [`run`] in two parts, for a recipe with a runtime of another library around its run: that ends between the two, and with
+/// it what it still keeps open. The outer part: the recipe leaves nothing behind.
+pub fn alone<T>(recipe: impl FnOnce() -> T) -> T {
     /// The CPU time and the descriptors that are counted are the process's, so the recipes of a file take turns.
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let before = left::descriptors();
-    let result = Builder::new().run(|| green::timeout(longest, recipe));
+    let result = recipe();
     left::check(before);
+    result
+}
+
+/// The inner part of [`run`]: the run, with its limit. (A server may take long to start.)
+pub fn within<T>(longest: Duration, recipe: impl FnOnce() -> T) -> T {
+    let result = Builder::new().run(|| green::timeout(longest, recipe));
     result.expect("it would have waited for ever")
 }

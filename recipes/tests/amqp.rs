@@ -32,10 +32,13 @@ const QUEUE: &str = "jobs";
 const LIMIT: Duration = Duration::from_secs(5);
 
 fn run_with_tokio<T>(root: impl FnOnce() -> T) -> T {
-    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    let tokio = tokio.expect("threads");
-    let _entered = tokio.enter(); // For this thread, and so for all tasks of the run.
-    recipes::run_within(Duration::from_secs(120), root) // The server takes long to start, and is started twice.
+    recipes::alone(|| {
+        let mut tokio = tokio::runtime::Builder::new_multi_thread();
+        let tokio = tokio.worker_threads(1).enable_all().build().expect("threads");
+        let _entered = tokio.enter(); // For this thread, and so for all tasks of the run.
+        // The server takes long to start, and is started twice.
+        recipes::within(Duration::from_secs(120), root)
+    })
 }
 
 /// A channel whose messages the server confirms when they are on its disk. The connection ends with it.

@@ -16,10 +16,12 @@ use wouldblock::{future, green, group::gather};
 
 /// Runs as `wouldblock::run` does, with a runtime of tokio's for the libraries that need one.
 fn run_with_tokio<T>(root: impl FnOnce() -> T) -> T {
-    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    let tokio = tokio.expect("threads");
-    let _entered = tokio.enter(); // For this thread, and so for all tasks of the run.
-    recipes::run(root)
+    recipes::alone(|| {
+        let mut tokio = tokio::runtime::Builder::new_multi_thread();
+        let tokio = tokio.worker_threads(1).enable_all().build().expect("threads");
+        let _entered = tokio.enter(); // For this thread, and so for all tasks of the run.
+        recipes::within(Duration::from_secs(20), root)
+    })
 }
 
 /// Connects, also where the server is not there yet; the library connects again by itself when it was lost.

@@ -368,4 +368,38 @@ mod tests {
         let none = connect_any(&[silent, silent], limit());
         assert!(matches!(none, Err(Error::Timeout(Timeout::Connect))), "{none:?}");
     }
+
+    /// What would be worse than an error: the request, with its cookies and passwords, in clear text.
+    #[cfg(not(feature = "rustls"))]
+    #[test]
+    fn https_without_its_feature_is_refused_and_the_feature_is_named() {
+        use std::io::{BufRead, BufReader, Write};
+        crate::run(|| {
+            let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let (address, listener) = (listener.local_addr().unwrap(), std::rc::Rc::new(listener));
+            let (plain, secret) = (format!("http://{address}"), format!("https://{address}"));
+            let refused = |proxy: Option<ureq::Proxy>, url: &str| {
+                let config = crate::http::config_builder().proxy(proxy).build();
+                let error = crate::http::agent_with(config).get(url).call().unwrap_err();
+                assert!(error.to_string().contains("feature `rustls`"), "{error}");
+            };
+            refused(None, &secret);
+            refused(Some(ureq::Proxy::new(&secret).unwrap()), &plain);
+            let (accepts, onward) = (listener.clone(), secret.clone());
+            let redirects = crate::green::spawn(move || {
+                let (mut stream, _) = accepts.accept().unwrap();
+                let lines = BufRead::lines(BufReader::new(&stream)).map(Result::unwrap);
+                lines.take_while(|line| !line.is_empty()).for_each(drop);
+                write!(
+                    stream,
+                    "HTTP/1.1 302 Found\r\nLocation: {onward}\r\nContent-Length: 0\r\n\r\n"
+                )
+                .unwrap();
+            });
+            refused(None, &plain);
+            redirects.join().unwrap();
+            let more = listener.try_accept();
+            assert!(more.is_err(), "only the redirect has connected: {more:?}");
+        });
+    }
 }

@@ -52,7 +52,7 @@ struct Block<B: Body> {
 }
 
 impl<B: Body> Block<B> {
-    // SAFETY (of all three): the task is one of `add_task`, which has made such a block for it. The scheduler keeps the
+    // SAFETY (of all three): the task is one of `add`, which has made such a block for it. The scheduler keeps the
     // block until the task is over, and calls `begin` and `end` on the home thread. When the last reference is dropped,
     // perhaps on another, the task is over and no handle is left: neither result nor body has anything to drop. (Or
     // `spawn` has unwound before the task was in the table: then all references are dropped there, on the home thread.)

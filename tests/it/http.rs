@@ -204,24 +204,6 @@ fn localhost_is_looked_up() {
     bounded(|| server::its_host_is_looked_up(&Server::here(), &agent()));
 }
 
-/// What would be worse than an error: the request, with its cookies and passwords, in clear text.
-#[cfg(not(feature = "rustls"))]
-#[test]
-fn https_without_its_feature_is_refused_and_the_feature_is_named() {
-    bounded(|| {
-        let server = Server::here();
-        let ask = |agent: &Agent, url: &str| get(agent, url).unwrap_err().to_string();
-        let secret = server.url("/hello").replace("http://", "https://");
-        assert!(ask(&agent(), &secret).contains("feature `rustls`"));
-        let onward = server.url(&format!("/to/{secret}"));
-        assert!(ask(&agent(), &onward).contains("feature `rustls`"));
-        let proxy = ureq::Proxy::new(&server.url("").replace("http://", "https://")).unwrap();
-        let agent = agent_with(config_builder().proxy(Some(proxy)).build());
-        assert!(ask(&agent, &server.url("/hello")).contains("feature `rustls`"));
-        assert_eq!(server.accepted(), 1, "but for the redirect");
-    });
-}
-
 // Answers.
 
 #[test]
